@@ -1,4 +1,9 @@
 //! `grade`: to come.
 #![allow(dead_code)]
+mod fault;
+mod judge;
+mod rubric;
+mod task;
 mod trace;
+mod transcript;
 fn main() {}

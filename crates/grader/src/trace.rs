@@ -38,6 +38,9 @@ pub struct Run {
     pub after: Snapshot,
     /// Wall time from exec to the end of the first process.
     pub wall: Duration,
+    /// What the grader itself could not take away afterwards; when not empty, the machine is not proved clean.
+    #[serde(default)]
+    pub not_clean: Vec<String>,
 }
 
 /// How a run was watched.
@@ -163,6 +166,8 @@ pub enum What {
         /// The text, lossy UTF-8.
         text: String,
     },
+    /// It was there, and did nothing of note, at the moment another process was held at a write (frozen runs).
+    Seen,
     /// It ended, and whether its parent was told (reaped) before the box ended.
     Exited {
         /// Exit code, or 128 + signal.

@@ -1,0 +1,243 @@
+//! What is asked for and what it is worth: `rubric.toml`, `output.txt` and `blanks.toml` of a task.
+//!
+//! The three files lie in the task's `expected/` folder, so that a person can read what a check claims without reading
+//! the grader. They are compiled into `grade`: while a submission runs, no file on the machine holds an answer it could
+//! read. `rubric.toml` lists the checks, `output.txt` is the reference transcript with a named blank (`<parent-pid>`)
+//! wherever a right program may differ, and `blanks.toml` says what each blank is.
+//!
+//! Look: `grade list task1`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::task::Task;
+
+/// The checks of one task.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rubric {
+    /// The task they belong to.
+    pub task: Task,
+    /// What the task is about, in a few words.
+    pub title: String,
+    /// The checks, in the order they are reported.
+    #[serde(rename = "check")]
+    pub checks: Vec<Check>,
+    /// The transcript of a right run.
+    #[serde(skip)]
+    pub reference: Reference,
+}
+
+/// One thing that is judged by itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Its name, such as `child2.uts`.
+    pub id: String,
+    /// What it is worth.
+    pub marks: u32,
+    /// Whether it judges what is true or how it was done.
+    pub kind: Kind,
+    /// The marked section that must be written for it, such as `1.c`; none when all of them.
+    pub lesson: Option<String>,
+    /// Checks without which this one cannot be tried.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// A sentence that is true when the check has passed.
+    pub claim: String,
+    /// How the marks divide where a part can be had without the rest; empty when it is all or nothing.
+    #[serde(default)]
+    pub points: BTreeMap<String, u32>,
+    /// Hints in three degrees: a question, the rule, the manual page and the function to change.
+    #[serde(default)]
+    pub hints: Vec<String>,
+    /// A command that shows the thing.
+    pub look: Option<String>,
+}
+
+/// What a check judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// What is true in the kernel.
+    Outcome,
+    /// How it was brought about.
+    Method,
+}
+
+/// The transcript of a right run, and what may vary in it.
+#[derive(Debug, Clone, Default)]
+pub struct Reference {
+    /// The text, with named blanks.
+    pub text: String,
+    /// What the blanks are.
+    pub blanks: Blanks,
+}
+
+/// `blanks.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blanks {
+    /// What is made equal before two texts are compared.
+    #[serde(default)]
+    pub normalise: Normalise,
+    /// The blanks by label.
+    #[serde(default, rename = "blank")]
+    pub by_label: BTreeMap<String, Blank>,
+}
+
+/// Differences that never count.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalise {
+    /// Terminal colour codes are left out.
+    #[serde(default)]
+    pub colours: bool,
+    /// Blanks at the end of a line are left out.
+    #[serde(default)]
+    pub trailing_space: bool,
+    /// Empty lines are left out.
+    #[serde(default)]
+    pub empty_lines: bool,
+    /// A line of dashes or underscores, with or without blanks between them, is a separator whatever its length.
+    #[serde(default)]
+    pub separators: bool,
+}
+
+/// What one named blank may hold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blank {
+    /// The form of its text.
+    pub kind: BlankKind,
+    /// What the text must be equal to, see [`Fact`]; without it, the same text wherever the label stands.
+    pub fact: Option<Fact>,
+    /// One sentence for people.
+    pub about: String,
+}
+
+/// The form of a blank's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlankKind {
+    /// A process id: a number from 1.
+    Pid,
+    /// A host name.
+    Name,
+    /// A whole number.
+    Number,
+    /// A number, with or without a fraction, in the unit that the line names.
+    Duration,
+    /// Any number of whole lines, in any order: the names in a directory.
+    Entries,
+}
+
+/// What a blank is compared with. All are taken from the kernel at the moment the line was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fact {
+    /// The writer's own process id, as `getpid` tells it.
+    WriterPid,
+    /// The process id of a child of the writer, as `fork` told the writer or as `getpid` tells the child.
+    ChildPid,
+    /// The host name in the writer's UTS namespace.
+    WriterHostname,
+    /// The names in the writer's root directory.
+    RootEntries,
+    /// The time the writer computed before it wrote.
+    BusyTime,
+    /// The sum that the C library's generator gives.
+    RandSum,
+}
+
+impl Rubric {
+    /// Reads the rubric of `task`.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] when the task has no checks yet, [`Fault::Broken`] when its files contradict themselves.
+    pub fn of(task: Task) -> Result<Rubric, Fault> {
+        let [rubric, text, blanks] = match task {
+            Task::Task1 => [
+                include_str!("../../../task1-namespaces/expected/rubric.toml"),
+                include_str!("../../../task1-namespaces/expected/output.txt"),
+                include_str!("../../../task1-namespaces/expected/blanks.toml"),
+            ],
+            Task::Task2 => [
+                include_str!("../../../task2-cli-container/expected/rubric.toml"),
+                include_str!("../../../task2-cli-container/expected/output.txt"),
+                include_str!("../../../task2-cli-container/expected/blanks.toml"),
+            ],
+            Task::Task3 | Task::Task4 => return Err(Fault::CannotRun(format!("no checks for {task} yet"))),
+        };
+        Rubric::parse(rubric, text, blanks).map_err(|why| Fault::Broken(format!("the files of {task}: {why}")))
+    }
+
+    /// Parses the three files of a task.
+    ///
+    /// # Errors
+    /// A sentence that says what does not fit.
+    pub fn parse(rubric: &str, text: &str, blanks: &str) -> Result<Rubric, String> {
+        let mut parsed: Rubric = toml::from_str(rubric).map_err(|e| format!("rubric.toml: {}", e.message()))?;
+        let blanks: Blanks = toml::from_str(blanks).map_err(|e| format!("blanks.toml: {}", e.message()))?;
+        parsed.reference = Reference { text: text.to_owned(), blanks };
+        parsed.consistent()?;
+        Ok(parsed)
+    }
+
+    /// The marks of all checks together.
+    pub fn max_marks(&self) -> u32 {
+        self.checks.iter().map(|check| check.marks).sum()
+    }
+
+    /// The check called `id`.
+    pub fn check(&self, id: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.id == id)
+    }
+
+    /// The check called `id`, for a person who typed it.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] that names the nearest check, or lists them all.
+    pub fn find(&self, id: &str) -> Result<&Check, Fault> {
+        self.check(id).ok_or_else(|| {
+            let nearest = self
+                .checks
+                .iter()
+                .map(|check| (similar::TextDiff::from_chars(id, check.id.as_str()).ratio(), check.id.as_str()))
+                .filter(|(likeness, _)| *likeness > 0.6)
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let all = || self.checks.iter().map(|check| check.id.as_str()).collect::<Vec<_>>().join(", ");
+            Fault::Usage(match nearest {
+                Some((_, name)) => format!("{} has no check {id:?}; did you mean {name:?}?", self.task),
+                None => format!("{} has no check {id:?}; it has {}", self.task, all()),
+            })
+        })
+    }
+
+    /// What the types cannot rule out.
+    fn consistent(&self) -> Result<(), String> {
+        for (nth, check) in self.checks.iter().enumerate() {
+            let id = &check.id;
+            if self.checks.iter().take(nth).any(|earlier| earlier.id == *id) {
+                return Err(format!("check {id:?} stands there twice"));
+            }
+            if let Some(need) = check.needs.iter().find(|need| !self.checks.iter().take(nth).any(|c| c.id == **need)) {
+                return Err(format!("check {id:?} needs {need:?}, which is not before it"));
+            }
+            if !check.points.is_empty() && check.points.values().sum::<u32>() != check.marks {
+                return Err(format!("the points of {id:?} do not add up to its marks"));
+            }
+            if !matches!(check.hints.len(), 0 | 3) {
+                return Err(format!("check {id:?} has {} hints, not 3", check.hints.len()));
+            }
+        }
+        for label in crate::transcript::labels(&self.reference.text) {
+            if !self.reference.blanks.by_label.contains_key(&label) {
+                return Err(format!("blank <{label}> of output.txt is not in blanks.toml"));
+            }
+        }
+        Ok(())
+    }
+}
