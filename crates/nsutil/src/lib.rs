@@ -1,1 +1,21 @@
-//! nsutil
+//! What a container is made of, one module for each thing the kernel offers.
+//!
+//! | module | the kernel's noun | manual |
+//! |---|---|---|
+//! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
+//! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
+//! | [`step`] | each step taken on the kernel, told as it happens | – |
+//! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
+//! | [`sys`] | the few calls that need `unsafe` | – |
+//!
+//! Three rules shape all of them. Nothing here prints or parses arguments. A value that owns something of the kernel's
+//! (a child, a mount, a cgroup) gives it back when dropped, unless told to keep it. And every step on the kernel is
+//! announced before it is taken (see [`step`]), so that a program's `--explain` is the story of what truly happened.
+
+pub mod error;
+pub mod namespace;
+pub mod process;
+pub mod step;
+pub mod sys;
+
+pub use error::{Error, OrCannot, Result};

@@ -1,0 +1,158 @@
+//! Each step taken on the kernel, told as it happens.
+//!
+//! A container is a dozen system calls in the right order, and none of them shows on the screen. So every function of
+//! this library announces its step *before* taking it: a name, the call, why it is needed, and the shell command that
+//! would do the same. Announcements are events of the `tracing` crate under the target [`TARGET`]; with nobody
+//! listening one costs a load and a branch, and its text is never even put together.
+//!
+//! A program's `--explain` listens with [`tell`]. Tests can listen too: a step's name is also the point at which a
+//! fault can be injected, so "what if it is killed just before the mount" has a name.
+//!
+//! Look: `namespace_prog --explain`, beside `strace -f namespace_prog`.
+
+use std::fmt::{Debug, Write as _};
+use std::io::Write;
+use std::sync::Mutex;
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// The `tracing` target of all steps.
+pub const TARGET: &str = "nsutil::step";
+
+/// Announces a step: its name, the call, why, and the shell's way to do the same.
+///
+/// ```
+/// let dir = "/mnt";
+/// nsutil::step!("mount.proc", call: "mount(\"proc\", \"{dir}/proc\", \"proc\")";
+///     why: "ps and top read /proc; a new one shows only the processes of this PID namespace";
+///     shell: "mount -t proc proc {dir}/proc");
+/// ```
+#[macro_export]
+macro_rules! step {
+    ($name:literal, call: $call:literal $(, $call_arg:expr)*;
+     why: $why:literal $(, $why_arg:expr)*;
+     shell: $shell:literal $(, $shell_arg:expr)* $(,)?) => {
+        $crate::step::announce(&$crate::step::Step {
+            name: $name,
+            call: ::std::format_args!($call $(, $call_arg)*),
+            why: ::std::format_args!($why $(, $why_arg)*),
+            shell: ::std::format_args!($shell $(, $shell_arg)*),
+        })
+    };
+}
+
+/// One step, as [`step!`](crate::step!) builds it; its texts are put together only if somebody listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Stable name, such as `clone3` or `cgroup.limit`.
+    pub name: &'static str,
+    /// The system call with its arguments, as strace(1) would show it.
+    pub call: std::fmt::Arguments<'a>,
+    /// Why it is needed.
+    pub why: std::fmt::Arguments<'a>,
+    /// What to type in a shell to the same effect.
+    pub shell: std::fmt::Arguments<'a>,
+}
+
+/// Tells listeners of a step that is about to be taken.
+pub fn announce(step: &Step<'_>) {
+    tracing::info!(
+        target: TARGET,
+        step = step.name,
+        call = %step.call,
+        why = %step.why,
+        shell = %step.shell,
+    );
+}
+
+/// Writes every step from here on to `out`, in this process and the children it forks.
+///
+/// Each line starts with the process id that the acting process has in its own PID namespace. ANSI colours are
+/// written; hand over an `anstream` stream to have them taken out where they do not belong.
+/// Has no effect when called a second time.
+pub fn tell(out: impl Write + Send + 'static) {
+    let told = tracing_subscriber::registry().with(Teller { out: Mutex::new(out) });
+    // Fails only when somebody listens already: then they hear the steps.
+    let _ = tracing::subscriber::set_global_default(told);
+}
+
+struct Teller<W> {
+    out: Mutex<W>,
+}
+
+impl<S: tracing::Subscriber, W: Write + Send + 'static> Layer<S> for Teller<W> {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != TARGET {
+            return;
+        }
+        let mut told = Told::default();
+        event.record(&mut told);
+        let text = told.paragraph(std::process::id());
+        if let Ok(mut out) = self.out.lock() {
+            // The story is a companion: where it cannot be written, the work goes on.
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    call: String,
+    why: String,
+    shell: String,
+}
+
+impl Told {
+    fn paragraph(&self, pid: u32) -> String {
+        const BOLD: &str = "\x1b[1m";
+        const PLAIN: &str = "\x1b[0m";
+        format!("[process {pid}] {BOLD}{}{PLAIN}\n      why    {}\n      shell  {}\n", self.call, self.why, self.shell)
+    }
+}
+
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = match field.name() {
+            "call" => &mut self.call,
+            "why" => &mut self.why,
+            "shell" => &mut self.shell,
+            _ => return,
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{value:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_step_is_told_with_call_reason_and_shell_command() {
+        let out = Shared::default();
+        let told = tracing_subscriber::registry().with(Teller { out: Mutex::new(out.clone()) });
+        tracing::subscriber::with_default(told, || {
+            let name = "web";
+            crate::step!("uts.name", call: "sethostname(\"{name}\")"; why: "a name of its own"; shell: "hostname {name}");
+            tracing::info!("some other event");
+        });
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("sethostname(\"web\")"), "{text}");
+        assert!(text.contains("why    a name of its own\n      shell  hostname web\n"), "{text}");
+        assert!(!text.contains("some other event"), "{text}");
+    }
+}

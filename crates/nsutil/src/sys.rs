@@ -1,0 +1,106 @@
+//! The few calls that need `unsafe`: one a function, each with the reason why it holds.
+//!
+//! Everything else in the workspace goes through nix, rustix and procfs, whose interfaces are safe; a lint keeps it so.
+
+#![allow(unsafe_code)]
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigHandler, Signal};
+use nix::unistd::Pid;
+
+/// clone(2)'s `CLONE_INTO_CGROUP`. The libc crate's constant of that name does not fit its type and is 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// Exit code of a child whose closure panicked (sysexits.h: internal software error).
+const PANICKED: i32 = 70;
+
+/// Forks a child into new namespaces and, on cgroup v2, straight into a cgroup; returns its number and a descriptor of it.
+///
+/// The child runs `inside` and ends with the code it returns; nothing of the parent's stack is unwound in it. It is a
+/// fork without glibc's fork handlers, so the caller must have one thread only, or the child may find a lock held by
+/// a thread it does not have. Source: clone(2), "clone3()".
+///
+/// # Errors
+/// Those of clone(2): `EPERM` without the right to make the namespaces, `ENOSPC` at a limit, `EBADF` when `cgroup` is
+/// not a cgroup v2 directory, `EBUSY` when it has controllers enabled for its children, `EAGAIN` at a process limit.
+pub fn clone3(
+    flags: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+    inside: impl FnOnce() -> i32,
+) -> Result<(Pid, OwnedFd), Errno> {
+    // What is still in the buffer would be written twice, by parent and child.
+    let _ = std::io::stdout().flush();
+    let mut pidfd: RawFd = -1;
+    let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let arguments = libc::clone_args {
+        // Through u32: the topmost flag of clone(2) is the sign bit of nix's c_int.
+        flags: u64::from(flags.bits() as u32) | libc::CLONE_PIDFD as u64 | into_cgroup,
+        pidfd: &raw mut pidfd as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
+    };
+    // SAFETY: without CLONE_VM the child has its own copy of memory, so it may use this stack; `arguments` has the size
+    // given and `pidfd` outlives the call, the only place the kernel writes to.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(Errno::last()),
+        0 => {
+            let code = catch_unwind(AssertUnwindSafe(inside)).unwrap_or(PANICKED);
+            let _ = std::io::stdout().flush();
+            exit_now(code)
+        }
+        pid => {
+            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok((Pid::from_raw(pid as i32), pidfd))
+        }
+    }
+}
+
+/// Ends the process without running the exit handlers that it inherited from its parent. See _exit(2).
+fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child.
+    unsafe { libc::_exit(code) }
+}
+
+/// Has every descriptor from `first` on closed at the next exec. See close_range(2).
+///
+/// # Errors
+/// `EINVAL` before Linux 5.11.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the flag only marks descriptors, so none that Rust owns is closed behind its back.
+    let outcome = unsafe { libc::close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+    Errno::result(outcome).map(drop)
+}
+
+/// Gives a signal its default action again. See signal(7).
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP.
+pub fn default_action(signal: Signal) -> Result<(), Errno> {
+    // SAFETY: the default action is no function of ours, so none can run where it must not.
+    unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map(drop)
+}
+
+/// Seeds the C library's random numbers. See rand(3).
+pub fn srand(seed: u32) {
+    // SAFETY: srand has no precondition; its state is behind the C library's own lock.
+    unsafe { libc::srand(seed) }
+}
+
+/// The C library's next random number, 0 to `RAND_MAX`. See rand(3).
+pub fn rand() -> i32 {
+    // SAFETY: rand has no precondition; its state is behind the C library's own lock.
+    unsafe { libc::rand() }
+}
