@@ -1,0 +1,57 @@
+# The words a person types. What they mean stands in the scripts and crates they call.
+
+# Built by the user who types, run with root's rights: namespaces, mounts and cgroups need them.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
+GRADE := $(SUDO) target/release/grade
+
+.PHONY: help setup build demo test check check-task1 check-task2 diff-task1 diff-task2 bless self-test lint msrv docs clean
+
+help: ## this list
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## make a bare Debian 12 or 13 ready (packages, a cargo that is new enough)
+	vm/provision
+
+build: setup ## build everything, as `cargo build --release`
+	cargo build --release --locked --workspace
+
+demo: build ## run the tasks in order, each told and checked
+	$(SUDO) docs/demo
+
+test: setup ## all tests; those that need root get it through sudo
+	cargo test --locked --workspace
+
+check: check-task1 check-task2 ## grade every task
+
+check-task1: build ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
+	$(GRADE) task1 $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+check-task2: build ## grade task 2
+	$(GRADE) task2 $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+diff-task1: build ## task 1's output beside the reference
+	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+diff-task2: build ## task 2's output beside the reference
+	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+bless: build ## record the reference outputs anew and show what changed
+	$(GRADE) bless task1
+	$(GRADE) bless task2
+
+self-test: build ## grade the zoo of right and wrong programs and print who lost what
+	$(GRADE) self-test
+
+lint: setup ## format, clippy, docs, licences: all without a warning
+	.ci/lint
+
+msrv: setup ## build with Debian 13's cargo, in a Debian 13 made for it
+	vm/msrv
+
+docs: ## the library's documentation as web pages
+	cargo doc --locked --workspace --no-deps --document-private-items
+
+clean: ## forget what was built
+	cargo clean
