@@ -1,0 +1,34 @@
+//! A child with a PID namespace of its own: process 1 inside, another number outside. And one that fails. Needs root.
+//!
+//! Run: `sudo cargo run --example process`
+
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::unistd::{getpid, pause};
+use nsutil::namespace::Kind;
+use nsutil::process::{Birth, Exit, exec, spawn};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let birth = Birth { namespaces: &[Kind::Pid], ..Birth::default() };
+    let mut child = spawn(birth, |report| {
+        println!("inside:  I am process {}", getpid());
+        report.ready()?;
+        loop {
+            pause();
+        }
+    })?;
+    child.ready()?;
+    println!("outside: it is process {}", child.pid());
+    child.signal(Signal::SIGKILL)?;
+    let exit = child.wait()?;
+    println!("outside: it ended by {exit:?}, which a shell shows as {}", exit.code());
+    assert_eq!(exit, Exit::Signal(Signal::SIGKILL));
+
+    // What goes wrong in the child comes back as a value.
+    let mut failing = spawn(Birth::default(), |_| match exec(Path::new("/no/such/program"), &["program"], &[])? {})?;
+    let error = failing.ready().err().ok_or("the child should have failed")?;
+    println!("a child that failed: {}", nsutil::error::line(&error));
+    assert_eq!(error.errno(), Some(nix::errno::Errno::ENOENT));
+    Ok(())
+}

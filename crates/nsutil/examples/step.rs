@@ -1,0 +1,19 @@
+//! The story of a child's birth, told by the steps themselves. Needs root.
+//!
+//! Run: `sudo cargo run --example step`
+
+use nsutil::namespace::Kind;
+use nsutil::process::{Birth, spawn};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    nsutil::step::tell(std::io::stdout());
+    let birth = Birth { namespaces: &[Kind::Uts, Kind::Ipc], ..Birth::default() };
+    let child = spawn(birth, |_| {
+        nsutil::step!("sethostname", call: "sethostname(\"example\")";
+            why: "only this child will see it"; shell: "hostname example");
+        nsutil::OrCannot::or_cannot(nix::unistd::sethostname("example"), "set the host name to", "example")?;
+        Ok(0)
+    })?;
+    assert_eq!(child.wait()?.code(), 0);
+    Ok(())
+}
