@@ -3,6 +3,8 @@
 mod fault;
 mod judge;
 mod rubric;
+mod run;
+mod submission;
 mod task;
 mod trace;
 mod transcript;
