@@ -4,6 +4,7 @@ mod fault;
 mod judge;
 mod rubric;
 mod run;
+mod self_test;
 mod submission;
 mod task;
 mod trace;
