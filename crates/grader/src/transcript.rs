@@ -448,7 +448,11 @@ mod tests {
 
     #[test]
     fn a_value_of_another_form_is_malformed_and_not_missing() {
-        let rows = align(&reference(Task::Task1), &output(&RIGHT.replace("Child2 Process PID: 2", "Child2 Process PID: -1")), ALL);
+        let rows = align(
+            &reference(Task::Task1),
+            &output(&RIGHT.replace("Child2 Process PID: 2", "Child2 Process PID: -1")),
+            ALL,
+        );
         assert!(matches!(faults(&rows)[..], [Row::Malformed { .. }]), "{rows:?}");
     }
 
