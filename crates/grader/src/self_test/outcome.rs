@@ -95,8 +95,9 @@ fn in_words(verdict: &Verdict, cell: Cell) -> String {
         Cell::FalseLoss(marks) => format!("{marks} lost that should be given"),
         Cell::Undecided | Cell::Skipped | Cell::Full | Cell::Lost(_) => "no verdict".to_owned(),
     };
-    let mut said: Vec<String> = verdict.observed.iter().cloned().collect();
-    said.extend(verdict.losses.iter().map(|loss| format!("-{} {}", loss.marks, loss.what)));
+    let mut said: Vec<String> = verdict.reason.iter().cloned().collect();
+    said.extend(verdict.losses.iter().map(|loss| format!("-{} {}: {}", loss.marks, loss.expected, loss.observed)));
+    said.extend(verdict.losses.iter().flat_map(|loss| &loss.details).cloned());
     if !verdict.blocked_by.is_empty() {
         said.push(format!("blocked by {}", verdict.blocked_by.join(", ")));
     }
@@ -122,10 +123,9 @@ mod tests {
             check: Rubric::of(Task::Task1).unwrap().find("child2.pid").unwrap().clone(),
             status,
             marks,
-            expected: None,
-            observed: None,
+            open: 0,
             losses: Vec::new(),
-            evidence: Vec::new(),
+            reason: None,
             remarks: vec!["Sleeps to synchronise".to_owned()],
             blocked_by: Vec::new(),
             by_run: Vec::new(),
