@@ -162,7 +162,11 @@ fn search(name: &OsStr, wanted_by: &Path) -> Result<PathBuf> {
     let is_program =
         |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     places.into_iter().find(is_program).ok_or_else(|| {
-        Error::new(format_args!("find {}, the interpreter of", name.display()), wanted_by.display(), Errno::ENOENT)
+        Error::new(
+            format_args!("find {}, the interpreter of", name.to_string_lossy()),
+            wanted_by.display(),
+            Errno::ENOENT,
+        )
     })
 }
 
@@ -263,7 +267,9 @@ fn absolute(library: Library, program: &Path) -> Result<Library> {
 fn blame(missing: &OsStr, needers: &[&Path]) -> String {
     let asks = |path: &&&Path| Object::read(path).is_ok_and(|object| object.needed.iter().any(|name| name == missing));
     match needers.iter().find(asks) {
-        Some(needer) => format!("library {}, which {} needs, is not found", missing.to_string_lossy(), needer.display()),
+        Some(needer) => {
+            format!("library {}, which {} needs, is not found", missing.to_string_lossy(), needer.display())
+        }
         None => format!("library {} is not found", missing.to_string_lossy()),
     }
 }
@@ -354,7 +360,8 @@ impl Object {
                 object.interpreter = Some(PathBuf::from(OsStr::from_bytes(path)));
             }
             let Some(entries) = segment.dynamic(endian, data)? else { continue };
-            let value = |wanted| entries.iter().find(|entry| entry.tag(endian) == wanted).map(|entry| entry.val(endian));
+            let value =
+                |wanted| entries.iter().find(|entry| entry.tag(endian) == wanted).map(|entry| entry.val(endian));
             // The names are at an address; a loaded segment says where in the file that is.
             let Some(address) = value(elf::DT_STRTAB) else { continue };
             let offset = segments.iter().filter(|loaded| loaded.p_type(endian) == elf::PT_LOAD).find_map(|loaded| {

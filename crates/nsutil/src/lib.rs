@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
+//! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
 //! | [`step`] | each step taken on the kernel, told as it happens | – |
 //! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
@@ -17,6 +18,7 @@ pub mod elf;
 pub mod error;
 pub mod namespace;
 pub mod process;
+pub mod rootfs;
 pub mod step;
 pub mod sys;
 

@@ -56,7 +56,8 @@ fn every_program_of_this_machine_needs_what_ldd_says() {
                 }
                 (Ok(Needs::Script { interpreter, .. }), None) => {
                     let first = fs::read(program).unwrap();
-                    let first = String::from_utf8_lossy(first.split(|byte| *byte == b'\n').next().unwrap()).into_owned();
+                    let first =
+                        String::from_utf8_lossy(first.split(|byte| *byte == b'\n').next().unwrap()).into_owned();
                     assert!(first.contains(&*interpreter.path.to_string_lossy()), "{first}");
                     2
                 }

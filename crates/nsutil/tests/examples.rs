@@ -54,6 +54,22 @@ fn sys_makes_a_child_and_closes_descriptors_at_exec() {
     assert!(shown.contains("after, ") && shown.contains("goes through exec: false\n"), "{shown}");
 }
 
+#[test]
+fn elf_names_loader_and_libraries() {
+    let shown = run("elf");
+    assert!(shown.starts_with("/bin/ls is loaded by /lib"), "{shown}");
+    assert!(shown.contains("libc.so.6 "), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn rootfs_shows_a_root_that_holds_one_program_and_what_it_needs() {
+    let shown = run("rootfs");
+    assert!(shown.contains("/bin:\nls\n"), "{shown}");
+    assert!(shown.contains("libc.so.6\n"), "{shown}");
+    assert!(!shown.contains("etc"), "nothing else is there: {shown}");
+}
+
 /// Runs an example to its end and returns what it printed.
 fn run(example: &str) -> String {
     let program = built(example);
