@@ -13,6 +13,8 @@
 pub mod scene;
 mod task1;
 mod task2;
+#[cfg(test)]
+mod tests;
 mod transcript;
 mod words;
 

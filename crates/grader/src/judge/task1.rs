@@ -399,17 +399,17 @@ fn gone(scene: &Scene<'_>, children: &[(&str, Pid)]) -> Outcome {
 }
 
 fn method(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let elsewhere = |kind: &str| {
+        let first = cast.child1.map(|pid| scene.moments(pid)).unwrap_or_default();
+        let own = first.iter().any(|moment| differs(scene, moment, kind));
+        own && matches!(shared_namespace(scene, cast, kind), Outcome::Held)
+    };
+    if !elsewhere("pid") && !elsewhere("uts") {
+        let why = "child 2 is in no namespace of child 1's".to_owned();
+        return Finding::whole(Outcome::NotTried(&["child1.pid", "child1.uts", "child2.pid", "child2.uts"], why));
+    }
     if scene.run.observer == Observer::Frozen {
         return Finding::whole(Outcome::Unseen("without a tracer no call is seen".to_owned()));
-    }
-    let there = ["pid", "uts"].iter().any(|kind| matches!(shared_namespace(scene, cast, kind), Outcome::Held));
-    if !there
-        || cast
-            .child1
-            .is_none_or(|pid| !scene.moments(pid).iter().any(|m| differs(scene, m, "pid") || differs(scene, m, "uts")))
-    {
-        let why = "child 2 is in no namespace of child 1's".to_owned();
-        return Finding::whole(Outcome::NotTried(&["child2.pid", "child2.uts"], why));
     }
     let done = |name: &str| scene.calls(name).any(|(_, result)| result >= 0);
     let born_with_pidfd = ["clone", "clone3"].iter().any(|name| {

@@ -5,7 +5,7 @@ use super::words::list;
 use super::{Finding, Outcome, Style, Why};
 use crate::rubric::Fact;
 use crate::trace::{End, Pid, ProcessState, StdoutKind};
-use crate::transcript::{Item, Line, Row, drawn, milliseconds};
+use crate::transcript::{Item, Line, Row, align, drawn, is_separator, milliseconds};
 
 /// The sum of 10 000 x 10 000 calls of the C library's `rand()` seeded with 10111: the same wherever glibc is.
 const RAND_SUM: &str = "107375219085276240";
@@ -110,7 +110,7 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
         expected: "all blocks in order, each written by the process it speaks of".to_owned(),
         observed,
         details: shortened(wrong),
-        positive: !evidence.is_empty(),
+        positive: complete(scene) || !evidence.is_empty(),
         evidence,
     }))
 }
@@ -141,9 +141,19 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
                 evidence.extend(scene.writer(line).map(|event| scene.evidence(event)));
             }
             Row::Extra { line } => {
-                let Some(line) = scene.lines.get(*line) else { continue };
-                if !crate::transcript::is_separator(&line.text) {
+                let Some(line) = scene.lines.get(*line).filter(|line| !is_separator(&line.text)) else { continue };
+                // A line in the wrong place is a matter of order; here it only has to be true.
+                let Some((item, blanks)) = missing_item(scene, line) else {
                     wrong.push(format!("line {}   + {}   is not in the reference", line.number, shown(line)));
+                    continue;
+                };
+                told += blanks.len();
+                let untrue = blanks.iter().find_map(|(label, value)| match truth(scene, label, value, line) {
+                    Truth::No(fact) => Some(put(item, label, &fact)),
+                    Truth::Yes => None,
+                });
+                if let Some(fact) = untrue {
+                    wrong.push(format!("line {}   - {fact}   + {}", line.number, shown(line)));
                 }
             }
             Row::Missing { .. } => {}
@@ -162,9 +172,29 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
         expected: "every line says what the kernel says of its writer".to_owned(),
         observed: format!("{}: {} lines do not", on(scene), wrong.len()),
         details: shortened(wrong),
-        positive: !evidence.is_empty(),
+        positive: complete(scene) || !evidence.is_empty(),
         evidence,
     }))
+}
+
+/// Whether all that was written is known: then a line that is not there was not written.
+fn complete(scene: &Scene<'_>) -> bool {
+    matches!(scene.run.end, End::Exited(_) | End::Signaled(_)) && !scene.run.output.cut && !scene.lines.is_empty()
+}
+
+/// The item that a line would be if it stood elsewhere, and that is missing there.
+fn missing_item<'s>(scene: &'s Scene<'_>, line: &Line) -> Option<(&'s Item, Vec<(String, String)>)> {
+    let alone = std::slice::from_ref(line);
+    scene.rows.iter().find_map(|row| match row {
+        Row::Missing { item } => {
+            let item = scene.items.get(*item)?;
+            match align(std::slice::from_ref(item), alone, scene.blanks.normalise).into_iter().next()? {
+                Row::Match { blanks, .. } => Some((item, blanks)),
+                _ => None,
+            }
+        }
+        _ => None,
+    })
 }
 
 /// `on a pipe` or `on a terminal`.
