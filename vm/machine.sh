@@ -1,0 +1,187 @@
+# shellcheck shell=bash disable=SC2029,SC2054
+# The virtual machine as vm/inside and the tests use it: a throwaway copy, started in seconds. To be sourced.
+#
+#   start_machine              a fresh copy; sets nothing outside this shell and ends with it
+#   in_machine USER COMMAND…   runs it there; its stdin, stdout, stderr and exit code are the command's
+#   copy_in SRC DST            a file or folder, as root
+#   copy_out SRC DST
+#   reboot_machine             the same copy, its disk as it is now
+#   stop_machine               nothing of it stays; also done when the shell exits
+#
+# The disk is never written to: qemu keeps what changes in a file that has no name. A boot takes half a minute under
+# emulation, so it is done once: a machine that has just booted is frozen to disk, memory and all ("ready"), and each copy
+# goes on from there. Direct kernel boot with a small initrd skips firmware and boot loader.
+#
+# How one gets in: a key made for the frozen machine, handed to systemd as a credential through the SMBIOS table of the
+# virtual mainboard (systemd.exec(5), systemd-tmpfiles(8) `tmpfiles.extra`). So no key is in the image that people get.
+
+vm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+out=${VM_OUT:-$vm/out}
+image=$out/docker-lite-amd64
+ready=$out/ready
+
+start_machine() {
+    make_ready
+    open_machine -incoming "exec:cat '$ready/memory'" -drive "file=$ready/disk.qcow2,if=virtio,snapshot=on"
+    # It was stopped when its memory was written, and so it is when the memory has been read.
+    answer_of_qemu "info status" "VM status: paused" 60 >/dev/null || machine_failed "could not be thawed"
+    tell_qemu cont
+    wait_until_reachable 120
+    # It believes it is still the moment it was frozen.
+    in_machine root date --set="@$(date +%s)" >/dev/null </dev/null
+}
+
+in_machine() {
+    local user=$1
+    shift
+    # ssh joins its arguments with blanks and a shell takes them apart again: quoted, they arrive as they were.
+    local quoted=
+    if (($#)); then quoted=$(printf '%q ' "$@"); fi
+    # In the background, or a signal to this shell would wait for the command to end.
+    ssh "${ssh_options[@]}" "$user@machine" "$quoted" <&0 &
+    wait "$!"
+}
+
+copy_in() { scp -qrp "${ssh_options[@]}" "$1" "root@machine:$2"; }
+copy_out() { scp -qrp "${ssh_options[@]}" "root@machine:$1" "$2"; }
+
+reboot_machine() {
+    local before
+    before=$(in_machine root cat /proc/sys/kernel/random/boot_id </dev/null)
+    in_machine root systemctl reboot </dev/null || true
+    local deadline=$((SECONDS + 300))
+    until [[ $(in_machine root cat /proc/sys/kernel/random/boot_id 2>/dev/null </dev/null) != @("$before"|"") ]]; do
+        ((SECONDS < deadline)) || machine_failed "did not come back within 300 s after a reboot"
+        sleep 1
+    done
+}
+
+stop_machine() {
+    if [[ ! ${machine_dir:-} ]]; then return; fi
+    # Its disk is a throwaway: nothing to save, so no shutdown.
+    if [[ ${machine_pid:-} ]]; then
+        kill -KILL "$machine_pid" 2>/dev/null || true
+        wait "$machine_pid" 2>/dev/null || true
+    fi
+    rm -rf "$machine_dir"
+    machine_dir='' machine_pid=''
+}
+
+# ---- the frozen machine -------------------------------------------------------------------------------------------------
+
+# Boots the image once and freezes it, unless that was done for this very image with this very qemu.
+make_ready() {
+    "$vm/build" amd64 >/dev/null
+    exec {lock}>"$out/ready.lock"
+    flock "$lock"
+    local inputs
+    inputs=$(cat "$image.inputs" "$vm/machine.sh" <(printf '%s\n' "${qemu[@]}") <(qemu-system-x86_64 --version) | sha256sum)
+    if [[ $(cat "$ready/inputs" 2>/dev/null) != "$inputs" ]]; then
+        echo "vm: booting once, to start in seconds from then on" >&2
+        rm -rf "$ready"
+        mkdir -p "$ready"
+        ssh-keygen -q -t ed25519 -N '' -C vm/inside -f "$ready/key"
+        qemu-img create -q -f qcow2 -F qcow2 -b "$image.qcow2" "$ready/disk.qcow2"
+        open_machine -drive "file=$ready/disk.qcow2,if=virtio" \
+            -smbios "type=11,value=io.systemd.credential.binary:tmpfiles.extra=$(let_key_in | base64 --wrap=0)"
+        wait_until_reachable 600
+        in_machine root systemctl is-system-running --wait >/dev/null </dev/null || true
+        freeze
+        stop_machine
+        echo "$inputs" >"$ready/inputs"
+    fi
+    exec {lock}>&-
+}
+
+# In the words of tmpfiles.d(5).
+let_key_in() {
+    local user home
+    for user in root cs695; do
+        home=$([[ $user == root ]] && echo /root || echo "/home/$user")
+        echo "d $home/.ssh 0700 $user $user"
+        echo "f $home/.ssh/authorized_keys 0600 $user $user - $(cat "$ready/key.pub")"
+    done
+}
+
+freeze() {
+    in_machine root sync </dev/null
+    ssh "${ssh_options[@]}" -O exit machine 2>/dev/null
+    tell_qemu stop
+    tell_qemu "migrate_set_parameter max-bandwidth 100g"
+    tell_qemu "migrate \"exec:cat >'$ready/memory'\""
+    answer_of_qemu "info status" 'VM status: paused (postmigrate)' 120 >/dev/null || machine_failed "could not be frozen"
+}
+
+# ---- qemu ---------------------------------------------------------------------------------------------------------------
+
+accelerator() {
+    if kvm_works; then echo "-accel kvm -cpu host"; else echo "-accel tcg,thread=multi -cpu Nehalem"; fi
+}
+
+# That /dev/kvm is there says little: inside a virtual machine it may be, and not work.
+kvm_works() {
+    [[ -w /dev/kvm ]] && timeout 10 qemu-system-x86_64 -accel kvm -cpu host -nodefaults -display none -S -monitor stdio \
+        <<<quit >/dev/null 2>&1
+}
+
+# shellcheck disable=SC2207 # words are meant
+qemu=(
+    # Under emulation a plain old processor is faster than one with every feature: fewer tricks to emulate.
+    $(accelerator) -m 2048 -smp 2
+    -nodefaults -vga none -display none -device virtio-rng-pci
+    -device virtio-net-pci,netdev=net
+    -kernel "$image.vmlinuz" -initrd "$image.initrd" -append 'root=/dev/vda3 ro console=ttyS0 quiet'
+)
+
+open_machine() {
+    machine_dir=$(mktemp -d /tmp/docker-lite-vm.XXXXXX)
+    trap stop_machine EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    mkfifo "$machine_dir"/monitor.{in,out}
+    # Dies with this shell, even a killed one. Port 0: the kernel picks a free one, and no other machine can see it.
+    setpriv --pdeathsig KILL qemu-system-x86_64 "${qemu[@]}" \
+        -netdev user,id=net,hostfwd=tcp:127.0.0.1:0-:22 \
+        -serial "file:$machine_dir/console" \
+        -chardev "pipe,id=monitor,path=$machine_dir/monitor" -mon monitor "$@" </dev/null 2>"$machine_dir/qemu" &
+    machine_pid=$!
+    exec {to_qemu}<>"$machine_dir/monitor.in" {from_qemu}<>"$machine_dir/monitor.out"
+
+    local port
+    port=$(answer_of_qemu "info usernet" '*HOST_FORWARD*' 60 | awk '{ print $4 }') || machine_failed "did not start"
+    ssh_options=(-F none -i "$ready/key" -o Hostname=127.0.0.1 -o Port="$port" -o BatchMode=yes -o LogLevel=ERROR
+        -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20
+        -o ControlMaster=auto -o ControlPath="$machine_dir/%r" -o ControlPersist=yes)
+}
+
+wait_until_reachable() {
+    local deadline=$((SECONDS + $1))
+    until in_machine root true 2>/dev/null </dev/null; do
+        kill -0 "$machine_pid" 2>/dev/null || machine_failed "ended"
+        ((SECONDS < deadline)) || machine_failed "cannot be reached by ssh after $1 s"
+        sleep 0.2
+    done
+}
+
+tell_qemu() { echo "$1" >&"$to_qemu"; }
+
+# Asks again and again until a line of the answer is like $2, a pattern, at most $3 seconds; prints that line.
+answer_of_qemu() {
+    local question=$1 wanted=$2 deadline=$((SECONDS + $3)) line
+    while ((SECONDS < deadline)) && kill -0 "$machine_pid" 2>/dev/null; do
+        tell_qemu "$question"
+        while read -r -t 0.3 line <&"$from_qemu"; do
+            # shellcheck disable=SC2053 # a pattern is meant
+            if [[ ${line%$'\r'} == $wanted ]]; then echo "$line" && return; fi
+        done
+    done
+    return 1
+}
+
+machine_failed() {
+    {
+        echo "vm: the virtual machine $*; qemu and the console said last:"
+        tail -n 5 "$machine_dir/qemu" "$machine_dir/console" 2>/dev/null
+    } >&2
+    exit 125
+}
