@@ -1,8 +1,17 @@
-//! `grade`: to come.
-#![allow(dead_code)]
+//! `grade`: grades container labs by what the kernel saw, not by what was printed.
+//!
+//! A submission is run in a host-in-a-box, watched from outside, and thrown away with the box. What was seen is one
+//! record ([`trace::Run`]); the judges turn records into verdicts, and the reports turn verdicts into text for a person
+//! or for a machine. See `docs/grading.md`.
+
+mod bless;
+mod cli;
+mod diff;
 mod fault;
+mod grading;
 mod hostbox;
 mod judge;
+mod report;
 mod rubric;
 mod run;
 mod self_test;
@@ -11,4 +20,17 @@ mod sys;
 mod task;
 mod trace;
 mod transcript;
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            anstream::eprintln!("grade: {}", transcript::drawn(&fault.to_string()));
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::rubric::{Check, Rubric};
 use crate::task::Task;
-use crate::trace::{End, Namespaces, Run};
+use crate::trace::{End, Namespaces, Pid, Run};
 use scene::Scene;
 
 /// What the judge must know of the submission besides its runs.
@@ -196,6 +196,32 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
         verdicts.push(verdict);
     }
     verdicts
+}
+
+/// The verdicts on a submission that does not build: nothing could be tried.
+pub fn not_built(rubric: &Rubric) -> Vec<Verdict> {
+    let verdicts = rubric.checks.iter().map(|check| {
+        let mut verdict = combined(check, &[]);
+        verdict.void(Status::Blocked);
+        verdict.reason = Some("the submission does not build".to_owned());
+        verdict
+    });
+    verdicts.collect()
+}
+
+/// Who is who in `run`: the roles of the task with their processes.
+pub fn roles(task: Task, rubric: &Rubric, run: &Run) -> Vec<(&'static str, Pid)> {
+    let scene = Scene::new(run, 1, rubric);
+    match task {
+        Task::Task1 => task1::roles(&scene),
+        Task::Task2 => task2::roles(&scene),
+        Task::Task3 | Task::Task4 => Vec::new(),
+    }
+}
+
+/// The lines of a run that say what the kernel does not: the number of each, and what should stand there.
+pub fn false_lines(scene: &Scene<'_>, style: Style) -> Vec<(usize, String)> {
+    transcript::false_lines(scene, style).into_iter().map(|(line, fact)| (line.number, fact)).collect()
 }
 
 /// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.

@@ -31,20 +31,24 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     })
 }
 
+/// The roles with their processes.
+pub(super) fn roles(scene: &Scene<'_>) -> Vec<(&'static str, Pid)> {
+    let cast = Cast::of(scene);
+    let all = [("parent", Some(cast.parent)), ("child 1", cast.child1), ("child 2", cast.child2)];
+    all.into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid))).collect()
+}
+
 /// Who plays which part.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cast {
-    /// The parent.
-    pub parent: Pid,
-    /// Child 1.
-    pub child1: Option<Pid>,
-    /// Child 2.
-    pub child2: Option<Pid>,
+struct Cast {
+    parent: Pid,
+    child1: Option<Pid>,
+    child2: Option<Pid>,
 }
 
 impl Cast {
     /// Finds out who is who.
-    pub fn of(scene: &Scene<'_>) -> Cast {
+    fn of(scene: &Scene<'_>) -> Cast {
         let root = scene.run.root_pid;
         let parents = writers(scene, "Parent Process PID:");
         let firsts = writers(scene, "Child1 Process PID:");

@@ -47,6 +47,12 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     })
 }
 
+/// The roles with their processes.
+pub(super) fn roles(scene: &Scene<'_>) -> Vec<(&'static str, Pid)> {
+    let runner = std::iter::once(("runner", scene.run.root_pid));
+    runner.chain(Cast::of(scene).named().into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid)))).collect()
+}
+
 /// Which process is container_prog in which subtask.
 #[derive(Debug, Clone, Copy)]
 struct Cast {

@@ -115,50 +115,65 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     }))
 }
 
-fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
+/// The lines whose blanks hold what the kernel does not say, each with what should stand there.
+pub(super) fn false_lines<'s>(scene: &'s Scene<'_>, style: Style) -> Vec<(&'s Line, String)> {
     let mut wrong = Vec::new();
-    let mut evidence = Vec::new();
+    for row in &scene.rows {
+        let Row::Match { item, line, blanks } = row else { continue };
+        let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
+        wrong.extend(corrected(scene, style, item, line, blanks).map(|fact| (line, fact)));
+    }
+    wrong
+}
+
+/// The line as it should be; none when it is true.
+fn corrected(scene: &Scene<'_>, style: Style, item: &Item, line: &Line, blanks: &[(String, String)]) -> Option<String> {
+    blanks.iter().find_map(|(label, value)| {
+        // The course's own program counts microseconds and calls them milliseconds.
+        if !style.is_rust && fact_of(scene, label) == Some(Fact::BusyTime) {
+            return None;
+        }
+        match truth(scene, label, value, line) {
+            Truth::No(fact) => Some(put(item, label, &fact)),
+            Truth::Yes => None,
+        }
+    })
+}
+
+fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
+    let mut wrong: Vec<(&Line, String)> = Vec::new();
     let mut told = 0;
     for row in &scene.rows {
         match row {
-            Row::Match { item, line, blanks } => {
-                let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
-                for (label, value) in blanks {
-                    told += 1;
-                    // The course's own program counts microseconds and calls them milliseconds.
-                    if !style.is_rust && fact_of(scene, label) == Some(Fact::BusyTime) {
-                        continue;
-                    }
-                    if let Truth::No(fact) = truth(scene, label, value, line) {
-                        wrong.push(format!("line {}   - {}   + {}", line.number, put(item, label, &fact), shown(line)));
-                        evidence.extend(scene.writer(line).map(|event| scene.evidence(event)));
-                    }
-                }
-            }
+            Row::Match { blanks, .. } => told += blanks.len(),
             Row::Malformed { item, line } => {
                 let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
-                wrong.push(format!("line {}   - {item}   + {}", line.number, shown(line)));
-                evidence.extend(scene.writer(line).map(|event| scene.evidence(event)));
+                wrong.push((line, format!("- {item}   + {}", shown(line))));
             }
             Row::Extra { line } => {
                 let Some(line) = scene.lines.get(*line).filter(|line| !is_separator(&line.text)) else { continue };
                 // A line in the wrong place is a matter of order; here it only has to be true.
                 let Some((item, blanks)) = missing_item(scene, line) else {
-                    wrong.push(format!("line {}   + {}   is not in the reference", line.number, shown(line)));
+                    wrong.push((line, format!("+ {}   is not in the reference", shown(line))));
                     continue;
                 };
                 told += blanks.len();
-                let untrue = blanks.iter().find_map(|(label, value)| match truth(scene, label, value, line) {
-                    Truth::No(fact) => Some(put(item, label, &fact)),
-                    Truth::Yes => None,
-                });
-                if let Some(fact) = untrue {
-                    wrong.push(format!("line {}   - {fact}   + {}", line.number, shown(line)));
-                }
+                let fact = corrected(scene, style, item, line, &blanks);
+                wrong.extend(fact.map(|fact| (line, format!("- {fact}   + {}", shown(line)))));
             }
             Row::Missing { .. } => {}
         }
     }
+    let untrue = false_lines(scene, style).into_iter();
+    wrong.extend(untrue.map(|(line, fact)| (line, format!("- {fact}   + {}", shown(line)))));
+    wrong.sort_by_key(|(line, _)| line.number);
+    let evidence: Vec<_> = wrong
+        .iter()
+        .filter_map(|(line, _)| scene.writer(line))
+        .map(|event| scene.evidence(event))
+        .take(SHOWN)
+        .collect();
+    let wrong: Vec<String> = wrong.into_iter().map(|(line, what)| format!("line {}   {what}", line.number)).collect();
     let blanks = |item: &Item| matches!(item, Item::Text(pieces) if pieces.len() > 1);
     let lines = scene.items.iter().filter(|item| blanks(item)).count();
     if wrong.is_empty() && told < lines {

@@ -1,0 +1,335 @@
+//! The command line: what may be asked, and where the answers go.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand};
+
+use crate::bless::Bless;
+use crate::diff;
+use crate::fault::Fault;
+use crate::grading::{self, Grade, Request};
+use crate::judge::Style;
+use crate::report::{self, Format};
+use crate::rubric::Rubric;
+use crate::self_test::SelfTest;
+use crate::task::Task;
+use crate::trace::Run;
+
+/// Grades container labs by what the kernel saw, not by what was printed.
+#[derive(Debug, Parser)]
+#[command(name = "grade", version, disable_help_subcommand = true)]
+#[command(after_help = "Exit status: 0 all passed, 1 something lost, 2 wrong usage, 3 could not be run here, \
+    4 marks not final, 70 fault in the grader, 130 or 143 interrupted.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Grade task 1, namespaces
+    Task1(GradeArgs),
+    /// Grade task 2, a container from the command line
+    Task2(GradeArgs),
+    /// Grade task 3, the conductor
+    Task3(GradeArgs),
+    /// Grade task 4, services in several containers
+    Task4(GradeArgs),
+    /// List the checks with their marks, lessons and claims
+    List {
+        /// Only this task: task1, task2
+        task: Option<Task>,
+    },
+    /// Record a reference output anew, and show what changed
+    Bless(Bless),
+    /// Grade programs whose marks are known, and compare
+    SelfTest(SelfTest),
+}
+
+#[derive(Debug, clap::Args)]
+struct GradeArgs {
+    /// Folder that was handed in [default: the workspace that holds the current directory]
+    #[arg(long, value_name = "DIR")]
+    submission: Option<PathBuf>,
+    /// Report only these checks
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Number that everything random in the box follows from, as a report shows it (hexadecimal)
+    #[arg(long, value_name = "N", value_parser = hexadecimal)]
+    seed: Option<u64>,
+    /// How many times it is run, in turn with and without a tracer
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// text, json, gradescope, junit or tap, each with =FILE or to stdout; several with commas
+    #[arg(long, value_name = "FORMAT[=FILE]", value_delimiter = ',')]
+    format: Vec<Destination>,
+    /// File for the format that names none
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Show the output beside the reference, and no verdicts
+    #[arg(long, conflicts_with_all = ["explain", "format", "out"])]
+    diff: bool,
+    /// How much hints say: 0 nothing, 1 a question, 2 the rule, 3 where to read and what to change
+    #[arg(long, value_name = "0..3", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
+    hint: u8,
+    /// Show the calls that were seen for this check beside what is wanted
+    #[arg(long, value_name = "CHECK", conflicts_with_all = ["format", "out"])]
+    explain: Option<String>,
+    /// Keep the submission's folder as the run left it, and say where
+    #[arg(long)]
+    keep: bool,
+    /// Factor on all time limits, for slow machines
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
+    time_scale: f64,
+    /// Write what was seen in each run to DIR/run-N.json
+    #[arg(long, value_name = "DIR", hide = true)]
+    record: Option<PathBuf>,
+    /// Judge these recorded runs instead of running anything
+    #[arg(long, value_name = "FILE", hide = true, value_delimiter = ',')]
+    replay: Vec<PathBuf>,
+    /// The recorded runs are of a C program
+    #[arg(long, hide = true, requires = "replay")]
+    replay_c: bool,
+}
+
+/// One format and where it goes; none is stdout.
+#[derive(Debug, Clone)]
+struct Destination {
+    format: Format,
+    file: Option<PathBuf>,
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (format, file) = match text.split_once('=') {
+            Some((_, "")) => return Err("no file after =".to_owned()),
+            Some((format, file)) => (format, Some(PathBuf::from(file))),
+            None => (text, None),
+        };
+        Ok(Destination { format: format.parse()?, file })
+    }
+}
+
+impl Cli {
+    /// Does what was asked; gives the exit code.
+    ///
+    /// # Errors
+    /// Whatever kept a verdict from being made, see [`Fault`].
+    pub fn run(self) -> Result<u8, Fault> {
+        match self.command {
+            Command::Task1(args) => args.run(Task::Task1),
+            Command::Task2(args) => args.run(Task::Task2),
+            Command::Task3(args) => args.run(Task::Task3),
+            Command::Task4(args) => args.run(Task::Task4),
+            Command::List { task } => list(task),
+            Command::Bless(bless) => bless.run(),
+            Command::SelfTest(self_test) => self_test.run(),
+        }
+    }
+}
+
+impl GradeArgs {
+    fn run(self, task: Task) -> Result<u8, Fault> {
+        let rubric = Rubric::of(task)?;
+        let destinations = self.destinations()?;
+        if let Some(id) = &self.explain {
+            rubric.find(id)?;
+        }
+        let request = Request {
+            task,
+            submission: self.submission.clone(),
+            only: self.only.clone(),
+            seed: self.seed.unwrap_or_else(grading::random_seed),
+            runs: self.runs,
+            keep: self.keep,
+            time_scale: self.time_scale,
+        };
+        let graded = match self.replay.is_empty() {
+            true => request.grade(),
+            false => {
+                let runs = self.replay.iter().map(|path| recorded(path)).collect::<Result<Vec<Run>, Fault>>()?;
+                request.judge_again(runs, Style { is_rust: !self.replay_c })
+            }
+        };
+        let grade = match graded {
+            Ok(grade) => grade,
+            Err(fault) => {
+                bail_out(&destinations, &fault)?;
+                return Err(fault);
+            }
+        };
+        if let Some(folder) = &self.record {
+            record(&grade, folder)?;
+        }
+        if self.diff {
+            write(None, &diff::against_reference(&grade))?;
+            return Ok(grade.exit_code());
+        }
+        if let Some(id) = &self.explain {
+            write(None, &report::explain::explained(&grade, rubric.find(id)?))?;
+            return Ok(grade.exit_code());
+        }
+        for Destination { format, file } in &destinations {
+            write(file.as_deref(), &format.render(&grade, usize::from(self.hint))?)?;
+        }
+        Ok(grade.exit_code())
+    }
+
+    /// The formats and where each goes; the text to stdout when none is named.
+    fn destinations(&self) -> Result<Vec<Destination>, Fault> {
+        let mut wanted = self.format.clone();
+        if wanted.is_empty() {
+            wanted.push(Destination { format: Format::Text, file: None });
+        }
+        let mut to_stdout: Vec<&mut Destination> = wanted.iter_mut().filter(|wanted| wanted.file.is_none()).collect();
+        match to_stdout.as_mut_slice() {
+            [_, _, ..] => {
+                Err(Fault::Usage("two formats for one place: give all but one a file, as in json=FILE".to_owned()))
+            }
+            [] if self.out.is_some() => {
+                Err(Fault::Usage("--out is for a format that names no file; all do".to_owned()))
+            }
+            [one] => {
+                one.file.clone_from(&self.out);
+                Ok(wanted)
+            }
+            [] => Ok(wanted),
+        }
+    }
+}
+
+/// Tells a TAP reader that nothing more will come.
+fn bail_out(destinations: &[Destination], fault: &Fault) -> Result<(), Fault> {
+    for Destination { format, file } in destinations {
+        if *format == Format::Tap {
+            write(file.as_deref(), &report::tap::bail_out(&fault.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a report: styled to a terminal, plain to anything else.
+fn write(file: Option<&Path>, text: &str) -> Result<(), Fault> {
+    match file {
+        Some(path) => fs::write(path, anstream::adapter::strip_str(text).to_string())
+            .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", path.display()))),
+        None => match anstream::stdout().write_all(text.as_bytes()) {
+            // Whoever reads may stop reading, as head(1) does.
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Fault::CannotRun(format!("cannot write to stdout: {e}")))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Writes what was seen, for the judges' own tests and for judging again.
+fn record(grade: &Grade, folder: &Path) -> Result<(), Fault> {
+    let cannot = |e: std::io::Error| Fault::Usage(format!("cannot write to {}: {e}", folder.display()));
+    fs::create_dir_all(folder).map_err(cannot)?;
+    for (run, nth) in grade.runs.iter().zip(1..) {
+        let json = serde_json::to_string(run).map_err(|e| Fault::Broken(e.to_string()))?;
+        fs::write(folder.join(format!("run-{nth}.json")), json + "\n").map_err(cannot)?;
+    }
+    Ok(())
+}
+
+/// Reads a recorded run.
+fn recorded(path: &Path) -> Result<Run, Fault> {
+    let cannot = |why: String| Fault::Usage(format!("cannot read {} as a recorded run: {why}", path.display()));
+    let json = fs::read_to_string(path).map_err(|e| cannot(e.to_string()))?;
+    serde_json::from_str(&json).map_err(|e| cannot(e.to_string()))
+}
+
+/// `grade list`.
+fn list(task: Option<Task>) -> Result<u8, Fault> {
+    let tasks = match task {
+        Some(task) => vec![task],
+        None => vec![Task::Task1, Task::Task2],
+    };
+    let mut text = String::new();
+    for task in tasks {
+        let rubric = Rubric::of(task)?;
+        text += &format!("{task}, {} ({} marks)\n", rubric.title, rubric.max_marks());
+        for check in &rubric.checks {
+            let lesson = check.lesson.as_ref().map_or(String::new(), |lesson| format!("Lesson {lesson}"));
+            let head = format!("  {:>2}  {:<14} {lesson:<11} ", check.marks, check.id);
+            text += &report::text::wrapped(&head, &check.claim);
+            if !check.points.is_empty() {
+                let parts: BTreeMap<&str, u32> =
+                    check.points.iter().map(|(part, marks)| (part.as_str(), *marks)).collect();
+                let parts: Vec<String> = parts.iter().map(|(part, marks)| format!("{part} {marks}")).collect();
+                text += &format!("{:31}marks by part: {}\n", "", parts.join(", "));
+            }
+        }
+    }
+    write(None, &text)?;
+    Ok(0)
+}
+
+/// Reads a seed as reports show it.
+fn hexadecimal(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map_err(|_| "a seed is a hexadecimal number, such as 7f3a".to_owned())
+}
+
+/// Reads a factor.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
+        _ => Err("a factor is a number above 0, such as 2 or 0.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn destinations(arguments: &[&str]) -> Result<Vec<Destination>, Fault> {
+        let all = ["grade", "task1"].iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Task1(args) => args.destinations(),
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn the_command_line_agrees_with_itself() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_format_has_a_place_of_its_own() {
+        let both = destinations(&["--format", "json=r.json,junit"]).unwrap();
+        assert_eq!(both.iter().map(|d| d.format).collect::<Vec<_>>(), [Format::Json, Format::Junit]);
+        assert_eq!(both[0].file.as_deref(), Some(Path::new("r.json")));
+        let out = destinations(&["--format", "tap", "--out", "r.tap"]).unwrap();
+        assert_eq!(out[0].file.as_deref(), Some(Path::new("r.tap")));
+        assert!(destinations(&["--format", "json,tap"]).is_err());
+        assert!(destinations(&["--format", "json=a", "--out", "b"]).is_err());
+    }
+
+    #[test]
+    fn wrong_words_are_refused_with_a_reason() {
+        let refused =
+            |arguments: &[&str]| Cli::try_parse_from(["grade"].iter().chain(arguments)).unwrap_err().to_string();
+        assert!(refused(&["tsak1"]).contains("'task1'"));
+        assert!(refused(&["task1", "--format", "xml"]).contains("text, json, gradescope, junit or tap"));
+        assert!(refused(&["task1", "--seed", "no"]).contains("hexadecimal"));
+        assert!(refused(&["task1", "--hint", "4"]).contains("4 is not in 0..=3"));
+        assert!(refused(&["task1", "--time-scale", "0"]).contains("above 0"));
+    }
+
+    #[test]
+    fn tasks_without_checks_say_so() {
+        let fault = Cli::try_parse_from(["grade", "task3"]).unwrap().run().unwrap_err();
+        assert_eq!((fault.to_string().as_str(), fault.exit_code()), ("no checks for task 3 yet", 3));
+    }
+}

@@ -1,0 +1,215 @@
+//! One grading: the runs, the verdicts, and what they add up to.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::fault::Fault;
+use crate::judge::{self, Status, Style, Verdict};
+use crate::rubric::Rubric;
+use crate::run::{self, RunPlan};
+use crate::submission::Submission;
+use crate::task::Task;
+use crate::trace::{Observer, Run, StdoutKind};
+
+/// What is to be graded, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The task.
+    pub task: Task,
+    /// The folder that was handed in; none is the workspace that holds the current directory.
+    pub submission: Option<PathBuf>,
+    /// The checks that are reported; empty is all.
+    pub only: Vec<String>,
+    /// What is random in the box follows from this number.
+    pub seed: u64,
+    /// How many times it is run.
+    pub runs: u32,
+    /// Keep the submission's folder as the run left it.
+    pub keep: bool,
+    /// Factor on all time limits.
+    pub time_scale: f64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Grade {
+    /// The checks and the reference.
+    pub rubric: Rubric,
+    /// The submission in a few words.
+    pub submission: String,
+    /// Whether it is Rust or C.
+    pub style: Style,
+    /// The seed of the first run.
+    pub seed: u64,
+    /// What was seen.
+    pub runs: Vec<Run>,
+    /// One verdict for each check that is reported.
+    pub verdicts: Vec<Verdict>,
+    /// The first error of the compiler, when the submission does not build.
+    pub build_error: Option<String>,
+    /// When it began.
+    pub started: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Request {
+    /// Runs the submission and judges it.
+    ///
+    /// # Errors
+    /// Every [`Fault`] but [`Fault::DoesNotBuild`], which is a grade: no marks.
+    pub fn grade(&self) -> Result<Grade, Fault> {
+        let (started, clock) = (SystemTime::now(), Instant::now());
+        let rubric = self.rubric()?;
+        let submission = Submission::find(self.submission.as_deref(), self.task)?;
+        let style = Style { is_rust: submission.is_rust() };
+        let (runs, build_error) = match self.observe(&submission) {
+            Ok(runs) => (runs, None),
+            Err(Fault::DoesNotBuild(why)) => (Vec::new(), Some(why)),
+            Err(fault) => return Err(fault),
+        };
+        let verdicts = match &build_error {
+            None => judge::judge(self.task, &rubric, &runs, style),
+            Some(_) => judge::not_built(&rubric),
+        };
+        let submission = submission.describe();
+        let took = clock.elapsed();
+        let grade = Grade { rubric, submission, style, seed: self.seed, runs, verdicts, build_error, started, took };
+        Ok(grade.only(&self.only))
+    }
+
+    /// Judges runs that were recorded earlier.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] for a task without checks, [`Fault::Usage`] for a check that does not exist.
+    pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade, Fault> {
+        let (started, clock) = (SystemTime::now(), Instant::now());
+        let rubric = self.rubric()?;
+        let verdicts = judge::judge(self.task, &rubric, &runs, style);
+        let submission = "recorded runs".to_owned();
+        let took = clock.elapsed();
+        let grade =
+            Grade { rubric, submission, style, seed: self.seed, runs, verdicts, build_error: None, started, took };
+        Ok(grade.only(&self.only))
+    }
+
+    /// The rubric, in which every check that was asked for exists.
+    fn rubric(&self) -> Result<Rubric, Fault> {
+        let rubric = Rubric::of(self.task)?;
+        for id in &self.only {
+            rubric.find(id)?;
+        }
+        Ok(rubric)
+    }
+
+    /// All runs of one grading, in turn watched by a tracer on a terminal, and without one on a pipe.
+    fn observe(&self, submission: &Submission) -> Result<Vec<Run>, Fault> {
+        (0..self.runs).map(|nth| run::observe(&self.plan(submission, nth))).collect()
+    }
+
+    /// How the `nth` run, from 0, is made. Two are enough to have each observer once, and each state of the cgroup
+    /// root once; four have each of the four pairs.
+    fn plan<'a>(&self, submission: &'a Submission, nth: u32) -> RunPlan<'a> {
+        let (observer, stdout) = match nth % 2 {
+            0 => (Observer::Traced, StdoutKind::Pty),
+            _ => (Observer::Frozen, StdoutKind::Pipe),
+        };
+        RunPlan {
+            task: self.task,
+            submission,
+            observer,
+            stdout,
+            seed: self.seed.wrapping_add(u64::from(nth)),
+            time_scale: self.time_scale,
+            keep: self.keep,
+            cpu_enabled: (nth + nth / 2) % 2 == 0,
+        }
+    }
+}
+
+impl Grade {
+    /// The same with the verdicts on these checks only; all when none is named.
+    fn only(mut self, ids: &[String]) -> Grade {
+        if !ids.is_empty() {
+            self.verdicts.retain(|verdict| ids.contains(&verdict.check.id));
+        }
+        self
+    }
+
+    /// The task.
+    pub fn task(&self) -> Task {
+        self.rubric.task
+    }
+
+    /// Marks given.
+    pub fn marks(&self) -> u32 {
+        self.verdicts.iter().map(|verdict| verdict.marks).sum()
+    }
+
+    /// Marks neither given nor lost.
+    pub fn open(&self) -> u32 {
+        self.verdicts.iter().map(|verdict| verdict.open).sum()
+    }
+
+    /// The most that could be had.
+    pub fn max_marks(&self) -> u32 {
+        self.verdicts.iter().map(|verdict| verdict.check.marks).sum()
+    }
+
+    /// What the grader could not take away after its runs.
+    pub fn not_clean(&self) -> impl Iterator<Item = &String> {
+        self.runs.iter().flat_map(|run| &run.not_clean)
+    }
+
+    /// 0 all passed, 1 something lost, 4 marks not final.
+    pub fn exit_code(&self) -> u8 {
+        let undecided = self.verdicts.iter().any(|verdict| verdict.status == Status::Undecided);
+        if undecided || self.not_clean().next().is_some() {
+            4
+        } else if self.marks() + self.open() < self.max_marks() {
+            1
+        } else if self.open() > 0 {
+            // Nothing is lost, but a check could not be tried on this machine: these marks are not final.
+            4
+        } else {
+            0
+        }
+    }
+
+    /// What to do next, in one line.
+    pub fn next(&self) -> String {
+        let task = self.task().id();
+        if self.build_error.is_some() {
+            return "make it build, then grade again".to_owned();
+        }
+        let first = |wanted: &[Status]| self.verdicts.iter().find(|verdict| wanted.contains(&verdict.status));
+        if let Some(verdict) = first(&[Status::NotStarted]) {
+            return format!(
+                "write {}",
+                verdict.check.lesson.as_ref().map_or("the marked section".into(), |l| format!("Lesson {l}"))
+            );
+        }
+        if let Some(verdict) = first(&[Status::Failed, Status::Partial]).or_else(|| first(&[Status::Blocked])) {
+            return format!("start with {0}: grade {task} --explain {0}", verdict.check.id);
+        }
+        if let Some(verdict) = first(&[Status::Undecided]) {
+            return format!("{} is undecided: grade {task} --runs 4 looks again", verdict.check.id);
+        }
+        if let Some(verdict) = first(&[Status::Skipped]) {
+            let why = verdict.reason.as_deref().unwrap_or("see above");
+            return format!("{} needs another machine: {why}", verdict.check.id);
+        }
+        match self.task() {
+            Task::Task1 => "everything claimed is true; go on with task 2".to_owned(),
+            Task::Task2 => "everything claimed is true; go on with task 3".to_owned(),
+            Task::Task3 => "everything claimed is true; go on with task 4".to_owned(),
+            Task::Task4 => "everything claimed is true".to_owned(),
+        }
+    }
+}
+
+/// A seed nobody could have prepared for. Short, so that it can be typed again.
+pub fn random_seed() -> u64 {
+    RandomState::new().hash_one(SystemTime::now()) & 0xffff
+}

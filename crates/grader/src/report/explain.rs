@@ -1,0 +1,113 @@
+//! `--explain CHECK`: what was seen beside what is wanted, out of the trace.
+
+use super::text::wrapped;
+use super::{marks, reason};
+use crate::grading::Grade;
+use crate::judge::{self, scene::told};
+use crate::rubric::Check;
+use crate::trace::{Event, Pid, Run, What};
+use crate::transcript::drawn;
+
+/// Everything that bears on `check`.
+pub fn explained(grade: &Grade, check: &Check) -> String {
+    let mut text = String::new();
+    if let Some(verdict) = grade.verdicts.iter().find(|verdict| verdict.check.id == check.id) {
+        let given = marks(verdict.marks, verdict.open, check.marks);
+        text += &wrapped(&format!("{}, {given}: ", check.id), &check.claim);
+        let why = reason(verdict);
+        if !why.is_empty() {
+            text += &wrapped("  ", &why);
+        }
+        for loss in &verdict.losses {
+            text += &wrapped("  expected  ", &loss.expected);
+            text += &wrapped("  kernel    ", &loss.observed);
+            for evidence in &loss.evidence {
+                let head = format!("  evidence  run {}, {} ms, pid {}: ", evidence.run, evidence.at_ms, evidence.pid);
+                text += &wrapped(&head, &evidence.what);
+            }
+        }
+    }
+    text += "\nwanted\n";
+    for step in &check.wanted {
+        text += &wrapped("  ", step);
+    }
+    for (run, nth) in grade.runs.iter().zip(1..) {
+        text += &seen(grade, check, run, nth);
+    }
+    if let Some(look) = &check.look {
+        text += &wrapped("\nlook  ", look);
+    }
+    text
+}
+
+/// What one run shows.
+fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
+    let roles = judge::roles(grade.task(), &grade.rubric, run);
+    let observer = match run.observer {
+        crate::trace::Observer::Traced => "with a tracer",
+        crate::trace::Observer::Frozen => "without a tracer: no calls, only states",
+    };
+    let mut text = format!("\nseen in run {nth}, {observer}\n");
+    let events: Vec<&Event> = run.events.iter().filter(|event| bears_on(check, event)).collect();
+    for event in events.iter().take(SHOWN) {
+        let who = role(&roles, event.pid);
+        let head = format!("  {:>6} ms  {who:<10}  ", event.at.as_millis());
+        text += &wrapped(&head, &named(&roles, &event.what));
+    }
+    if events.len() > SHOWN {
+        text += &format!("  … and {} more\n", events.len() - SHOWN);
+    }
+    if events.is_empty() {
+        text += "  none of the calls that bear on this\n";
+    }
+    text += &format!("  {:<10}  {:>10}  {:<18}  {:<18}  {:<18}  host name\n", "", "process id", "uts", "pid", "ipc");
+    for (name, pid) in &roles {
+        let state = run.events.iter().rev().find(|event| event.pid == *pid && alive(event)).map(|event| &event.state);
+        let Some(state) = state else { continue };
+        let inode = |kind: &str| state.namespaces.get(kind).map_or("-".to_owned(), |inode| format!("[{inode}]"));
+        let own = state.inner_pids.last().copied().unwrap_or(*pid);
+        let [uts, pid_ns, ipc] = ["uts", "pid", "ipc"].map(inode);
+        let host = drawn(&state.hostname);
+        text += &format!("  {name:<10}  {own:>10}  {uts:<18}  {pid_ns:<18}  {ipc:<18}  {host}\n");
+    }
+    text
+}
+
+/// Events that are shown before the rest is only counted.
+const SHOWN: usize = 40;
+
+/// Whether an event shows a process that is still there.
+fn alive(event: &Event) -> bool {
+    !matches!(event.what, What::Exited { .. } | What::Reaped { .. }) && !event.state.namespaces.is_empty()
+}
+
+/// Whether an event is one of those that the rubric names for this check.
+fn bears_on(check: &Check, event: &Event) -> bool {
+    let asked = |names: &[&str]| check.calls.iter().any(|call| names.contains(&call.as_str()));
+    match &event.what {
+        What::Call { name, .. } => check.calls.contains(name),
+        What::Born { .. } => asked(&["clone", "clone3", "fork", "vfork"]),
+        What::Exec { .. } => asked(&["execve"]),
+        What::Wrote { stream, .. } => *stream == 1 && asked(&["write"]),
+        What::Exited { .. } => asked(&["exit", "exit_group", "kill", "wait4", "waitid"]),
+        What::Reaped { .. } => asked(&["wait4", "waitid"]),
+        What::Seen => false,
+    }
+}
+
+/// The role of a process, else its number.
+fn role(roles: &[(&'static str, Pid)], pid: Pid) -> String {
+    match roles.iter().find(|(_, known)| *known == pid) {
+        Some((name, _)) => (*name).to_owned(),
+        None => format!("pid {pid}"),
+    }
+}
+
+/// An event in words, with roles for the processes it names.
+fn named(roles: &[(&'static str, Pid)], what: &What) -> String {
+    match what {
+        What::Born { child, .. } => format!("made {}", role(roles, *child)),
+        What::Reaped { by } => format!("was waited for by {}", role(roles, *by)),
+        _ => told(what),
+    }
+}

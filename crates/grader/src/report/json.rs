@@ -1,0 +1,240 @@
+//! Everything that is known of one grading, for programs. `docs/grading.md` names every field.
+//!
+//! The fields that Gradescope reads keep its names here too, so that its `results.json` is a part of this report.
+
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+
+use super::{plain, reason};
+use crate::fault::Fault;
+use crate::grading::Grade;
+use crate::judge::{Evidence, Loss, Status, Verdict};
+use crate::rubric::Kind;
+use crate::trace::{End, Observer, StdoutKind};
+
+/// Grows when a field is added; fields are never renamed.
+const SCHEMA: u32 = 1;
+
+/// The whole report.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    schema: u32,
+    grader: Grader,
+    task: &'a str,
+    submission: &'a str,
+    #[serde(rename = "where")]
+    place: Place,
+    seed: String,
+    /// Seconds since 1970.
+    started: u64,
+    runs: Vec<Ran<'a>>,
+    #[serde(flatten)]
+    results: Results<'a>,
+    exit_code: u8,
+    next: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build_error: Option<&'a str>,
+    leftovers: Leftovers<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Grader {
+    version: &'static str,
+}
+
+/// The machine.
+#[derive(Debug, Serialize)]
+struct Place {
+    kernel: Option<String>,
+    cpus: Option<usize>,
+    cpu_controller: Option<String>,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+struct Ran<'a> {
+    observer: Observer,
+    stdout: StdoutKind,
+    cpu_enabled: bool,
+    end: &'a End,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Leftovers<'a> {
+    /// What the grader could not take away.
+    outside: Vec<&'a str>,
+}
+
+/// The part that Gradescope reads.
+#[derive(Debug, Serialize)]
+pub(super) struct Results<'a> {
+    score: u32,
+    max_score: u32,
+    execution_time: f64,
+    output: String,
+    output_format: &'static str,
+    visibility: &'static str,
+    stdout_visibility: &'static str,
+    tests: Vec<Test<'a>>,
+    extra_data: RunData,
+}
+
+#[derive(Debug, Serialize)]
+struct RunData {
+    score_range: [u32; 2],
+    final_marks: bool,
+}
+
+/// One check.
+#[derive(Debug, Serialize)]
+struct Test<'a> {
+    name: &'a str,
+    number: String,
+    score: u32,
+    max_score: u32,
+    status: &'static str,
+    output: String,
+    output_format: &'static str,
+    tags: Vec<String>,
+    visibility: &'static str,
+    extra_data: CheckData<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckData<'a> {
+    id: &'a str,
+    verdict: Status,
+    kind: Kind,
+    lesson: Option<&'a str>,
+    claim: &'a str,
+    score_range: [u32; 2],
+    reason: Option<String>,
+    expected: Option<&'a str>,
+    observed: Option<&'a str>,
+    losses: &'a [Loss],
+    evidence: Vec<&'a Evidence>,
+    blocked_by: &'a [String],
+    hints: &'a [String],
+    look: Option<&'a str>,
+    verdicts: &'a [Option<Status>],
+    remarks: &'a [String],
+}
+
+/// The report as JSON.
+pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
+    let uname = rustix::system::uname();
+    let report = Report {
+        schema: SCHEMA,
+        grader: Grader { version: env!("CARGO_PKG_VERSION") },
+        task: grade.task().id(),
+        submission: &grade.submission,
+        place: Place {
+            kernel: uname.release().to_str().ok().map(str::to_owned),
+            cpus: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
+            cpu_controller: grade.runs.iter().find_map(|run| run.host.cpu_controller.clone()),
+        },
+        seed: format!("{:x}", grade.seed),
+        started: grade.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        runs: grade.runs.iter().map(ran).collect(),
+        results: results(grade),
+        exit_code: grade.exit_code(),
+        next: grade.next(),
+        build_error: grade.build_error.as_deref(),
+        leftovers: Leftovers { outside: grade.not_clean().map(String::as_str).collect() },
+    };
+    encoded(&report)
+}
+
+fn ran(run: &crate::trace::Run) -> Ran<'_> {
+    Ran {
+        observer: run.observer,
+        stdout: run.stdout_kind,
+        cpu_enabled: run.host.cpu_enabled,
+        end: &run.end,
+        seconds: run.wall.as_secs_f64(),
+    }
+}
+
+/// The part that Gradescope reads. Undecided marks are not given: the service wants one number, and the text says why.
+pub(super) fn results(grade: &Grade) -> Results<'_> {
+    let final_marks = !matches!(grade.exit_code(), 4);
+    let mut output = format!("{} marks", super::marks(grade.marks(), grade.open(), grade.max_marks()));
+    if !final_marks {
+        output += "; some could not be decided, so these marks are not final";
+    }
+    if let Some(error) = &grade.build_error {
+        output = format!("does not build: {}", crate::transcript::drawn(error));
+    }
+    Results {
+        score: grade.marks(),
+        max_score: grade.max_marks(),
+        execution_time: grade.took.as_secs_f64(),
+        output,
+        output_format: "text",
+        visibility: "visible",
+        stdout_visibility: "hidden",
+        tests: grade.verdicts.iter().zip(1..).map(|(verdict, nth)| test(grade, verdict, nth)).collect(),
+        extra_data: RunData { score_range: [grade.marks(), grade.marks() + grade.open()], final_marks },
+    }
+}
+
+fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize) -> Test<'a> {
+    let check = &verdict.check;
+    let kind = match check.kind {
+        Kind::Outcome => "outcome",
+        Kind::Method => "method",
+    };
+    let mut tags = vec![kind.to_owned()];
+    tags.extend(check.lesson.as_ref().map(|lesson| format!("lesson {lesson}")));
+    if verdict.open > 0 {
+        tags.push("not graded".to_owned());
+    }
+    let why = reason(verdict);
+    Test {
+        name: &check.claim,
+        number: format!("{}.{nth}", grade.task().number()),
+        score: verdict.marks,
+        max_score: check.marks,
+        status: if verdict.status == Status::Passed { "passed" } else { "failed" },
+        output: plain(verdict),
+        output_format: "text",
+        tags,
+        visibility: "visible",
+        extra_data: CheckData {
+            id: &check.id,
+            verdict: verdict.status,
+            kind: check.kind,
+            lesson: check.lesson.as_deref(),
+            claim: &check.claim,
+            score_range: [verdict.marks, verdict.marks + verdict.open],
+            reason: (!why.is_empty()).then_some(why),
+            expected: verdict.losses.first().map(|loss| loss.expected.as_str()),
+            observed: verdict.losses.first().map(|loss| loss.observed.as_str()),
+            losses: &verdict.losses,
+            evidence: verdict.losses.iter().flat_map(|loss| &loss.evidence).collect(),
+            blocked_by: &verdict.blocked_by,
+            hints: &check.hints,
+            look: check.look.as_deref(),
+            verdicts: &verdict.by_run,
+            remarks: &verdict.remarks,
+        },
+    }
+}
+
+/// JSON in which every control character is written as an escape, those from 0x7f on as well.
+pub(super) fn encoded(value: &impl Serialize) -> Result<String, Fault> {
+    let json = serde_json::to_string_pretty(value).map_err(|e| Fault::Broken(format!("the report: {e}")))?;
+    let mut safe = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                safe += &format!("\\u{:04x}", u32::from(c));
+            }
+            _ => safe.push(c),
+        }
+    }
+    safe.push('\n');
+    Ok(safe)
+}

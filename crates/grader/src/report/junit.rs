@@ -1,0 +1,67 @@
+//! JUnit's XML, as CI servers read it: a suite is a task, a case is a check.
+//!
+//! The form has no marks and three ways not to pass: a lost check is a *failure*, an undecided one an *error*, one that
+//! was not tried or cannot run here is *skipped*. The marks stand in properties.
+
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::{marks, plain};
+use crate::fault::Fault;
+use crate::grading::Grade;
+use crate::judge::{Status, Verdict};
+use crate::transcript::drawn;
+
+/// The file's text.
+pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
+    let mut suite = TestSuite::new(grade.task().id());
+    suite.set_time(grade.took);
+    suite.add_property(Property::new("marks", marks(grade.marks(), grade.open(), grade.max_marks())));
+    suite.add_property(Property::new("submission", drawn(&grade.submission)));
+    suite.add_property(Property::new("seed", format!("{:x}", grade.seed)));
+    for verdict in &grade.verdicts {
+        suite.add_test_case(case(grade, verdict));
+    }
+    let mut report = Report::new("grade");
+    report.set_time(grade.took);
+    report.add_test_suite(suite);
+    report.to_string().map_err(|e| Fault::Broken(format!("the JUnit report: {e}")))
+}
+
+fn case(grade: &Grade, verdict: &Verdict) -> TestCase {
+    let status = match verdict.status {
+        Status::Passed => TestCaseStatus::success(),
+        Status::Partial | Status::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Status::Undecided => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Status::NotStarted | Status::Blocked | Status::Skipped => TestCaseStatus::skipped(),
+    };
+    let mut case = TestCase::new(verdict.check.id.as_str(), status);
+    case.set_classname(grade.task().id());
+    let text = plain(verdict);
+    if verdict.status != Status::Passed {
+        case.status.set_message(text.lines().next().unwrap_or_default().to_owned());
+        case.status.set_description(text);
+    }
+    case.add_property(Property::new("claim", verdict.check.claim.as_str()));
+    case.add_property(Property::new("marks", marks(verdict.marks, verdict.open, verdict.check.marks)));
+    for evidence in verdict.losses.iter().flat_map(|loss| &loss.evidence) {
+        let told = format!("run {}, {} ms, pid {}: {}", evidence.run, evidence.at_ms, evidence.pid, evidence.what);
+        case.add_property(Property::new("evidence", drawn(&told)));
+    }
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::of_every_kind;
+    use super::*;
+
+    #[test]
+    fn a_reader_of_junit_finds_each_check_with_its_outcome() {
+        let xml = report(&of_every_kind()).unwrap();
+        let read = Report::deserialize_from_str(&xml).unwrap();
+        let suite = &read.test_suites[0];
+        assert_eq!((suite.tests, suite.failures, suite.errors, suite.disabled), (9, 2, 1, 3));
+        let names: Vec<&str> = suite.test_cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names[..2], ["child1.uts", "child1.pid"]);
+    }
+}

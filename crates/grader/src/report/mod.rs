@@ -1,0 +1,197 @@
+//! From verdicts to something that can be read: by a person, or by a machine.
+//!
+//! Every format says the same: the totals are equal in all of them, and each keeps the marks that are not decided apart
+//! from those that are lost, as far as it has words for that. What a submission wrote is hostile in each: no control
+//! character of it reaches a terminal, and each format's own escaping is done by the code that knows the format.
+
+pub mod explain;
+mod gradescope;
+mod json;
+mod junit;
+pub mod tap;
+pub mod text;
+
+use std::str::FromStr;
+
+use crate::fault::Fault;
+use crate::grading::Grade;
+use crate::judge::{Status, Verdict};
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// Everything, for programs.
+    Json,
+    /// What Gradescope reads as `results.json`.
+    Gradescope,
+    /// JUnit's XML as CI servers read it.
+    Junit,
+    /// Test Anything Protocol 14.
+    Tap,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            "gradescope" => Ok(Format::Gradescope),
+            "junit" => Ok(Format::Junit),
+            "tap" => Ok(Format::Tap),
+            _ => Err("a format is text, json, gradescope, junit or tap".to_owned()),
+        }
+    }
+}
+
+impl Format {
+    /// The report on `grade` in this format; `hints` is how many degrees of hints the text shows.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when it cannot be encoded.
+    pub fn render(self, grade: &Grade, hints: usize) -> Result<String, Fault> {
+        match self {
+            Format::Text => Ok(text::report(grade, hints)),
+            Format::Json => json::report(grade),
+            Format::Gradescope => gradescope::report(grade),
+            Format::Junit => junit::report(grade),
+            Format::Tap => Ok(tap::report(grade)),
+        }
+    }
+}
+
+/// How many marks were had: `3 of 4`, or `16-20 of 20` when some are not decided.
+fn marks(given: u32, open: u32, max: u32) -> String {
+    match open {
+        0 => format!("{given} of {max}"),
+        _ => format!("{given}-{} of {max}", given + open),
+    }
+}
+
+/// Why a check has no verdict of its own, or an empty text.
+fn reason(verdict: &Verdict) -> String {
+    let why = verdict.reason.as_deref();
+    match verdict.status {
+        Status::Blocked if !verdict.blocked_by.is_empty() => {
+            format!("not tried: needs {}", verdict.blocked_by.join(", "))
+        }
+        Status::Blocked => format!("not tried: {}", why.unwrap_or("it needs another check")),
+        Status::NotStarted => format!("not started: {}", why.unwrap_or("its section is not written yet")),
+        Status::Undecided => format!("not graded: {}", why.unwrap_or("the runs differ")),
+        Status::Skipped => format!("not graded: {}", why.unwrap_or("it cannot run here")),
+        Status::Passed | Status::Partial | Status::Failed => String::new(),
+    }
+}
+
+/// The same check in plain lines, for formats that hold one text for each: what was lost, why, what it cost.
+fn plain(verdict: &Verdict) -> String {
+    let mut lines = Vec::new();
+    let why = reason(verdict);
+    if !why.is_empty() {
+        lines.push(why);
+    }
+    for loss in &verdict.losses {
+        lines.push(format!("expected: {}", loss.expected));
+        lines.push(format!("kernel: {} (-{})", loss.observed, loss.marks));
+        lines.extend(loss.details.iter().map(|detail| format!("  {detail}")));
+    }
+    if verdict.lost() > 0 {
+        lines.extend(verdict.check.hints.first().map(|hint| format!("hint: {hint}")));
+    }
+    lines.extend(verdict.remarks.iter().map(|remark| format!("remark: {remark}")));
+    crate::transcript::drawn(&lines.join("\u{0}")).replace('\u{2400}', "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{self, Style};
+    use crate::rubric::Rubric;
+    use crate::task::Task;
+    use crate::trace::Run;
+
+    /// A grade in which every status stands once, and whose texts hold what no format may pass on.
+    pub(super) fn of_every_kind() -> Grade {
+        let rubric = Rubric::of(Task::Task1).unwrap();
+        let style = Style { is_rust: true };
+        let mut verdicts = judge::judge(Task::Task1, &rubric, &[Run::default()], style);
+        let statuses = [
+            (Status::Passed, 2, 0),
+            (Status::NotStarted, 0, 0),
+            (Status::Partial, 1, 0),
+            (Status::Blocked, 0, 0),
+            (Status::Undecided, 0, 3),
+            (Status::Failed, 0, 0),
+            (Status::Skipped, 0, 2),
+            (Status::Passed, 2, 0),
+            (Status::Passed, 1, 0),
+        ];
+        for (verdict, (status, marks, open)) in verdicts.iter_mut().zip(statuses) {
+            (verdict.status, verdict.marks, verdict.open) = (status, marks, open);
+            verdict.losses.clear();
+            verdict.blocked_by.clear();
+            verdict.reason = None;
+            if matches!(status, Status::Failed | Status::Partial) {
+                verdict.losses.push(judge::Loss {
+                    part: String::new(),
+                    marks: verdict.check.marks - marks,
+                    expected: "uts:[1] & <nothing> else".to_owned(),
+                    observed: "\u{1b}[2Juts:[2] \"]]>\" \u{9b}31m # SKIP\nok 99".to_owned(),
+                    positive: true,
+                    details: vec!["line 5   - a   + \u{1b}]0;b\u{7}".to_owned()],
+                    evidence: vec![judge::Evidence {
+                        run: 1,
+                        what: "setns(\u{1b}) = 0".to_owned(),
+                        ..Default::default()
+                    }],
+                });
+            }
+        }
+        verdicts[3].blocked_by = vec!["child1.pid".to_owned()];
+        Grade {
+            rubric,
+            submission: "~/a<b> & \u{1b}[1mc".to_owned(),
+            style,
+            seed: 0x7f3a,
+            runs: Vec::new(),
+            verdicts,
+            build_error: None,
+            started: std::time::SystemTime::UNIX_EPOCH,
+            took: std::time::Duration::from_millis(1900),
+        }
+    }
+
+    #[test]
+    fn the_totals_are_equal_in_all_formats() {
+        let grade = of_every_kind();
+        assert_eq!((grade.marks(), grade.open(), grade.max_marks()), (6, 5, 20));
+        let render = |format: Format| format.render(&grade, 1).unwrap();
+        assert!(render(Format::Text).contains("6-11 of 20 marks"));
+        for format in [Format::Json, Format::Gradescope] {
+            let json: serde_json::Value = serde_json::from_str(&render(format)).unwrap();
+            let sum: f64 = json["tests"].as_array().unwrap().iter().map(|test| test["score"].as_f64().unwrap()).sum();
+            assert_eq!((json["score"].as_f64(), sum), (Some(6.0), 6.0));
+            assert_eq!(json["extra_data"]["score_range"], serde_json::json!([6, 11]));
+        }
+        assert!(render(Format::Junit).contains("value=\"6-11 of 20\""));
+        assert!(render(Format::Tap).contains("# 6-11 of 20 marks"));
+    }
+
+    #[test]
+    fn nothing_a_submission_wrote_can_act_on_a_terminal_or_break_a_format() {
+        let grade = of_every_kind();
+        for format in [Format::Text, Format::Json, Format::Gradescope, Format::Junit, Format::Tap] {
+            let rendered = format.render(&grade, 3).unwrap();
+            let plain = match format {
+                // Our own colours, and nothing else, may be there.
+                Format::Text => anstream::adapter::strip_str(&rendered).to_string(),
+                _ => rendered,
+            };
+            assert!(plain.chars().all(|c| c == '\n' || !c.is_control()), "{format:?}: {plain:?}");
+            assert!(!plain.lines().any(|line| line.starts_with("ok 99")), "{format:?}");
+        }
+    }
+}
