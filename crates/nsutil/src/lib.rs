@@ -5,6 +5,7 @@
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
+//! | [`cgroup`] | how much of the machine a set of processes may use | cgroups(7) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
 //! | [`step`] | each step taken on the kernel, told as it happens | – |
 //! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
@@ -14,6 +15,7 @@
 //! (a child, a mount, a cgroup) gives it back when dropped, unless told to keep it. And every step on the kernel is
 //! announced before it is taken (see [`step`]), so that a program's `--explain` is the story of what truly happened.
 
+pub mod cgroup;
 pub mod elf;
 pub mod error;
 pub mod namespace;

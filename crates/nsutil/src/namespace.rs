@@ -184,6 +184,7 @@ pub(crate) fn why_refused(error: crate::Error) -> crate::Error {
     match error.errno() {
         Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_ADMIN): try with sudo"),
         Some(Errno::ENOSPC) => error.hint("a limit is reached: see /proc/sys/user/max_*_namespaces"),
+        Some(Errno::EAGAIN) => error.hint("a limit of processes is reached: see pids.max of its cgroup, and ulimit -u"),
         Some(Errno::ENOMEM) => error.hint("process 1 of the PID namespace that children go to may have ended"),
         _ => error,
     }

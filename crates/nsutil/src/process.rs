@@ -28,6 +28,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
+use crate::cgroup::Cgroup;
 use crate::error::{Error, OrCannot, Result};
 use crate::namespace::{Flags, Isolated, Kind, Named, Options, flags, why_refused};
 use crate::{step, sys};
@@ -45,8 +46,8 @@ pub struct Child {
 pub struct Birth<'a> {
     /// Namespaces made for it; the others it shares with its parent.
     pub namespaces: &'a [Kind],
-    /// A cgroup v2 directory that it is born in; none is its parent's cgroup.
-    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The cgroup that it is in before it runs `inside`; none is its parent's.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 /// How a process ended.
@@ -89,23 +90,39 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map(|(read, write)| (File::from(read), File::from(write)))
         .or_cannot("make", "a pipe for the child's report")?;
+    let birthplace = birth.cgroup.and_then(Cgroup::birthplace);
+    let into = if birthplace.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
     if birth.namespaces.is_empty() {
-        step!("clone3", call: "clone3(0)"; why: "a child that shares every namespace with its parent, like fork"; shell: "COMMAND &");
+        step!("clone3", call: "clone3(0{into})"; why: "a child that shares every namespace with its parent, like fork"; shell: "COMMAND &");
     } else {
         step!("clone3",
-            call: "clone3({}{})", Flags(birth.namespaces), if birth.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
+            call: "clone3({}{into})", Flags(birth.namespaces);
             why: "a child that has from its first instruction its own {}", Isolated(birth.namespaces);
             shell: "unshare --fork {} COMMAND", Options(birth.namespaces));
     }
-    let (pid, descriptor) = sys::clone3(flags(birth.namespaces), birth.cgroup, || child(Report(reporter), inside))
-        .or_cannot("start a child in new", Named(birth.namespaces))
+    // Where a cgroup is no place of birth, the child waits at a gate until it has been moved there.
+    let to_join = birth.cgroup.filter(|cgroup| cgroup.has_to_be_joined());
+    let joined = to_join.map(|cgroup| Gate::shut().map(|gate| (cgroup, gate))).transpose()?;
+    let gate = joined.as_ref().map(|(_, gate)| gate);
+    let (pid, descriptor) = sys::clone3(flags(birth.namespaces), birthplace, || child(Report(reporter), gate, inside))
+        .or_cannot("start", whom(birth.namespaces))
         .map_err(why_refused)?;
-    Ok(Child { process: PidFd { pid, descriptor }, report, exit: None })
+    let child = Child { process: PidFd { pid, descriptor }, report, exit: None };
+    if let Some((cgroup, gate)) = &joined {
+        cgroup.join(pid)?;
+        gate.open()?;
+    }
+    Ok(child)
+}
+
+fn whom(namespaces: &[Kind]) -> String {
+    if namespaces.is_empty() { "a child".to_owned() } else { format!("a child in new {}", Named(namespaces)) }
 }
 
 /// All that happens in the child before and after `inside`.
-fn child(mut report: Report, inside: impl FnOnce(&mut Report) -> Result<i32>) -> i32 {
-    let outcome = report.die_with_parent().and_then(|()| inside(&mut report));
+fn child(mut report: Report, gate: Option<&Gate>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> i32 {
+    let outcome =
+        report.die_with_parent().and_then(|()| gate.map_or(Ok(()), Gate::wait)).and_then(|()| inside(&mut report));
     match outcome {
         Ok(code) => code,
         Err(error) => {

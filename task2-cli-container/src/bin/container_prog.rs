@@ -1,2 +1,125 @@
-//! To come.
-fn main() {}
+//! `container_prog SUBTASK`: the program that task 2 puts into a container, and that tells what it sees there.
+//!
+//! It prints its own process number and that of a child, what is in its root directory and, depending on the subtask,
+//! the host's name after it has changed it, and how long a fixed amount of work takes. Run it outside of any container
+//! to compare. But not `subtask2`: without a UTS namespace of its own it renames the machine.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::{gethostname, getpid, sethostname};
+use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::process::{Birth, spawn};
+use nsutil::sys;
+
+const USAGE: &str = "usage: container_prog subtask1|subtask2|subtask3";
+const NEW_HOSTNAME: &str = "new_hostname";
+const SEPARATOR: &str = "_ _ _ _ _ _ _ _ _ _ _ _ _ _";
+/// The seed and the rounds decide the sum that the benchmark prints.
+const SEED: u32 = 10111;
+const ROUNDS: u32 = 10_000;
+
+/// Which part of the task it runs in: what it shows besides processes and files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subtask {
+    /// Nothing.
+    One,
+    /// Host name and benchmark.
+    Two,
+    /// Benchmark.
+    Three,
+}
+
+fn main() -> ExitCode {
+    let Some(subtask) = subtask() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run(subtask) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("container_prog: {}", line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn subtask() -> Option<Subtask> {
+    let mut arguments = std::env::args_os().skip(1);
+    let subtask = match arguments.next()?.to_str()? {
+        "subtask1" => Subtask::One,
+        "subtask2" => Subtask::Two,
+        "subtask3" => Subtask::Three,
+        _ => return None,
+    };
+    arguments.next().is_none().then_some(subtask)
+}
+
+fn run(subtask: Subtask) -> Result<()> {
+    say(&format!("Process PID: {}\n", getpid()))?;
+    show_child()?;
+    show_root()?;
+    if subtask == Subtask::Two {
+        sethostname(NEW_HOSTNAME).or_cannot("set the host name to", NEW_HOSTNAME)?;
+        let name = gethostname().or_cannot("ask for", "the host name")?;
+        say(&format!("Hostname within container: {}\n", name.to_string_lossy()))?;
+    }
+    if subtask != Subtask::One {
+        benchmark()?;
+    }
+    Ok(())
+}
+
+/// A child tells its own number: it is born where its parent is, namespaces, root, cgroup and all.
+fn show_child() -> Result<()> {
+    let child = spawn(Birth::default(), |_| {
+        say(&format!("Child Process PID: {}\n", getpid()))?;
+        Ok(0)
+    })?;
+    match child.wait()?.code() {
+        0 => Ok(()),
+        code => Err(Error::new("finish", "the child process", format!("it ended with code {code}"))),
+    }
+}
+
+/// The names in `/`, in the order in which the directory holds them.
+fn show_root() -> Result<()> {
+    let mut root = Dir::open("/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).or_cannot("open", "/")?;
+    let mut text = format!("{SEPARATOR}\nFiles/Directories in root directory:\n").into_bytes();
+    for entry in root.iter() {
+        let entry = entry.or_cannot("list", "/")?;
+        text.extend(entry.file_name().to_bytes());
+        text.push(b'\n');
+    }
+    text.extend(format!("{SEPARATOR}\n").into_bytes());
+    write(&text)
+}
+
+/// Work for a processor, the same on every run: its time shows how much of one this process got.
+fn benchmark() -> Result<()> {
+    say("Computation Benchmark:\n")?;
+    sys::srand(SEED);
+    let begin = Instant::now();
+    let mut sum: u64 = 0;
+    for _ in 0..ROUNDS {
+        for _ in 0..ROUNDS {
+            // The C library's numbers are never negative.
+            sum += u64::from(sys::rand().unsigned_abs());
+        }
+    }
+    say(&format!("Time Taken: {} ms\nValue (Ignore): {sum}\n", begin.elapsed().as_millis()))
+}
+
+fn say(text: &str) -> Result<()> {
+    write(text.as_bytes())
+}
+
+/// Writes to stdout at once, so that lines of two processes come in the order in which they were written.
+fn write(text: &[u8]) -> Result<()> {
+    let mut out = io::stdout();
+    out.write_all(text).and_then(|()| out.flush()).or_cannot("write to", "stdout")
+}

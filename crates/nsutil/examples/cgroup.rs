@@ -1,0 +1,45 @@
+//! A child held to half of one core and to three processes. Needs root.
+//!
+//! Run: `sudo cargo run --example cgroup`
+
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nsutil::cgroup::{Cgroup, Limits, Quota};
+use nsutil::process::{Birth, spawn};
+
+const BUSY: Duration = Duration::from_millis(600);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let half = Quota { quota_us: 50_000, period_us: 100_000 };
+    let cgroup = Cgroup::create("example", &Limits { cpu: Some(half), processes: Some(3) })?;
+    for directory in cgroup.directories() {
+        println!("made    {}", directory.display());
+    }
+    let child = spawn(Birth { cgroup: Some(&cgroup), ..Birth::default() }, |_| {
+        let end = Instant::now() + BUSY;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        // It is one of the three itself.
+        let mut children = Vec::new();
+        while children.len() < 10 {
+            match spawn(Birth::default(), |_| Ok(0)) {
+                Ok(child) => children.push(child),
+                Err(error) => {
+                    println!("child   {}", nsutil::error::line(&error));
+                    break;
+                }
+            }
+        }
+        Ok(children.len() as i32)
+    })?;
+    let started = child.wait()?.code();
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?.user_time();
+    println!("parent  busy for {} ms, it got {} ms of CPU time", BUSY.as_millis(), used.tv_usec() / 1000);
+    println!("parent  it could start {started} processes besides itself");
+    let directories: Vec<_> = cgroup.directories().map(ToOwned::to_owned).collect();
+    cgroup.remove()?;
+    println!("gone    {}", directories.iter().all(|directory| !directory.exists()));
+    Ok(())
+}
