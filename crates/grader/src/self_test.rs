@@ -19,15 +19,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::fault::Fault;
-use crate::judge::{Style, judge};
+use crate::grading::{self, Grade, Request};
 use crate::rubric::Rubric;
-use crate::run::{self, RunPlan};
-use crate::submission::Submission;
 use crate::task::Task;
-use crate::trace::{Observer, Run, StdoutKind};
 
 use outcome::{Cell, Outcome};
 use zoo::Entry;
+
+/// Runs of one program: one with each observer.
+const RUNS: u32 = 2;
 
 /// Grade programs whose marks are known, and compare
 #[derive(Debug, Clone, clap::Args)]
@@ -47,6 +47,9 @@ pub struct SelfTest {
     /// Also show which program notices when a check is taken away
     #[arg(long)]
     mutants: bool,
+    /// Write the programs there as they would be handed in, and run nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "list")]
+    unpack: Option<PathBuf>,
     /// Where the zoo lies
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo"))]
     zoo: PathBuf,
@@ -66,6 +69,13 @@ impl SelfTest {
         if self.list {
             for entry in &entries {
                 say(&mut out, &format!("{:<34} {}  {}\n", entry.name, entry.expect.task.id(), entry.expect.story))?;
+            }
+            return Ok(0);
+        }
+        if let Some(folder) = &self.unpack {
+            for entry in &entries {
+                let submission = entry.unpack(&folder.join(&entry.name))?;
+                say(&mut out, &format!("{}\n", submission.display()))?;
             }
             return Ok(0);
         }
@@ -232,15 +242,23 @@ fn grade(entry: &Entry) -> Result<Outcome, Fault> {
     Ok(outcome)
 }
 
-/// Unpacks, observes, judges, compares.
+/// Unpacks, grades as `grade TASK` does, compares.
 fn try_out(entry: &Entry, outcome: &mut Outcome) -> Result<(), Fault> {
     let broken = |e: std::io::Error| Fault::Broken(format!("cannot make a temporary folder: {e}"));
     let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
-    let task = entry.expect.task;
-    let submission = Submission::find(Some(&entry.unpack(folder.path())?), task)?;
-    let rubric = Rubric::of(task)?;
-    let style = Style { is_rust: submission.is_rust() };
-    let runs = observe(&submission, task)?;
+    let request = Request {
+        task: entry.expect.task,
+        submission: Some(entry.unpack(folder.path())?),
+        only: Vec::new(),
+        seed: grading::random_seed(),
+        runs: RUNS,
+        keep: false,
+        time_scale: 1.0,
+    };
+    let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
+    if let Some(error) = build_error {
+        return Err(Fault::DoesNotBuild(error));
+    }
     if let Some(wanted) = &entry.expect.cpu {
         let here = runs.iter().find_map(|run| run.host.cpu_controller.as_ref());
         if here != Some(wanted) {
@@ -248,8 +266,8 @@ fn try_out(entry: &Entry, outcome: &mut Outcome) -> Result<(), Fault> {
             return Ok(());
         }
     }
-    let verdicts = judge(task, &rubric, &runs, style);
     (outcome.cells, outcome.surprises) = outcome::compare(&verdicts, &entry.expect);
+    outcome.surprises.extend(runs.iter().flat_map(|run| &run.not_clean).map(|left| format!("left behind: {left}")));
     if !outcome.surprises.is_empty() {
         return Ok(()); // who is surprised already cannot notice more
     }
@@ -259,22 +277,6 @@ fn try_out(entry: &Entry, outcome: &mut Outcome) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// The runs of one grading.
-fn observe(submission: &Submission, task: Task) -> Result<Vec<Run>, Fault> {
-    let plan = RunPlan {
-        task,
-        submission,
-        observer: Observer::Traced,
-        stdout: StdoutKind::Pty,
-        seed: 1,
-        time_scale: 1.0,
-        keep: false,
-        cpu_enabled: true,
-    };
-    let frozen = RunPlan { observer: Observer::Frozen, stdout: StdoutKind::Pipe, seed: 2, cpu_enabled: false, ..plan };
-    Ok(vec![run::observe(&plan)?, run::observe(&frozen)?])
 }
 
 /// One line on stderr for one finished program.

@@ -1,0 +1,35 @@
+//! A few programs of the zoo, graded as `grade self-test` does it; the whole zoo is `make self-test`.
+
+use std::process::Command;
+
+/// One of each kind: right in C and in bash, a namespace missing, the right text and nothing behind it, a program that
+/// behaves only while it is watched, a limit that is none.
+const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,prints-it-all,right-when-traced,period-only,cgroup-left";
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_grader_gives_a_few_known_programs_the_marks_they_deserve() {
+    let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--only", FEW]).output();
+    let output = output.expect("grade starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}", output.status);
+    assert!(text.contains("0 false passes, 0 false losses, 0 undecided"), "{text}");
+}
+
+#[test]
+fn the_zoo_can_be_listed_by_anyone() {
+    let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--list", "--only", FEW]).output();
+    let output = output.expect("grade starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success());
+    assert_eq!(text.lines().count(), 8, "{text}");
+    assert!(text.contains("wrong/no-uts-flag"), "{text}");
+}
+
+#[test]
+fn a_name_that_is_not_in_the_zoo_is_wrong_usage() {
+    let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--only", "unicorn"]).output();
+    let output = output.expect("grade starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no \"unicorn\""));
+}
