@@ -126,7 +126,7 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
                     }
                     let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
                     let said = match item {
-                        Item::Separator => line.text.clone(),
+                        Item::Separator(_) => line.text.clone(),
                         Item::Text(_) | Item::Entries(_) => item.to_string(),
                     };
                     let again = matches!(item, Item::Entries(_)) && text.last() == Some(&said);

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::bless::Bless;
@@ -117,6 +118,19 @@ impl FromStr for Destination {
 }
 
 impl Cli {
+    /// Reads the command line. Help goes to stdout and ends the program, as a person expects.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] in one line, with the nearest word where there is one.
+    pub fn from_arguments() -> Result<Cli, Fault> {
+        Cli::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Fault::Usage(one_line(&error.to_string())),
+        })
+    }
+
     /// Does what was asked; gives the exit code.
     ///
     /// # Errors
@@ -247,6 +261,21 @@ fn recorded(path: &Path) -> Result<Run, Fault> {
     serde_json::from_str(&json).map_err(|e| cannot(e.to_string()))
 }
 
+/// What clap says on several lines, on one: what is wrong, and its tip.
+fn one_line(text: &str) -> String {
+    let wrong = text.lines().next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':');
+    // Arguments that are missing stand on lines of their own, before the usage.
+    let missing =
+        text.lines().skip(1).map_while(|line| line.strip_prefix("  ")).map(str::trim).filter(|l| !l.is_empty());
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let missing: Vec<&str> = missing.filter(|line| !line.starts_with("tip: ")).collect();
+    let mut said = wrong.to_owned();
+    if !missing.is_empty() {
+        said += &format!(" {}", missing.join(" "));
+    }
+    said + &tip.map_or("; see grade --help".to_owned(), |tip| format!("; {tip}"))
+}
+
 /// `grade list`.
 fn list(task: Option<Task>) -> Result<u8, Fault> {
     let tasks = match task {
@@ -325,6 +354,11 @@ mod tests {
         assert!(refused(&["task1", "--seed", "no"]).contains("hexadecimal"));
         assert!(refused(&["task1", "--hint", "4"]).contains("4 is not in 0..=3"));
         assert!(refused(&["task1", "--time-scale", "0"]).contains("above 0"));
+        assert_eq!(
+            one_line(&refused(&["bless"])),
+            "the following required arguments were not provided <TASK>; see grade --help"
+        );
+        assert!(one_line(&refused(&["task1", "--hnt", "1"])).ends_with("a similar argument exists: '--hint'"));
     }
 
     #[test]

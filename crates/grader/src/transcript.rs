@@ -27,8 +27,8 @@ pub struct Line {
 /// One line of the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// A line between two parts.
-    Separator,
+    /// A line between two parts, as the reference draws it.
+    Separator(String),
     /// A line with text, and blanks in it.
     Text(Vec<Piece>),
     /// Any number of lines in any order, under this label.
@@ -256,7 +256,7 @@ fn steps(item: Option<&Item>, line: Option<&Line>, normalise: Normalise) -> [Opt
 
     let separates = |line: &Line| normalise.separators && is_separator(&line.text);
     let both = match (item, line) {
-        (Some(Item::Separator), Some(line)) if separates(line) => {
+        (Some(Item::Separator(_)), Some(line)) if separates(line) => {
             Some(Step { reading: Reading::Match(Vec::new()), cost: 0, items: 1, lines: 1 })
         }
         (Some(Item::Text(pieces)), Some(line)) => match fill(pieces, &line.text) {
@@ -271,7 +271,7 @@ fn steps(item: Option<&Item>, line: Option<&Line>, normalise: Normalise) -> [Opt
         _ => None,
     };
     let skip_item = item.map(|item| match item {
-        Item::Separator => Step { reading: Reading::Missing, cost: SEPARATOR, items: 1, lines: 0 },
+        Item::Separator(_) => Step { reading: Reading::Missing, cost: SEPARATOR, items: 1, lines: 0 },
         Item::Text(_) => Step { reading: Reading::Missing, cost: TEXT, items: 1, lines: 0 },
         Item::Entries(_) => Step { reading: Reading::End, cost: 0, items: 1, lines: 0 },
     });
@@ -358,7 +358,7 @@ pub fn milliseconds(text: &str) -> Option<f64> {
 /// Reads one line of the reference.
 fn item(line: &str, blanks: &Blanks) -> Item {
     if blanks.normalise.separators && is_separator(line) {
-        return Item::Separator;
+        return Item::Separator(line.to_owned());
     }
     let mut pieces = Vec::new();
     let mut rest = line;
@@ -389,7 +389,7 @@ fn next_blank(text: &str) -> Option<(&str, &str, &str)> {
 impl std::fmt::Display for Item {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Item::Separator => f.write_str("----------------------------------------"),
+            Item::Separator(line) => f.write_str(line),
             Item::Entries(label) => write!(f, "<{label}>"),
             Item::Text(pieces) => pieces.iter().try_for_each(|piece| match piece {
                 Piece::Literal(text) => f.write_str(text),

@@ -90,7 +90,8 @@ pub struct Loss {
     pub positive: bool,
     /// More lines of the same, where one does not say it.
     pub details: Vec<String>,
-    /// The moments on which this rests.
+    /// The moments on which this rests; reports list them by check.
+    #[serde(skip)]
     pub evidence: Vec<Evidence>,
 }
 

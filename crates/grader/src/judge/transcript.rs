@@ -48,7 +48,7 @@ pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Findi
         _ => finding,
     };
     let separators = |row: &&Row| match row {
-        Row::Missing { item } => scene.items.get(*item) == Some(&Item::Separator),
+        Row::Missing { item } => matches!(scene.items.get(*item), Some(Item::Separator(_))),
         _ => false,
     };
     let missing = scene.rows.iter().filter(separators).count();

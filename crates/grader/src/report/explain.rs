@@ -5,7 +5,7 @@ use super::{marks, reason};
 use crate::grading::Grade;
 use crate::judge::{self, scene::told};
 use crate::rubric::Check;
-use crate::trace::{Event, Pid, Run, What};
+use crate::trace::{Event, Observer, Pid, Run, What};
 use crate::transcript::drawn;
 
 /// Everything that bears on `check`.
@@ -44,8 +44,8 @@ pub fn explained(grade: &Grade, check: &Check) -> String {
 fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     let roles = judge::roles(grade.task(), &grade.rubric, run);
     let observer = match run.observer {
-        crate::trace::Observer::Traced => "with a tracer",
-        crate::trace::Observer::Frozen => "without a tracer: no calls, only states",
+        Observer::Traced => "with a tracer",
+        Observer::Frozen => "without a tracer: no calls, only states",
     };
     let mut text = format!("\nseen in run {nth}, {observer}\n");
     let events: Vec<&Event> = run.events.iter().filter(|event| bears_on(check, event)).collect();
@@ -57,7 +57,7 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     if events.len() > SHOWN {
         text += &format!("  … and {} more\n", events.len() - SHOWN);
     }
-    if events.is_empty() {
+    if events.is_empty() && run.observer == Observer::Traced {
         text += "  none of the calls that bear on this\n";
     }
     text += &format!("  {:<10}  {:>10}  {:<18}  {:<18}  {:<18}  host name\n", "", "process id", "uts", "pid", "ipc");

@@ -29,6 +29,7 @@ struct Report<'a> {
     /// Seconds since 1970.
     started: u64,
     runs: Vec<Ran<'a>>,
+    max_score: u32,
     #[serde(flatten)]
     results: Results<'a>,
     exit_code: u8,
@@ -71,7 +72,6 @@ struct Leftovers<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Results<'a> {
     score: u32,
-    max_score: u32,
     execution_time: f64,
     output: String,
     output_format: &'static str,
@@ -138,6 +138,7 @@ pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
         seed: format!("{:x}", grade.seed),
         started: grade.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         runs: grade.runs.iter().map(ran).collect(),
+        max_score: grade.max_marks(),
         results: results(grade),
         exit_code: grade.exit_code(),
         next: grade.next(),
@@ -169,7 +170,6 @@ pub(super) fn results(grade: &Grade) -> Results<'_> {
     }
     Results {
         score: grade.marks(),
-        max_score: grade.max_marks(),
         execution_time: grade.took.as_secs_f64(),
         output,
         output_format: "text",
