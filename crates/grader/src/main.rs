@@ -12,6 +12,7 @@ mod fault;
 mod grading;
 mod hostbox;
 mod judge;
+mod observe;
 mod report;
 mod rubric;
 mod run;

@@ -1,9 +1,31 @@
 //! One run: a fresh box, a submission in it, an observer beside it, and the record of what was seen.
 
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::pipe::{PipeFlags, pipe_with};
+
 use crate::fault::Fault;
-use crate::submission::Submission;
+use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Start, mix};
+use crate::observe::output::{Collected, read_all};
+use crate::observe::sampler::{self, Cut, Watch};
+use crate::observe::{FirstEnd, Recorder, calls, frozen, proc, snapshot, traced};
+use crate::submission::{Handed, Submission};
 use crate::task::Task;
-use crate::trace::{Observer, Run, StdoutKind};
+use crate::trace::{End, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind};
+
+/// Bytes a box may write to its files.
+const DISK_BYTES: u64 = 512 << 20;
+/// Processes and threads a box may have.
+const MOST_PIDS: u64 = 256;
+/// Memory a box may use, where there is so much.
+const MOST_MEMORY: u64 = 2 << 30;
+/// How long a compiler may take.
+const BUILD_LIMIT: Duration = Duration::from_secs(60);
 
 /// How a submission is to be run once.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +42,7 @@ pub struct RunPlan<'a> {
     pub seed: u64,
     /// Factor on the time limit.
     pub time_scale: f64,
-    /// Whether the submission's folder is kept after the run, for a person to look at.
+    /// Whether the submission's folder is kept after the run, for a person to look at: see [`kept_at`].
     pub keep: bool,
     /// On v2: whether the box's cgroup root has `cpu` in `cgroup.subtree_control` before the program starts.
     pub cpu_enabled: bool,
@@ -28,10 +50,299 @@ pub struct RunPlan<'a> {
 
 /// Runs a submission once, and takes the box down again.
 ///
+/// To be called by one thread at a time: a tracer waits for whatever child its thread has.
+///
 /// # Errors
 /// [`Fault::CannotRun`] where this machine or user cannot have a box, [`Fault::DoesNotBuild`] with the compiler's first
 /// error, [`Fault::Interrupted`] when SIGINT or SIGTERM came (the box is gone by then), [`Fault::Broken`] for our own.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
-    let _ = plan;
-    Err(Fault::CannotRun("no box yet".to_owned()))
+    if (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
+        return Err(Fault::Broken("a terminal cannot hold writers: the frozen observer needs a pipe".into()));
+    }
+    let handed = plan.submission.hand_over(plan.task)?;
+    let signals = Signals::held_back()?;
+    let host = HostBox::start(&BoxPlan {
+        seed: plan.seed,
+        folder: handed.folder.clone(),
+        plant: handed.files.clone(),
+        hide: hidden(plan.submission),
+        disk_bytes: DISK_BYTES,
+        limits: Limits { pids: MOST_PIDS, memory_bytes: MOST_MEMORY.min(available_memory() / 2) },
+        cpu_enabled: plan.cpu_enabled,
+    })?;
+    for argv in &handed.build {
+        build(&host, &handed, argv, &signals)?;
+    }
+    let mut run = watch(plan, &host, &handed, &signals)?;
+    if plan.keep {
+        let inside = format!("/proc/{}/root{}", host.init(), handed.folder.display());
+        copy_tree(Path::new(&inside), &kept_at(plan))
+            .map_err(|why| Fault::CannotRun(format!("cannot keep the folder in {}: {why}", kept_at(plan).display())))?;
+    }
+    run.not_clean = host.take_down();
+    Ok(run)
+}
+
+/// Where [`RunPlan::keep`] leaves a copy of the submission's folder.
+pub fn kept_at(plan: &RunPlan<'_>) -> PathBuf {
+    PathBuf::from(format!("/tmp/grade-kept-{}-{:04x}", plan.task.id(), mix(plan.seed) & 0xffff))
+}
+
+/// The run proper, between the moment the box is ready and the moment it may go.
+fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals) -> Result<Run, Fault> {
+    let before = snapshot::take(host);
+    let mut streams = Streams::open(plan, host)?;
+    let traced_calls = match plan.observer {
+        Observer::Traced => calls::TRACED.iter().map(|call| call.nr).collect(),
+        Observer::Frozen => Vec::new(),
+    };
+    let held = streams.hold(host, &handed.start(&handed.run, traced_calls, plan.stdout))?;
+    let root = held.pid();
+    let files = [1, 2].map(|fd| proc::file_id(&format!("/proc/{root}/fd/{fd}")));
+    let state = proc::state(root, host.cgroups())
+        .ok_or_else(|| Fault::Broken("the submission's process died at the gate".to_owned()))?;
+    let recorder =
+        Recorder::new((plan.task == Task::Task2).then(|| format!("{}/container_root", handed.folder.display())));
+    let (collected, watch) = (Collected::default(), Watch::default());
+    let limit = time_limit(plan);
+    let outcome = std::thread::scope(|scope| {
+        if plan.observer == Observer::Traced {
+            traced::attach(&held)?;
+        }
+        let (plugged, read) = (streams.plugged.take(), std::mem::take(&mut streams.read));
+        scope.spawn(|| read_all(read, &collected, host, &watch));
+        scope.spawn(|| sampler::look(host, &recorder, &watch, root, limit, &signals.fd));
+        let seen = held.go().and_then(|()| match plugged {
+            Some(pipe) => frozen::watch(host, &recorder, &watch, (root, &state), pipe, &collected),
+            None => Ok(traced::watch(host, &recorder, root, files)),
+        });
+        recorder.find_container_root(host);
+        let hit = host.cgroups().limit_hit();
+        let kept = plan.keep && host.is_alive();
+        if !kept {
+            host.kill();
+        }
+        if plan.observer == Observer::Traced {
+            host.kill();
+            traced::let_go();
+        }
+        watch.finish();
+        seen.map(|(end, after)| (end, after, hit))
+    });
+    let (end, after, hit): (FirstEnd, Snapshot, Option<String>) = outcome?;
+    if let Some(why) = held.failure() {
+        return Err(Fault::DoesNotBuild(why));
+    }
+    let how = how_it_ended(end, watch.reason(), hit)?;
+    Ok(record(plan, host, handed, Seen { root, state, recorder, collected, before, after, end, how }))
+}
+
+/// What one run brought to light.
+struct Seen {
+    root: Pid,
+    state: ProcessState,
+    recorder: Recorder,
+    collected: Collected,
+    before: Snapshot,
+    after: Snapshot,
+    end: FirstEnd,
+    how: End,
+}
+
+fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Run {
+    let (mut events, samples, container_root) = seen.recorder.into_parts();
+    // A writer is known only when its text comes out, and noted with the moment at which it was held.
+    events.sort_by_key(|event| event.at);
+    Run {
+        observer: plan.observer,
+        stdout_kind: plan.stdout,
+        host: Host {
+            name: host.name().to_owned(),
+            namespaces: seen.state.namespaces,
+            cgroup: seen.state.cgroups,
+            root: seen.state.root,
+            cwd: handed.folder.display().to_string(),
+            container_root,
+            cpu_controller: host.cgroups().cpu_controller().map(str::to_owned),
+            cpu_enabled: plan.cpu_enabled && host.cgroups().cpu_controller() == Some("v2"),
+        },
+        root_pid: seen.root,
+        events,
+        samples,
+        output: seen.collected.into_output(),
+        end: seen.how,
+        before: seen.before,
+        after: seen.after,
+        wall: seen.end.wall,
+        not_clean: Vec::new(),
+    }
+}
+
+fn how_it_ended(end: FirstEnd, cut: Option<Cut>, hit: Option<String>) -> Result<End, Fault> {
+    Ok(match (cut, end.status) {
+        (Some(Cut::Signal(signal)), _) => return Err(Fault::Interrupted(signal)),
+        (Some(Cut::Output), _) => End::OverLimit("output: more than 1 MiB".into()),
+        (Some(Cut::Time(stood)), _) => match hit {
+            Some(limit) => End::OverLimit(format!("{limit}; then the time was up, {stood}")),
+            None => End::TimedOut(stood),
+        },
+        (None, None) => End::Unknown,
+        (None, Some(status)) if libc::WIFSIGNALED(status) => match (libc::WTERMSIG(status), hit) {
+            (libc::SIGKILL, Some(limit)) => End::OverLimit(limit),
+            (signal, _) => End::Signaled(signal),
+        },
+        (None, Some(status)) => End::Exited(libc::WEXITSTATUS(status)),
+    })
+}
+
+/// The two ends of what the program writes to.
+struct Streams {
+    stdout: Option<OwnedFd>,
+    stderr: OwnedFd,
+    plugged: Option<frozen::PluggedPipe>,
+    /// What is read by the reader: stream number and end.
+    read: Vec<(usize, OwnedFd)>,
+}
+
+impl Streams {
+    fn open(plan: &RunPlan<'_>, host: &HostBox) -> Result<Streams, Fault> {
+        let (errors, stderr) = pipe()?;
+        let mut streams = Streams { stdout: None, stderr, plugged: None, read: vec![(2, errors)] };
+        match (plan.observer, plan.stdout) {
+            (Observer::Frozen, _) => streams.plugged = Some(frozen::PluggedPipe::new()?),
+            (Observer::Traced, StdoutKind::Pty) => {
+                let (master, slave) = host.open_terminal()?;
+                streams.read.push((1, master));
+                streams.stdout = Some(slave);
+            }
+            (Observer::Traced, StdoutKind::Pipe) => {
+                let (read, write) = pipe()?;
+                streams.read.push((1, read));
+                streams.stdout = Some(write);
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Starts a program with these streams, and lets go of our copy of its ends.
+    fn hold(&mut self, host: &HostBox, start: &Start) -> Result<Held, Fault> {
+        let stdout = self.stdout.take();
+        let to = stdout.as_ref().map(AsFd::as_fd).or(self.plugged.as_ref().map(frozen::PluggedPipe::writer));
+        let held = host.hold(start, to.unwrap_or(self.stderr.as_fd()), self.stderr.as_fd());
+        // Else the reader would wait for us to write.
+        self.stderr =
+            fs::File::open("/dev/null").map_err(|why| Fault::Broken(format!("cannot open /dev/null: {why}")))?.into();
+        held
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|why| Fault::Broken(format!("cannot make a pipe: {why}")))
+}
+
+/// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output.
+fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) -> Result<(), Fault> {
+    let mut streams = Streams { stdout: None, stderr: pipe()?.1, plugged: None, read: Vec::new() };
+    let (said, to) = pipe()?;
+    streams.stderr = to;
+    let held = streams.hold(host, &handed.start(argv, Vec::new(), StdoutKind::Pipe))?;
+    let (collected, watch, recorder) = (Collected::default(), Watch::default(), Recorder::new(None));
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| read_all(vec![(2, said)], &collected, host, &watch));
+        scope.spawn(|| sampler::look(host, &recorder, &watch, held.pid(), BUILD_LIMIT, &signals.fd));
+        let ended = held.go().and_then(|()| host.ended(BUILD_LIMIT * 2));
+        if !matches!(ended, Ok(Some((1.., _)))) {
+            host.kill();
+        }
+        watch.finish();
+        ended
+    });
+    let output = collected.into_output();
+    match (watch.reason(), held.failure(), ended?) {
+        (Some(Cut::Signal(signal)), _, _) => Err(Fault::Interrupted(signal)),
+        (Some(Cut::Time(stood)), _, _) => {
+            Err(Fault::DoesNotBuild(format!("{} took too long, {stood}", argv.join(" "))))
+        }
+        (_, Some(why), _) => Err(Fault::CannotRun(format!("{why}; it is needed to build the submission"))),
+        (None, None, Some((_, 0))) => Ok(()),
+        _ => Err(Fault::DoesNotBuild(first_error(&output.stderr))),
+    }
+}
+
+/// The line that says what is wrong, from all that a compiler says.
+fn first_error(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let telling = lines().find(|line| line.contains("error") || line.contains("undefined reference"));
+    telling.or(lines().next()).unwrap_or("the compiler failed and said nothing").to_owned()
+}
+
+fn time_limit(plan: &RunPlan<'_>) -> Duration {
+    let seconds = match plan.task {
+        Task::Task1 => 5.0,
+        Task::Task2 | Task::Task3 | Task::Task4 => 40.0,
+    };
+    Duration::try_from_secs_f64(seconds * plan.time_scale).unwrap_or(Duration::from_secs(3600))
+}
+
+/// What the box must not see: where the submission comes from, and the grader, which holds the answers.
+fn hidden(submission: &Submission) -> Vec<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned);
+    let mut hidden: Vec<PathBuf> = [Some(submission.origin().to_owned()), std::env::current_exe().ok(), workspace]
+        .into_iter()
+        .flatten()
+        .chain(submission.hidden())
+        .filter_map(|path| fs::canonicalize(path).ok())
+        .collect();
+    // The folder above first: what is inside it needs no mark of its own.
+    hidden.sort();
+    hidden
+}
+
+fn available_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or("");
+    let kib: u64 = line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    if kib == 0 { MOST_MEMORY * 2 } else { kib * 1024 }
+}
+
+/// Copies directories, files and links; what is neither is left out.
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
+struct Signals {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Signals {
+    fn held_back() -> Result<Signals, Fault> {
+        let broken = |why: nix::errno::Errno| Fault::Broken(format!("cannot hold back signals: {}", why.desc()));
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            mask.add(signal);
+        }
+        let before = mask.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).map_err(broken)?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(broken)?;
+        Ok(Signals { fd, before })
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = self.before.thread_set_mask();
+    }
 }

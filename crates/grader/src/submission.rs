@@ -4,24 +4,72 @@
 //! own, a folder a task with a C program or a shell script in it. Whatever the layout, the box gets a copy of the few
 //! files the task needs, in a folder of its own; the original stays out of its reach.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::fault::Fault;
+use crate::hostbox::{Planted, PlantedWhat, Start};
 use crate::task::Task;
+use crate::trace::StdoutKind;
+
+/// Most bytes and files of a submission that are copied into the box.
+const MOST_BYTES: u64 = 64 << 20;
+const MOST_FILES: usize = 2000;
+/// Folders that are no part of what runs.
+const LEFT_OUT: [&str; 5] = [".git", "target", "node_modules", "__pycache__", "container_root"];
 
 /// One student's programs for one task.
 #[derive(Debug, Clone)]
 pub struct Submission {
     task: Task,
+    /// What was handed in, as a canonical path.
     origin: PathBuf,
-    kind: Kind,
+    layout: Layout,
+    /// What cargo has built, once it has.
+    built: OnceLock<Vec<PathBuf>>,
 }
 
 /// How it is built and started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
-    /// A Cargo workspace.
-    Workspace,
+enum Layout {
+    /// A Cargo workspace, by its root.
+    Workspace(PathBuf),
+    /// The course's: a folder with the task's program in some language.
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// The task's program in it.
+        program: Program,
+    },
+}
+
+/// The kinds of program that a folder may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    /// `NAME.c`, compiled in the box.
+    C,
+    /// `NAME.sh`, run by bash.
+    Bash,
+    /// `NAME.py`, run by python3.
+    Python,
+    /// An executable `NAME`, of whatever kind.
+    Executable,
+}
+
+/// A submission made ready for the box.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    /// Its folder in the box.
+    pub folder: PathBuf,
+    /// What lies in it.
+    pub files: Vec<Planted>,
+    /// Commands that build it there.
+    pub build: Vec<Vec<String>>,
+    /// The command that runs it.
+    pub run: Vec<String>,
 }
 
 impl Submission {
@@ -30,8 +78,31 @@ impl Submission {
     /// # Errors
     /// [`Fault::Usage`] when no layout fits, with what was looked for.
     pub fn find(dir: Option<&Path>, task: Task) -> Result<Submission, Fault> {
-        let origin = dir.unwrap_or(Path::new(".")).to_owned();
-        Ok(Submission { task, origin, kind: Kind::Workspace })
+        let asked = dir.unwrap_or(Path::new("."));
+        let start =
+            fs::canonicalize(asked).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", asked.display())))?;
+        let new =
+            |origin: &Path, layout| Submission { task, origin: origin.to_owned(), layout, built: OnceLock::new() };
+        let nested = [format!("task{}", task.number()), task.folder().to_owned()];
+        let folders = std::iter::once(start.clone()).chain(nested.iter().map(|name| start.join(name)));
+        if dir.is_some() && !is_workspace(&start, task) {
+            for folder in folders {
+                if let Some(program) = Program::find(&folder, name_of(task)) {
+                    return Ok(new(&start, Layout::Folder { dir: folder, program }));
+                }
+            }
+        }
+        // From inside a workspace, its root is meant.
+        if let Some(root) = start.ancestors().find(|folder| is_workspace(folder, task)) {
+            return Ok(new(root, Layout::Workspace(root.to_owned())));
+        }
+        let name = name_of(task);
+        Err(Fault::Usage(format!(
+            "no submission for {task} in {}: neither a Cargo workspace with {}/ nor task{}/{name}.c, .sh, .py or an executable {name}",
+            start.display(),
+            task.folder(),
+            task.number()
+        )))
     }
 
     /// The task it is for.
@@ -46,11 +117,272 @@ impl Submission {
 
     /// Whether it is a Rust workspace, so that its output on a pipe is judged as well.
     pub fn is_rust(&self) -> bool {
-        self.kind == Kind::Workspace
+        matches!(self.layout, Layout::Workspace(_))
     }
 
     /// A few words for the head of the report: `~/kit (Rust workspace)`.
     pub fn describe(&self) -> String {
-        self.origin.display().to_string()
+        let kind = match &self.layout {
+            Layout::Workspace(_) => "Rust workspace",
+            Layout::Folder { program: Program::C, .. } => "C",
+            Layout::Folder { program: Program::Bash, .. } => "bash",
+            Layout::Folder { program: Program::Python, .. } => "Python",
+            Layout::Folder { program: Program::Executable, .. } => "executable",
+        };
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.parent().is_some());
+        match home.and_then(|home| self.origin.strip_prefix(home).map(Path::to_owned).ok()) {
+            Some(below) => format!("~/{} ({kind})", below.display()),
+            None => format!("{} ({kind})", self.origin.display()),
+        }
+    }
+
+    /// Other places on this machine that hold the submission's files, which the box must not see.
+    pub fn hidden(&self) -> Vec<PathBuf> {
+        let built = self.built.get().map(Vec::as_slice).unwrap_or_default();
+        built.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect()
+    }
+
+    /// Builds what cargo builds, and makes the rest ready for the box.
+    ///
+    /// # Errors
+    /// [`Fault::DoesNotBuild`] with cargo's first error, [`Fault::Usage`] when a program is missing or it is too big.
+    pub fn hand_over(&self, task: Task) -> Result<Handed, Fault> {
+        let name = name_of(task);
+        // The folder keeps its name: a program that cannot live with a blank in its path must meet one.
+        let outer = self.origin.file_name().map_or_else(|| "submission".into(), |name| name.to_owned());
+        let home = Path::new("/home/student").join(outer);
+        match &self.layout {
+            Layout::Workspace(root) => {
+                let mut files = Vec::new();
+                for program in self.cargo_build(root, task)? {
+                    let bytes = fs::read(program)
+                        .map_err(|why| Fault::CannotRun(format!("cannot read {}: {why}", program.display())))?;
+                    let path = program.file_name().map(PathBuf::from).unwrap_or_default();
+                    files.push(Planted { path, what: PlantedWhat::File { bytes, mode: 0o755 } });
+                }
+                let mut run = vec![format!("./{name}")];
+                if task == Task::Task2 {
+                    run.push("all".to_owned());
+                }
+                Ok(Handed { folder: home.join(format!("task{}", task.number())), files, build: Vec::new(), run })
+            }
+            Layout::Folder { dir, program } => {
+                let folder = if *dir == self.origin { home } else { home.join(dir.file_name().unwrap_or_default()) };
+                let mut files = Vec::new();
+                collect(dir, Path::new(""), &mut files, &mut 0)?;
+                let has = |name: &str| files.iter().any(|file| file.path == Path::new(name));
+                let mut build = Vec::new();
+                if *program == Program::C {
+                    build.push(compile(name));
+                }
+                if task == Task::Task2 && has("container_prog.c") && !has("container_prog") {
+                    build.push(compile("container_prog"));
+                }
+                let run = match program {
+                    Program::C | Program::Executable => vec![format!("./{name}")],
+                    Program::Bash => vec!["bash".to_owned(), format!("{name}.sh")],
+                    Program::Python => vec!["python3".to_owned(), format!("{name}.py")],
+                };
+                Ok(Handed { folder, files, build, run })
+            }
+        }
+    }
+
+    /// Runs cargo once, on our side: the box has neither its registry nor a network. Returns the task's programs.
+    fn cargo_build(&self, root: &Path, task: Task) -> Result<&[PathBuf], Fault> {
+        if let Some(built) = self.built.get() {
+            return Ok(built);
+        }
+        let package = task.folder();
+        let output = Command::new("cargo")
+            .args(["build", "--release", "--message-format=json", "--package", package])
+            .current_dir(root)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|why| {
+                Fault::CannotRun(format!("cannot run cargo: {why}; under sudo, use sudo -E env PATH=\"$PATH\""))
+            })?;
+        let messages = String::from_utf8_lossy(&output.stdout);
+        let messages: Vec<serde_json::Value> =
+            messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if !output.status.success() {
+            return Err(Fault::DoesNotBuild(first_cargo_error(&messages, &String::from_utf8_lossy(&output.stderr))));
+        }
+        let programs = executables(&messages);
+        if !programs.iter().any(|file| file.file_name() == Some(name_of(task).as_ref())) {
+            return Err(Fault::Usage(format!("package {package} in {} builds no {}", root.display(), name_of(task))));
+        }
+        Ok(self.built.get_or_init(|| programs))
+    }
+}
+
+impl Handed {
+    /// How `argv` is started in the submission's folder.
+    pub fn start(&self, argv: &[String], traced_calls: Vec<i64>, stdout: StdoutKind) -> Start {
+        let term = if stdout == StdoutKind::Pty { "xterm" } else { "dumb" };
+        let cwd = self.folder.to_string_lossy().into_owned();
+        let env = [
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/root"),
+            ("USER", "root"),
+            ("LOGNAME", "root"),
+            ("SHELL", "/bin/bash"),
+            ("LANG", "C.UTF-8"),
+            ("TERM", term),
+            ("PWD", cwd.as_str()),
+        ];
+        Start {
+            argv: argv.to_vec(),
+            env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+            cwd: self.folder.clone(),
+            traced_calls,
+        }
+    }
+}
+
+impl Program {
+    /// The kind of program called `name` in `dir`; a source wins over what was compiled from it.
+    fn find(dir: &Path, name: &str) -> Option<Program> {
+        let has = |ending: &str| dir.join(format!("{name}{ending}")).is_file();
+        let executable =
+            || fs::metadata(dir.join(name)).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+        match () {
+            () if has(".c") => Some(Program::C),
+            () if has(".sh") => Some(Program::Bash),
+            () if has(".py") => Some(Program::Python),
+            () if executable() => Some(Program::Executable),
+            () => None,
+        }
+    }
+}
+
+/// The program that a task asks for.
+fn name_of(task: Task) -> &'static str {
+    match task {
+        Task::Task1 => "namespace_prog",
+        Task::Task2 => "simple_container",
+        Task::Task3 => "conductor",
+        Task::Task4 => "service-orchestrator",
+    }
+}
+
+fn is_workspace(dir: &Path, task: Task) -> bool {
+    dir.join("Cargo.toml").is_file() && dir.join(task.folder()).join("Cargo.toml").is_file()
+}
+
+fn compile(name: &str) -> Vec<String> {
+    // -pthread and -lm cost nothing where they are not needed.
+    ["gcc", "-O2", "-pthread", "-o", name, &format!("{name}.c"), "-lm"].map(str::to_owned).to_vec()
+}
+
+/// Reads everything below `dir` that is a file, a folder or a link.
+fn collect(dir: &Path, below: &Path, files: &mut Vec<Planted>, bytes: &mut u64) -> Result<(), Fault> {
+    let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", dir.join(below).display()));
+    for entry in fs::read_dir(dir.join(below)).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        let (path, kind) = (below.join(entry.file_name()), entry.file_type().map_err(cannot)?);
+        if kind.is_dir() && LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        let meta = entry.metadata().map_err(cannot)?;
+        *bytes += meta.len();
+        if *bytes > MOST_BYTES || files.len() > MOST_FILES {
+            return Err(Fault::Usage(format!("{} is too big: more than 64 MiB or {MOST_FILES} files", dir.display())));
+        }
+        if kind.is_dir() {
+            files.push(Planted { path: path.clone(), what: PlantedWhat::Folder });
+            collect(dir, &path, files, bytes)?;
+        } else if kind.is_symlink() {
+            files.push(Planted { path, what: PlantedWhat::Link(fs::read_link(entry.path()).map_err(cannot)?) });
+        } else if kind.is_file() {
+            let what = PlantedWhat::File {
+                bytes: fs::read(entry.path()).map_err(cannot)?,
+                mode: meta.permissions().mode() & 0o777,
+            };
+            files.push(Planted { path, what });
+        }
+    }
+    Ok(())
+}
+
+/// The programs in cargo's messages.
+fn executables(messages: &[serde_json::Value]) -> Vec<PathBuf> {
+    messages.iter().filter_map(|message| message.get("executable")?.as_str()).map(PathBuf::from).collect()
+}
+
+/// The compiler's first error, else cargo's own.
+fn first_cargo_error(messages: &[serde_json::Value], stderr: &str) -> String {
+    let rendered = messages.iter().find_map(|message| {
+        let diagnostic = message.get("message")?;
+        let is_error = diagnostic.get("level")?.as_str()? == "error";
+        is_error.then(|| {
+            diagnostic
+                .get("rendered")?
+                .as_str()
+                .map(|text| text.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" "))
+        })?
+    });
+    let own =
+        || stderr.lines().find(|line| line.starts_with("error")).unwrap_or("cargo failed and said nothing").to_owned();
+    rendered.unwrap_or_else(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, u32)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, mode) in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "x").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn the_course_layout_is_found_from_its_top_and_from_the_task_folder() {
+        let dir = folder(&[("task1/namespace_prog.c", 0o644), ("task2/simple_container.sh", 0o644)]);
+        for start in [dir.path().to_owned(), dir.path().join("task1")] {
+            let found = Submission::find(Some(&start), Task::Task1).unwrap();
+            assert!(!found.is_rust());
+            let handed = found.hand_over(Task::Task1).unwrap();
+            assert_eq!(handed.run, ["./namespace_prog"]);
+            assert_eq!(handed.build.len(), 1);
+            assert_eq!(handed.files.iter().map(|f| f.path.to_str().unwrap()).collect::<Vec<_>>(), ["namespace_prog.c"]);
+        }
+        let second = Submission::find(Some(dir.path()), Task::Task2).unwrap().hand_over(Task::Task2).unwrap();
+        assert_eq!(second.run, ["bash", "simple_container.sh"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_executable_is_no_program() {
+        let dir = folder(&[("task1/namespace_prog", 0o644)]);
+        let why = Submission::find(Some(dir.path()), Task::Task1).unwrap_err();
+        assert!(matches!(&why, Fault::Usage(text) if text.contains("namespace_prog.c")), "{why}");
+    }
+
+    #[test]
+    fn a_copy_of_the_workspace_is_rust_wherever_in_it_one_stands() {
+        let dir = folder(&[
+            ("Cargo.toml", 0o644),
+            ("task1-namespaces/Cargo.toml", 0o644),
+            ("task1-namespaces/src/main.rs", 0o644),
+        ]);
+        for start in ["", "task1-namespaces/src"] {
+            assert!(Submission::find(Some(&dir.path().join(start)), Task::Task1).unwrap().is_rust());
+        }
+    }
+
+    #[test]
+    fn the_first_error_of_the_compiler_is_told_in_one_line() {
+        let messages = [
+            serde_json::json!({"message": {"level": "warning", "rendered": "warning: x"}}),
+            serde_json::json!({"message": {"level": "error", "rendered": "error[E0308]: mismatched types\n  --> src/main.rs:3:9\n   |\n"}}),
+        ];
+        assert_eq!(first_cargo_error(&messages, ""), "error[E0308]: mismatched types --> src/main.rs:3:9");
+        assert_eq!(first_cargo_error(&[], "error: no such package\n"), "error: no such package");
     }
 }

@@ -1,0 +1,98 @@
+//! Two ways to watch a program that may not want to be watched.
+//!
+//! [`traced`] stops every process at the calls that matter and sees all of them, but the program can see it too
+//! (`TracerPid` in its status). [`frozen`] leaves no mark in the program: it holds writers in their write by a full pipe
+//! and the whole box by its cgroup's freezer, and reads `/proc` while everything stands still. What is true in one run
+//! and not in the other is itself a finding.
+
+pub mod calls;
+pub mod frozen;
+pub mod output;
+pub mod proc;
+pub mod sampler;
+pub mod snapshot;
+pub mod traced;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::hostbox::HostBox;
+use crate::trace::{Event, FileId, Pid, ProcessState, Sample, What};
+
+/// Most events of one run: a fork bomb is told by the first few thousand.
+const MOST_EVENTS: usize = 20_000;
+
+/// What the threads of a run write down.
+#[derive(Debug)]
+pub struct Recorder {
+    start: Instant,
+    events: Mutex<Vec<Event>>,
+    samples: Mutex<Vec<Sample>>,
+    /// Where `container_root` is looked for, as a path in the box.
+    container_root: Option<String>,
+    found_root: Mutex<Option<FileId>>,
+}
+
+impl Recorder {
+    /// Starts the clock. `container_root` is where a directory of that name is looked for, as a path in the box.
+    pub fn new(container_root: Option<String>) -> Recorder {
+        Recorder {
+            start: Instant::now(),
+            events: Mutex::default(),
+            samples: Mutex::default(),
+            container_root,
+            found_root: Mutex::default(),
+        }
+    }
+
+    /// Time since the start.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Writes down that `what` happened to `pid` now.
+    pub fn note(&self, pid: Pid, state: ProcessState, what: What) {
+        self.note_at(self.now(), pid, state, what);
+    }
+
+    /// Writes down that `what` happened to `pid` at `at`.
+    pub fn note_at(&self, at: Duration, pid: Pid, state: ProcessState, what: What) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.len() < MOST_EVENTS {
+            events.push(Event { at, pid, state, what });
+        }
+    }
+
+    /// Looks whether the container's root directory is there by now.
+    pub fn find_container_root(&self, host: &HostBox) {
+        let Some(path) = &self.container_root else { return };
+        if let Some(id) = proc::file_id(&format!("/proc/{}/root{path}", host.init())) {
+            *self.found_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+        }
+    }
+
+    fn add_sample(&self, sample: Sample, most: usize) {
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if samples.len() < most {
+            samples.push(sample);
+        }
+    }
+
+    /// What was written down: events, samples, and the container's root if it was ever there.
+    pub fn into_parts(self) -> (Vec<Event>, Vec<Sample>, Option<FileId>) {
+        (
+            self.events.into_inner().unwrap_or_else(PoisonError::into_inner),
+            self.samples.into_inner().unwrap_or_else(PoisonError::into_inner),
+            self.found_root.into_inner().unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+}
+
+/// How the first process ended, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstEnd {
+    /// The raw wait status; none when the observer lost it.
+    pub status: Option<i32>,
+    /// Wall time from the gate to the end.
+    pub wall: Duration,
+}

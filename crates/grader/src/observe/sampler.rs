@@ -1,0 +1,134 @@
+//! A look at the box a few dozen times a second, by a thread that both observers share: who computes, under which limit,
+//! and whether the time is up.
+//!
+//! A quota is only a promise until the kernel counts its periods: `nr_periods` in `cpu.stat` moves while a limited cgroup
+//! is busy, and stays at zero where there is no limit. It can only be seen by looking while the program computes.
+//! Look: `watch cat /sys/fs/cgroup/…/cpu.stat`. Manual: cgroups(7), the kernel's cgroup-v2 document, "CPU".
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signalfd::SignalFd;
+
+use super::{Recorder, calls, proc};
+use crate::hostbox::{HostBox, INIT};
+use crate::trace::{Pid, Sample};
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_millis(25);
+/// CPU time between two looks from which a process counts as busy: two ticks of the kernel's clock.
+const BUSY: Duration = Duration::from_millis(20);
+/// Most samples of one run.
+const MOST_SAMPLES: usize = 4000;
+
+/// Why a run was ended before its program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// The time was up; where the first process stood.
+    Time(String),
+    /// More output than the limit.
+    Output,
+    /// A signal to the grader.
+    Signal(i32),
+}
+
+/// What the threads of one run share: when to stop looking, and why the run was cut short.
+#[derive(Debug, Default)]
+pub struct Watch {
+    over: Mutex<bool>,
+    woken: Condvar,
+    cut: Mutex<Option<Cut>>,
+}
+
+impl Watch {
+    /// Ends the looking.
+    pub fn finish(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.woken.notify_all();
+    }
+
+    /// Ends the run now, for this reason; the first reason stays.
+    pub fn cut(&self, host: &HostBox, why: Cut) {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        host.kill();
+    }
+
+    /// Why the run was cut short, if it was.
+    pub fn reason(&self) -> Option<Cut> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sleeps until it is time for the next look; false when there is none.
+    fn pause(&self) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.woken.wait_timeout_while(over, INTERVAL, |over| !*over);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Looks until [`Watch::finish`]; cuts the run when the time is up or a signal came.
+pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) {
+    let start = Instant::now();
+    let mut used: HashMap<Pid, Duration> = HashMap::new();
+    while watch.pause() {
+        if let Some(signal) = pending(signals) {
+            watch.cut(host, Cut::Signal(signal));
+        }
+        if start.elapsed() > limit && watch.reason().is_none() {
+            watch.cut(host, Cut::Time(where_it_stands(root)));
+        }
+        recorder.find_container_root(host);
+        for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
+            let Some(stat) = proc::stat(pid) else { continue };
+            let before = used.insert(pid, stat.cpu).unwrap_or_default();
+            if stat.cpu.saturating_sub(before) >= BUSY || is_container_prog(&proc::argv(pid)) {
+                sample(host, recorder, pid);
+            }
+        }
+    }
+}
+
+/// Adds one look at `pid` to the record.
+pub fn sample(host: &HostBox, recorder: &Recorder, pid: Pid) {
+    let (Some(stat), Some(state)) = (proc::stat(pid), proc::state(pid, host.cgroups())) else { return };
+    if stat.state == 'Z' || state.cgroups.get("").is_some_and(|cgroup| cgroup == &format!("/{INIT}")) {
+        return;
+    }
+    let limits = host.cgroups().cpu_limits(&state.cgroups);
+    let sample = Sample { at: recorder.now(), pid, argv: proc::argv(pid), state, cpu: stat.cpu, limits };
+    recorder.add_sample(sample, MOST_SAMPLES);
+}
+
+/// Whether these are the arguments of Task 2's program in the container.
+pub fn is_container_prog(argv: &[String]) -> bool {
+    argv.first()
+        .is_some_and(|program| program.rsplit('/').next().is_some_and(|name| name.starts_with("container_prog")))
+}
+
+/// What `pid` does at this moment, for a person: `asleep in wait4 on child 2`.
+pub fn where_it_stands(pid: Pid) -> String {
+    let Some(stat) = proc::stat(pid) else { return "already gone".to_owned() };
+    match stat.state {
+        'T' => return "stopped by a signal".to_owned(),
+        'R' => return format!("computing, {:.1} s of CPU time used", stat.cpu.as_secs_f64()),
+        'Z' => return "ended, but not collected".to_owned(),
+        _ => {}
+    }
+    let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    match proc::blocked_call(pid) {
+        Some(call) => format!("asleep in {}", calls::blocked(pid, &call)),
+        None if wchan.is_empty() || wchan == "0" => "asleep".to_owned(),
+        None => format!("asleep in the kernel's {wchan}"),
+    }
+}
+
+fn pending(signals: &SignalFd) -> Option<i32> {
+    let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let ready = nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap_or(0);
+    if ready == 0 {
+        return None;
+    }
+    signals.read_signal().ok().flatten().and_then(|info| i32::try_from(info.ssi_signo).ok())
+}

@@ -1,0 +1,116 @@
+//! The box before and after: what a well-behaved program leaves as it found it.
+//!
+//! Look: `lsns`, `findmnt`, `ipcs`, `ip link` before and after. Manual: sysvipc(7), mq_overview(7).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use nix::sched::CloneFlags;
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::os::fd::AsFd;
+
+use super::proc;
+use crate::hostbox::HostBox;
+use crate::trace::{Pid, Snapshot};
+
+/// Settings that belong to a namespace of the box and that a lab could change.
+const SETTINGS: [&str; 4] = [
+    "/proc/sys/kernel/domainname",
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/conf/all/route_localnet",
+    "/proc/sys/net/ipv4/conf/default/forwarding",
+];
+
+/// Looks at the box as it is now.
+pub fn take(host: &HostBox) -> Snapshot {
+    let mut shot = Snapshot {
+        processes: processes(host.init()),
+        mounts: mounts(host.init()),
+        cgroups: host.cgroups().added(),
+        ..Snapshot::default()
+    };
+    let inside = || {
+        let mut settings = BTreeMap::new();
+        for file in SETTINGS {
+            let value = fs::read_to_string(file).unwrap_or_default();
+            settings.insert(file.trim_start_matches("/proc/sys/").replace('/', "."), value.trim().to_owned());
+        }
+        (proc::own_hostname(), links(), ipc(), settings)
+    };
+    let pidfd = rustix::process::Pid::from_raw(host.init()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let spaces = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNET;
+    let seen = pidfd.and_then(|pidfd| proc::in_namespaces(pidfd.as_fd(), spaces, inside));
+    if let Some((hostname, links, ipc, settings)) = seen {
+        shot.hostname = hostname;
+        shot.links = links;
+        shot.ipc = ipc;
+        shot.settings = settings;
+    }
+    shot.ipc.extend(
+        names(&format!("/proc/{}/root/dev/mqueue", host.init())).into_iter().map(|name| format!("mqueue {name}")),
+    );
+    shot
+}
+
+/// The descendants of `init`, zombies included: all processes of the box but init.
+pub fn processes(init: Pid) -> Vec<(Pid, String)> {
+    let mut children: HashMap<Pid, Vec<(Pid, char)>> = HashMap::new();
+    for pid in names("/proc").iter().filter_map(|name| name.parse::<Pid>().ok()) {
+        if let Some(stat) = proc::stat(pid) {
+            children.entry(stat.parent).or_default().push((pid, stat.state));
+        }
+    }
+    let (mut found, mut next) = (Vec::new(), vec![init]);
+    while let Some(parent) = next.pop() {
+        for (pid, state) in children.remove(&parent).unwrap_or_default() {
+            next.push(pid);
+            // The second number is the box's: its PID namespace is one below ours.
+            let in_box = proc_nspid(pid).get(1).copied().unwrap_or(0);
+            let name = match proc::argv(pid) {
+                argv if argv.is_empty() => {
+                    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+                }
+                argv => argv.join(" "),
+            };
+            found.push((in_box, if state == 'Z' { format!("{name} <defunct>") } else { name }));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn proc_nspid(pid: Pid) -> Vec<Pid> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or("");
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+fn mounts(init: Pid) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{init}/mountinfo")).unwrap_or_default();
+    text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
+}
+
+fn links() -> Vec<String> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let mut links: Vec<String> =
+        text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect();
+    links.sort();
+    links
+}
+
+/// System V objects of the calling thread's IPC namespace: kind and id.
+fn ipc() -> Vec<String> {
+    let objects = |kind: &'static str| {
+        let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+        let id = |line: &str| Some(format!("{kind} {}", line.split_whitespace().nth(1)?));
+        text.lines().skip(1).filter_map(id).collect::<Vec<_>>()
+    };
+    ["shm", "sem", "msg"].into_iter().flat_map(objects).collect()
+}
+
+fn names(dir: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,296 @@
+//! Watching by ptrace(2): every call that matters is seen as it happens, with the state of the process that makes it.
+//!
+//! A tracer that stopped every system call would make a program several times slower. Here a seccomp filter, loaded
+//! before the first exec and inherited by every child, lets the kernel stop only at the calls listed in [`calls`]; the
+//! rest run at full speed. Children are attached to by the kernel before their first instruction, so nothing they do is
+//! missed. `PTRACE_SEIZE` rather than `ATTACH` is used because it tells a stop by the tracer from one by SIGSTOP.
+//! Look: `grep TracerPid /proc/PID/status`. Manual: ptrace(2), seccomp(2).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace::{self, Options};
+
+use super::sampler::{self, is_container_prog};
+use super::{FirstEnd, Recorder, calls, proc, snapshot};
+use crate::fault::Fault;
+use crate::hostbox::{Held, HostBox};
+use crate::sys::{self, CallStop, Resume, Waited};
+use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
+
+/// How long processes that the first one left may take to end by themselves before they are counted as left behind.
+const GRACE: Duration = Duration::from_millis(200);
+/// Most text of one write that is kept.
+const MOST_TEXT: usize = 64 * 1024;
+
+/// Attaches to a program that waits at its gate.
+///
+/// # Errors
+/// [`Fault::CannotRun`] where ptrace is forbidden.
+pub fn attach(held: &Held) -> Result<(), Fault> {
+    let options = Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_TRACESECCOMP
+        | Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_EXITKILL;
+    ptrace::seize(nix::unistd::Pid::from_raw(held.pid()), options)
+        .map_err(|why| Fault::CannotRun(format!("cannot trace the submission: {}", why.desc())))
+}
+
+/// Watches the program `root` and all it starts, until it has ended.
+///
+/// To be called on the thread that attached. Returns how it ended and the box as it was then; the box's other processes
+/// are still traced: after the box is killed, [`let_go`] must be called, or their deaths are never completed.
+pub fn watch(host: &HostBox, recorder: &Recorder, root: Pid, streams: [Option<FileId>; 2]) -> (FirstEnd, Snapshot) {
+    let mut tracer =
+        Tracer { host, recorder, streams, pending: HashMap::new(), threads: HashMap::new(), dead: Vec::new() };
+    let mut end = FirstEnd { status: None, wall: Duration::ZERO };
+    while let Ok(Some(event)) = sys::wait_any(true) {
+        tracer.handle(event);
+        if event.pid == root && has_ended(event.status) {
+            end = FirstEnd { status: Some(event.status), wall: recorder.now() };
+            break;
+        }
+        if event.pid == host.init() && has_ended(event.status) {
+            end.wall = recorder.now();
+            break;
+        }
+    }
+    let start = Instant::now();
+    while start.elapsed() < GRACE && !snapshot::processes(host.init()).is_empty() {
+        match sys::wait_any(false) {
+            Ok(Some(event)) => tracer.handle(event),
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    (end, snapshot::take(host))
+}
+
+/// Waits until the last tracee of a killed box is gone.
+pub fn let_go() {
+    while let Ok(Some(event)) = sys::wait_any(true) {
+        if !has_ended(event.status) {
+            let _ = sys::resume(event.pid, Resume::Run, 0);
+        }
+    }
+}
+
+struct Tracer<'a> {
+    host: &'a HostBox,
+    recorder: &'a Recorder,
+    /// The files behind stdout and stderr.
+    streams: [Option<FileId>; 2],
+    /// Threads that are in a call of interest.
+    pending: HashMap<Pid, Pending>,
+    /// The process of each thread, and its state when last seen.
+    threads: HashMap<Pid, (Pid, ProcessState)>,
+    /// Processes that ended and whose parent has not been told: process and parent.
+    dead: Vec<(Pid, Pid)>,
+}
+
+/// A call between its entry and its return.
+struct Pending {
+    name: &'static str,
+    args: [u64; 6],
+    decoded: String,
+    /// For a write to stdout or stderr: which, the text, and the writer as it was.
+    wrote: Option<(u8, Vec<u8>, ProcessState, Duration)>,
+}
+
+impl Tracer<'_> {
+    /// Looks at one change of state, writes down what it means, and lets the thread go on.
+    fn handle(&mut self, event: Waited) {
+        let Waited { pid, status } = event;
+        if has_ended(status) {
+            self.ended(pid, status);
+            return;
+        }
+        // A stop: the signal in the second byte, the tracer's event in the third.
+        let (signal, kind) = ((status >> 8) & 0xff, status >> 16);
+        let passed_on = match kind {
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                self.born(pid);
+                0
+            }
+            libc::PTRACE_EVENT_EXEC => {
+                self.executed(pid);
+                0
+            }
+            libc::PTRACE_EVENT_SECCOMP => {
+                self.entering(pid);
+                0
+            }
+            libc::PTRACE_EVENT_STOP if is_stop_signal(signal) => {
+                let _ = sys::resume(pid, Resume::StayStopped, 0);
+                return;
+            }
+            libc::PTRACE_EVENT_STOP => 0,
+            0 if signal == libc::SIGTRAP | 0x80 => {
+                self.leaving(pid);
+                0
+            }
+            0 => signal,
+            _ => 0,
+        };
+        let how = if self.pending.contains_key(&pid) { Resume::ToCallEnd } else { Resume::Run };
+        // ESRCH: it was killed in this very moment, and its end will be told.
+        let _ = sys::resume(pid, how, passed_on);
+    }
+
+    fn born(&mut self, pid: Pid) {
+        let Ok(child) = ptrace::getevent(nix::unistd::Pid::from_raw(pid)) else { return };
+        let Ok(child) = Pid::try_from(child) else { return };
+        // A thread is no process of its own.
+        if proc::process_of(child) != Some(child) {
+            return;
+        }
+        let Some(child_state) = proc::state(child, self.host.cgroups()) else { return };
+        self.threads.insert(child, (child, child_state.clone()));
+        let (process, state) = self.look(pid);
+        self.recorder.note(process, state, What::Born { child, child_state: Box::new(child_state) });
+    }
+
+    fn executed(&mut self, pid: Pid) {
+        // Another thread's exec takes over the id of the first one; its own entry is void.
+        if let Ok(former) =
+            ptrace::getevent(nix::unistd::Pid::from_raw(pid)).map(|tid| Pid::try_from(tid).unwrap_or(pid))
+        {
+            if former != pid {
+                self.pending.remove(&former);
+                self.threads.remove(&former);
+            }
+        }
+        self.pending.remove(&pid);
+        let (process, state) = self.look(pid);
+        let argv = proc::argv(pid);
+        if is_container_prog(&argv) {
+            sampler::sample(self.host, self.recorder, pid);
+            self.recorder.find_container_root(self.host);
+        }
+        self.recorder.note(process, state, What::Exec { argv });
+    }
+
+    fn entering(&mut self, pid: Pid) {
+        let Ok(CallStop::Entering { nr, args }) = sys::call_stop(pid) else { return };
+        let Some(call) = calls::TRACED.iter().find(|call| u64::try_from(call.nr) == Ok(nr)) else { return };
+        let wrote = match call.name {
+            "write" | "writev" => match self.stream(pid, args[0]) {
+                Some(stream) => {
+                    let text = if call.name == "write" {
+                        written(pid, args[1], args[2])
+                    } else {
+                        gathered(pid, args[1], args[2])
+                    };
+                    Some((stream, text, self.look(pid).1, self.recorder.now()))
+                }
+                // To another file: not of interest.
+                None => return,
+            },
+            _ => None,
+        };
+        let decoded = calls::decode(pid, call.name, &args);
+        self.pending.insert(pid, Pending { name: call.name, args, decoded, wrote });
+    }
+
+    fn leaving(&mut self, pid: Pid) {
+        let Ok(CallStop::Leaving(result)) = sys::call_stop(pid) else { return };
+        let Some(call) = self.pending.remove(&pid) else { return };
+        let (process, state) = self.look(pid);
+        if let Some((stream, mut text, state, at)) = call.wrote {
+            text.truncate(usize::try_from(result).unwrap_or(0));
+            if !text.is_empty() {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                self.recorder.note_at(at, process, state, What::Wrote { stream, text });
+            }
+            return;
+        }
+        if matches!(call.name, "wait4" | "waitid") && result >= 0 {
+            self.reaped(process);
+        }
+        let what = What::Call { name: call.name.to_owned(), args: call.args, decoded: call.decoded, result };
+        self.recorder.note(process, state, what);
+    }
+
+    /// After a wait that succeeded: whichever dead child has left /proc has been collected.
+    fn reaped(&mut self, by: Pid) {
+        let gone = |child: Pid| !std::path::Path::new(&format!("/proc/{child}")).exists();
+        let collected: Vec<Pid> =
+            self.dead.iter().filter(|(child, parent)| *parent == by && gone(*child)).map(|(child, _)| *child).collect();
+        self.dead.retain(|(child, _)| !collected.contains(child));
+        for child in collected {
+            let state = self.threads.remove(&child).map(|(_, state)| state).unwrap_or_default();
+            self.recorder.note(child, state, What::Reaped { by });
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, status: i32) {
+        self.pending.remove(&pid);
+        if pid == self.host.init() {
+            return;
+        }
+        match self.threads.get(&pid) {
+            Some((process, state)) if *process == pid => {
+                // Whose child it is at the end: an orphan has become init's.
+                let parent = proc::stat(pid).map_or(state.parent, |stat| stat.parent);
+                self.dead.push((pid, parent));
+                let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+                let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
+                self.recorder.note(pid, state.clone(), What::Exited { code, signal });
+            }
+            _ => {
+                self.threads.remove(&pid);
+            }
+        }
+    }
+
+    /// The process that thread `tid` belongs to, and the thread's state now.
+    fn look(&mut self, tid: Pid) -> (Pid, ProcessState) {
+        let process = match self.threads.get(&tid) {
+            Some((process, _)) => *process,
+            None => proc::process_of(tid).unwrap_or(tid),
+        };
+        let last = || self.threads.get(&tid).map(|(_, state)| state.clone()).unwrap_or_default();
+        let state =
+            proc::state(tid, self.host.cgroups()).filter(|state| !state.namespaces.is_empty()).unwrap_or_else(last);
+        self.threads.insert(tid, (process, state.clone()));
+        (process, state)
+    }
+
+    /// Which of the streams we gave stands behind descriptor `fd` of `pid`.
+    fn stream(&self, pid: Pid, fd: u64) -> Option<u8> {
+        let behind = proc::file_id(&format!("/proc/{pid}/fd/{}", fd as i32))?;
+        let nth = self.streams.iter().position(|stream| *stream == Some(behind))?;
+        u8::try_from(nth + 1).ok()
+    }
+}
+
+/// The text that `write(fd, address, length)` is about to write.
+pub fn written(pid: Pid, address: u64, length: u64) -> Vec<u8> {
+    proc::memory(pid, address, usize::try_from(length).unwrap_or(0).min(MOST_TEXT))
+}
+
+/// The text that `writev(fd, vectors, count)` is about to write.
+pub fn gathered(pid: Pid, vectors: u64, count: u64) -> Vec<u8> {
+    let table = proc::memory(pid, vectors, usize::try_from(count).unwrap_or(0).min(1024) * 16);
+    let mut text = Vec::new();
+    for entry in table.chunks_exact(16) {
+        let word = |range: std::ops::Range<usize>| {
+            entry.get(range).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes)
+        };
+        text.extend(written(pid, word(0..8), word(8..16)));
+        if text.len() > MOST_TEXT {
+            break;
+        }
+    }
+    text
+}
+
+fn has_ended(status: i32) -> bool {
+    libc::WIFEXITED(status) || libc::WIFSIGNALED(status)
+}
+
+fn is_stop_signal(signal: i32) -> bool {
+    [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal)
+}
