@@ -59,7 +59,7 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
     if (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
         return Err(Fault::Broken("a terminal cannot hold writers: the frozen observer needs a pipe".into()));
     }
-    let handed = plan.submission.hand_over(plan.task)?;
+    let handed = plan.submission.hand_over()?;
     let signals = Signals::held_back()?;
     let host = HostBox::start(&BoxPlan {
         seed: plan.seed,
@@ -90,7 +90,7 @@ pub fn kept_at(plan: &RunPlan<'_>) -> PathBuf {
 
 /// The run proper, between the moment the box is ready and the moment it may go.
 fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals) -> Result<Run, Fault> {
-    let before = snapshot::take(host);
+    let (before, cpu_enabled) = (snapshot::take(host), host.cgroups().cpu_enabled());
     let mut streams = Streams::open(plan, host)?;
     let traced_calls = match plan.observer {
         Observer::Traced => calls::TRACED.iter().map(|call| call.nr).collect(),
@@ -134,12 +134,13 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         return Err(Fault::DoesNotBuild(why));
     }
     let how = how_it_ended(end, watch.reason(), hit)?;
-    Ok(record(plan, host, handed, Seen { root, state, recorder, collected, before, after, end, how }))
+    Ok(record(plan, host, handed, Seen { root, cpu_enabled, state, recorder, collected, before, after, end, how }))
 }
 
 /// What one run brought to light.
 struct Seen {
     root: Pid,
+    cpu_enabled: bool,
     state: ProcessState,
     recorder: Recorder,
     collected: Collected,
@@ -164,7 +165,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
             cwd: handed.folder.display().to_string(),
             container_root,
             cpu_controller: host.cgroups().cpu_controller().map(str::to_owned),
-            cpu_enabled: plan.cpu_enabled && host.cgroups().cpu_controller() == Some("v2"),
+            cpu_enabled: seen.cpu_enabled,
         },
         root_pid: seen.root,
         events,

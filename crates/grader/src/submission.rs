@@ -105,11 +105,6 @@ impl Submission {
         )))
     }
 
-    /// The task it is for.
-    pub fn task(&self) -> Task {
-        self.task
-    }
-
     /// Where it lies on this machine.
     pub fn origin(&self) -> &Path {
         &self.origin
@@ -146,7 +141,8 @@ impl Submission {
     ///
     /// # Errors
     /// [`Fault::DoesNotBuild`] with cargo's first error, [`Fault::Usage`] when a program is missing or it is too big.
-    pub fn hand_over(&self, task: Task) -> Result<Handed, Fault> {
+    pub fn hand_over(&self) -> Result<Handed, Fault> {
+        let task = self.task;
         let name = name_of(task);
         // The folder keeps its name: a program that cannot live with a blank in its path must meet one.
         let outer = self.origin.file_name().map_or_else(|| "submission".into(), |name| name.to_owned());
@@ -348,12 +344,12 @@ mod tests {
         for start in [dir.path().to_owned(), dir.path().join("task1")] {
             let found = Submission::find(Some(&start), Task::Task1).unwrap();
             assert!(!found.is_rust());
-            let handed = found.hand_over(Task::Task1).unwrap();
+            let handed = found.hand_over().unwrap();
             assert_eq!(handed.run, ["./namespace_prog"]);
             assert_eq!(handed.build.len(), 1);
             assert_eq!(handed.files.iter().map(|f| f.path.to_str().unwrap()).collect::<Vec<_>>(), ["namespace_prog.c"]);
         }
-        let second = Submission::find(Some(dir.path()), Task::Task2).unwrap().hand_over(Task::Task2).unwrap();
+        let second = Submission::find(Some(dir.path()), Task::Task2).unwrap().hand_over().unwrap();
         assert_eq!(second.run, ["bash", "simple_container.sh"]);
     }
 

@@ -214,9 +214,8 @@ fn start_program(start: &Start, fds: Vec<OwnedFd>) -> Result<(), String> {
         Ok(ForkResult::Parent { .. }) => Ok(()),
         Ok(ForkResult::Child) => {
             let gate = Channel::from_fd(gate);
-            if let Err(why) = become_program(start, &stdout, &stderr, &gate) {
-                let _ = gate.send(&Gate::Failed(why), &[]);
-            }
+            let Err(why) = become_program(start, &stdout, &stderr, &gate);
+            let _ = gate.send(&Gate::Failed(why), &[]);
             sys::exit_now(127)
         }
     }

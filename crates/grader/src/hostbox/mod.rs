@@ -126,11 +126,6 @@ impl HostBox {
         &self.cgroups
     }
 
-    /// The line on which init tells what ended, for poll(2).
-    pub fn line(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
-    }
-
     /// A terminal of the box: master and slave.
     ///
     /// # Errors
