@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
+//! | [`mount`] | which file trees a process sees, and where | mount_namespaces(7), pivot_root(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
 //! | [`cgroup`] | how much of the machine a set of processes may use | cgroups(7) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
@@ -18,6 +19,7 @@
 pub mod cgroup;
 pub mod elf;
 pub mod error;
+pub mod mount;
 pub mod namespace;
 pub mod process;
 pub mod rootfs;

@@ -70,6 +70,37 @@ fn rootfs_shows_a_root_that_holds_one_program_and_what_it_needs() {
     assert!(!shown.contains("etc"), "nothing else is there: {shown}");
 }
 
+#[test]
+#[ignore = "needs root: make test"]
+fn mount_shows_a_root_without_a_way_out_that_the_host_does_not_see() {
+    let shown = run("mount");
+    let lines = [
+        "inside  /etc is bound, it has hostname: true",
+        "inside  the root holds data proc",
+        "inside  .. of it holds data proc",
+        "inside  /proc shows the processes [\"1\"]",
+        "inside  2 mounts are left",
+        "host    the child ended with 0; its mounts are seen here: false",
+    ];
+    assert_eq!(shown.lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn cgroup_shows_half_of_a_core_and_three_processes() {
+    let shown = run("cgroup");
+    let number = |start: &str, end: &str| -> u32 {
+        let line = shown.lines().find_map(|line| line.strip_prefix(start)?.strip_suffix(end)).unwrap();
+        line.parse().unwrap()
+    };
+    // Half of 600 ms, and one quota of 50 ms that a period's edge may add; emulated machines are coarser.
+    let used = number("parent  busy for 600 ms, it got ", " ms of CPU time");
+    assert!((1..500).contains(&used), "{shown}");
+    assert_eq!(number("parent  it could start ", " processes besides itself"), 2, "{shown}");
+    assert!(shown.contains("cannot start a child: Try again (EAGAIN)"), "{shown}");
+    assert!(shown.ends_with("gone    true\n"), "{shown}");
+}
+
 /// Runs an example to its end and returns what it printed.
 fn run(example: &str) -> String {
     let program = built(example);
