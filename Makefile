@@ -1,7 +1,8 @@
 # The words a person types. What they mean stands in the scripts and crates they call.
 
-# Built by the user who types, run with root's rights: namespaces, mounts and cgroups need them.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+# Built by the user who types, run with root's rights: namespaces, mounts and cgroups need them. sudo would replace
+# PATH by its own, in which a cargo from rustup is not.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env PATH=$(PATH))
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 GRADE := $(SUDO) target/release/grade
