@@ -552,3 +552,113 @@ impl From<cgroups_rs::error::Error> for Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::line;
+    use tempfile::TempDir;
+
+    /// A v2 tree made of plain files: each cgroup's `cgroup.controllers`, `cgroup.subtree_control` and `cgroup.procs`.
+    fn tree(own: &str, cgroups: &[(&str, [&str; 3])]) -> (TempDir, Tree) {
+        let folder = TempDir::new().unwrap();
+        for (path, [controllers, enabled, procs]) in cgroups {
+            let directory = folder.path().join(path);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("cgroup.controllers"), controllers).unwrap();
+            fs::write(directory.join("cgroup.subtree_control"), enabled).unwrap();
+            fs::write(directory.join("cgroup.procs"), procs).unwrap();
+            if !path.is_empty() {
+                fs::write(directory.join("cgroup.type"), "domain\n").unwrap();
+            }
+        }
+        let tree = Tree { version: Version::V2, mount: folder.path().to_owned(), own: own.into(), bound: Vec::new() };
+        (folder, tree)
+    }
+
+    #[test]
+    fn a_parent_that_is_ready_is_preferred_to_one_nearer_that_would_have_to_be_changed() {
+        let (folder, tree) = tree(
+            "slice/empty/session",
+            &[
+                ("", ["cpu pids", "cpu pids", "1"]),
+                ("slice", ["cpu pids", "cpu", ""]),
+                ("slice/empty", ["cpu", "", ""]),
+                ("slice/empty/session", ["", "", "7"]),
+            ],
+        );
+        assert_eq!(tree.parent_for(&[Controller::Cpu]).unwrap(), folder.path().join("slice"));
+        assert_eq!(tree.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
+        assert_eq!(tree.parent_for(&[]).unwrap(), folder.path().join("slice/empty/session"));
+        assert_eq!(read(&folder.path().join("slice/empty/cgroup.subtree_control")).unwrap(), "", "nothing was changed");
+    }
+
+    #[test]
+    fn only_what_is_missing_is_enabled_and_never_where_processes_are() {
+        let (folder, tree) = tree("box", &[("", ["cpu pids", "pids", "1"]), ("box", ["cpu pids", "", "7"])]);
+        assert_eq!(tree.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
+        assert_eq!(read(&folder.path().join("cgroup.subtree_control")).unwrap(), "+cpu");
+        assert_eq!(read(&folder.path().join("box/cgroup.subtree_control")).unwrap(), "", "it has a process");
+    }
+
+    #[test]
+    fn a_controller_that_cannot_be_had_is_named_with_the_reason() {
+        let (folder, tree) = tree("", &[("", ["pids", "", "1"])]);
+        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        let start = format!("cannot limit cpu: cannot enable +cpu for children of {}", folder.path().display());
+        assert!(told.starts_with(&start) && told.contains(": it has no cpu controller itself; "), "{told}");
+        // As at the top of a cgroup namespace: no root, and the caller is in it.
+        fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
+        fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        assert!(told.contains("there are processes in it") && told.contains("; move them one down: mkdir "), "{told}");
+        fs::write(folder.path().join("cgroup.type"), "domain threaded\n").unwrap();
+        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        assert!(told.contains("it is of type \"domain threaded\""), "{told}");
+    }
+
+    #[test]
+    fn a_controller_that_no_kernel_has_is_an_error_and_no_silence() {
+        let told = line(&find_tree(&[], Controller::Cpu).unwrap_err());
+        assert!(told.starts_with("cannot limit cpu: ") && told.contains("; "), "{told}");
+    }
+
+    #[test]
+    fn ones_own_cgroup_is_found_below_a_mount_of_a_part_of_the_tree() {
+        let below = |own: &str, top: &str| below(Path::new(own), Path::new(top));
+        assert_eq!(below("/", "/"), Path::new(""));
+        assert_eq!(below("/user.slice/session", "/"), Path::new("user.slice/session"));
+        assert_eq!(below("/docker/abc/x", "/docker/abc"), Path::new("x"));
+        assert_eq!(below("/docker/abc", "/docker/other"), Path::new(""));
+        assert_eq!(below("/../init", "/"), Path::new(""), "outside of the cgroup namespace");
+    }
+
+    #[test]
+    fn an_owner_is_read_from_a_name_and_known_dead_or_alive() {
+        let me = Owner::this_process().unwrap();
+        assert_eq!(Owner::parse(&me.to_string()), Some(Owner::this_process().unwrap()));
+        assert!(!me.is_dead());
+        assert!(Owner { started: me.started + 1, ..Owner::this_process().unwrap() }.is_dead(), "a later process");
+        assert!(Owner { pid: i32::MAX, ..me }.is_dead());
+        for name in ["", "1", "1-2", "a-2-3", "1-2-3-4"] {
+            assert_eq!(Owner::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_kernel_did_not_take_is_an_error() {
+        let folder = TempDir::new().unwrap();
+        let place = Place {
+            directory: folder.path().to_owned(),
+            version: Version::V1,
+            opened: File::open(folder.path()).unwrap(),
+        };
+        // Plain files hold what is written.
+        place.limit_cpu(Quota { quota_us: 1000, period_us: 2000 }).unwrap();
+        // A file of the kernel's that takes a 0 without complaint, and holds another number then.
+        fs::remove_file(folder.path().join("cpu.cfs_quota_us")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/timerslack_ns", folder.path().join("cpu.cfs_quota_us")).unwrap();
+        let told = line(&place.limit_cpu(Quota { quota_us: 0, period_us: 2000 }).unwrap_err());
+        assert!(told.ends_with(": (0, 2000) was written, the kernel holds (50000, 2000)"), "{told}");
+    }
+}
