@@ -501,9 +501,9 @@ fn remove_leftovers(parent: &Path, name: &str, owner: &Owner) {
 /// Kills what is in a cgroup, and in those below, and removes them.
 fn remove(directory: &Path) -> Result<()> {
     let shown = directory.display();
-    step!("cgroup.remove", call: "write(\"{shown}/cgroup.kill\", \"1\"); rmdir(\"{shown}\")";
-        why: "a cgroup goes when nobody is in it; nobody else will remove it";
-        shell: "echo 1 > {shown}/cgroup.kill; rmdir {shown}");
+    step!("cgroup.remove", call: "rmdir(\"{shown}\")";
+        why: "a cgroup can go when nobody is in it, and nobody else will remove it";
+        shell: "rmdir {shown}");
     let begin = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
@@ -526,16 +526,26 @@ fn remove(directory: &Path) -> Result<()> {
 
 /// Kills all processes in a cgroup; its removal tells whether that worked.
 fn kill_inside(directory: &Path) {
-    // Never made by writing: a cgroup directory takes no new files. v2 from Linux 5.14 on has this one.
-    if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
-        return;
-    }
     let inside = || -> Vec<Pid> {
         let listed = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         // A process that has no number in our PID namespace is listed as 0.
-        listed.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).map(Pid::from_raw).collect()
+        listed.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
     };
-    let held: Vec<PidFd> = inside().into_iter().filter_map(|pid| PidFd::open(pid).ok()).collect();
+    if inside().is_empty() {
+        return;
+    }
+    // v2 has had this file since Linux 5.14.
+    let all_at_once = directory.join("cgroup.kill");
+    if all_at_once.exists() {
+        let shown = all_at_once.display();
+        step!("cgroup.kill", call: "write(\"{shown}\", \"1\")";
+            why: "kills all inside at once; one by one, a process could fork faster than it is found";
+            shell: "echo 1 > {shown}");
+        let _ = fs::write(&all_at_once, "1");
+        return;
+    }
+    let held: Vec<PidFd> =
+        inside().into_iter().filter(|pid| pid.as_raw() != 0).filter_map(|pid| PidFd::open(pid).ok()).collect();
     // Who is still listed when its descriptor is open is the one that the descriptor means.
     let still = inside();
     for process in held.iter().filter(|process| still.contains(&process.pid())) {
