@@ -81,14 +81,15 @@ impl Cast {
 
 /// The process that became `container_prog SUBTASK`, else the one that wrote the line with the blank `label`.
 fn container(scene: &Scene<'_>, subtask: &str, label: &str) -> Option<Pid> {
-    let became = scene.run.events.iter().rev().find_map(|event| match &event.what {
+    let became = scene.run.events.iter().filter_map(|event| match &event.what {
         What::Exec { argv } if is_container_prog(argv, subtask) => Some(event.pid),
         _ => None,
     });
-    let sampled = || {
-        let mut samples = scene.run.samples.iter().rev();
-        samples.find(|sample| is_container_prog(&sample.argv, subtask)).map(|sample| sample.pid)
-    };
+    let sampled = scene.run.samples.iter().filter(|sample| is_container_prog(&sample.argv, subtask));
+    let players: Vec<Pid> = became.chain(sampled.map(|sample| sample.pid)).collect();
+    // A fork keeps its parent's arguments, and without a tracer that looks as if it had become the program itself.
+    let is_fork = |pid: Pid| scene.ancestry(pid).iter().skip(1).any(|parent| players.contains(parent));
+    let started = players.iter().rev().copied().find(|pid| !is_fork(*pid));
     let wrote = || {
         let line = scene.rows.iter().find_map(|row| match row {
             Row::Match { line, blanks, .. } if blanks.iter().any(|(name, _)| name == label) => scene.lines.get(*line),
@@ -96,7 +97,7 @@ fn container(scene: &Scene<'_>, subtask: &str, label: &str) -> Option<Pid> {
         });
         line.and_then(|line| scene.writer(line)).map(|event| event.pid).filter(|pid| *pid != scene.run.root_pid)
     };
-    became.or_else(sampled).or_else(wrote)
+    started.or_else(wrote)
 }
 
 /// Whether these are the arguments of `container_prog SUBTASK`, started by itself or through the dynamic loader.
