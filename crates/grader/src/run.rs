@@ -74,11 +74,6 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         build(&host, &handed, argv, &signals)?;
     }
     let mut run = watch(plan, &host, &handed, &signals)?;
-    if plan.keep {
-        let inside = format!("/proc/{}/root{}", host.init(), handed.folder.display());
-        copy_tree(Path::new(&inside), &kept_at(plan))
-            .map_err(|why| Fault::CannotRun(format!("cannot keep the folder in {}: {why}", kept_at(plan).display())))?;
-    }
     run.not_clean = host.take_down();
     Ok(run)
 }
@@ -86,6 +81,13 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
 /// Where [`RunPlan::keep`] leaves a copy of the submission's folder.
 pub fn kept_at(plan: &RunPlan<'_>) -> PathBuf {
     PathBuf::from(format!("/tmp/grade-kept-{}-{:04x}", plan.task.id(), mix(plan.seed) & 0xffff))
+}
+
+/// Copies the submission's folder out of the box, as far as it can be read.
+fn keep_folder(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed) {
+    let inside = format!("/proc/{}/root{}", host.init(), handed.folder.display());
+    // What cannot be copied is missed by the person who looks for it; the run is judged all the same.
+    let _ = copy_tree(Path::new(&inside), &kept_at(plan));
 }
 
 /// The run proper, between the moment the box is ready and the moment it may go.
@@ -118,13 +120,13 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         });
         recorder.find_container_root(host);
         let hit = host.cgroups().limit_hit();
-        let kept = plan.keep && host.is_alive();
-        if !kept {
-            host.kill();
+        if plan.keep {
+            keep_folder(plan, host, handed);
         }
-        if plan.observer == Observer::Traced {
-            host.kill();
-            traced::let_go();
+        // The readers end when the last writer is dead.
+        match plan.observer {
+            Observer::Traced => traced::let_go(host),
+            Observer::Frozen => host.kill(),
         }
         watch.finish();
         seen.map(|(end, after)| (end, after, hit))

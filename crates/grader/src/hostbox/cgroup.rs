@@ -242,6 +242,14 @@ impl Cgroups {
 
     /// Sends SIGKILL to everything in the box, also to what is frozen or was born a moment ago.
     pub fn kill(&self) {
+        self.kill_all();
+        // A process held by the v1 freezer does not die of SIGKILL until it is let go.
+        for tree in self.trees.iter().filter(|tree| tree.hierarchy.controllers.iter().any(|name| name == "freezer")) {
+            walk(&tree.outer, &mut |dir| drop(fs::write(dir.join("freezer.state"), "THAWED")));
+        }
+    }
+
+    fn kill_all(&self) {
         let Some(tree) = self.v2() else { return };
         if fs::write(tree.outer.join("cgroup.kill"), "1").is_err() {
             // Before Linux 5.14: kill what is listed until nothing is.

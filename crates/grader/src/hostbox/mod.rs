@@ -198,9 +198,13 @@ impl HostBox {
 
     fn end(&mut self) -> Vec<String> {
         self.taken_down = true;
-        self.kill();
         let mut left = Vec::new();
-        if readable(self.pidfd.as_fd(), Duration::from_secs(10)) {
+        // Again and again: something in the box may freeze it at the wrong moment.
+        let gone = (0..100).any(|_| {
+            self.kill();
+            readable(self.pidfd.as_fd(), Duration::from_millis(100))
+        });
+        if gone {
             // ECHILD: a tracer has reaped it already.
             let _ = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
         } else {

@@ -20,6 +20,8 @@ use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
+/// How long a killed box may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Most text of one write that is kept.
 const MOST_TEXT: usize = 64 * 1024;
 
@@ -68,11 +70,22 @@ pub fn watch(host: &HostBox, recorder: &Recorder, root: Pid, streams: [Option<Fi
     (end, snapshot::take(host))
 }
 
-/// Waits until the last tracee of a killed box is gone.
-pub fn let_go() {
-    while let Ok(Some(event)) = sys::wait_any(true) {
-        if !has_ended(event.status) {
-            let _ = sys::resume(event.pid, Resume::Run, 0);
+/// Kills the box and waits until the last tracee is gone: a tracer must be told of each death, or it is not complete.
+pub fn let_go(host: &HostBox) {
+    let start = Instant::now();
+    let mut killed = None;
+    while start.elapsed() < PATIENCE {
+        // Again and again: something in the box may freeze it at the wrong moment.
+        if killed.is_none_or(|at: Instant| at.elapsed() > Duration::from_millis(100)) {
+            host.kill();
+            killed = Some(Instant::now());
+        }
+        match sys::wait_any(false) {
+            Ok(Some(event)) if has_ended(event.status) => {}
+            // ESRCH: it died meanwhile.
+            Ok(Some(event)) => drop(sys::resume(event.pid, Resume::Run, 0)),
+            Ok(None) => std::thread::sleep(Duration::from_micros(200)),
+            Err(_) => return,
         }
     }
 }
