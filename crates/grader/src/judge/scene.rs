@@ -1,5 +1,6 @@
 //! A run, arranged for asking: who was there, when, and what the kernel said of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Evidence;
@@ -21,6 +22,10 @@ pub struct Scene<'a> {
     pub lines: Vec<Line>,
     /// The two side by side.
     pub rows: Vec<Row>,
+    /// Every moment of each process, oldest first.
+    moments: BTreeMap<Pid, Vec<Moment<'a>>>,
+    /// Every process, in the order in which it was first seen.
+    pids: Vec<Pid>,
 }
 
 /// What the kernel said of a process at one moment.
@@ -43,7 +48,17 @@ impl<'a> Scene<'a> {
         let items = transcript::items(&rubric.reference);
         let lines = transcript::lines(run, normalise);
         let rows = transcript::align(&items, &lines, normalise);
-        Scene { run, number, blanks: &rubric.reference.blanks, items, lines, rows }
+        let mut all: Vec<Moment<'a>> = all_moments(run).collect();
+        all.sort_by_key(|moment| moment.at);
+        let (mut moments, mut pids) = (BTreeMap::<Pid, Vec<Moment<'a>>>::new(), Vec::new());
+        for moment in all {
+            let known = moments.entry(moment.pid).or_default();
+            if known.is_empty() {
+                pids.push(moment.pid);
+            }
+            known.push(moment);
+        }
+        Scene { run, number, blanks: &rubric.reference.blanks, items, lines, rows, moments, pids }
     }
 
     /// The event that began `line`.
@@ -52,33 +67,13 @@ impl<'a> Scene<'a> {
     }
 
     /// Every moment at which the kernel was asked about `pid`, oldest first.
-    pub fn moments(&self, pid: Pid) -> Vec<Moment<'a>> {
-        let mut found: Vec<Moment<'a>> = self.all_moments().filter(|moment| moment.pid == pid).collect();
-        found.sort_by_key(|moment| moment.at);
-        found
+    pub fn moments(&self, pid: Pid) -> &[Moment<'a>] {
+        self.moments.get(&pid).map_or(&[], Vec::as_slice)
     }
 
-    /// Every moment of every process, in no order.
-    pub fn all_moments(&self) -> impl Iterator<Item = Moment<'a>> + use<'a> {
-        let events = self.run.events.iter().flat_map(|event| {
-            let own = Moment { at: event.at, pid: event.pid, state: &event.state, event: Some(event) };
-            let child = match &event.what {
-                What::Born { child, child_state } => {
-                    Some(Moment { at: event.at, pid: *child, state: child_state, event: None })
-                }
-                _ => None,
-            };
-            // What a dead process is said to be in is not asked of the kernel.
-            let own = (!matches!(event.what, What::Exited { .. } | What::Reaped { .. })).then_some(own);
-            own.into_iter().chain(child)
-        });
-        let samples = self.run.samples.iter().map(|sample| Moment {
-            at: sample.at,
-            pid: sample.pid,
-            state: &sample.state,
-            event: None,
-        });
-        events.chain(samples).filter(|moment| !moment.state.namespaces.is_empty())
+    /// Every moment of every process, by process.
+    pub fn all_moments(&self) -> impl Iterator<Item = &Moment<'a>> {
+        self.moments.values().flatten()
     }
 
     /// The last moment of `pid` that is not after `at`; its first one when all are later.
@@ -88,16 +83,8 @@ impl<'a> Scene<'a> {
     }
 
     /// Every process that was seen, in the order in which it was first seen.
-    pub fn pids(&self) -> Vec<Pid> {
-        let mut moments: Vec<Moment<'a>> = self.all_moments().collect();
-        moments.sort_by_key(|moment| moment.at);
-        let mut pids = Vec::new();
-        for moment in moments {
-            if !pids.contains(&moment.pid) {
-                pids.push(moment.pid);
-            }
-        }
-        pids
+    pub fn pids(&self) -> &[Pid] {
+        &self.pids
     }
 
     /// The parent of `pid`, as the kernel first told it.
@@ -207,6 +194,25 @@ impl<'a> Scene<'a> {
             },
         }
     }
+}
+
+/// Every moment of every process, in no order.
+fn all_moments(run: &Run) -> impl Iterator<Item = Moment<'_>> {
+    let events = run.events.iter().flat_map(|event| {
+        let own = Moment { at: event.at, pid: event.pid, state: &event.state, event: Some(event) };
+        let child = match &event.what {
+            What::Born { child, child_state } => {
+                Some(Moment { at: event.at, pid: *child, state: child_state, event: None })
+            }
+            _ => None,
+        };
+        // What a dead process is said to be in is not asked of the kernel.
+        let own = (!matches!(event.what, What::Exited { .. } | What::Reaped { .. })).then_some(own);
+        own.into_iter().chain(child)
+    });
+    let samples =
+        run.samples.iter().map(|sample| Moment { at: sample.at, pid: sample.pid, state: &sample.state, event: None });
+    events.chain(samples).filter(|moment| !moment.state.namespaces.is_empty())
 }
 
 /// What happened, as one line of text for people. The submission's own words are kept as they are: whoever prints

@@ -86,7 +86,7 @@ fn writers(scene: &Scene<'_>, label: &str) -> Vec<Pid> {
 /// The first process that was seen in a PID or UTS namespace other than the box's.
 fn first_elsewhere(scene: &Scene<'_>, parent: Pid) -> Option<Pid> {
     let root = scene.run.root_pid;
-    scene.pids().into_iter().filter(|pid| *pid != root && *pid != parent).find(|pid| {
+    scene.pids().iter().copied().filter(|pid| *pid != root && *pid != parent).find(|pid| {
         scene.moments(*pid).iter().any(|moment| differs(scene, moment, "pid") || differs(scene, moment, "uts"))
     })
 }
@@ -314,7 +314,7 @@ fn box_pid_of(moment: &Moment<'_>) -> Pid {
 pub(super) fn host_name(scene: &Scene<'_>) -> Outcome {
     let host = &scene.run.host.name;
     let expected = format!("the host is called {host:?} from start to end");
-    let mut inside: Vec<Moment<'_>> = scene.all_moments().filter(|moment| !differs(scene, moment, "uts")).collect();
+    let mut inside: Vec<&Moment<'_>> = scene.all_moments().filter(|moment| !differs(scene, moment, "uts")).collect();
     inside.sort_by_key(|moment| moment.at);
     let renamed = inside.iter().find(|moment| !moment.state.hostname.is_empty() && moment.state.hostname != *host);
     if let Some(moment) = renamed {

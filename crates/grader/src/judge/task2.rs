@@ -332,7 +332,7 @@ fn inside(scene: &Scene<'_>, first: Pid) -> Vec<Pid> {
             scene.moments(*pid).iter().any(|m| home.is_some() && m.state.namespaces.get("pid").copied() == home);
         lives_there || scene.ancestry(*pid).contains(&first)
     };
-    scene.pids().into_iter().filter(belongs).collect()
+    scene.pids().iter().copied().filter(belongs).collect()
 }
 
 fn limit_set(scene: &Scene<'_>, cast: &Cast) -> Finding {
@@ -488,7 +488,7 @@ fn all_inside(scene: &Scene<'_>, c: Pid, limit: &CpuLimit) -> Outcome {
         format!("every process of 2c in {} from its first instruction", crate::transcript::drawn(&limit.cgroup));
     let start = began(scene, c);
     for pid in inside(scene, c) {
-        for moment in scene.moments(pid).into_iter().filter(|moment| moment.at >= start) {
+        for moment in scene.moments(pid).iter().filter(|moment| moment.at >= start) {
             let Some(path) = cgroup(scene, moment.state) else { continue };
             if !is_within(path, &limit.cgroup) {
                 let observed = format!(

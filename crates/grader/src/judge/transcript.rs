@@ -3,7 +3,7 @@
 use super::scene::Scene;
 use super::words::list;
 use super::{Finding, Outcome, Style, Why};
-use crate::rubric::Fact;
+use crate::rubric::{Fact, Normalise};
 use crate::trace::{End, Pid, ProcessState, StdoutKind};
 use crate::transcript::{Item, Line, Row, align, drawn, is_separator, milliseconds};
 
@@ -63,19 +63,15 @@ pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Findi
 
 fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     let mut wrong = Vec::new();
-    for row in &scene.rows {
-        if let Row::Missing { item } = row {
-            if let Some(item @ Item::Text(_)) = scene.items.get(*item) {
-                let elsewhere = scene.rows.iter().find_map(|row| match row {
-                    Row::Extra { line } => scene.lines.get(*line).filter(|line| same_label(item, line)),
-                    _ => None,
-                });
-                wrong.push(match elsewhere {
-                    Some(line) => format!("- {item}   is not in its place, but in line {}", line.number),
-                    None => format!("- {item}   is missing"),
-                });
-            }
-        }
+    for item in scene.rows.iter().filter_map(|row| missing(scene, row)) {
+        let elsewhere = scene.rows.iter().find_map(|row| match row {
+            Row::Extra { line } => scene.lines.get(*line).filter(|line| same_label(item, line)),
+            _ => None,
+        });
+        wrong.push(match elsewhere {
+            Some(line) => format!("- {item}   is not in its place, but in line {}", line.number),
+            None => format!("- {item}   is missing"),
+        });
     }
     let mut writers: Vec<(Pid, &str)> = Vec::new();
     let mut evidence = Vec::new();
@@ -141,6 +137,7 @@ fn corrected(scene: &Scene<'_>, style: Style, item: &Item, line: &Line, blanks: 
 }
 
 fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
+    let missing: Vec<&Item> = scene.rows.iter().filter_map(|row| missing(scene, row)).collect();
     let mut wrong: Vec<(&Line, String)> = Vec::new();
     let mut told = 0;
     for row in &scene.rows {
@@ -153,7 +150,7 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
             Row::Extra { line } => {
                 let Some(line) = scene.lines.get(*line).filter(|line| !is_separator(&line.text)) else { continue };
                 // A line in the wrong place is a matter of order; here it only has to be true.
-                let Some((item, blanks)) = missing_item(scene, line) else {
+                let Some((item, blanks)) = read_as(&missing, line, scene.blanks.normalise) else {
                     wrong.push((line, format!("+ {}   is not in the reference", shown(line))));
                     continue;
                 };
@@ -192,23 +189,27 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
     }))
 }
 
+/// The line with text that a row says is missing.
+fn missing<'s>(scene: &'s Scene<'_>, row: &Row) -> Option<&'s Item> {
+    match row {
+        Row::Missing { item } => scene.items.get(*item).filter(|item| matches!(item, Item::Text(_))),
+        _ => None,
+    }
+}
+
 /// Whether all that was written is known: then a line that is not there was not written.
 fn complete(scene: &Scene<'_>) -> bool {
     matches!(scene.run.end, End::Exited(_) | End::Signaled(_)) && !scene.run.output.cut && !scene.lines.is_empty()
 }
 
-/// The item that a line would be if it stood elsewhere, and that is missing there.
-fn missing_item<'s>(scene: &'s Scene<'_>, line: &Line) -> Option<(&'s Item, Vec<(String, String)>)> {
-    let alone = std::slice::from_ref(line);
-    scene.rows.iter().find_map(|row| match row {
-        Row::Missing { item } => {
-            let item = scene.items.get(*item)?;
-            match align(std::slice::from_ref(item), alone, scene.blanks.normalise).into_iter().next()? {
-                Row::Match { blanks, .. } => Some((item, blanks)),
-                _ => None,
-            }
+/// The one of `items` that a line would be if it stood elsewhere, and what stands in its blanks.
+fn read_as<'s>(items: &[&'s Item], line: &Line, normalise: Normalise) -> Option<(&'s Item, Vec<(String, String)>)> {
+    items.iter().find_map(|item| {
+        let rows = align(std::slice::from_ref(*item), std::slice::from_ref(line), normalise);
+        match rows.into_iter().next()? {
+            Row::Match { blanks, .. } => Some((*item, blanks)),
+            _ => None,
         }
-        _ => None,
     })
 }
 
@@ -288,7 +289,7 @@ fn fact_of(scene: &Scene<'_>, label: &str) -> Option<Fact> {
 fn child_pid(scene: &Scene<'_>, writer: Pid, state: &ProcessState, value: &str) -> Truth {
     let depth = state.inner_pids.len().saturating_sub(1);
     let mut known = Vec::new();
-    for pid in scene.pids().into_iter().filter(|pid| scene.parent(*pid) == Some(writer)) {
+    for pid in scene.pids().iter().copied().filter(|pid| scene.parent(*pid) == Some(writer)) {
         let numbers = scene.moments(pid);
         known.extend(numbers.first().and_then(|moment| moment.state.inner_pids.get(depth)).map(Pid::to_string));
     }
