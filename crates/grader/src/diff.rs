@@ -11,6 +11,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::grading::Grade;
 use crate::judge::scene::Scene;
+use crate::report::text::wrapped;
 use crate::trace::{Run, StdoutKind};
 use crate::transcript::{Item, Row, drawn};
 
@@ -35,6 +36,10 @@ pub fn against_reference(grade: &Grade) -> String {
         text += &titled(&format!("run {nth}, on {on}, as it is judged"), &wanted, &got);
         let (wanted, got) = written(&scene, run);
         text += &titled(&format!("run {nth}, on {on}, as it was written"), &wanted, &got);
+    }
+    text += "\nthe blanks\n";
+    for (label, blank) in &grade.rubric.reference.blanks.by_label {
+        text += &wrapped(&format!("  {:<15} ", format!("<{label}>")), &blank.about);
     }
     text
 }

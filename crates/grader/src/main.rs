@@ -3,7 +3,6 @@
 //! A submission is run in a host-in-a-box, watched from outside, and thrown away with the box. What was seen is one
 //! record ([`trace::Run`]); the judges turn records into verdicts, and the reports turn verdicts into text for a person
 //! or for a machine. See `docs/grading.md`.
-#![allow(dead_code)] // until the observers are in
 
 mod bless;
 mod cli;

@@ -295,10 +295,10 @@ fn parent_namespaces(scene: &Scene<'_>, cast: &Cast) -> Outcome {
             _ => String::new(),
         };
         let mut evidence: Vec<Evidence> = call.map(|call| scene.evidence(call)).into_iter().collect();
-        evidence.push(scene.evidence_of(&moment));
+        evidence.push(scene.evidence_of(moment));
         return Outcome::wrong(
             format!("{} from start to end", link_of(kind, &scene.run.host.namespaces)),
-            format!("{}{by}, called by the parent (pid {})", link(kind, *own), box_pid_of(&moment)),
+            format!("{}{by}, called by the parent (pid {})", link(kind, *own), box_pid_of(moment)),
             evidence,
         );
     }

@@ -496,7 +496,7 @@ fn all_inside(scene: &Scene<'_>, c: Pid, limit: &CpuLimit) -> Outcome {
                     moment.state.inner_pids.last().unwrap_or(&pid),
                     crate::transcript::drawn(path)
                 );
-                return Outcome::wrong(expected, observed, vec![scene.evidence_of(&moment)]);
+                return Outcome::wrong(expected, observed, vec![scene.evidence_of(moment)]);
             }
         }
         let late = scene.samples(pid).into_iter().filter(|sample| sample.at >= start).find(|sample| {
@@ -527,7 +527,7 @@ fn nothing_else(scene: &Scene<'_>, cast: &Cast, c: Pid, limit: &CpuLimit) -> Out
             return Outcome::wrong(
                 format!("only 2c's processes in {}", crate::transcript::drawn(&limit.cgroup)),
                 format!("{what} (pid {}) was in it too", moment.state.inner_pids.get(1).unwrap_or(&moment.pid)),
-                vec![scene.evidence_of(&moment)],
+                vec![scene.evidence_of(moment)],
             );
         }
     }
