@@ -17,7 +17,7 @@
 
 vm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${VM_OUT:-$vm/out}
-image=$out/docker-lite-amd64
+image=$out/base-amd64
 ready=$out/ready
 
 start_machine() {
@@ -36,7 +36,8 @@ in_machine() {
     shift
     # ssh joins its arguments with blanks and a shell takes them apart again: quoted, they arrive as they were.
     local quoted=
-    if (($#)); then quoted=$(printf '%q ' "$@"); fi
+    # The second line: of a command killed by a signal, ssh alone would say 255; a shell says 128 + signal.
+    if (($#)); then quoted="$(printf '%q ' "$@")"$'\n''exit $?'; fi
     # In the background, or a signal to this shell would wait for the command to end.
     ssh "${ssh_options[@]}" "$user@machine" "$quoted" <&0 &
     wait "$!"
@@ -71,7 +72,7 @@ stop_machine() {
 
 # Boots the image once and freezes it, unless that was done for this very image with this very qemu.
 make_ready() {
-    "$vm/build" amd64 >/dev/null
+    "$vm/build" base amd64 >/dev/null
     exec {lock}>"$out/ready.lock"
     flock "$lock"
     local inputs
