@@ -15,6 +15,9 @@
 # How one gets in: a key made for the frozen machine, handed to systemd as a credential through the SMBIOS table of the
 # virtual mainboard (systemd.exec(5), systemd-tmpfiles(8) `tmpfiles.extra`). So no key is in the image that people get.
 
+# shellcheck source=vm/qemu.sh
+source "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
+
 vm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${VM_OUT:-$vm/out}
 image=$out/base-amd64
@@ -76,7 +79,7 @@ make_ready() {
     exec {lock}>"$out/ready.lock"
     flock "$lock"
     local inputs
-    inputs=$(cat "$image.inputs" "$vm/machine.sh" <(printf '%s\n' "${qemu[@]}") <(qemu-system-x86_64 --version) | sha256sum)
+    inputs=$(cat "$image.inputs" "$vm/machine.sh" <(printf '%s\n' "${qemu[@]}") <("${qemu[0]}" --version) | sha256sum)
     if [[ $(cat "$ready/inputs" 2>/dev/null) != "$inputs" ]]; then
         echo "vm: booting once, to start in seconds from then on" >&2
         rm -rf "$ready"
@@ -115,20 +118,9 @@ freeze() {
 
 # ---- qemu ---------------------------------------------------------------------------------------------------------------
 
-accelerator() {
-    if kvm_works; then echo "-accel kvm -cpu host"; else echo "-accel tcg,thread=multi -cpu Nehalem"; fi
-}
-
-# That /dev/kvm is there says little: inside a virtual machine it may be, and not work.
-kvm_works() {
-    [[ -w /dev/kvm ]] && timeout 10 qemu-system-x86_64 -accel kvm -cpu host -nodefaults -display none -S -monitor stdio \
-        <<<quit >/dev/null 2>&1
-}
-
 # shellcheck disable=SC2207 # words are meant
 qemu=(
-    # Under emulation a plain old processor is faster than one with every feature: fewer tricks to emulate.
-    $(accelerator) -m 2048 -smp 2
+    $(qemu_for amd64) -m 2048 -smp 2
     -nodefaults -vga none -display none -device virtio-rng-pci
     -device virtio-net-pci,netdev=net
     -kernel "$image.vmlinuz" -initrd "$image.initrd" -append 'root=/dev/vda3 ro console=ttyS0 quiet'
@@ -141,7 +133,7 @@ open_machine() {
     trap 'exit 143' TERM HUP
     mkfifo "$machine_dir"/monitor.{in,out}
     # Dies with this shell, even a killed one. Port 0: the kernel picks a free one, and no other machine can see it.
-    setpriv --pdeathsig KILL qemu-system-x86_64 "${qemu[@]}" \
+    setpriv --pdeathsig KILL "${qemu[@]}" \
         -netdev user,id=net,hostfwd=tcp:127.0.0.1:0-:22 \
         -serial "file:$machine_dir/console" \
         -chardev "pipe,id=monitor,path=$machine_dir/monitor" -mon monitor "$@" </dev/null 2>"$machine_dir/qemu" &
