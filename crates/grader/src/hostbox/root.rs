@@ -83,6 +83,9 @@ const EMPTY: [(&str, u32); 9] = [
 const SYSTEM: [&str; 12] =
     ["/usr", "/etc", "/opt", "/var", "/srv", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu"];
 
+/// Where the kernel's own trees are mounted.
+const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// Device nodes of the box: name, minor and major number.
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -215,8 +218,9 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
         copy_mode(&layer.lower, &upper_of(layer))?;
     }
     let empty = EMPTY.iter().map(|(path, mode)| (PathBuf::from(path), Some(*mode)));
+    let hide = strangers()?.into_iter().chain(plan.hide.iter().cloned()).map(|path| (path, None));
     let mut hidden: Vec<PathBuf> = Vec::new();
-    for (path, mode) in empty.chain(plan.hide.iter().map(|path| (path.clone(), None))) {
+    for (path, mode) in empty.chain(hide) {
         let Some(layer) = layers.showing(&path) else { continue };
         if hidden.iter().any(|above| path.starts_with(above)) || path == layer.lower {
             continue;
@@ -257,6 +261,18 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
         plant(&folder, file)?;
     }
     Ok(())
+}
+
+/// The folders at the root of the machine that no system has: somebody's own, where an answer may lie.
+fn strangers() -> Tried<Vec<PathBuf>> {
+    let known = |path: &Path| {
+        let named = |dir: &str| path == Path::new(dir);
+        let library = path.to_string_lossy().starts_with("/lib");
+        library || SYSTEM.iter().chain(&KERNEL).any(|dir| named(dir)) || EMPTY.iter().any(|(dir, _)| named(dir))
+    };
+    let root = Path::new("/");
+    let entries = fs::read_dir(root).map_err(at("list", root))?;
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| !known(path)).collect())
 }
 
 fn plant(folder: &Path, file: &Planted) -> Tried<()> {

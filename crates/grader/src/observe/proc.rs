@@ -5,6 +5,7 @@
 //! that can be read from outside: one has to be in the UTS namespace, and a thread can be, for as long as it lives.
 //! Look: `ls -l /proc/PID/ns`, `grep NSpid /proc/PID/status`. Manual: proc(5), namespaces(7).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::IoSliceMut;
 use std::os::fd::AsFd;
@@ -20,7 +21,8 @@ use crate::trace::{FileId, Namespaces, Pid, ProcessState};
 
 /// The state of `pid`, which may be a thread; `None` when it is gone.
 ///
-/// A zombie has ids and a parent, and nothing else any more.
+/// A zombie has ids and a parent, and nothing else any more. On its way there it has left its cgroups already: a v1
+/// hierarchy then names its root, which is not where the process ran, so nothing is said instead.
 pub fn state(pid: Pid, cgroups: &Cgroups) -> Option<ProcessState> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let numbers = |key: &str| -> Vec<Pid> {
@@ -28,6 +30,8 @@ pub fn state(pid: Pid, cgroups: &Cgroups) -> Option<ProcessState> {
         line.unwrap_or("").split_whitespace().filter_map(|word| word.parse().ok()).collect()
     };
     let (root, cwd) = (fs::read_link(format!("/proc/{pid}/root")).ok(), fs::read_link(format!("/proc/{pid}/cwd")).ok());
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let is_leaving = stat(pid).is_none_or(|stat| stat.exiting);
     let below_root = |path: Option<std::path::PathBuf>| below(root.as_deref()?, &path?);
     Some(ProcessState {
         inner_pids: numbers("NSpid"),
@@ -37,7 +41,7 @@ pub fn state(pid: Pid, cgroups: &Cgroups) -> Option<ProcessState> {
         root: file_id(&format!("/proc/{pid}/root")).unwrap_or_default(),
         exe: below_root(fs::read_link(format!("/proc/{pid}/exe")).ok()),
         cwd: below_root(cwd),
-        cgroups: cgroups.inside(&fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default()),
+        cgroups: if is_leaving { BTreeMap::new() } else { cgroups.inside(&cgroup) },
     })
 }
 
@@ -95,9 +99,14 @@ pub struct Stat {
     pub state: char,
     /// The parent.
     pub parent: Pid,
+    /// It has begun to end (`PF_EXITING` of its flags).
+    pub exiting: bool,
     /// CPU time used, its own, in user and kernel mode.
     pub cpu: Duration,
 }
+
+/// The flag of a process that is on its way out.
+const PF_EXITING: u64 = 0x4;
 
 /// Reads `/proc/PID/stat`.
 pub fn stat(pid: Pid) -> Option<Stat> {
@@ -107,7 +116,9 @@ pub fn stat(pid: Pid) -> Option<Stat> {
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     // USER_HZ is 100 on every architecture that Debian has.
     let cpu = Duration::from_millis(ticks * 10);
-    Some(Stat { state: fields.first()?.chars().next()?, parent: fields.get(1)?.parse().ok()?, cpu })
+    let flags: u64 = fields.get(6)?.parse().ok()?;
+    let (state, parent) = (fields.first()?.chars().next()?, fields.get(1)?.parse().ok()?);
+    Some(Stat { state, parent, exiting: flags & PF_EXITING != 0, cpu })
 }
 
 /// A system call that a thread is blocked in.

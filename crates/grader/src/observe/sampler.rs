@@ -49,9 +49,13 @@ impl Watch {
         self.woken.notify_all();
     }
 
-    /// Ends the run now, for this reason; the first reason stays.
+    /// Ends the run now, for this reason; the first reason stays, unless somebody wants the grader to end.
     pub fn cut(&self, host: &HostBox, why: Cut) {
-        self.cut.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut.is_none() || matches!(why, Cut::Signal(_)) {
+            *cut = Some(why);
+        }
+        drop(cut);
         host.kill();
     }
 
@@ -93,7 +97,10 @@ pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch, root: Pid, limit
 /// Adds one look at `pid` to the record.
 pub fn sample(host: &HostBox, recorder: &Recorder, pid: Pid) {
     let (Some(stat), Some(state)) = (proc::stat(pid), proc::state(pid, host.cgroups())) else { return };
-    if stat.state == 'Z' || state.cgroups.get("").is_some_and(|cgroup| cgroup == &format!("/{INIT}")) {
+    if stat.state == 'Z'
+        || state.cgroups.is_empty()
+        || state.cgroups.get("").is_some_and(|cgroup| cgroup == &format!("/{INIT}"))
+    {
         return;
     }
     let limits = host.cgroups().cpu_limits(&state.cgroups);
