@@ -104,6 +104,10 @@ pub fn sample(host: &HostBox, recorder: &Recorder, pid: Pid) {
         return;
     }
     let limits = host.cgroups().cpu_limits(&state.cgroups);
+    // When it goes, its cgroup may go too: then what was just read is not what it ran under.
+    if proc::stat(pid).is_none_or(|stat| stat.exiting) {
+        return;
+    }
     let sample = Sample { at: recorder.now(), pid, argv: proc::argv(pid), state, cpu: stat.cpu, limits };
     recorder.add_sample(sample, MOST_SAMPLES);
 }
