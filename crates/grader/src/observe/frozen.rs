@@ -172,7 +172,8 @@ impl Freezer<'_> {
     fn step(&mut self) -> bool {
         self.pipe.keep_blocking();
         if self.holds >= MOST_HOLDS {
-            return self.take_packet();
+            // For as long as there is something, and no longer than until the end must be looked for again.
+            return (0..1000).take_while(|_| self.take_packet()).count() > 0;
         }
         let writers = self.sleeping_writers();
         if writers.is_empty() || !self.pipe.is_full() {

@@ -63,6 +63,11 @@ impl Recorder {
         }
     }
 
+    /// Whether so much was written down that nothing more is.
+    pub fn is_full(&self) -> bool {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST_EVENTS
+    }
+
     /// Looks whether the container's root directory is there by now.
     pub fn find_container_root(&self, host: &HostBox) {
         let Some(path) = &self.container_root else { return };

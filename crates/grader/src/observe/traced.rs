@@ -186,6 +186,9 @@ impl Tracer<'_> {
     }
 
     fn entering(&mut self, pid: Pid) {
+        if self.recorder.is_full() {
+            return;
+        }
         let Ok(CallStop::Entering { nr, args }) = sys::call_stop(pid) else { return };
         let Some(call) = calls::TRACED.iter().find(|call| u64::try_from(call.nr) == Ok(nr)) else { return };
         let wrote = match call.name {
