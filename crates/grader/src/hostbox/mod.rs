@@ -180,11 +180,6 @@ impl HostBox {
         }
     }
 
-    /// Whether init is alive.
-    pub fn is_alive(&self) -> bool {
-        !readable(self.pidfd.as_fd(), Duration::ZERO)
-    }
-
     /// Ends everything in the box now. Whoever traces it must go on waiting for its tracees.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);

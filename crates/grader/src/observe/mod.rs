@@ -1,7 +1,7 @@
 //! Two ways to watch a program that may not want to be watched.
 //!
-//! [`traced`] stops every process at the calls that matter and sees all of them, but the program can see it too
-//! (`TracerPid` in its status). [`frozen`] leaves no mark in the program: it holds writers in their write by a full pipe
+//! [`traced`] stops every process at the calls that matter and sees all of them, but the program can tell: its status
+//! names a seccomp filter, and it cannot be traced a second time. [`frozen`] leaves no mark in the program: it holds writers in their write by a full pipe
 //! and the whole box by its cgroup's freezer, and reads `/proc` while everything stands still. What is true in one run
 //! and not in the other is itself a finding.
 

@@ -4,7 +4,8 @@
 //! before the first exec and inherited by every child, lets the kernel stop only at the calls listed in [`calls`]; the
 //! rest run at full speed. Children are attached to by the kernel before their first instruction, so nothing they do is
 //! missed. `PTRACE_SEIZE` rather than `ATTACH` is used because it tells a stop by the tracer from one by SIGSTOP.
-//! Look: `grep TracerPid /proc/PID/status`. Manual: ptrace(2), seccomp(2).
+//! Look: `grep -E 'TracerPid|Seccomp' /proc/PID/status` from outside; inside, a tracer of another PID namespace is 0.
+//! Manual: ptrace(2), seccomp(2).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
