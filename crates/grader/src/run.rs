@@ -119,6 +119,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
             None => Ok(traced::watch(host, &recorder, root, files)),
         });
         recorder.find_container_root(host);
+        let names = recorder.names_in_container_root(host);
         let hit = host.cgroups().limit_hit();
         if plan.keep {
             keep_folder(plan, host, handed);
@@ -129,7 +130,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
             Observer::Frozen => host.kill(),
         }
         watch.finish();
-        seen.map(|(end, after)| (end, after, hit))
+        seen.map(|(end, after)| (end, Snapshot { container_root: names, ..after }, hit))
     });
     let (end, after, hit): (FirstEnd, Snapshot, Option<String>) = outcome?;
     if let Some(why) = held.failure() {

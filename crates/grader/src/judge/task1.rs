@@ -169,11 +169,13 @@ fn own_namespace(scene: &Scene<'_>, cast: &Cast, kind: &str) -> Outcome {
     let (Some(host), Some(own)) = (scene.host_namespace(kind), moment.state.namespaces.get(kind)) else {
         return Outcome::Unseen(format!("the {kind} namespace of child 1 could not be read"));
     };
-    if host != *own {
+    // A parent that has moved to a new namespace takes its children along: theirs is not one of their own.
+    let parents = scene.moment_at(cast.parent, moment.at).and_then(|parent| parent.state.namespaces.get(kind));
+    if host != *own && parents != Some(own) {
         return Outcome::Held;
     }
     Outcome::wrong(
-        format!("child 1 in another namespace than {}, the host's", link(kind, host)),
+        format!("child 1 in another namespace than {}, the host's, and than its parent", link(kind, host)),
         format!("child 1 is in {}, as the parent is", link(kind, *own)),
         vec![scene.evidence_of(&moment)],
     )

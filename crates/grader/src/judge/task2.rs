@@ -100,13 +100,18 @@ fn container(scene: &Scene<'_>, subtask: &str, label: &str) -> Option<Pid> {
     started.or_else(wrote)
 }
 
-/// Whether these are the arguments of `container_prog SUBTASK`, started by itself or through the dynamic loader.
+/// Whether these are the arguments of `container_prog SUBTASK`.
 fn is_container_prog(argv: &[String], subtask: &str) -> bool {
+    subtask_of(argv) == Some(subtask)
+}
+
+/// The subtask that `container_prog` was started for, by itself or through the dynamic loader; none for other programs.
+fn subtask_of(argv: &[String]) -> Option<&str> {
     let name = |argument: &String| argument.rsplit('/').next().unwrap_or_default().to_owned();
     let skip = usize::from(argv.first().is_some_and(|first| name(first).starts_with("ld-")));
     match argv.get(skip..) {
-        Some([program, first, ..]) => name(program) == "container_prog" && first == subtask,
-        _ => false,
+        Some([program, subtask, ..]) if name(program) == "container_prog" => Some(subtask),
+        _ => None,
     }
 }
 
@@ -117,9 +122,7 @@ fn telling<'a>(scene: &Scene<'a>, pid: Pid) -> Option<Moment<'a>> {
         moments.iter().find(|moment| moment.event.is_some_and(|event| wanted(&event.what))).copied()
     };
     did(|what| matches!(what, What::Wrote { stream: 1, .. }))
-        .or_else(|| {
-            did(|what| matches!(what, What::Exec { argv } if argv.iter().any(|a| a.ends_with("container_prog"))))
-        })
+        .or_else(|| did(|what| matches!(what, What::Exec { argv } if subtask_of(argv).is_some())))
         .or_else(|| moments.last().copied())
 }
 

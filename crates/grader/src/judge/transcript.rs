@@ -5,7 +5,7 @@ use super::words::list;
 use super::{Finding, Outcome, Style, Why};
 use crate::rubric::{Fact, Normalise};
 use crate::trace::{End, Pid, ProcessState, StdoutKind};
-use crate::transcript::{Item, Line, Row, align, drawn, is_separator, milliseconds};
+use crate::transcript::{Item, Line, Piece, Row, align, drawn, is_separator, milliseconds};
 
 /// The sum of 10 000 x 10 000 calls of the C library's `rand()` seeded with 10111: the same wherever glibc is.
 const RAND_SUM: &str = "107375219085276240";
@@ -77,7 +77,8 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     let mut evidence = Vec::new();
     for block in blocks {
         let mut begun = scene.rows.iter().filter_map(|row| match row {
-            Row::Match { line, blanks, .. } if blanks.iter().any(|(label, _)| label == block.label) => {
+            // Also a line with nonsense in its blank begins the block.
+            Row::Match { item, line, .. } | Row::Malformed { item, line } if has_blank(scene, *item, block.label) => {
                 scene.lines.get(*line).and_then(|line| scene.writer(line))
             }
             _ => None,
@@ -187,6 +188,14 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
         positive: complete(scene) || !evidence.is_empty(),
         evidence,
     }))
+}
+
+/// Whether the line of the reference has this blank.
+fn has_blank(scene: &Scene<'_>, item: usize, label: &str) -> bool {
+    match scene.items.get(item) {
+        Some(Item::Text(pieces)) => pieces.iter().any(|piece| matches!(piece, Piece::Blank(name, _) if name == label)),
+        _ => false,
+    }
 }
 
 /// The line with text that a row says is missing.

@@ -22,6 +22,9 @@ use crate::trace::{Event, FileId, Pid, ProcessState, Sample, What};
 /// Most events of one run: a fork bomb is told by the first few thousand.
 const MOST_EVENTS: usize = 20_000;
 
+/// Most names of the container's root directory that are noted.
+const MOST_NAMES: usize = 1000;
+
 /// What the threads of a run write down.
 #[derive(Debug)]
 pub struct Recorder {
@@ -74,6 +77,16 @@ impl Recorder {
         if let Some(id) = proc::file_id(&format!("/proc/{}/root{path}", host.init())) {
             *self.found_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
         }
+    }
+
+    /// The names in the container's root directory at this moment, sorted.
+    pub fn names_in_container_root(&self, host: &HostBox) -> Vec<String> {
+        let Some(path) = &self.container_root else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{}/root{path}", host.init())) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.flatten().take(MOST_NAMES).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
     }
 
     fn add_sample(&self, sample: Sample, most: usize) {

@@ -36,12 +36,14 @@ pub fn matrix(rubric: &Rubric, outcomes: &[&Outcome]) -> String {
     text
 }
 
-/// Which program would notice which mutant of the grader.
+/// Which program would notice which mutant of the grader, those first that lose least: they test it most closely.
 pub fn noticed(mutants: &[Mutant], outcomes: &[&Outcome]) -> String {
     let mut text = String::new();
     for mutant in mutants {
         let name = mutant.to_string();
-        let by: Vec<&str> = outcomes.iter().filter(|o| o.noticed.contains(&name)).map(|o| o.name.as_str()).collect();
+        let mut by: Vec<&Outcome> = outcomes.iter().copied().filter(|o| o.noticed.contains(&name)).collect();
+        by.sort_by_key(|outcome| outcome.cells.iter().filter(|cell| **cell != Cell::Full).count());
+        let by: Vec<&str> = by.into_iter().map(|outcome| outcome.name.as_str()).collect();
         let shown = match by.as_slice() {
             [] => "NOBODY".to_owned(),
             [first, second, third, rest @ ..] if !rest.is_empty() => {
