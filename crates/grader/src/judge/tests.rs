@@ -589,3 +589,50 @@ fn what_is_left_behind_is_named_and_nothing_at_all_is_no_cleanliness() {
         judge(Task::Task2, &Rubric::of(Task::Task2).unwrap(), &[empty], RUST).iter().map(|v| v.marks).sum();
     assert_eq!(marks, 0);
 }
+
+// ---- recorded runs ----
+
+/// Both runs of a program of the zoo, as `--record` wrote them.
+fn recorded(name: &str) -> Vec<Run> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("traces").join(name);
+    let read = |nth: u32| {
+        serde_json::from_str(&std::fs::read_to_string(folder.join(format!("run-{nth}.json"))).unwrap()).unwrap()
+    };
+    (1..=2).map(read).collect()
+}
+
+#[test]
+fn recorded_runs_get_the_marks_that_the_zoo_expects() {
+    assert_eq!(lost(Task::Task1, &recorded("task1-right"), C), expect([]));
+    assert_eq!(lost(Task::Task1, &recorded("task1-joins-pid-after-fork"), C), expect([("child2.pid", 3)]));
+    assert_eq!(lost(Task::Task2, &recorded("task2-right"), C), expect([]));
+}
+
+#[test]
+fn both_recorded_runs_alone_show_the_mistake() {
+    for run in recorded("task1-joins-pid-after-fork") {
+        assert_eq!(lost(Task::Task1, &[run], C), expect([("child2.pid", 3)]));
+    }
+}
+
+#[test]
+fn the_sample_in_the_handbook_is_what_comes_out() {
+    let rubric = Rubric::of(Task::Task1).unwrap();
+    let runs = recorded("task1-joins-pid-after-fork");
+    let grade = crate::grading::Grade {
+        verdicts: judge(Task::Task1, &rubric, &runs, C),
+        rubric,
+        submission: "~/24m0001_assignment3 (C)".to_owned(),
+        style: C,
+        seed: 0x7f3a,
+        runs,
+        build_error: None,
+        started: std::time::SystemTime::UNIX_EPOCH,
+        took: Duration::from_millis(800),
+    };
+    let text = crate::report::Format::Text.render(&grade, 1).unwrap();
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let handbook = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/grading.md");
+    let handbook = std::fs::read_to_string(handbook).unwrap();
+    assert!(handbook.contains(&format!("```text\n{text}```\n")), "docs/grading.md should show:\n{text}");
+}
