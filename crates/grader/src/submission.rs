@@ -5,10 +5,13 @@
 //! files the task needs, in a folder of its own; the original stays out of its reach.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use nix::unistd::{Uid, User};
 
 use crate::fault::Fault;
 use crate::hostbox::{Planted, PlantedWhat, Start};
@@ -190,7 +193,7 @@ impl Submission {
             return Ok(built);
         }
         let package = task.folder();
-        let output = Command::new("cargo")
+        let output = cargo_as_owner_of(root)
             .args(["build", "--release", "--message-format=json", "--package", package])
             .current_dir(root)
             .stdin(Stdio::null())
@@ -299,6 +302,18 @@ fn collect(dir: &Path, below: &Path, files: &mut Vec<Planted>, bytes: &mut u64) 
         }
     }
     Ok(())
+}
+
+/// cargo, run by whom the workspace belongs to: what root builds there, its owner could not build again.
+fn cargo_as_owner_of(root: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    let owner = fs::metadata(root).map(|folder| Uid::from_raw(folder.uid()));
+    if let (Ok(owner), true) = (owner, Uid::effective().is_root()) {
+        if let (false, Ok(Some(user))) = (owner.is_root(), User::from_uid(owner)) {
+            cargo.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", user.dir).env("USER", user.name);
+        }
+    }
+    cargo
 }
 
 /// The programs in cargo's messages.
