@@ -121,7 +121,7 @@ fn the_limit_holds_for_all_processes_together_and_before_the_first_instruction()
     run.ask(Signal::SIGTERM);
     let (_, _, told) = run.end();
     let place_of = |call: &str| told.find(call);
-    let inside = place_of("|CLONE_INTO_CGROUP").or_else(|| place_of("/cgroup.procs\", \""));
+    let inside = place_of("|CLONE_INTO_CGROUP)").or_else(|| place_of("/cgroup.procs\", \""));
     assert!(inside.is_some() && inside < place_of("execve(\"/container_prog\""), "{told}");
     assert_eq!(place.left(), Left::default());
 }

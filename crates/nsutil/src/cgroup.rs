@@ -295,7 +295,7 @@ impl Tree {
     fn parent_for(&self, controllers: &[Controller]) -> Result<PathBuf> {
         if self.version == Version::V1 {
             // Every v1 cgroup has its tree's controllers.
-            return Ok(self.mount.join(&self.own));
+            return self.around().next().ok_or(Errno::ENOENT).or_cannot("look at", self.mount.display());
         }
         let is_ready = |parent: &PathBuf| missing_for_children(parent, controllers) == Ok(Vec::new());
         if let Some(ready) = self.around().find(is_ready) {
@@ -315,7 +315,8 @@ impl Tree {
 
     /// The cgroups that the caller is in, from its own outwards.
     fn around(&self) -> impl Iterator<Item = PathBuf> {
-        self.own.ancestors().map(|path| self.mount.join(path))
+        // Collected from its parts, so that the mount itself does not end up with a slash after it.
+        self.own.ancestors().map(|path| self.mount.join(path).components().collect())
     }
 }
 

@@ -91,13 +91,19 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
         .map(|(read, write)| (File::from(read), File::from(write)))
         .or_cannot("make", "a pipe for the child's report")?;
     let birthplace = birth.cgroup.and_then(Cgroup::birthplace);
-    let into = if birthplace.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
+    let (into, too) = match birthplace {
+        Some(_) => ("|CLONE_INTO_CGROUP", ", and that is in its cgroup by then"),
+        None => ("", ""),
+    };
     if birth.namespaces.is_empty() {
-        step!("clone3", call: "clone3(0{into})"; why: "a child that shares every namespace with its parent, like fork"; shell: "COMMAND &");
+        step!("clone3",
+            call: "clone3({})", if into.is_empty() { "0" } else { into.trim_start_matches('|') };
+            why: "a child that shares every namespace with its parent, like fork{too}";
+            shell: "COMMAND &");
     } else {
         step!("clone3",
             call: "clone3({}{into})", Flags(birth.namespaces);
-            why: "a child that has from its first instruction its own {}", Isolated(birth.namespaces);
+            why: "a child that has from its first instruction its own {}{too}", Isolated(birth.namespaces);
             shell: "unshare --fork {} COMMAND", Options(birth.namespaces));
     }
     // Where a cgroup is no place of birth, the child waits at a gate until it has been moved there.
