@@ -79,7 +79,7 @@ make_ready() {
     exec {lock}>"$out/ready.lock"
     flock "$lock"
     local inputs
-    inputs=$(cat "$image.inputs" "$vm/machine.sh" <(printf '%s\n' "${qemu[@]}") <("${qemu[0]}" --version) | sha256sum)
+    inputs=$(cat "$image.inputs" <(printf '%s\n' "${qemu[@]}") <("${qemu[0]}" --version) | sha256sum)
     if [[ $(cat "$ready/inputs" 2>/dev/null) != "$inputs" ]]; then
         echo "vm: booting once, to start in seconds from then on" >&2
         rm -rf "$ready"
@@ -109,7 +109,7 @@ let_key_in() {
 
 freeze() {
     in_machine root sync </dev/null
-    ssh "${ssh_options[@]}" -O exit machine 2>/dev/null
+    ssh "${ssh_options[@]}" -O exit root@machine 2>/dev/null || true
     tell_qemu stop
     tell_qemu "migrate_set_parameter max-bandwidth 100g"
     tell_qemu "migrate \"exec:cat >'$ready/memory'\""
