@@ -350,3 +350,6 @@ impl Drop for Signals {
         let _ = self.before.thread_set_mask();
     }
 }
+
+#[cfg(test)]
+mod tests;

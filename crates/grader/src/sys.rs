@@ -39,6 +39,31 @@ pub fn default_action(signal: Signal) -> nix::Result<()> {
     unsafe { nix::sys::signal::sigaction(signal, &default) }.map(drop)
 }
 
+/// Overwrites the arguments and the environment of this process with `name`, as others read them in `/proc/PID`.
+///
+/// What lies between are the strings of execve(2), at addresses that the process itself is told in its stat. Nothing
+/// here may read its environment afterwards.
+///
+/// # Errors
+/// When the addresses cannot be read.
+pub fn forget_arguments(name: &[u8]) -> io::Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let address =
+        |nth: usize| fields.get(nth).and_then(|word| word.parse::<usize>().ok()).filter(|address| *address != 0);
+    // arg_start, arg_end, env_start, env_end: fields 48 to 51 of proc_pid_stat(5), here counted from the third.
+    let (Some(start), Some(end)) = (address(45), address(48)) else {
+        return Err(io::Error::other("/proc/self/stat does not tell where the arguments are"));
+    };
+    let length = end.saturating_sub(start);
+    let mut text = name.to_vec();
+    text.resize(length, 0);
+    // SAFETY: the kernel mapped [arg_start, env_end) for this process's strings and it is writable; in a process of one
+    // thread that uses neither its arguments nor its environment any more, nobody else looks at it.
+    unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), start as *mut u8, length) };
+    Ok(())
+}
+
 /// A change of state that wait(2) told, with the status as the kernel gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waited {

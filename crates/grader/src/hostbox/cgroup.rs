@@ -265,11 +265,17 @@ impl Cgroups {
 
     /// Which limit was hit, if one was: the kernel counts it.
     pub fn limit_hit(&self) -> Option<String> {
+        // v1 counts where it happened, v2 also in every cgroup above: the highest number is one of them.
         let count = |file: &str, key: &str| {
-            let files = self.trees.iter().map(|tree| tree.outer.join(file));
-            files.filter_map(|file| fs::read_to_string(file).ok()).map(|text| field(&text, key)).sum::<u64>()
+            let mut most = 0;
+            for tree in &self.trees {
+                walk(&tree.outer, &mut |dir| {
+                    most = most.max(field(&fs::read_to_string(dir.join(file)).unwrap_or_default(), key));
+                });
+            }
+            most
         };
-        let killed = count("memory.events", "oom_kill") + count("memory.oom_control", "oom_kill");
+        let killed = count("memory.events", "oom_kill").max(count("memory.oom_control", "oom_kill"));
         let refused = count("pids.events", "max");
         match (killed, refused) {
             (0, 0) => None,

@@ -308,59 +308,37 @@ fn unexpected(told: &Tell) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::time::Instant;
+    use std::collections::BTreeSet;
 
-    fn plan() -> BoxPlan {
-        BoxPlan {
-            seed: 7,
-            folder: PathBuf::from("/home/student/a task"),
-            plant: vec![Planted {
-                path: "hello.sh".into(),
-                what: PlantedWhat::File { bytes: b"echo hello; pwd".to_vec(), mode: 0o755 },
-            }],
-            hide: vec![PathBuf::from(env!("CARGO_MANIFEST_DIR"))],
-            disk_bytes: 64 << 20,
-            limits: Limits { pids: 64, memory_bytes: 512 << 20 },
-            cpu_enabled: false,
-        }
-    }
-
-    /// What `bash -c SCRIPT` prints in a fresh box.
-    fn printed(script: &str) -> String {
-        let host = HostBox::start(&plan()).unwrap();
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let start = Start {
-            argv: ["bash", "-c", script].map(str::to_owned).to_vec(),
-            env: vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())],
-            cwd: "/home/student/a task".into(),
-            traced_calls: vec![],
-        };
-        let held = host.hold(&start, write.as_fd(), write.as_fd()).unwrap();
-        drop(write);
-        held.go().unwrap();
-        assert_eq!(held.failure(), None);
-        assert!(host.ended(Duration::from_secs(20)).unwrap().is_some(), "it did not end");
-        assert_eq!(host.take_down(), Vec::<String>::new());
-        let mut text = String::new();
-        File::from(read).read_to_string(&mut text).unwrap();
-        text
+    #[test]
+    fn neighbouring_seeds_give_unrelated_names() {
+        let names: BTreeSet<u64> = (0..100).map(|seed| mix(seed) & 0xffff).collect();
+        assert!(names.len() > 98);
     }
 
     #[test]
-    #[ignore = "needs root"]
-    fn explore() {
-        let t = Instant::now();
-        let b = HostBox::start(&plan()).unwrap();
-        eprintln!("start {:?}", t.elapsed());
-        let t = Instant::now();
-        assert_eq!(b.take_down(), Vec::<String>::new());
-        eprintln!("down {:?}", t.elapsed());
-        eprintln!(
-            "{}",
-            printed(
-                "id; hostname; echo $$; ls -la; bash hello.sh; cat /proc/self/cgroup; cat /proc/self/mountinfo; ls -la /sys/fs/cgroup/ /sys/fs/cgroup/*/; cat /proc/1/comm; cat /proc/1/cmdline; ls -l /proc/1/exe /proc/1/fd; ls -l /proc/self/fd; ip a; ls -la / /home /tmp /dev; grep Cap /proc/self/status; mkdir /x; mount -t devtmpfs d /x; dd if=/x/vda of=/dev/null count=1; ls /work/wt-engine/crates; ls -la /work/wt-engine/crates/grader"
-            )
-        );
+    #[ignore = "needs root: make test"]
+    fn a_box_is_up_in_no_time_and_gone_with_all_it_held() {
+        let plan = BoxPlan {
+            seed: 7,
+            folder: PathBuf::from("/home/student/task1"),
+            plant: Vec::new(),
+            hide: Vec::new(),
+            disk_bytes: 16 << 20,
+            limits: Limits { pids: 64, memory_bytes: 256 << 20 },
+            cpu_enabled: false,
+        };
+        let mut times: Vec<Duration> = Vec::new();
+        for _ in 0..20 {
+            let start = std::time::Instant::now();
+            let made = HostBox::start(&plan).unwrap();
+            times.push(start.elapsed());
+            assert_eq!(made.cgroups().processes(), [made.init()]);
+            assert_eq!(made.take_down(), Vec::<String>::new());
+        }
+        times.sort();
+        // 15 ms on an idle machine; what is refused here is a box that waits for something.
+        assert!(times[10] < Duration::from_millis(500), "{times:?}");
+        eprintln!("a box is up in {:?} to {:?}, half of them in {:?}", times[0], times[19], times[10]);
     }
 }

@@ -122,7 +122,8 @@ pub fn is_container_prog(argv: &[String]) -> bool {
 pub fn where_it_stands(pid: Pid) -> String {
     let Some(stat) = proc::stat(pid) else { return "already gone".to_owned() };
     match stat.state {
-        'T' => return "stopped by a signal".to_owned(),
+        // The second is what a stopped process is called that has a tracer.
+        'T' | 't' => return "stopped by a signal".to_owned(),
         'R' => return format!("computing, {:.1} s of CPU time used", stat.cpu.as_secs_f64()),
         'Z' => return "ended, but not collected".to_owned(),
         _ => {}

@@ -1,0 +1,318 @@
+//! Small real programs in real boxes: what is contained, what is seen, and what is left.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::*;
+use crate::trace::{Event, What};
+
+/// A submission for `task` of one file, and the folder it lies in.
+fn submission(task: Task, file: &str, text: &str) -> (tempfile::TempDir, Submission) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(file), text).unwrap();
+    let found = Submission::find(Some(dir.path()), task).unwrap();
+    (dir, found)
+}
+
+fn plan(submission: &Submission, observer: Observer, time_scale: f64) -> RunPlan<'_> {
+    let stdout = if observer == Observer::Traced { StdoutKind::Pty } else { StdoutKind::Pipe };
+    RunPlan { task: Task::Task1, submission, observer, stdout, seed: 4711, time_scale, keep: false, cpu_enabled: false }
+}
+
+/// Runs a bash script; the box must be proved gone whatever the script does.
+fn bash(script: &str, observer: Observer, time_scale: f64) -> Run {
+    let (_dir, submission) = submission(Task::Task1, "namespace_prog.sh", script);
+    let run = observe(&plan(&submission, observer, time_scale)).unwrap();
+    assert_eq!(run.not_clean, Vec::<String>::new());
+    run
+}
+
+/// Compiles and runs a C program.
+fn c(body: &str, observer: Observer) -> Run {
+    let text = format!(
+        "#define _GNU_SOURCE\n#include <sched.h>\n#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n\
+         #include <string.h>\n#include <pthread.h>\n#include <sys/wait.h>\n#include <unistd.h>\n{body}\n"
+    );
+    let (_dir, submission) = submission(Task::Task1, "namespace_prog.c", &text);
+    let run = observe(&plan(&submission, observer, 1.0)).unwrap();
+    assert_eq!(run.not_clean, Vec::<String>::new());
+    run
+}
+
+const BOTH: [Observer; 2] = [Observer::Traced, Observer::Frozen];
+
+/// The events in which something was written to stdout, with the text.
+fn writes(run: &Run) -> Vec<(&Event, &str)> {
+    let text = |event| match event {
+        &Event { what: What::Wrote { stream: 1, ref text }, .. } => Some((event, text.as_str())),
+        _ => None,
+    };
+    run.events.iter().filter_map(text).collect()
+}
+
+fn count(run: &Run, is_it: impl Fn(&What) -> bool) -> usize {
+    run.events.iter().filter(|event| is_it(&event.what)).count()
+}
+
+/// What of the host a box could have left behind; other boxes of this moment are left out.
+fn host() -> (String, BTreeSet<String>, BTreeSet<String>) {
+    let ours = format!("grade-box-{}-", std::process::id());
+    let cgroups = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/memory"];
+    let entries = cgroups.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains("grade-box")).map(str::to_owned).collect();
+    (proc::own_hostname(), mounts, names.filter(|name| name.starts_with(&ours)).collect())
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn output_exit_code_and_host_name_come_out_whichever_way_it_is_watched() {
+    for observer in BOTH {
+        let run = bash("hostname; echo to stderr >&2; exit 7", observer, 1.0);
+        assert_eq!(run.end, End::Exited(7));
+        assert_eq!(run.output.stdout, format!("{}\n", run.host.name));
+        assert_eq!(run.output.stderr, "to stderr\n");
+        assert_eq!(run.before, run.after);
+        assert_ne!(run.host.name, proc::own_hostname());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn each_line_has_its_writer_and_the_writers_state() {
+    let body = r#"
+        static int child(void *arg) { sethostname("inner", 5); printf("pid %d\n", getpid()); fflush(stdout); return 3; }
+        static char stack[65536];
+        int main(void) {
+            printf("outer\n"); fflush(stdout);
+            int pid = clone(child, stack + sizeof stack, CLONE_NEWUTS | CLONE_NEWPID | SIGCHLD, 0);
+            waitpid(pid, 0, 0);
+            printf("outer again\n"); fflush(stdout);
+            return 0;
+        }"#;
+    for observer in BOTH {
+        let run = c(body, observer);
+        assert_eq!(run.end, End::Exited(0), "{observer:?}");
+        let lines = writes(&run);
+        assert_eq!(lines.iter().map(|line| line.1).collect::<Vec<_>>(), ["outer\n", "pid 1\n", "outer again\n"]);
+        let (parent, child) = (lines[0].0, lines[1].0);
+        assert_eq!((parent.pid, &parent.state.namespaces), (run.root_pid, &run.host.namespaces));
+        assert_eq!(child.state.inner_pids.len(), 3, "ours, the box's, its own");
+        assert_eq!(child.state.inner_pids[2], 1);
+        assert_eq!(child.state.hostname, "inner");
+        assert_eq!(parent.state.hostname, run.host.name);
+        assert_ne!(child.state.namespaces["uts"], parent.state.namespaces["uts"]);
+        assert_eq!(child.state.namespaces["net"], parent.state.namespaces["net"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_child_is_seen_before_its_first_instruction_and_its_end_and_wait_too() {
+    let run = c(
+        r#"static int child(void *arg) { unshare(CLONE_NEWIPC); return 3; }
+           static char stack[65536];
+           int main(void) {
+               int pid = clone(child, stack + sizeof stack, CLONE_NEWUTS | SIGCHLD, 0), status;
+               return waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3 ? 0 : 1;
+           }"#,
+        Observer::Traced,
+    );
+    assert_eq!(run.end, End::Exited(0));
+    let born = run.events.iter().find_map(|event| match &event.what {
+        What::Born { child, child_state } => Some((*child, child_state)),
+        _ => None,
+    });
+    let (child, state) = born.unwrap();
+    assert_ne!(state.namespaces["uts"], run.host.namespaces["uts"], "clone's flag is done");
+    assert_eq!(state.namespaces["ipc"], run.host.namespaces["ipc"], "its own unshare is not");
+    let of_child: Vec<_> = run.events.iter().filter(|event| event.pid == child).map(|event| &event.what).collect();
+    assert!(of_child.iter().any(|what| matches!(what, What::Call { name, decoded, result: 0, .. }
+        if name == "unshare" && decoded == "CLONE_NEWIPC")));
+    assert!(of_child.iter().any(|what| matches!(what, What::Exited { code: 3, signal: None })));
+    assert!(of_child.iter().any(|what| matches!(what, What::Reaped { by } if *by == run.root_pid)));
+    let flags = count(&run, |what| {
+        matches!(what, What::Call { name, decoded, .. }
+        if name == "clone" && decoded == "CLONE_NEWUTS|SIGCHLD")
+    });
+    assert_eq!(flags, 1);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn thirty_two_children_threads_a_vfork_and_a_real_time_signal_are_followed() {
+    let run = c(
+        r#"static void *thread(void *arg) { usleep(1000); return 0; }
+           static volatile int got;
+           static void handler(int nr) { got = nr; }
+           int main(void) {
+               pthread_t threads[8];
+               for (int i = 0; i < 8; i++) pthread_create(&threads[i], 0, thread, 0);
+               for (int i = 0; i < 8; i++) pthread_join(threads[i], 0);
+               for (int i = 0; i < 32; i++) if (fork() == 0) { usleep(1000 * (i % 5)); _exit(i); }
+               for (int i = 0; i < 32; i++) wait(0);
+               int pid = vfork();
+               if (pid == 0) { execl("/bin/true", "true", (char *)0); _exit(9); }
+               int status; waitpid(pid, &status, 0);
+               signal(SIGRTMIN + 3, handler); raise(SIGRTMIN + 3);
+               return status == 0 && got == SIGRTMIN + 3 ? 0 : 1;
+           }"#,
+        Observer::Traced,
+    );
+    assert_eq!(run.end, End::Exited(0));
+    assert_eq!(count(&run, |what| matches!(what, What::Born { .. })), 33, "threads are no children");
+    assert_eq!(count(&run, |what| matches!(what, What::Reaped { .. })), 33);
+    let codes: BTreeSet<i32> = run
+        .events
+        .iter()
+        .filter_map(|event| match event.what {
+            What::Exited { code, .. } => Some(code),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(codes, (0..32).collect());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_program_that_hangs_is_told_where() {
+    let body = "int main(void) { int pid = fork(); if (pid == 0) pause(); waitpid(pid, 0, 0); return 0; }";
+    let (_dir, submission) =
+        submission(Task::Task1, "namespace_prog.c", &format!("#include <sys/wait.h>\n#include <unistd.h>\n{body}"));
+    for observer in BOTH {
+        let start = Instant::now();
+        let run = observe(&plan(&submission, observer, 0.1)).unwrap();
+        let End::TimedOut(stood) = &run.end else { panic!("{:?}", run.end) };
+        assert!(stood.starts_with("asleep in wait4 on child "), "{stood}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+        assert_eq!(run.not_clean, Vec::<String>::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_program_that_stops_or_freezes_itself_is_ended_all_the_same() {
+    let freeze = r#"
+        while IFS=: read -r _ controllers path; do
+            [ "$controllers" = freezer ] && echo FROZEN > "/sys/fs/cgroup/freezer$path/freezer.state"
+            for file in /sys/fs/cgroup{,/unified}"$path"/cgroup.freeze; do
+                [ -z "$controllers" ] && [ -w "$file" ] && echo 1 > "$file"
+            done
+        done < /proc/self/cgroup
+        sleep 100"#;
+    for observer in BOTH {
+        let stopped = bash("kill -STOP $$", observer, 0.1);
+        assert_eq!(stopped.end, End::TimedOut("stopped by a signal".into()), "{observer:?}");
+        assert!(matches!(bash(freeze, observer, 0.1).end, End::TimedOut(_)));
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_is_left_running_is_named_and_then_ended() {
+    for observer in BOTH {
+        let run = bash("(setsid sleep 1234 &) ; echo done", observer, 1.0);
+        assert_eq!(run.end, End::Exited(0));
+        let left: Vec<_> = run.after.processes.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(left, ["sleep 1234"], "{observer:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn changes_of_the_box_are_seen_and_stay_in_it() {
+    let script = "mkdir -p /tmp/m /sys/fs/cgroup/cpu/mine /sys/fs/cgroup/unified/mine 2>/dev/null
+        mkdir /sys/fs/cgroup/mine 2>/dev/null
+        mount -t tmpfs none /tmp/m; hostname changed; ipcmk -Q >/dev/null; ip link add v0 type veth peer name v1
+        touch /usr/bin/new-here; true";
+    let before = host();
+    let run = bash(script, Observer::Frozen, 1.0);
+    assert_eq!(run.after.hostname, "changed");
+    assert!(run.after.mounts.contains(&"/tmp/m".to_owned()) && !run.before.mounts.contains(&"/tmp/m".to_owned()));
+    assert!(run.after.cgroups.iter().any(|name| name.ends_with(":/mine")), "{:?}", run.after.cgroups);
+    assert_eq!(run.after.ipc.len(), 1, "{:?}", run.after.ipc);
+    assert_ne!(run.before.links, run.after.links);
+    assert!(!Path::new("/usr/bin/new-here").exists());
+    assert_eq!((before.0, before.1), (host().0, host().1));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_fork_bomb_and_a_flood_are_bounded() {
+    for observer in BOTH {
+        let start = Instant::now();
+        let bomb = bash("bomb() { bomb | bomb & }; bomb; sleep 100", observer, 0.2);
+        assert!(matches!(&bomb.end, End::OverLimit(what) if what.starts_with("processes")), "{:?}", bomb.end);
+        let flood = bash("yes", observer, 1.0);
+        assert!(flood.output.cut);
+        assert!(flood.output.stdout.len() <= 1 << 20);
+        assert!(matches!(&flood.end, End::OverLimit(what) if what.starts_with("output")), "{:?}", flood.end);
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_answers_the_grader_and_the_disks_are_out_of_reach() {
+    let me = std::env::current_exe().unwrap();
+    let script = format!(
+        "ls {workspace} {me} 2>/dev/null
+         tr -d '\\0' < /proc/1/environ; head -c 1 /proc/1/mem; readlink /proc/1/exe; tr -s '\\0' ' ' < /proc/1/cmdline; echo
+         ls /home /root
+         mkdir /d; mount -t devtmpfs none /d 2>/dev/null
+         for disk in /d/vda /d/sda /d/nvme0n1; do [ -e $disk ] && head -c 1 $disk; done 2>/dev/null
+         mknod /tmp/disk b 8 0 2>/dev/null && echo made a disk
+         date -s '2001-01-01' 2>/dev/null >/dev/null && echo set the clock
+         echo 1 > /proc/sys/vm/drop_caches; ls -l /proc/self/fd | wc -l",
+        workspace = env!("CARGO_MANIFEST_DIR"),
+        me = me.display()
+    );
+    let run = bash(&script, Observer::Frozen, 1.0);
+    // stdin, stdout, stderr, the directory that ls reads, and the line with the total.
+    assert_eq!(run.output.stdout, "/sbin/init \n/home:\nstudent\n\n/root:\n5\n", "{}", run.output.stderr);
+    assert!(run.output.stderr.contains("drop_caches: Read-only file system"), "{}", run.output.stderr);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_does_not_build_says_so_with_the_first_error() {
+    let (_dir, broken) = submission(Task::Task1, "namespace_prog.c", "int main(void) { return missing; }\n");
+    let why = observe(&plan(&broken, Observer::Traced, 1.0)).unwrap_err();
+    assert!(matches!(&why, Fault::DoesNotBuild(text) if text.contains("error") && text.contains("missing")), "{why}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_large_write_and_a_blank_in_the_path_come_through_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("my task (1)");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("namespace_prog.py"), "import os\nprint(os.getcwd())\nprint('x' * 20000, flush=True)\n")
+        .unwrap();
+    let found = Submission::find(Some(&folder), Task::Task1).unwrap();
+    for observer in BOTH {
+        let run = observe(&plan(&found, observer, 2.0)).unwrap();
+        assert_eq!(run.output.stdout, format!("/home/student/my task (1)\n{}\n", "x".repeat(20000)), "{observer:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_same_seed_makes_the_same_box_and_another_one_another() {
+    let (_dir, found) = submission(Task::Task1, "namespace_prog.sh", "hostname; echo $$");
+    let with = |seed| observe(&RunPlan { seed, ..plan(&found, Observer::Frozen, 1.0) }).unwrap().output.stdout;
+    assert_eq!(with(1), with(1));
+    assert_ne!(with(1), with(2));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn twenty_boxes_in_a_row_leave_the_host_as_it_was() {
+    let before = host();
+    let (_dir, found) = submission(Task::Task1, "namespace_prog.sh", "sleep 0.01 & wait");
+    for _ in 0..20 {
+        assert_eq!(observe(&plan(&found, Observer::Traced, 1.0)).unwrap().not_clean, Vec::<String>::new());
+    }
+    assert_eq!((before.0, before.1), (host().0, host().1));
+}
