@@ -1,0 +1,77 @@
+//! A grader that is ended in the middle of a run: what it leaves, and who takes it away.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Hierarchies in which a box may have a cgroup.
+const TREES: [&str; 5] =
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/freezer"];
+
+/// `grade task1` on a program that runs until it is ended.
+fn grade(dir: &Path, script: &str) -> Child {
+    fs::write(dir.join("namespace_prog.sh"), script).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_grade"))
+        .args(["task1", "--submission"])
+        .arg(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The cgroups of the boxes of that grader.
+fn cgroups(grader: u32) -> Vec<PathBuf> {
+    let ours = format!("grade-box-{grader}-");
+    let entries = TREES.iter().filter_map(|tree| fs::read_dir(tree).ok()).flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours)).map(|entry| entry.path()).collect()
+}
+
+fn procs(cgroup: &Path) -> Vec<String> {
+    let here = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut all: Vec<String> = here.lines().map(str::to_owned).collect();
+    all.extend(below.filter(|path| path.is_dir()).flat_map(|path| procs(&path)));
+    all
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(20), "still not: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Starts a run, waits until the submission computes in its box, and sends the grader `signal`.
+fn ended_by(signal: &str) -> (u32, ExitStatus) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = grade(dir.path(), "(setsid sleep 1000 &); sleep 1000");
+    let pid = child.id();
+    let has_started = || cgroups(pid).iter().any(|cgroup| procs(cgroup).len() >= 4);
+    until("the box has init, the script and its two children", has_started);
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    (pid, child.wait().unwrap())
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_signal_takes_the_box_down_before_the_grader_ends() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let (grader, status) = ended_by(signal);
+        assert_eq!(status.code(), Some(code));
+        assert_eq!(cgroups(grader), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_killed_grader_leaves_no_process_and_the_next_run_takes_its_cgroups() {
+    let (grader, status) = ended_by("-KILL");
+    assert_eq!(status.code(), None);
+    until("every process of the box is gone", || cgroups(grader).iter().all(|cgroup| procs(cgroup).is_empty()));
+    let dir = tempfile::tempdir().unwrap();
+    grade(dir.path(), "true").wait().unwrap();
+    assert_eq!(cgroups(grader), Vec::<PathBuf>::new());
+}
