@@ -29,11 +29,16 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// CPU time below which nothing was computed: a tenth of what 10 000 x 10 000 calls take on a fast machine.
 const COMPUTED: Duration = Duration::from_millis(30);
 
+/// The most CPU time that starting a program takes.
+const LOADING: Duration = Duration::from_millis(100);
+
 /// What `scene` says about the check `id`; none when there is no such check.
 pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Finding> {
-    let cast = Cast::of(scene);
+    let started = Cast::of(scene);
+    // Whoever was started and never came to its first line has shown nothing else.
+    let cast = started.who(|pid| ran(scene, pid));
     Some(match id {
-        "root.filled" => root_filled(scene, &cast),
+        "root.filled" => root_filled(scene, &started),
         "root.isolated" => root_isolated(scene, &cast),
         "pid.one" => pid_one(scene, &cast),
         "uts.isolated" => uts_isolated(scene, &cast),
@@ -72,6 +77,12 @@ impl Cast {
 
     fn named(&self) -> [(&'static str, Option<Pid>); 3] {
         [("2a", self.a), ("2b", self.b), ("2c", self.c)]
+    }
+
+    /// Those for whom `holds`.
+    fn who(&self, holds: impl Fn(Pid) -> bool) -> Cast {
+        let keep = |pid: Option<Pid>| pid.filter(|pid| holds(*pid));
+        Cast { a: keep(self.a), b: keep(self.b), c: keep(self.c) }
     }
 
     fn any(&self) -> bool {
@@ -129,6 +140,11 @@ fn telling<'a>(scene: &Scene<'a>, pid: Pid) -> Option<Moment<'a>> {
 /// Whether `pid` wrote anything to stdout.
 fn spoke(scene: &Scene<'_>, pid: Pid) -> bool {
     scene.run.events.iter().any(|event| event.pid == pid && matches!(event.what, What::Wrote { stream: 1, .. }))
+}
+
+/// Whether `pid` came as far as its `main`: it wrote something, or computed for longer than a loader does.
+fn ran(scene: &Scene<'_>, pid: Pid) -> bool {
+    spoke(scene, pid) || scene.samples(pid).iter().any(|sample| sample.cpu > LOADING)
 }
 
 /// What blocks a check on a container that never ran.
@@ -308,9 +324,7 @@ fn limit<'a>(scene: &Scene<'a>, cast: &Cast) -> Result<Limit<'a>, Outcome> {
     if scene.run.host.cpu_controller.is_none() {
         return Err(Outcome::Skipped("no cpu controller can be had in the box on this machine".to_owned()));
     }
-    let Some(c) = cast.c.filter(|pid| spoke(scene, *pid) || !scene.samples(*pid).is_empty()) else {
-        return Err(never_ran("2c"));
-    };
+    let Some(c) = cast.c else { return Err(never_ran("2c")) };
     let busiest = inside(scene, c).into_iter().max_by_key(|pid| scene.samples(*pid).last().map(|sample| sample.cpu));
     let samples = scene.samples(busiest.unwrap_or(c));
     let Some(last) = samples.last() else {
@@ -330,9 +344,11 @@ fn is_half(limit: &CpuLimit) -> bool {
 fn inside(scene: &Scene<'_>, first: Pid) -> Vec<Pid> {
     let home = telling(scene, first).and_then(|moment| moment.state.namespaces.get("pid").copied());
     let home = home.filter(|home| scene.host_namespace("pid") != Some(*home));
+    // The number of a namespace that is gone may be given to a new one: only who lives at the same time is a neighbour.
+    let start = scene.moments(first).first().map(|moment| moment.at).unwrap_or_default();
     let belongs = |pid: &Pid| {
-        let lives_there =
-            scene.moments(*pid).iter().any(|m| home.is_some() && m.state.namespaces.get("pid").copied() == home);
+        let mut later = scene.moments(*pid).iter().filter(|moment| moment.at >= start);
+        let lives_there = later.any(|m| home.is_some() && m.state.namespaces.get("pid").copied() == home);
         lives_there || scene.ancestry(*pid).contains(&first)
     };
     scene.pids().iter().copied().filter(belongs).collect()

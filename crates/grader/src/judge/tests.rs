@@ -234,6 +234,17 @@ fn a_parent_that_joins_is_named_with_its_call() {
 }
 
 #[test]
+fn a_parent_that_moves_before_it_forks_gives_child_1_nothing_of_its_own() {
+    let mut people = people();
+    people.parent = ProcessState { namespaces: namespaces(people.child1.namespaces["uts"], HOST), ..people.parent };
+    let lost = lost(Task::Task1, &both(&people), C);
+    assert_eq!(
+        (lost.get("child1.uts"), lost.get("child2.uts"), lost.get("parent.stays")),
+        (Some(&2), Some(&3), Some(&2))
+    );
+}
+
+#[test]
 fn child_1_must_live_until_child_2_is_done() {
     let cast = people();
     let mut runs = both(&cast);
@@ -322,6 +333,25 @@ fn a_false_line_costs_half_of_the_output_and_names_the_line() {
     assert_eq!(lost(Task::Task1, &runs, RUST), expect([("output", 1)]));
     let details = verdict(Task::Task1, &runs, RUST, "output").losses[0].details.clone();
     assert_eq!(details, ["line 11   - Child2 Process PID: 2   + Child2 Process PID: 4"]);
+}
+
+#[test]
+fn nonsense_in_every_blank_does_not_hide_that_one_process_wrote_all() {
+    let mut run = traced(&people());
+    let parent = run.events.iter().find(|event| event.pid == run.root_pid).cloned().unwrap();
+    for event in run.events.iter_mut() {
+        if let What::Wrote { text, .. } = &mut event.what {
+            *text = text
+                .lines()
+                .map(|line| match line.split_once("PID: ") {
+                    Some((label, _)) => format!("{label}PID: <pid>\n"),
+                    None => format!("{line}\n"),
+                })
+                .collect();
+            (event.pid, event.state) = (parent.pid, parent.state.clone());
+        }
+    }
+    assert_eq!(lost(Task::Task1, &[run], C).get("output"), Some(&2));
 }
 
 #[test]
@@ -513,6 +543,47 @@ fn a_program_that_joins_its_cgroup_late_and_a_runner_that_joins_it_too_cost_one_
     event.what = What::Seen;
     runner.events.push(event);
     assert_eq!(lost(Task::Task2, &[runner], RUST), expect([("limit.all", 1)]));
+}
+
+#[test]
+fn the_number_of_a_dead_pid_namespace_makes_nobody_a_neighbour_of_2c() {
+    let mut containers = containers();
+    let reused = containers[1].state.namespaces["pid"];
+    containers[2].state.namespaces.insert("pid".into(), reused);
+    let mut run = task2_run(&containers, Some(50_000), 100_000);
+    // 2b computed first, longer, and without a limit.
+    let mut earlier = run.samples.last().cloned().unwrap();
+    earlier.at = run.events[2].at;
+    earlier.cpu += Duration::from_secs(9);
+    (earlier.pid, earlier.state) = (containers[1].pid, containers[1].state.clone());
+    earlier.limits = vec![limit_of("/", None, 100_000, 0)];
+    run.samples.insert(0, earlier);
+    assert_eq!(lost(Task::Task2, &[run], RUST), expect([]));
+}
+
+#[test]
+fn a_program_whose_loader_gave_up_has_shown_nothing() {
+    let mut run = right2();
+    let pids = containers().map(|container| container.pid);
+    run.events.retain(|event| !pids.contains(&event.pid) || matches!(event.what, What::Exec { .. }));
+    run.samples.clear();
+    let lost = lost(Task::Task2, &[run], RUST);
+    for id in ["root.filled", "root.isolated", "pid.one", "uts.isolated", "limit.set"] {
+        assert_eq!(lost.get(id), Some(&4), "{id}");
+    }
+}
+
+#[test]
+fn entries_of_another_root_are_not_compared_with_container_root() {
+    let mut run = right2();
+    run.after.container_root = vec!["container_prog".to_owned()];
+    assert_eq!(lost(Task::Task2, std::slice::from_ref(&run), RUST), expect([("output", 1)]), "lib is not there");
+    for event in run.events.iter_mut() {
+        if event.state.root == (FileId { dev: 1, ino: 77 }) {
+            event.state.root = FileId { dev: 1, ino: 78 };
+        }
+    }
+    assert_eq!(lost(Task::Task2, &[run], RUST), expect([]));
 }
 
 #[test]

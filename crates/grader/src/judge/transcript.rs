@@ -284,7 +284,7 @@ fn truth(scene: &Scene<'_>, label: &str, value: &str, line: &Line) -> Truth {
         Some(Fact::WriterHostname) => is(Some(writer.state.hostname.clone()).filter(|name| !name.is_empty())),
         Some(Fact::RandSum) => is(Some(RAND_SUM.to_owned())),
         Some(Fact::ChildPid) => child_pid(scene, writer.pid, &writer.state, value),
-        Some(Fact::RootEntries) => root_entries(scene, value),
+        Some(Fact::RootEntries) => root_entries(scene, &writer.state, value),
         Some(Fact::BusyTime) => busy_time(scene, writer.pid, value, line),
         None => Truth::Yes,
     }
@@ -317,9 +317,11 @@ fn wrote_no_other(scene: &Scene<'_>, pid: Pid, label: &str) -> bool {
     !scene.lines.iter().filter(by).any(|line| line.text.starts_with(label))
 }
 
-fn root_entries(scene: &Scene<'_>, value: &str) -> Truth {
+fn root_entries(scene: &Scene<'_>, state: &ProcessState, value: &str) -> Truth {
     let names = &scene.run.after.container_root;
-    if names.is_empty() || matches!(value, "." | "..") || names.iter().any(|name| name == value) {
+    // Of another root than that one it is not known what is in it.
+    let elsewhere = scene.run.host.container_root != Some(state.root);
+    if elsewhere || names.is_empty() || matches!(value, "." | "..") || names.iter().any(|name| name == value) {
         return Truth::Yes;
     }
     Truth::No("a name that is in container_root".to_owned())
