@@ -1,0 +1,10 @@
+//! One command, one file, one shape: a struct that clap fills, and `run`.
+
+pub mod images;
+pub mod ps;
+
+/// A day as tables show it: `2026-01-31`, in local time.
+pub fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| "?".to_owned(), |time| time.to_zoned_datetime(jiff::tz::TimeZone::system()).date().to_string())
+}

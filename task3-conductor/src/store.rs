@@ -1,0 +1,168 @@
+//! Where everything lies: one root, and under it images, containers and the cache.
+//!
+//! ```text
+//! ROOT/.images/NAME/record.json        a list of layers, and what to run
+//! ROOT/.containers/NAME/record.json    what was asked for; and who its first process is
+//!                       ledger         what was changed on the host for it
+//!                       lock           held (flock) by the command that works on it
+//!                       rootfs         the container's root, mounted while it exists
+//!                       upper, work    what it wrote (overlay)
+//!                       log            what a detached one printed
+//! ROOT/.cache/…                        layers and downloads, made again when missing
+//! ```
+//!
+//! The three folders are closed to everybody but root: an image is full of set-user-ID programs that users of the host
+//! have no business with. Manual: flock(2).
+
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::fcntl::{Flock, FlockArg};
+use nsutil::error::{Error, OrCannot, Result};
+
+use crate::name::{ContainerName, ImageName};
+use crate::record::{ContainerRecord, ImageRecord};
+
+/// The root of conductor's state, and the way to everything under it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A lock on one container or on the whole store; released when dropped, also by the kernel when its holder is killed.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Flock<File>,
+}
+
+impl Store {
+    /// Opens the store at `root`, making its folders where they are missing.
+    ///
+    /// # Errors
+    /// `EACCES` without root's rights, `EROFS`, `ENOTDIR` … by mkdir(2), with the folder named.
+    pub fn open(root: &Path) -> Result<Self> {
+        let root = std::path::absolute(root).or_cannot("find", root.display())?;
+        let store = Self { root };
+        for dir in [store.images_dir(), store.containers_dir(), store.cache_dir()] {
+            match DirBuilder::new().recursive(true).mode(0o700).create(&dir) {
+                Ok(()) => (),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => (),
+                Err(error) => return Err(Error::new("make folder", dir.display(), error)),
+            }
+        }
+        Ok(store)
+    }
+
+    /// `ROOT/.images`.
+    pub fn images_dir(&self) -> PathBuf {
+        self.root.join(".images")
+    }
+
+    /// `ROOT/.containers`.
+    pub fn containers_dir(&self) -> PathBuf {
+        self.root.join(".containers")
+    }
+
+    /// `ROOT/.cache`.
+    pub fn cache_dir(&self) -> PathBuf {
+        self.root.join(".cache")
+    }
+
+    /// The folder of an image.
+    pub fn image_dir(&self, name: &ImageName) -> PathBuf {
+        self.images_dir().join(name)
+    }
+
+    /// The folder of a container.
+    pub fn container_dir(&self, name: &ContainerName) -> PathBuf {
+        self.containers_dir().join(name)
+    }
+
+    /// All images with their records, by name; a damaged record is an error in its place.
+    ///
+    /// # Errors
+    /// When the folder of images cannot be read.
+    pub fn images(&self) -> Result<Vec<(ImageName, Result<ImageRecord>)>> {
+        let names: Vec<ImageName> = names_in(&self.images_dir())?;
+        Ok(names.into_iter().map(|name| (name.clone(), self.image(&name))).collect())
+    }
+
+    /// The record of an image.
+    ///
+    /// # Errors
+    /// In words when there is no such image; when its record is damaged or from a newer version.
+    pub fn image(&self, name: &ImageName) -> Result<ImageRecord> {
+        if !self.image_dir(name).exists() {
+            let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+            return Err(missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it")));
+        }
+        ImageRecord::load(&self.image_dir(name))
+    }
+
+    /// All containers with their records, by name; a damaged record is an error in its place.
+    ///
+    /// # Errors
+    /// When the folder of containers cannot be read.
+    pub fn containers(&self) -> Result<Vec<(ContainerName, Result<ContainerRecord>)>> {
+        let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
+        Ok(names.into_iter().map(|name| (name.clone(), self.container(&name))).collect())
+    }
+
+    /// The record of a container.
+    ///
+    /// # Errors
+    /// In words when there is no such container; when its record is damaged or from a newer version.
+    pub fn container(&self, name: &ContainerName) -> Result<ContainerRecord> {
+        if !self.container_dir(name).exists() {
+            return Err(no_such_container(name));
+        }
+        ContainerRecord::load(&self.container_dir(name))
+    }
+
+    /// Waits for the lock of one container, so that two commands never work on it at once.
+    ///
+    /// # Errors
+    /// In words when there is no such container.
+    pub fn lock_container(&self, name: &ContainerName) -> Result<Lock> {
+        let path = self.container_dir(name).join("lock");
+        match File::open(&path) {
+            Ok(file) => lock(file, &path),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(no_such_container(name)),
+            Err(error) => Err(Error::new("open", path.display(), error)),
+        }
+    }
+
+    /// Waits for the lock of the whole store: held while something is chosen that must be unique, such as a subnet.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS` by open(2).
+    pub fn lock_all(&self) -> Result<Lock> {
+        let path = self.cache_dir().join("lock");
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).or_cannot("open", path.display())?;
+        lock(file, &path)
+    }
+}
+
+/// The error for a container that is not there.
+pub fn no_such_container(name: &ContainerName) -> Error {
+    Error::new("find", format_args!("container {name}"), "there is none of that name").hint("`conductor ps` lists them")
+}
+
+fn lock(file: File, path: &Path) -> Result<Lock> {
+    match Flock::lock(file, FlockArg::LockExclusive) {
+        Ok(held) => Ok(Lock { _held: held }),
+        Err((_, errno)) => Err(Error::new("lock", path.display(), errno)),
+    }
+}
+
+/// The entries of a folder that are names, in order; others (temporary files) are not ours to list.
+fn names_in<N: FromStr + Ord>(dir: &Path) -> Result<Vec<N>> {
+    let entries = fs::read_dir(dir).or_cannot("list", dir.display())?;
+    let mut names: Vec<N> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    Ok(names)
+}
