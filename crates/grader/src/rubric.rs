@@ -55,6 +55,12 @@ pub struct Check {
     pub hints: Vec<String>,
     /// A command that shows the thing.
     pub look: Option<String>,
+    /// The steps of a right program that bear on this check, in words.
+    #[serde(default)]
+    pub wanted: Vec<String>,
+    /// The system calls that bear on it: those that `--explain` shows.
+    #[serde(default)]
+    pub calls: Vec<String>,
 }
 
 /// What a check judges.
@@ -239,5 +245,50 @@ impl Rubric {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rubrics_of_both_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {
+        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30)] {
+            let rubric = Rubric::of(task).unwrap();
+            assert_eq!(rubric.task, task);
+            assert_eq!(rubric.max_marks(), marks, "{task}");
+            assert!(rubric.checks.iter().all(|check| check.hints.len() == 3 && check.look.is_some()));
+        }
+    }
+
+    #[test]
+    fn state_carries_at_least_four_fifths_of_the_marks() {
+        for task in [Task::Task1, Task::Task2] {
+            let rubric = Rubric::of(task).unwrap();
+            let methods = rubric.checks.iter().filter(|check| check.kind == Kind::Method || check.id == "output");
+            let text: u32 = methods.map(|check| check.marks).sum();
+            assert!(text * 5 <= rubric.max_marks(), "{task}: {text} of {}", rubric.max_marks());
+        }
+    }
+
+    #[test]
+    fn an_unknown_check_names_the_nearest_or_lists_all() {
+        let rubric = Rubric::of(Task::Task1).unwrap();
+        assert!(rubric.find("child2.utz").unwrap_err().to_string().contains("did you mean \"child2.uts\"?"));
+        assert!(rubric.find("xyz").unwrap_err().to_string().contains("it has child1.uts, child1.pid"));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let rubric = |check: &str| format!("task = \"task1\"\ntitle = \"t\"\n{check}");
+        let check =
+            |extra: &str| format!("[[check]]\nid = \"a\"\nmarks = 2\nkind = \"outcome\"\nclaim = \"c\"\n{extra}\n");
+        let refused = |text: String| Rubric::parse(&rubric(&text), "", "").unwrap_err();
+        assert!(refused(check("points = { x = 1 }")).contains("do not add up"));
+        assert!(refused(check("needs = [\"b\"]")).contains("not before it"));
+        assert!(refused(check("hints = [\"one\"]")).contains("1 hints"));
+        assert!(refused(check("") + &check("")).contains("twice"));
+        assert!(Rubric::parse(&rubric(&check("")), "PID: <who>", "").unwrap_err().contains("<who>"));
     }
 }

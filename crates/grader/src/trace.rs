@@ -257,6 +257,9 @@ pub struct Snapshot {
     pub links: Vec<String>,
     /// System V IPC objects and POSIX message queues.
     pub ipc: Vec<String>,
+    /// Names in `container_root` (task 2), without `.` and `..`; empty when there is no such folder.
+    #[serde(default)]
+    pub container_root: Vec<String>,
     /// Changed sysctls and other host settings that were looked at.
     pub settings: BTreeMap<String, String>,
 }

@@ -25,6 +25,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("outside: it ended by {exit:?}, which a shell shows as {}", exit.code());
     assert_eq!(exit, Exit::Signal(Signal::SIGKILL));
 
+    // A child that nobody waits for does not stay: its guard ends it.
+    let pid = spawn(Birth::default(), |_| {
+        loop {
+            pause();
+        }
+    })?
+    .pid();
+    let alive = std::fs::exists(format!("/proc/{pid}"))?;
+    println!("dropped: process {pid} is {}", if alive { "still there" } else { "gone" });
+
     // What goes wrong in the child comes back as a value.
     let mut failing = spawn(Birth::default(), |_| match exec(Path::new("/no/such/program"), &["program"], &[])? {})?;
     let error = failing.ready().err().ok_or("the child should have failed")?;

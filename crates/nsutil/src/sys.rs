@@ -4,9 +4,11 @@
 
 #![allow(unsafe_code)]
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -82,6 +84,19 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: the flag only marks descriptors, so none that Rust owns is closed behind its back.
     let outcome = unsafe { libc::close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
     Errno::result(outcome).map(drop)
+}
+
+/// Has `command` start with `root` as its root and working directory. See chroot(2).
+///
+/// What may go wrong shows when it is started: `EPERM` without `CAP_SYS_CHROOT`.
+pub fn start_in_root(command: &mut Command, root: OwnedFd) {
+    let enter = move || {
+        rustix::process::fchdir(&root)?;
+        rustix::process::chroot(c".").map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec it makes two system calls and touches neither the heap nor any lock, so it does not
+    // matter which of them another thread holds.
+    unsafe { command.pre_exec(enter) };
 }
 
 /// Gives a signal its default action again. See signal(7).

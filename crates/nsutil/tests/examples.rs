@@ -33,6 +33,7 @@ fn process_is_1_inside_and_another_outside_and_brings_an_error_home() {
     assert!(shown.contains("inside:  I am process 1\n"), "{shown}");
     assert!(!shown.contains("outside: it is process 1\n"), "{shown}");
     assert!(shown.contains("a shell shows as 137\n"), "{shown}");
+    assert!(shown.contains("dropped: process ") && shown.contains(" is gone\n"), "{shown}");
     assert!(shown.contains("cannot execute /no/such/program: No such file or directory (ENOENT)"), "{shown}");
 }
 
@@ -43,6 +44,30 @@ fn step_tells_parent_and_child() {
     assert!(shown.contains("clone3(CLONE_NEWUTS|CLONE_NEWIPC)"), "{shown}");
     assert!(shown.contains("sethostname(\"example\")"), "{shown}");
     assert_eq!(shown.matches("\n      why    ").count(), 2, "{shown}");
+}
+
+#[test]
+fn sys_makes_a_child_and_closes_descriptors_at_exec() {
+    let shown = run("sys");
+    assert!(shown.contains("Exited(") && shown.contains(", 7)"), "{shown}");
+    assert!(shown.contains("before, ") && shown.contains("goes through exec: true\n"), "{shown}");
+    assert!(shown.contains("after, ") && shown.contains("goes through exec: false\n"), "{shown}");
+}
+
+#[test]
+fn elf_names_loader_and_libraries() {
+    let shown = run("elf");
+    assert!(shown.starts_with("/bin/ls is loaded by /lib"), "{shown}");
+    assert!(shown.contains("libc.so.6 "), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn rootfs_shows_a_root_that_holds_one_program_and_what_it_needs() {
+    let shown = run("rootfs");
+    assert!(shown.contains("/bin:\nls\n"), "{shown}");
+    assert!(shown.contains("libc.so.6\n"), "{shown}");
+    assert!(!shown.contains("etc"), "nothing else is there: {shown}");
 }
 
 /// Runs an example to its end and returns what it printed.

@@ -1,15 +1,29 @@
 //! From what was seen to what it is worth.
 //!
-//! A judge is a pure function of the runs: it starts nothing, reads no file and asks no clock. What a check cannot see
-//! in a run it does not judge there; where two runs disagree it says so instead of choosing, unless one of them holds
-//! positive evidence from the kernel, which no other run can take back: a program that behaves only while it is
-//! watched has misbehaved.
+//! A judge is a pure function of the runs: it starts nothing, reads no file and asks no clock. So a verdict can be had
+//! again from stored runs, and every rule here is tested without root.
+//!
+//! Three rules hold for every check. What a run cannot show is not judged by it. A check must hold in each run that
+//! can show it; where two runs disagree the verdict is *undecided*, unless a run holds positive evidence, which no
+//! other run can take back: a program that behaves only while it is watched has misbehaved. And where nothing was
+//! tried, nothing is passed: a program that does nothing at all has left nothing behind either, and gets no marks for it.
+//!
+//! Look: `grade task1 --explain child2.uts`.
+
+pub mod scene;
+mod task1;
+mod task2;
+#[cfg(test)]
+mod tests;
+mod transcript;
+mod words;
 
 use serde::Serialize;
 
 use crate::rubric::{Check, Rubric};
 use crate::task::Task;
-use crate::trace::Run;
+use crate::trace::{End, Namespaces, Run};
+use scene::Scene;
 
 /// What the judge must know of the submission besides its runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,38 +53,45 @@ pub enum Status {
 }
 
 /// The verdict on one check.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Verdict {
     /// The check.
-    #[serde(skip)]
     pub check: Check,
     /// How it ended.
     pub status: Status,
     /// Marks given.
     pub marks: u32,
-    /// What should be true, in the kernel's words; set when marks were lost.
-    pub expected: Option<String>,
-    /// What the kernel said instead; or, for blocked, undecided and skipped checks, the reason.
-    pub observed: Option<String>,
-    /// What part was lost, or which line was false, and what each cost.
+    /// Marks neither given nor lost.
+    pub open: u32,
+    /// What is false, and what it cost.
     pub losses: Vec<Loss>,
-    /// The moments on which the verdict rests.
-    pub evidence: Vec<Evidence>,
-    /// What is worth knowing and costs nothing.
-    pub remarks: Vec<String>,
+    /// Why it was not started, not tried, not decided or not run.
+    pub reason: Option<String>,
     /// The lost checks that keep this one from being tried.
     pub blocked_by: Vec<String>,
-    /// How each run alone would have been judged, in the order of the runs.
+    /// What is worth knowing and costs nothing.
+    pub remarks: Vec<String>,
+    /// How each run alone would have been judged, in the order of the runs; none where it cannot show the thing.
     pub by_run: Vec<Option<Status>>,
 }
 
-/// One reason for which marks were lost.
+/// A part of a claim that is false.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Loss {
-    /// What was wrong.
-    pub what: String,
-    /// Marks it cost; 0 when another loss has paid for it.
+    /// The part, as `points` of the rubric calls it; empty when the check is all or nothing.
+    pub part: String,
+    /// Marks it cost.
     pub marks: u32,
+    /// What should be so.
+    pub expected: String,
+    /// What the kernel said instead, or what was not seen.
+    pub observed: String,
+    /// Whether the kernel showed the opposite, as against not showing the thing.
+    pub positive: bool,
+    /// More lines of the same, where one does not say it.
+    pub details: Vec<String>,
+    /// The moments on which this rests.
+    pub evidence: Vec<Evidence>,
 }
 
 /// One moment of a run that a verdict rests on.
@@ -82,18 +103,297 @@ pub struct Evidence {
     pub at_ms: u64,
     /// The process, as the observer numbers it.
     pub pid: i32,
-    /// The same process as the box and its nested PID namespaces number it, outermost first.
+    /// The same process as the observer, the box and its nested PID namespaces number it, outermost first.
     pub inner_pids: Vec<i32>,
     /// What it did: a call with its decoded arguments and result, or the line it wrote.
     pub what: String,
     /// Its namespaces at that moment.
-    pub namespaces: crate::trace::Namespaces,
+    #[serde(rename = "ns")]
+    pub namespaces: Namespaces,
 }
 
-/// Judges `runs` of one submission.
-///
-/// The verdicts come in the order of the rubric.
+/// What one run says about one check.
+#[derive(Debug, Default)]
+struct Finding {
+    /// What it says of each part; one part without a name when the check is all or nothing.
+    points: Vec<(&'static str, Outcome)>,
+    remarks: Vec<String>,
+}
+
+/// What one run says about one part of a check.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Held,
+    Lost(Box<Why>),
+    /// The run cannot show it, for this reason.
+    Unseen(String),
+    /// There was nothing to try it on, for this reason; the checks that would have made something.
+    NotTried(&'static [&'static str], String),
+    /// This machine cannot try it, for this reason.
+    Skipped(String),
+}
+
+/// Why a part is lost.
+#[derive(Debug, Clone, Default)]
+struct Why {
+    expected: String,
+    observed: String,
+    details: Vec<String>,
+    evidence: Vec<Evidence>,
+    /// The kernel showed the opposite, as against not showing the thing.
+    positive: bool,
+}
+
+impl Outcome {
+    /// The kernel showed the opposite of the claim.
+    fn wrong(expected: impl Into<String>, observed: impl Into<String>, evidence: Vec<Evidence>) -> Outcome {
+        let (expected, observed) = (expected.into(), observed.into());
+        Outcome::Lost(Box::new(Why { expected, observed, evidence, positive: true, ..Why::default() }))
+    }
+
+    /// What the claim speaks of was not seen.
+    fn absent(expected: impl Into<String>, observed: impl Into<String>) -> Outcome {
+        Outcome::Lost(Box::new(Why { expected: expected.into(), observed: observed.into(), ..Why::default() }))
+    }
+}
+
+impl Finding {
+    /// A finding on a check that is all or nothing.
+    fn whole(outcome: Outcome) -> Finding {
+        Finding { points: vec![("", outcome)], remarks: Vec::new() }
+    }
+
+    /// A finding on a check with parts.
+    fn parts(points: impl IntoIterator<Item = (&'static str, Outcome)>) -> Finding {
+        Finding { points: points.into_iter().collect(), remarks: Vec::new() }
+    }
+
+    /// The same, with a remark.
+    fn remark(mut self, remark: impl Into<String>) -> Finding {
+        self.remarks.push(remark.into());
+        self
+    }
+}
+
+/// Judges the `runs` of one submission. The verdicts come in the order of the rubric.
 pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Verdict> {
-    let _ = (task, rubric, runs, style);
-    Vec::new()
+    let scenes: Vec<Scene<'_>> = runs.iter().zip(1..).map(|(run, number)| Scene::new(run, number, rubric)).collect();
+    let waiting = unwritten_lessons(runs);
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for check in &rubric.checks {
+        let findings = scenes.iter().map(|scene| {
+            let finding = match task {
+                Task::Task1 => task1::finding(&check.id, scene, style),
+                Task::Task2 => task2::finding(&check.id, scene, style),
+                Task::Task3 | Task::Task4 => None,
+            };
+            let finding = finding.unwrap_or_else(|| Finding::whole(Outcome::Unseen("no judge for this check".into())));
+            as_far_as_seen(finding, scene.run)
+        });
+        let findings: Vec<Finding> = findings.collect();
+        let mut verdict = combined(check, &findings);
+        hold_back(&mut verdict, &verdicts, &waiting);
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.
+fn unwritten_lessons(runs: &[Run]) -> Vec<String> {
+    let mut lessons = Vec::new();
+    for text in runs.iter().flat_map(|run| [&run.output.stderr, &run.output.stdout]) {
+        for rest in text.split("not yet implemented: Lesson ").skip(1) {
+            let lesson: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
+            let lesson = lesson.trim_end_matches('.').to_owned();
+            if !lesson.is_empty() && !lessons.contains(&lesson) {
+                lessons.push(lesson);
+            }
+        }
+    }
+    lessons
+}
+
+/// What was not seen in a run that the observer lost does not count as absent.
+fn as_far_as_seen(mut finding: Finding, run: &Run) -> Finding {
+    if run.end == End::Unknown {
+        for (_, outcome) in &mut finding.points {
+            if matches!(outcome, Outcome::Lost(why) if !why.positive) {
+                *outcome = Outcome::Unseen("the observer lost the program".to_owned());
+            }
+        }
+    }
+    finding
+}
+
+/// One verdict from what each run says.
+fn combined(check: &Check, findings: &[Finding]) -> Verdict {
+    let mut verdict = Verdict {
+        check: check.clone(),
+        status: Status::Passed,
+        marks: 0,
+        open: 0,
+        losses: Vec::new(),
+        reason: None,
+        blocked_by: Vec::new(),
+        remarks: Vec::new(),
+        by_run: findings.iter().map(|finding| alone(check, finding)).collect(),
+    };
+    let parts: Vec<(&str, u32)> = match check.points.is_empty() {
+        true => vec![("", check.marks)],
+        false => check.points.iter().map(|(part, marks)| (part.as_str(), *marks)).collect(),
+    };
+    for remark in findings.iter().flat_map(|finding| &finding.remarks) {
+        if !verdict.remarks.contains(remark) {
+            verdict.remarks.push(remark.clone());
+        }
+    }
+    let mut seen = Vec::new();
+    for (part, marks) in parts {
+        // A finding without parts speaks for all of them.
+        let speaks = |finding: &Finding| {
+            finding.points.iter().find(|(name, _)| *name == part || name.is_empty()).map(|(_, outcome)| outcome.clone())
+        };
+        let outcomes: Vec<Outcome> = findings.iter().filter_map(speaks).collect();
+        seen.push(settle(&mut verdict, part, marks, outcomes));
+    }
+    verdict.status = if seen.iter().all(|status| *status == Status::Passed) {
+        Status::Passed
+    } else if seen.contains(&Status::Undecided) {
+        Status::Undecided
+    } else if seen.contains(&Status::Skipped) {
+        Status::Skipped
+    } else if verdict.marks > 0 {
+        Status::Partial
+    } else if seen.contains(&Status::Failed) {
+        Status::Failed
+    } else {
+        Status::Blocked
+    };
+    verdict
+}
+
+/// Books one part of a check and says how it ended.
+fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>) -> Status {
+    let runs = outcomes.len();
+    let (mut held, mut lost, mut not_tried, mut skipped, mut unseen) = (0, Vec::new(), None, None, None);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Held => held += 1,
+            Outcome::Lost(why) => lost.push(*why),
+            Outcome::NotTried(needs, why) => not_tried = not_tried.or(Some((needs, why))),
+            Outcome::Skipped(why) => skipped = skipped.or(Some(why)),
+            Outcome::Unseen(why) => unseen = unseen.or(Some(why)),
+        }
+    }
+    let proven = lost.iter().position(|why| why.positive);
+    let differ = held > 0 && proven.is_none();
+    if !lost.is_empty() && !differ {
+        let why = lost.swap_remove(proven.unwrap_or(0));
+        let Why { expected, observed, details, evidence, positive } = why;
+        verdict.losses.push(Loss { part: part.to_owned(), marks, expected, observed, positive, details, evidence });
+        return Status::Failed;
+    }
+    if let Some((needs, why)) = not_tried {
+        verdict.reason.get_or_insert(why);
+        for need in needs.iter().filter(|need| **need != verdict.check.id) {
+            if !verdict.blocked_by.iter().any(|known| known == need) {
+                verdict.blocked_by.push((*need).to_owned());
+            }
+        }
+        return Status::Blocked;
+    }
+    if let Some(why) = lost.into_iter().next() {
+        let reason = format!("it held in {held} of {runs} runs; in another, {}", why.observed);
+        verdict.reason.get_or_insert(reason);
+        verdict.open += marks;
+        return Status::Undecided;
+    }
+    if held > 0 {
+        verdict.marks += marks;
+        return Status::Passed;
+    }
+    verdict.open += marks;
+    match skipped {
+        Some(why) => {
+            verdict.reason.get_or_insert(why);
+            Status::Skipped
+        }
+        None => {
+            verdict.reason.get_or_insert(unseen.unwrap_or_else(|| "no run could show it".to_owned()));
+            Status::Undecided
+        }
+    }
+}
+
+/// How one run alone would be judged.
+fn alone(check: &Check, finding: &Finding) -> Option<Status> {
+    let count = |wanted: fn(&Outcome) -> bool| finding.points.iter().filter(|(_, outcome)| wanted(outcome)).count();
+    let held = count(|outcome| matches!(outcome, Outcome::Held));
+    let lost = count(|outcome| matches!(outcome, Outcome::Lost(_)));
+    let blocked = count(|outcome| matches!(outcome, Outcome::NotTried(..)));
+    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+    match (held, lost) {
+        (0, 0) if blocked > 0 => Some(Status::Blocked),
+        (0, 0) if skipped > 0 => Some(Status::Skipped),
+        (0, 0) => None,
+        (_, 0) if blocked == 0 => Some(Status::Passed),
+        (0, _) => Some(Status::Failed),
+        _ if check.points.is_empty() => Some(Status::Failed),
+        _ => Some(Status::Partial),
+    }
+}
+
+/// Takes back the marks of a check that could not be tried: its section is not written, or a check it needs is lost.
+fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
+    let own = verdict.check.lesson.as_ref().filter(|lesson| waiting.contains(lesson));
+    if let Some(lesson) = own {
+        verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
+        verdict.void(Status::NotStarted);
+        return;
+    }
+    let missing = |need: &&String| {
+        let status = earlier.iter().find(|other| other.check.id == **need).map(|other| other.status);
+        matches!(status, Some(Status::Failed | Status::NotStarted | Status::Blocked))
+    };
+    let lost_needs: Vec<String> = verdict.check.needs.iter().filter(missing).cloned().collect();
+    if !lost_needs.is_empty() {
+        verdict.reason = None;
+        verdict.blocked_by = lost_needs;
+        verdict.void(Status::Blocked);
+        return;
+    }
+    let unrunnable =
+        |need: &&String| earlier.iter().any(|other| other.check.id == **need && other.status == Status::Skipped);
+    if let Some(need) = verdict.check.needs.iter().find(unrunnable) {
+        verdict.reason = Some(format!("{need} could not be tried here"));
+        verdict.void(Status::Skipped);
+        verdict.open = verdict.check.marks;
+        return;
+    }
+    // The program stopped at a section that is still to be written: what did not happen after it says nothing.
+    let follows = verdict.check.lesson.is_none() || verdict.losses.iter().all(|loss| !loss.positive);
+    if let Some(lesson) = waiting.first().filter(|_| follows && verdict.status != Status::Passed) {
+        verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
+        verdict.blocked_by.clear();
+        verdict.void(Status::Blocked);
+        return;
+    }
+    // Only name what is really lost as the thing that blocks.
+    let lost = |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status != Status::Passed);
+    verdict.blocked_by.retain(lost);
+}
+
+impl Verdict {
+    /// Ends the check as `status`, without marks.
+    fn void(&mut self, status: Status) {
+        self.status = status;
+        self.marks = 0;
+        self.open = 0;
+        self.losses.clear();
+    }
+
+    /// Marks that are neither given nor open.
+    pub fn lost(&self) -> u32 {
+        self.check.marks.saturating_sub(self.marks).saturating_sub(self.open)
+    }
 }

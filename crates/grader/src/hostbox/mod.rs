@@ -1,0 +1,366 @@
+//! A host in a box: everything a lab may change, fresh for each run and gone afterwards.
+//!
+//! A submission for these labs is a program that runs as root and makes namespaces, mounts and cgroups. It gets a machine
+//! of its own to do so, made of the same parts it is about to use: namespaces of every kind that matters, an overlay over
+//! the host's files, and cgroups that bound what it may use. Killing the box's first process ends all others; removing
+//! its cgroups proves that none is left.
+//!
+//! This keeps accidents in. It does not keep in a root program that wants out: for that there are virtual machines.
+//! Look: `lsns`, `systemd-cgls`, while a run is paused. Manual: namespaces(7), cgroups(7).
+
+mod cgroup;
+mod channel;
+mod init;
+mod root;
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::ForkResult;
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
+pub use cgroup::{Cgroups, INIT, Limits, SESSION};
+pub use init::Start;
+pub use root::{Planted, PlantedWhat};
+
+use crate::fault::Fault;
+use crate::sys;
+use channel::Channel;
+use init::{Ask, Gate, InitPlan, Tell};
+use root::RootPlan;
+
+/// How a box is to be.
+#[derive(Debug, Clone)]
+pub struct BoxPlan {
+    /// Its host name and first process id follow from this number.
+    pub seed: u64,
+    /// The submission's folder inside.
+    pub folder: PathBuf,
+    /// What lies in it.
+    pub plant: Vec<Planted>,
+    /// What of the host it must not see, as canonical paths.
+    pub hide: Vec<PathBuf>,
+    /// Bytes it may write to its files.
+    pub disk_bytes: u64,
+    /// What it may use.
+    pub limits: Limits,
+    /// On v2: whether its cgroup root hands the cpu controller on before anything is started.
+    pub cpu_enabled: bool,
+}
+
+/// A box that runs. Taken down by [`HostBox::take_down`], or when dropped.
+#[derive(Debug)]
+pub struct HostBox {
+    name: String,
+    init: i32,
+    pidfd: OwnedFd,
+    channel: Channel,
+    cgroups: Cgroups,
+    taken_down: bool,
+}
+
+/// A program of the box that waits before its exec.
+#[derive(Debug)]
+pub struct Held {
+    pid: i32,
+    gate: Channel,
+}
+
+impl HostBox {
+    /// Makes a box. The calling thread must outlive it: init dies with the thread that made it.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] with what is missing here.
+    pub fn start(plan: &BoxPlan) -> Result<HostBox, Fault> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Fault::CannotRun("the box needs root (namespaces, mounts, cgroups): use sudo".into()));
+        }
+        let name = format!("host-{:04x}", mix(plan.seed) & 0xffff);
+        let cgroups = Cgroups::create(plan.limits, plan.cpu_enabled)?;
+        let init_plan = InitPlan {
+            root: RootPlan {
+                size_bytes: plan.disk_bytes,
+                hostname: name.clone(),
+                hide: plan.hide.clone(),
+                folder: plan.folder.clone(),
+                plant: plan.plant.clone(),
+                cgroups: cgroups.mounts(),
+            },
+            last_pid: 1000 + i32::try_from(mix(plan.seed ^ 1) % 20_000).unwrap_or(0),
+        };
+        let (channel, theirs) = Channel::pair().map_err(|why| broken("make the line to init", &why))?;
+        let init = fork_init(&init_plan, &theirs)?;
+        drop(theirs);
+        let pidfd = rustix::process::Pid::from_raw(init)
+            .ok_or(rustix::io::Errno::SRCH)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+            .map_err(|why| broken("open a pidfd for the box's init", &why))?;
+        let made = HostBox { name, init, pidfd, channel, cgroups, taken_down: false };
+        made.cgroups.enter(init)?;
+        made.ask(&Ask::SetUp, &[])?;
+        match made.hear()? {
+            (Tell::Ready, _) => {}
+            other => return Err(unexpected(&other.0)),
+        }
+        made.cgroups.settle(init, INIT)?;
+        Ok(made)
+    }
+
+    /// Its host name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its first process, as we number it.
+    pub fn init(&self) -> i32 {
+        self.init
+    }
+
+    /// Its cgroups.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// The line on which init tells what ended, for poll(2).
+    pub fn line(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// A terminal of the box: master and slave.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] with init's reason.
+    pub fn open_terminal(&self) -> Result<(OwnedFd, OwnedFd), Fault> {
+        self.ask(&Ask::OpenTerminal, &[])?;
+        let (told, fds) = self.hear()?;
+        match <[OwnedFd; 2]>::try_from(fds) {
+            Ok([master, slave]) if matches!(told, Tell::Terminal) => Ok((master, slave)),
+            _ => Err(unexpected(&told)),
+        }
+    }
+
+    /// Starts a program up to the moment before its exec, in the session cgroup.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] with the reason, when it is not there or cannot be executed.
+    pub fn hold(&self, start: &Start, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Held, Fault> {
+        let (gate, theirs) = Channel::pair().map_err(|why| broken("make a gate", &why))?;
+        self.ask(&Ask::Start(start.clone()), &[stdout, stderr, theirs.as_fd()])?;
+        drop(theirs);
+        let waiting = gate.receive::<Gate>().map_err(|why| broken("hear from the program", &why))?;
+        match waiting {
+            Some(heard) => match (heard.message, heard.sender) {
+                (Gate::Waiting, Some(pid)) => {
+                    self.cgroups.settle(pid, SESSION)?;
+                    Ok(Held { pid, gate })
+                }
+                (Gate::Failed(why), _) => Err(Fault::CannotRun(why)),
+                (other, _) => Err(Fault::Broken(format!("a program of the box said {other:?}"))),
+            },
+            None => Err(Fault::CannotRun("the box ended before the program was started".into())),
+        }
+    }
+
+    /// Waits up to `limit` for a program that [`HostBox::hold`] started to end; the id is the box's, the status raw.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when init said something else.
+    pub fn ended(&self, limit: Duration) -> Result<Option<(i32, i32)>, Fault> {
+        if !readable(self.channel.as_fd(), limit) {
+            return Ok(None);
+        }
+        match self.channel.receive::<Tell>() {
+            Ok(Some(heard)) => match heard.message {
+                Tell::Ended { pid, status } => Ok(Some((pid, status))),
+                other => Err(unexpected(&other)),
+            },
+            // Init is gone, and everything with it.
+            Ok(None) => Ok(Some((0, libc::SIGKILL))),
+            Err(why) => Err(broken("hear from init", &why)),
+        }
+    }
+
+    /// Whether init is alive.
+    pub fn is_alive(&self) -> bool {
+        !readable(self.pidfd.as_fd(), Duration::ZERO)
+    }
+
+    /// Ends everything in the box now. Whoever traces it must go on waiting for its tracees.
+    pub fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
+        self.cgroups.kill();
+    }
+
+    /// Ends the box and proves it gone; what is left is named.
+    pub fn take_down(mut self) -> Vec<String> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<String> {
+        self.taken_down = true;
+        self.kill();
+        let mut left = Vec::new();
+        if readable(self.pidfd.as_fd(), Duration::from_secs(10)) {
+            // ECHILD: a tracer has reaped it already.
+            let _ = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        } else {
+            left.push(format!("process {}, the box's init, would not end", self.init));
+        }
+        left.extend(self.cgroups.remove());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let ours = format!(" {} ", root::SOURCE);
+        left.extend(mounts.lines().filter(|line| line.contains(&ours)).map(|line| format!("mount {line}")));
+        left
+    }
+
+    fn ask(&self, ask: &Ask, fds: &[BorrowedFd<'_>]) -> Result<(), Fault> {
+        self.channel.send(ask, fds).map_err(|why| broken("reach the box's init", &why))
+    }
+
+    fn hear(&self) -> Result<(Tell, Vec<OwnedFd>), Fault> {
+        match self.channel.receive().map_err(|why| broken("hear from the box's init", &why))? {
+            Some(heard) => match heard.message {
+                Tell::Failed(why) => Err(Fault::CannotRun(format!("no box can be made here: {why}"))),
+                told => Ok((told, heard.fds)),
+            },
+            None => Err(Fault::CannotRun("the box's init ended before the box was ready".into())),
+        }
+    }
+}
+
+impl Drop for HostBox {
+    fn drop(&mut self) {
+        if !self.taken_down {
+            self.end();
+        }
+    }
+}
+
+impl Held {
+    /// The process, as we number it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Opens the gate.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when it died at the gate.
+    pub fn go(&self) -> Result<(), Fault> {
+        self.gate.send(&Gate::Go, &[]).map_err(|why| broken("let the program go", &why))
+    }
+
+    /// Why it did not become the program; `None` when it did. To be asked once it has run or ended.
+    pub fn failure(&self) -> Option<String> {
+        if !readable(self.gate.as_fd(), Duration::from_secs(5)) {
+            return None;
+        }
+        match self.gate.receive::<Gate>() {
+            Ok(Some(heard)) => match heard.message {
+                Gate::Failed(why) => Some(why),
+                Gate::Waiting | Gate::Go => None,
+            },
+            // The exec closed its end.
+            Ok(None) | Err(_) => None,
+        }
+    }
+}
+
+/// Forks the box's init into a PID namespace of its own; this thread's later children stay in the old one.
+fn fork_init(plan: &InitPlan, channel: &Channel) -> Result<i32, Fault> {
+    let cannot = |what: &str, why: nix::errno::Errno| Fault::CannotRun(format!("cannot {what}: {}", why.desc()));
+    let home = File::open("/proc/thread-self/ns/pid").map_err(|why| Fault::CannotRun(format!("cannot open /proc/thread-self/ns/pid: {why}")))?;
+    unshare(CloneFlags::CLONE_NEWPID).map_err(|why| cannot("make a PID namespace", why))?;
+    let forked = sys::fork();
+    if let Ok(ForkResult::Child) = forked {
+        sys::exit_now(init::live(plan, channel))
+    }
+    setns(&home, CloneFlags::CLONE_NEWPID).map_err(|why| cannot("come back from the box's PID namespace", why))?;
+    match forked.map_err(|why| cannot("fork the box's init", why))? {
+        ForkResult::Parent { child } => Ok(child.as_raw()),
+        ForkResult::Child => Err(Fault::Broken("a child came back".into())),
+    }
+}
+
+/// Waits up to `limit` until `fd` has something to read, or its other end is gone.
+fn readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    let millis = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    poll(&mut fds, millis).is_ok_and(|ready| ready > 0)
+}
+
+/// Spreads a seed over all bits, so that neighbouring seeds look unrelated (the finaliser of SplitMix64).
+pub fn mix(seed: u64) -> u64 {
+    let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn broken(what: &str, why: &dyn std::fmt::Display) -> Fault {
+    Fault::Broken(format!("cannot {what}: {why}"))
+}
+
+fn unexpected(told: &Tell) -> Fault {
+    Fault::Broken(format!("the box's init said {told:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::time::Instant;
+
+    fn plan() -> BoxPlan {
+        BoxPlan {
+            seed: 7,
+            folder: PathBuf::from("/home/student/a task"),
+            plant: vec![Planted {
+                path: "hello.sh".into(),
+                what: PlantedWhat::File { bytes: b"echo hello; pwd".to_vec(), mode: 0o755 },
+            }],
+            hide: vec![PathBuf::from(env!("CARGO_MANIFEST_DIR"))],
+            disk_bytes: 64 << 20,
+            limits: Limits { pids: 64, memory_bytes: 512 << 20 },
+            cpu_enabled: false,
+        }
+    }
+
+    /// What `bash -c SCRIPT` prints in a fresh box.
+    fn printed(script: &str) -> String {
+        let host = HostBox::start(&plan()).unwrap();
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let start = Start {
+            argv: ["bash", "-c", script].map(str::to_owned).to_vec(),
+            env: vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())],
+            cwd: "/home/student/a task".into(),
+            traced_calls: vec![],
+        };
+        let held = host.hold(&start, write.as_fd(), write.as_fd()).unwrap();
+        drop(write);
+        held.go().unwrap();
+        assert_eq!(held.failure(), None);
+        assert!(host.ended(Duration::from_secs(20)).unwrap().is_some(), "it did not end");
+        assert_eq!(host.take_down(), Vec::<String>::new());
+        let mut text = String::new();
+        File::from(read).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn explore() {
+        let t = Instant::now();
+        let b = HostBox::start(&plan()).unwrap();
+        eprintln!("start {:?}", t.elapsed());
+        let t = Instant::now();
+        assert_eq!(b.take_down(), Vec::<String>::new());
+        eprintln!("down {:?}", t.elapsed());
+        eprintln!("{}", printed("id; hostname; echo $$; ls -la; bash hello.sh; cat /proc/self/cgroup; cat /proc/self/mountinfo; ls -la /sys/fs/cgroup/ /sys/fs/cgroup/*/; cat /proc/1/comm; cat /proc/1/cmdline; ls -l /proc/1/exe /proc/1/fd; ls -l /proc/self/fd; ip a; ls -la / /home /tmp /dev; grep Cap /proc/self/status; mkdir /x; mount -t devtmpfs d /x; dd if=/x/vda of=/dev/null count=1; ls /work/wt-engine/crates; ls -la /work/wt-engine/crates/grader"));
+    }
+}

@@ -1,0 +1,412 @@
+//! The file tree of the box: the host's own, under a layer that takes every change and is thrown away.
+//!
+//! An overlay shows a lower tree (the host's `/`) and keeps what is written in an upper one (a tmpfs with a size limit).
+//! The upper layer is also where things are hidden: a directory marked *opaque* there shows nothing of the one below it,
+//! and since that is a property of the layer and no mount, a submission cannot unmount it to look underneath. Hidden are
+//! the homes, temporary and runtime folders, the submission's origin and the grader itself, which knows the answers.
+//! Look: `findmnt -t overlay`. Manual: mount(8), the kernel's overlayfs document, pivot_root(2), mount_namespaces(7).
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use procfs::process::{MountInfo, Process};
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
+
+use super::cgroup::CgroupMount;
+
+/// The name under which the box's tmpfs stands in mountinfo: outside a box, it must never be seen.
+pub const SOURCE: &str = "grade-box";
+
+/// What the box's file tree is to be.
+#[derive(Debug, Clone, Default)]
+pub struct RootPlan {
+    /// Bytes that may be written.
+    pub size_bytes: u64,
+    /// The host name, for `/etc/hostname` and `/etc/hosts`.
+    pub hostname: String,
+    /// Folders and files of the host that the box must not see.
+    pub hide: Vec<PathBuf>,
+    /// The submission's folder in the box.
+    pub folder: PathBuf,
+    /// What lies in it.
+    pub plant: Vec<Planted>,
+    /// The cgroup file systems, in the order they are mounted.
+    pub cgroups: Vec<CgroupMount>,
+}
+
+/// One file that the box is given.
+#[derive(Debug, Clone)]
+pub struct Planted {
+    /// Its path below the submission's folder.
+    pub path: PathBuf,
+    /// What it is.
+    pub what: PlantedWhat,
+}
+
+/// What a planted file is.
+#[derive(Debug, Clone)]
+pub enum PlantedWhat {
+    /// A directory.
+    Folder,
+    /// A file with these bytes and permissions.
+    File {
+        /// The content.
+        bytes: Vec<u8>,
+        /// The permissions.
+        mode: u32,
+    },
+    /// A symbolic link to there.
+    Link(PathBuf),
+}
+
+/// A failure with what was tried.
+type Tried<T> = Result<T, String>;
+
+/// Folders of the host that are empty in every box, with their modes.
+const EMPTY: [(&str, u32); 9] = [
+    ("/tmp", 0o1777),
+    ("/var/tmp", 0o1777),
+    ("/run", 0o755),
+    ("/home", 0o755),
+    ("/root", 0o700),
+    ("/mnt", 0o755),
+    ("/media", 0o755),
+    ("/lost+found", 0o700),
+    ("/boot", 0o755),
+];
+
+/// Folders that, when they are mounts of their own, belong to the system the submission runs on.
+const SYSTEM: [&str; 12] = [
+    "/usr", "/etc", "/opt", "/var", "/srv", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu",
+];
+
+/// Device nodes of the box: name, minor and major number.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Host-wide knobs that the box may read and not turn, and what of them belongs to the box's own namespaces.
+const READ_ONLY: [&str; 2] = ["/proc/sysrq-trigger", "/proc/sys"];
+const ITS_OWN: [&str; 3] = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname", "/proc/sys/net"];
+
+/// Makes the tree and moves into it. To be called in a mount namespace of its own, by process 1 of the PID namespace.
+///
+/// # Errors
+/// A sentence with the step, its object and the kernel's reason.
+pub fn enter(plan: &RootPlan) -> Tried<()> {
+    let host_mounts = Process::myself().and_then(|this| this.mountinfo()).map_err(|why| format!("cannot read mountinfo: {why}"))?;
+    let layers = Layers::choose(&host_mounts.0);
+    let nothing = None::<&str>;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+        .map_err(|why| format!("cannot make the mounts private: {why}"))?;
+    // Any directory of the host will do as a place to stand on: only the box sees it covered.
+    let stage = Path::new("/tmp");
+    mount_new(SOURCE, stage, "tmpfs", MsFlags::empty(), &format!("size={},mode=755", plan.size_bytes))?;
+    for layer in &layers.0 {
+        for part in ["upper", "work"] {
+            let dir = stage.join(layer.name(part));
+            fs::create_dir(&dir).map_err(at("make", &dir))?;
+        }
+    }
+    fill_upper(plan, &layers, stage)?;
+    let root = stage.join("root");
+    fs::create_dir(&root).map_err(at("make", &root))?;
+    for layer in &layers.0 {
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            escape(&layer.lower),
+            stage.join(layer.name("upper")).display(),
+            stage.join(layer.name("work")).display()
+        );
+        mount_new(SOURCE, &below(&root, &layer.lower), "overlay", MsFlags::empty(), &options)?;
+    }
+    mount_kernel_trees(&root)?;
+    mount_cgroups(&root, &plan.cgroups)?;
+    std::env::set_current_dir(&root).map_err(at("enter", &root))?;
+    nix::unistd::pivot_root(".", ".").map_err(|why| format!("cannot pivot into the box's root: {why}"))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(|why| format!("cannot let go of the host's root: {why}"))?;
+    std::env::set_current_dir("/").map_err(at("enter", Path::new("/")))?;
+    Ok(())
+}
+
+/// Makes the host-wide knobs in `/proc` read-only, once everything that the box sets through them is set.
+///
+/// # Errors
+/// As [`enter`].
+pub fn lock_knobs() -> Tried<()> {
+    let own: Vec<_> = ITS_OWN.iter().filter_map(|path| Some((path, rustix::fs::open(*path, rustix::fs::OFlags::PATH, Mode::empty()).ok()?))).collect();
+    for path in READ_ONLY.iter().filter(|path| Path::new(path).exists()) {
+        let bind = MsFlags::MS_BIND;
+        mount(Some(*path), *path, None::<&str>, bind, None::<&str>).map_err(|why| format!("cannot bind {path}: {why}"))?;
+        mount(None::<&str>, *path, None::<&str>, bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)
+            .map_err(|why| format!("cannot make {path} read-only: {why}"))?;
+    }
+    for (path, open) in own {
+        use std::os::fd::AsRawFd;
+        // Through the descriptor it is still the writable mount underneath.
+        let source = format!("/proc/self/fd/{}", open.as_raw_fd());
+        mount(Some(source.as_str()), *path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .map_err(|why| format!("cannot give back {path}: {why}"))?;
+    }
+    Ok(())
+}
+
+/// The overlays of the box, the root first; each is the lower tree it covers.
+struct Layers(Vec<Layer>);
+
+/// One overlay.
+struct Layer {
+    nr: usize,
+    lower: PathBuf,
+    /// Whether other mounts stand below its lower tree, which an overlay does not show.
+    hides: Vec<PathBuf>,
+}
+
+impl Layers {
+    /// The root, and every mount of a real file system that holds a part of the system.
+    fn choose(mounts: &[MountInfo]) -> Layers {
+        let points: Vec<PathBuf> = mounts.iter().map(|mount| unescape(&mount.mount_point)).collect();
+        let is_system = |mount: &MountInfo, point: &Path| {
+            let pseudo = ["proc", "sysfs", "tmpfs", "ramfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "autofs", "nsfs", "vfat"];
+            let hidden = EMPTY.iter().any(|(dir, _)| point.starts_with(dir));
+            SYSTEM.iter().any(|dir| point.starts_with(dir)) && !hidden && !pseudo.contains(&mount.fs_type.as_str()) && point.is_dir()
+        };
+        let system = mounts.iter().zip(&points).filter(|(mount, point)| is_system(mount, point)).map(|(_, point)| point);
+        let mut lowers: Vec<PathBuf> = std::iter::once(PathBuf::from("/")).chain(system.cloned()).collect();
+        lowers.dedup();
+        let layers = lowers.into_iter().enumerate().map(|(nr, lower)| {
+            let hides = points.iter().filter(|point| **point != lower && point.starts_with(&lower)).cloned().collect();
+            Layer { nr, lower, hides }
+        });
+        Layers(layers.collect())
+    }
+
+    /// The layer that shows `path`, unless a mount that the box does not have is in between.
+    fn showing(&self, path: &Path) -> Option<&Layer> {
+        let layer = self.0.iter().rev().find(|layer| path.starts_with(&layer.lower))?;
+        (!layer.hides.iter().any(|point| path.starts_with(point))).then_some(layer)
+    }
+}
+
+impl Layer {
+    fn name(&self, part: &str) -> String {
+        format!("{part}{}", self.nr)
+    }
+}
+
+/// Puts into the upper layers what the box has and the host has not, and the marks that hide what it must not see.
+fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
+    let upper_of = |layer: &Layer| stage.join(layer.name("upper"));
+    // The root directory of an overlay has the mode of its upper layer.
+    for layer in &layers.0 {
+        copy_mode(&layer.lower, &upper_of(layer))?;
+    }
+    let empty = EMPTY.iter().map(|(path, mode)| (PathBuf::from(path), Some(*mode)));
+    let mut hidden: Vec<PathBuf> = Vec::new();
+    for (path, mode) in empty.chain(plan.hide.iter().map(|path| (path.clone(), None))) {
+        let Some(layer) = layers.showing(&path) else { continue };
+        if hidden.iter().any(|above| path.starts_with(above)) || path == layer.lower {
+            continue;
+        }
+        let Ok(there) = fs::symlink_metadata(&path) else { continue };
+        let relative = path.strip_prefix(&layer.lower).unwrap_or(&path);
+        let here = upper_of(layer).join(relative);
+        make_folders(&layer.lower, &upper_of(layer), relative.parent().unwrap_or(Path::new("")))?;
+        if there.is_dir() {
+            fs::create_dir(&here).or_else(ignore_existing).map_err(at("make", &here))?;
+            let mode = mode.unwrap_or(there.mode() & 0o7777);
+            fs::set_permissions(&here, Permissions::from_mode(mode)).map_err(at("set the mode of", &here))?;
+            setxattr(&here, "trusted.overlay.opaque", b"y", XattrFlags::empty())
+                .map_err(|why| format!("cannot hide {}: {why}", path.display()))?;
+        } else if !there.is_symlink() {
+            // A character device 0,0 in the upper layer is overlayfs's word for "removed".
+            mknodat(CWD, &here, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))
+                .map_err(|why| format!("cannot hide {}: {why}", path.display()))?;
+        }
+        hidden.push(path);
+    }
+    let Some(root) = layers.0.first().map(upper_of) else { return Err("the box has no root layer".into()) };
+    let etc = layers.showing(Path::new("/etc")).map_or_else(|| root.join("etc"), |layer| {
+        upper_of(layer).join(Path::new("/etc").strip_prefix(&layer.lower).unwrap_or(Path::new("")))
+    });
+    if !etc.exists() {
+        make_folders(Path::new("/"), &root, Path::new("etc"))?;
+    }
+    let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {0}\n::1 localhost ip6-localhost\n", plan.hostname);
+    write_file(&etc.join("hosts"), hosts.as_bytes(), 0o644)?;
+    write_file(&etc.join("hostname"), format!("{}\n", plan.hostname).as_bytes(), 0o644)?;
+    let run_lock = root.join("run/lock");
+    fs::create_dir_all(&run_lock).map_err(at("make", &run_lock))?;
+    let folder = below(&root, &plan.folder);
+    fs::create_dir_all(&folder).map_err(at("make", &folder))?;
+    for file in &plan.plant {
+        plant(&folder, file)?;
+    }
+    Ok(())
+}
+
+fn plant(folder: &Path, file: &Planted) -> Tried<()> {
+    if file.path.components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(format!("{} is no path inside the submission's folder", file.path.display()));
+    }
+    let path = folder.join(&file.path);
+    match &file.what {
+        PlantedWhat::Folder => fs::create_dir_all(&path).map_err(at("make", &path)),
+        PlantedWhat::File { bytes, mode } => {
+            let parent = path.parent().unwrap_or(folder);
+            fs::create_dir_all(parent).map_err(at("make", parent))?;
+            write_file(&path, bytes, *mode)
+        }
+        PlantedWhat::Link(target) => symlink(target, &path).map_err(at("link", &path)),
+    }
+}
+
+/// proc, sysfs and a `/dev` of the box's own.
+fn mount_kernel_trees(root: &Path) -> Tried<()> {
+    let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount_new("proc", &root.join("proc"), "proc", safe, "")?;
+    mount_new("sysfs", &root.join("sys"), "sysfs", safe | MsFlags::MS_RDONLY, "")?;
+    let dev = root.join("dev");
+    mount_new("udev", &dev, "tmpfs", MsFlags::MS_NOSUID, "size=1m,mode=755")?;
+    for (name, major, minor) in DEVICES {
+        let node = dev.join(name);
+        mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))
+            .map_err(|why| format!("cannot make {}: {why}", node.display()))?;
+        // mknod(2) subtracts the umask.
+        fs::set_permissions(&node, Permissions::from_mode(0o666)).map_err(at("set the mode of", &node))?;
+    }
+    let links = [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")];
+    for (name, target) in links {
+        symlink(target, dev.join(name)).map_err(at("link", &dev.join(name)))?;
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        fs::create_dir(dev.join(name)).map_err(at("make", &dev.join(name)))?;
+    }
+    let pts = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount_new("devpts", &dev.join("pts"), "devpts", pts, "newinstance,ptmxmode=0666,mode=0620")?;
+    mount_new("tmpfs", &dev.join("shm"), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "size=64m,mode=1777")?;
+    mount_new("mqueue", &dev.join("mqueue"), "mqueue", safe, "")
+}
+
+fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Tried<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    for cgroup in mounts {
+        let target = below(root, &cgroup.target);
+        if cgroup.kind == "tmpfs" {
+            // The host's links (cpu -> cpu,cpuacct) come along.
+            let links: Vec<(PathBuf, PathBuf)> = fs::read_dir(&cgroup.target)
+                .map(|entries| entries.flatten().filter_map(|e| Some((e.file_name().into(), fs::read_link(e.path()).ok()?))).collect())
+                .unwrap_or_default();
+            mount_new("tmpfs", &target, "tmpfs", flags, &cgroup.options)?;
+            for (name, to) in links {
+                symlink(to, target.join(&name)).map_err(at("link", &name))?;
+            }
+        } else {
+            fs::create_dir_all(&target).map_err(at("make", &target))?;
+            mount_new(&cgroup.kind, &target, &cgroup.kind, flags, &cgroup.options)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes `relative` and what is above it in the upper layer, each with the mode and owner of the lower one.
+fn make_folders(lower: &Path, upper: &Path, relative: &Path) -> Tried<()> {
+    let (mut from, mut to) = (lower.to_owned(), upper.to_owned());
+    for part in relative.components() {
+        from.push(part);
+        to.push(part);
+        match fs::create_dir(&to) {
+            Ok(()) => copy_mode(&from, &to)?,
+            Err(why) => ignore_existing(why).map_err(at("make", &to))?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_mode(from: &Path, to: &Path) -> Tried<()> {
+    let Ok(like) = fs::metadata(from) else { return Ok(()) };
+    fs::set_permissions(to, Permissions::from_mode(like.mode() & 0o7777)).map_err(at("set the mode of", to))?;
+    std::os::unix::fs::chown(to, Some(like.uid()), Some(like.gid())).map_err(at("set the owner of", to))
+}
+
+fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Tried<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(at("make", path))?;
+    file.write_all(bytes).map_err(at("write", path))
+}
+
+fn mount_new(source: &str, target: &Path, kind: &str, flags: MsFlags, options: &str) -> Tried<()> {
+    mount(Some(source), target, Some(kind), flags, Some(options).filter(|options| !options.is_empty()))
+        .map_err(|why| format!("cannot mount {kind} on {}: {why}", target.display()))
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn at<'a>(verb: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> String + 'a {
+    move |why| format!("cannot {verb} {}: {why}", path.display())
+}
+
+fn ignore_existing(why: io::Error) -> io::Result<()> {
+    if why.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(why) }
+}
+
+/// A path as overlayfs wants it in `lowerdir=`, where `:` and `,` part things.
+fn escape(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
+}
+
+/// A path as mountinfo writes it: blanks and the like are `\040`, three octal digits.
+pub fn unescape(path: &Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let text = path.as_os_str().as_bytes();
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsStr::from_bytes(&out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use procfs::FromRead;
+
+    fn choose(text: &str) -> Layers {
+        Layers::choose(&procfs::process::MountInfos::from_read(text.as_bytes()).unwrap().0)
+    }
+
+    #[test]
+    fn a_blank_in_a_mount_point_is_read_back() {
+        assert_eq!(unescape(Path::new("/mnt/my\\040disk")), Path::new("/mnt/my disk"));
+        assert_eq!(unescape(Path::new("/a\\9")), Path::new("/a\\9"));
+    }
+
+    #[test]
+    fn a_separate_usr_is_shown_and_a_separate_home_is_not() {
+        let layers = choose(concat!(
+            "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n",
+            "2 1 8:2 / /usr rw - ext4 /dev/sda2 rw\n",
+            "3 1 8:3 / /home rw - ext4 /dev/sda3 rw\n",
+            "4 1 0:5 / /var/run-me rw - tmpfs tmpfs rw\n"
+        ));
+        let lowers: Vec<_> = layers.0.iter().map(|layer| layer.lower.to_str().unwrap()).collect();
+        assert_eq!(lowers, ["/", "/usr"]);
+        assert_eq!(layers.showing(Path::new("/usr/bin")).map(|layer| layer.nr), Some(1));
+        assert_eq!(layers.showing(Path::new("/etc")).map(|layer| layer.nr), Some(0));
+        assert!(layers.showing(Path::new("/home/kit")).is_none(), "the box does not have that mount at all");
+    }
+}

@@ -1,0 +1,240 @@
+//! A run, arranged for asking: who was there, when, and what the kernel said of them.
+
+use std::time::Duration;
+
+use super::Evidence;
+use crate::rubric::{Blanks, Rubric};
+use crate::trace::{Event, Observer, Pid, ProcessState, Run, Sample, What};
+use crate::transcript::{self, Item, Line, Row};
+
+/// One run with its transcript read.
+pub struct Scene<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its number in this grading, from 1.
+    pub number: usize,
+    /// What the named blanks of the reference are.
+    pub blanks: &'a Blanks,
+    /// The reference, line by line.
+    pub items: Vec<Item>,
+    /// What the run wrote to stdout, line by line.
+    pub lines: Vec<Line>,
+    /// The two side by side.
+    pub rows: Vec<Row>,
+}
+
+/// What the kernel said of a process at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// Time since the first exec.
+    pub at: Duration,
+    /// The process.
+    pub pid: Pid,
+    /// Its state.
+    pub state: &'a ProcessState,
+    /// What it did, when it was an event of its own that showed the state.
+    pub event: Option<&'a Event>,
+}
+
+impl<'a> Scene<'a> {
+    /// Arranges `run`, the `number`th of its grading.
+    pub fn new(run: &'a Run, number: usize, rubric: &'a Rubric) -> Scene<'a> {
+        let normalise = rubric.reference.blanks.normalise;
+        let items = transcript::items(&rubric.reference);
+        let lines = transcript::lines(run, normalise);
+        let rows = transcript::align(&items, &lines, normalise);
+        Scene { run, number, blanks: &rubric.reference.blanks, items, lines, rows }
+    }
+
+    /// The event that began `line`.
+    pub fn writer(&self, line: &Line) -> Option<&'a Event> {
+        line.event.and_then(|at| self.run.events.get(at))
+    }
+
+    /// Every moment at which the kernel was asked about `pid`, oldest first.
+    pub fn moments(&self, pid: Pid) -> Vec<Moment<'a>> {
+        let mut found: Vec<Moment<'a>> = self.all_moments().filter(|moment| moment.pid == pid).collect();
+        found.sort_by_key(|moment| moment.at);
+        found
+    }
+
+    /// Every moment of every process, in no order.
+    pub fn all_moments(&self) -> impl Iterator<Item = Moment<'a>> + use<'a> {
+        let events = self.run.events.iter().flat_map(|event| {
+            let own = Moment { at: event.at, pid: event.pid, state: &event.state, event: Some(event) };
+            let child = match &event.what {
+                What::Born { child, child_state } => {
+                    Some(Moment { at: event.at, pid: *child, state: child_state, event: None })
+                }
+                _ => None,
+            };
+            // What a dead process is said to be in is not asked of the kernel.
+            let own = (!matches!(event.what, What::Exited { .. } | What::Reaped { .. })).then_some(own);
+            own.into_iter().chain(child)
+        });
+        let samples = self.run.samples.iter().map(|sample| Moment {
+            at: sample.at,
+            pid: sample.pid,
+            state: &sample.state,
+            event: None,
+        });
+        events.chain(samples).filter(|moment| !moment.state.namespaces.is_empty())
+    }
+
+    /// The last moment of `pid` that is not after `at`; its first one when all are later.
+    pub fn moment_at(&self, pid: Pid, at: Duration) -> Option<Moment<'a>> {
+        let moments = self.moments(pid);
+        moments.iter().rev().find(|moment| moment.at <= at).or(moments.first()).copied()
+    }
+
+    /// Every process that was seen, in the order in which it was first seen.
+    pub fn pids(&self) -> Vec<Pid> {
+        let mut moments: Vec<Moment<'a>> = self.all_moments().collect();
+        moments.sort_by_key(|moment| moment.at);
+        let mut pids = Vec::new();
+        for moment in moments {
+            if !pids.contains(&moment.pid) {
+                pids.push(moment.pid);
+            }
+        }
+        pids
+    }
+
+    /// The parent of `pid`, as the kernel first told it.
+    pub fn parent(&self, pid: Pid) -> Option<Pid> {
+        let born = self.run.events.iter().find_map(|event| match &event.what {
+            What::Born { child, .. } if *child == pid => Some(event.pid),
+            _ => None,
+        });
+        born.or_else(|| self.moments(pid).first().map(|moment| moment.state.parent))
+    }
+
+    /// `pid`, its parent, its parent's parent, …, as far as they were seen.
+    pub fn ancestry(&self, pid: Pid) -> Vec<Pid> {
+        let mut line = vec![pid];
+        let mut last = pid;
+        while let Some(parent) = self.parent(last).filter(|parent| *parent > 0 && !line.contains(parent)) {
+            line.push(parent);
+            last = parent;
+        }
+        line
+    }
+
+    /// The event with which `pid` ended.
+    pub fn exit(&self, pid: Pid) -> Option<&'a Event> {
+        self.run.events.iter().find(|event| event.pid == pid && matches!(event.what, What::Exited { .. }))
+    }
+
+    /// Who waited for `pid`.
+    pub fn reaped_by(&self, pid: Pid) -> Option<Pid> {
+        self.run.events.iter().find_map(|event| match event.what {
+            What::Reaped { by } if event.pid == pid => Some(by),
+            _ => None,
+        })
+    }
+
+    /// Whether `pid` was alive at `at`; none when this run cannot tell.
+    pub fn alive_at(&self, pid: Pid, at: Duration) -> Option<bool> {
+        if self.exit(pid).is_some_and(|exit| exit.at < at) {
+            return Some(false);
+        }
+        let moments = self.moments(pid);
+        if moments.iter().any(|moment| moment.at >= at) {
+            return Some(true);
+        }
+        match self.run.observer {
+            Observer::Traced => moments.first().map(|first| first.at <= at),
+            // The box was frozen and looked over at that moment, and the process was not in it.
+            Observer::Frozen => {
+                let looked = self.run.events.iter().any(|event| event.at == at && matches!(event.what, What::Seen));
+                looked.then_some(false)
+            }
+        }
+    }
+
+    /// The calls of `pid` with that name; those that failed too.
+    pub fn calls<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (&'a Event, i64)> + use<'a, 's> {
+        self.run.events.iter().filter_map(move |event| match &event.what {
+            What::Call { name: called, result, .. } if called == name => Some((event, *result)),
+            _ => None,
+        })
+    }
+
+    /// The samples of `pid`, oldest first.
+    pub fn samples(&self, pid: Pid) -> Vec<&'a Sample> {
+        let mut found: Vec<&Sample> = self.run.samples.iter().filter(|sample| sample.pid == pid).collect();
+        found.sort_by_key(|sample| sample.at);
+        found
+    }
+
+    /// The namespace of `kind` in which the submission started; none when it was not recorded.
+    pub fn host_namespace(&self, kind: &str) -> Option<u64> {
+        self.run.host.namespaces.get(kind).copied()
+    }
+
+    /// The last call, before `at`, that can have moved `pid` or its children to other namespaces.
+    pub fn mover(&self, pid: Pid, at: Duration) -> Option<&'a Event> {
+        let moves = |event: &&Event| match &event.what {
+            What::Call { name, result, .. } => matches!(name.as_str(), "setns" | "unshare") && *result >= 0,
+            _ => false,
+        };
+        self.run.events.iter().filter(|event| event.pid == pid && event.at <= at).rev().find(moves)
+    }
+
+    /// An event as evidence.
+    pub fn evidence(&self, event: &Event) -> Evidence {
+        Evidence {
+            run: self.number,
+            at_ms: u64::try_from(event.at.as_millis()).unwrap_or(u64::MAX),
+            pid: event.pid,
+            inner_pids: event.state.inner_pids.clone(),
+            what: told(&event.what),
+            namespaces: event.state.namespaces.clone(),
+        }
+    }
+
+    /// A moment as evidence.
+    pub fn evidence_of(&self, moment: &Moment<'_>) -> Evidence {
+        match moment.event {
+            Some(event) => self.evidence(event),
+            None => Evidence {
+                run: self.number,
+                at_ms: u64::try_from(moment.at.as_millis()).unwrap_or(u64::MAX),
+                pid: moment.pid,
+                inner_pids: moment.state.inner_pids.clone(),
+                what: "was looked at".to_owned(),
+                namespaces: moment.state.namespaces.clone(),
+            },
+        }
+    }
+}
+
+/// What happened, as one line of text for people. The submission's own words are kept as they are: whoever prints
+/// them makes them safe.
+pub fn told(what: &What) -> String {
+    match what {
+        What::Born { child, .. } => format!("made the child {child}"),
+        What::Exec { argv } => format!("exec {}", argv.join(" ")),
+        What::Call { name, args, decoded, result } => {
+            let arguments = if decoded.is_empty() { format!("{}, {}", args[0], args[1]) } else { decoded.clone() };
+            format!("{name}({arguments}) = {}", outcome(*result))
+        }
+        What::Wrote { stream: 1, text } => format!("wrote {text:?}"),
+        What::Wrote { text, .. } => format!("wrote {text:?} to stderr"),
+        What::Seen => "was there".to_owned(),
+        What::Exited { code, signal: None } => format!("ended with status {code}"),
+        What::Exited { signal: Some(signal), .. } => match nix::sys::signal::Signal::try_from(*signal) {
+            Ok(name) => format!("was ended by {name}"),
+            Err(_) => format!("was ended by signal {signal}"),
+        },
+        What::Reaped { by } => format!("was waited for by {by}"),
+    }
+}
+
+/// A return value with the name of its error.
+fn outcome(result: i64) -> String {
+    match i32::try_from(-result) {
+        Ok(errno @ 1..=4095) => format!("{:?}", nix::errno::Errno::from_raw(errno)),
+        _ => result.to_string(),
+    }
+}

@@ -1,0 +1,440 @@
+//! Task 1: two children, and the namespaces they live in.
+//!
+//! Who is who is not told by the program: a role belongs to the process that *writes* the line of that role, as the
+//! kernel saw it. When the parent writes a child's lines itself, or nobody does, the role falls to the process that the
+//! namespaces point at, so that a program is not judged by its words but is still understood when it has none.
+
+use std::time::Duration;
+
+use super::scene::{Moment, Scene};
+use super::words::{link, link_of, list};
+use super::{Evidence, Finding, Outcome, Style, Why, transcript as text};
+use crate::trace::{Event, Observer, Pid, What};
+
+/// What child 1 calls its host.
+const CHILD1_HOSTNAME: &str = "Child1Hostname";
+
+/// What `scene` says about the check `id`; none when there is no such check.
+pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Finding> {
+    let cast = Cast::of(scene);
+    Some(match id {
+        "child1.uts" => child1_uts(scene, &cast),
+        "child1.pid" => child1_pid(scene, &cast),
+        "child1.name" => child1_name(scene, &cast),
+        "child2.pid" => child2_pid(scene, &cast),
+        "child2.uts" => child2_uts(scene, &cast),
+        "parent.stays" => parent_stays(scene, &cast),
+        "output" => output(scene, &cast, style),
+        "clean" => clean(scene, &cast),
+        "method" => method(scene, &cast),
+        _ => return None,
+    })
+}
+
+/// Who plays which part.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cast {
+    /// The parent.
+    pub parent: Pid,
+    /// Child 1.
+    pub child1: Option<Pid>,
+    /// Child 2.
+    pub child2: Option<Pid>,
+}
+
+impl Cast {
+    /// Finds out who is who.
+    pub fn of(scene: &Scene<'_>) -> Cast {
+        let root = scene.run.root_pid;
+        let parents = writers(scene, "Parent Process PID:");
+        let firsts = writers(scene, "Child1 Process PID:");
+        let seconds = writers(scene, "Child2 Process PID:");
+        // A child that inherited the parent's unwritten buffer writes the parent's lines too: the children's lines
+        // are the better witness of who is a child.
+        let parent = match parents.iter().find(|pid| **pid == root) {
+            Some(_) => root,
+            None => {
+                let children: Vec<Pid> = firsts.iter().chain(&seconds).copied().collect();
+                parents.iter().find(|pid| !children.contains(pid)).copied().unwrap_or(root)
+            }
+        };
+        let child1 = firsts.into_iter().find(|pid| *pid != parent && *pid != root);
+        let child1 = child1.or_else(|| first_elsewhere(scene, parent));
+        let child2 = seconds.into_iter().find(|pid| *pid != parent && *pid != root && Some(*pid) != child1);
+        let child2 = child2.or_else(|| second_elsewhere(scene, parent, child1));
+        Cast { parent, child1, child2 }
+    }
+}
+
+/// The processes that wrote a line that begins so, the first first.
+fn writers(scene: &Scene<'_>, label: &str) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for line in scene.lines.iter().filter(|line| line.text.starts_with(label)) {
+        if let Some(writer) = scene.writer(line) {
+            if !found.contains(&writer.pid) {
+                found.push(writer.pid);
+            }
+        }
+    }
+    found
+}
+
+/// The first process that was seen in a PID or UTS namespace other than the box's.
+fn first_elsewhere(scene: &Scene<'_>, parent: Pid) -> Option<Pid> {
+    let root = scene.run.root_pid;
+    scene.pids().into_iter().filter(|pid| *pid != root && *pid != parent).find(|pid| {
+        scene.moments(*pid).iter().any(|moment| differs(scene, moment, "pid") || differs(scene, moment, "uts"))
+    })
+}
+
+/// A sibling of child 1: the first other child of the parent born after it, or any process in child 1's namespaces.
+fn second_elsewhere(scene: &Scene<'_>, parent: Pid, child1: Option<Pid>) -> Option<Pid> {
+    let child1 = child1?;
+    let pids = scene.pids();
+    let later = pids.iter().skip_while(|pid| **pid != child1).skip(1).copied();
+    let mut later = later.filter(|pid| *pid != parent && *pid != scene.run.root_pid);
+    later.find(|pid| {
+        let ancestry = scene.ancestry(*pid);
+        // Child 1's own children are of its making.
+        !ancestry.contains(&child1) && ancestry.contains(&parent)
+    })
+}
+
+/// Whether a process was at that moment in another namespace of `kind` than the one the submission started in.
+fn differs(scene: &Scene<'_>, moment: &Moment<'_>, kind: &str) -> bool {
+    match (scene.host_namespace(kind), moment.state.namespaces.get(kind)) {
+        (Some(host), Some(own)) => host != *own,
+        _ => false,
+    }
+}
+
+/// The moment a child is judged by: when it wrote its line, else the last time it was seen.
+fn telling<'a>(scene: &Scene<'a>, pid: Pid, label: &str) -> Option<Moment<'a>> {
+    let wrote = scene.lines.iter().filter(|line| line.text.starts_with(label)).find_map(|line| {
+        let event = scene.writer(line).filter(|event| event.pid == pid)?;
+        Some(Moment { at: event.at, pid, state: &event.state, event: Some(event) })
+    });
+    wrote.or_else(|| scene.moments(pid).last().copied())
+}
+
+/// Why there is no child to judge.
+fn no_child(scene: &Scene<'_>, label: &str, which: &str) -> Outcome {
+    let expected = format!("{which} is a process of its own");
+    let line = scene.lines.iter().find(|line| line.text.starts_with(label));
+    match line.and_then(|line| scene.writer(line)) {
+        Some(writer) => {
+            let evidence = vec![scene.evidence(writer)];
+            Outcome::wrong(
+                expected,
+                format!("its lines were written by the parent (pid {})", box_pid(writer)),
+                evidence,
+            )
+        }
+        None => Outcome::absent(expected, format!("no process was seen that could be {which}")),
+    }
+}
+
+/// The process id of an event's process as the box numbers it.
+fn box_pid(event: &Event) -> Pid {
+    event.state.inner_pids.get(1).copied().unwrap_or(event.pid)
+}
+
+fn child1_uts(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    Finding::whole(own_namespace(scene, cast, "uts"))
+}
+
+fn child1_pid(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let outcome = own_namespace(scene, cast, "pid");
+    let (Outcome::Held, Some(child1)) = (&outcome, cast.child1) else { return Finding::whole(outcome) };
+    let Some(moment) = telling(scene, child1, "Child1 Process PID:") else { return Finding::whole(outcome) };
+    match moment.state.inner_pids.last() {
+        Some(1) | None => Finding::whole(outcome),
+        Some(pid) => Finding::whole(Outcome::wrong(
+            "child 1 is process 1 of its PID namespace",
+            format!("it is process {pid} there"),
+            vec![scene.evidence_of(&moment)],
+        )),
+    }
+}
+
+/// Whether child 1 has a namespace of `kind` of its own.
+fn own_namespace(scene: &Scene<'_>, cast: &Cast, kind: &str) -> Outcome {
+    let label = "Child1 Process PID:";
+    let Some(child1) = cast.child1 else { return no_child(scene, label, "child 1") };
+    let Some(moment) = telling(scene, child1, label) else { return no_child(scene, label, "child 1") };
+    let (Some(host), Some(own)) = (scene.host_namespace(kind), moment.state.namespaces.get(kind)) else {
+        return Outcome::Unseen(format!("the {kind} namespace of child 1 could not be read"));
+    };
+    if host != *own {
+        return Outcome::Held;
+    }
+    Outcome::wrong(
+        format!("child 1 in another namespace than {}, the host's", link(kind, host)),
+        format!("child 1 is in {}, as the parent is", link(kind, *own)),
+        vec![scene.evidence_of(&moment)],
+    )
+}
+
+fn child1_name(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let Some(child1) = cast.child1 else { return Finding::whole(no_child(scene, "Child1 Process PID:", "child 1")) };
+    let child2 = cast.child2.and_then(|pid| telling(scene, pid, "Child2 Process PID:"));
+    // The name that counts is the one that child 2 can find.
+    let moment = match child2 {
+        Some(second) => scene.moment_at(child1, second.at),
+        None => telling(scene, child1, "Child1 Hostname:"),
+    };
+    let named = match moment {
+        None => Outcome::Unseen("child 1's host name could not be read".to_owned()),
+        Some(moment) if moment.state.hostname == CHILD1_HOSTNAME => Outcome::Held,
+        Some(moment) => Outcome::wrong(
+            format!("the host name in child 1's UTS namespace is {CHILD1_HOSTNAME}"),
+            format!("it is {:?}", moment.state.hostname),
+            vec![scene.evidence_of(&moment)],
+        ),
+    };
+    Finding::parts([("name", named), ("lives", child1_lives(scene, child1, child2))])
+}
+
+/// Whether child 1 was alive when child 2 was at work.
+fn child1_lives(scene: &Scene<'_>, child1: Pid, child2: Option<Moment<'_>>) -> Outcome {
+    let expected = "child 1 is alive until child 2 is done";
+    let exit = scene.exit(child1);
+    let evidence = exit.map(|exit| scene.evidence(exit)).into_iter().collect();
+    match child2.map(|second| scene.alive_at(child1, second.at)) {
+        Some(Some(true)) => Outcome::Held,
+        Some(Some(false)) => Outcome::wrong(expected, "it was gone when child 2 wrote its lines", evidence),
+        Some(None) => Outcome::Unseen("no look was taken at child 1 while child 2 wrote".to_owned()),
+        // There is no child 2: all that can be said is whether child 1 went away by itself.
+        None => match exit.map(|exit| &exit.what) {
+            Some(What::Exited { signal: None, code }) => Outcome::wrong(
+                expected,
+                format!("it ended by itself, with status {code}, before there was a child 2"),
+                evidence,
+            ),
+            Some(_) => Outcome::Held,
+            None if scene.run.observer == Observer::Traced => Outcome::Held,
+            None => Outcome::Unseen("there was no child 2 whose end could be waited for".to_owned()),
+        },
+    }
+}
+
+fn child2_pid(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let outcome = shared_namespace(scene, cast, "pid");
+    let (Outcome::Held, Some(child2)) = (&outcome, cast.child2) else { return Finding::whole(outcome) };
+    let inner =
+        telling(scene, child2, "Child2 Process PID:").and_then(|moment| moment.state.inner_pids.last().copied());
+    match inner {
+        Some(pid) if pid > 2 => Finding::whole(outcome)
+            .remark(format!("child 2 is process {pid} of child 1's PID namespace: others were born there before it")),
+        _ => Finding::whole(outcome),
+    }
+}
+
+fn child2_uts(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    Finding::whole(shared_namespace(scene, cast, "uts"))
+}
+
+/// Whether child 2 is in child 1's namespace of `kind` when it writes.
+fn shared_namespace(scene: &Scene<'_>, cast: &Cast, kind: &str) -> Outcome {
+    let label = "Child2 Process PID:";
+    let Some(child1) = cast.child1 else { return no_child(scene, "Child1 Process PID:", "child 1") };
+    let Some(child2) = cast.child2 else { return no_child(scene, label, "child 2") };
+    let second = telling(scene, child2, label);
+    let first = second.and_then(|second| scene.moment_at(child1, second.at));
+    let (Some(first), Some(second)) = (first, second) else {
+        return Outcome::Unseen(format!("the {kind} namespaces of the children could not be read"));
+    };
+    let (Some(wanted), Some(own)) = (first.state.namespaces.get(kind), second.state.namespaces.get(kind)) else {
+        return Outcome::Unseen(format!("the {kind} namespaces of the children could not be read"));
+    };
+    if wanted == own {
+        return Outcome::Held;
+    }
+    let whose = match scene.host_namespace(kind) {
+        Some(host) if host == *own => ", the host's",
+        _ => ", neither the host's nor child 1's",
+    };
+    let mut evidence = vec![scene.evidence_of(&second), scene.evidence_of(&first)];
+    evidence.extend(scene.mover(child2, second.at).map(|event| scene.evidence(event)));
+    Outcome::wrong(
+        format!("child 2 in {}, where child 1 is", link(kind, *wanted)),
+        format!("child 2 is in {}{whose}", link(kind, *own)),
+        evidence,
+    )
+}
+
+fn parent_stays(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let namespaces = parent_namespaces(scene, cast);
+    let name = host_name(scene);
+    let tried = cast.child1.is_some_and(|child1| {
+        scene.moments(child1).iter().any(|moment| differs(scene, moment, "uts") || differs(scene, moment, "pid"))
+    });
+    if !tried && matches!((&namespaces, &name), (Outcome::Held, Outcome::Held)) {
+        let why = "no process left the host's namespaces, so staying there shows nothing".to_owned();
+        return Finding::whole(Outcome::NotTried(&["child1.uts", "child1.pid"], why));
+    }
+    Finding::parts([("namespaces", namespaces), ("name", name)])
+}
+
+/// Whether the parent was in the box's namespaces at every moment.
+fn parent_namespaces(scene: &Scene<'_>, cast: &Cast) -> Outcome {
+    for moment in scene.moments(cast.parent) {
+        let moved = moment.state.namespaces.iter().find(|(kind, own)| {
+            // Where its next child is born is not where the parent lives.
+            let lives_there = !kind.ends_with("_for_children");
+            lives_there && scene.host_namespace(kind).is_some_and(|host| host != **own)
+        });
+        let Some((kind, own)) = moved else { continue };
+        let call = scene.mover(cast.parent, moment.at);
+        let by = match call.map(|call| &call.what) {
+            Some(What::Call { name, decoded, .. }) => format!(" after {name}({decoded})"),
+            _ => String::new(),
+        };
+        let mut evidence: Vec<Evidence> = call.map(|call| scene.evidence(call)).into_iter().collect();
+        evidence.push(scene.evidence_of(&moment));
+        return Outcome::wrong(
+            format!("{} from start to end", link_of(kind, &scene.run.host.namespaces)),
+            format!("{}{by}, called by the parent (pid {})", link(kind, *own), box_pid_of(&moment)),
+            evidence,
+        );
+    }
+    Outcome::Held
+}
+
+/// The process id of a moment's process as the box numbers it.
+fn box_pid_of(moment: &Moment<'_>) -> Pid {
+    moment.state.inner_pids.get(1).copied().unwrap_or(moment.pid)
+}
+
+/// Whether the host kept its name all along.
+pub(super) fn host_name(scene: &Scene<'_>) -> Outcome {
+    let host = &scene.run.host.name;
+    let expected = format!("the host is called {host:?} from start to end");
+    let mut inside: Vec<Moment<'_>> = scene.all_moments().filter(|moment| !differs(scene, moment, "uts")).collect();
+    inside.sort_by_key(|moment| moment.at);
+    let renamed = inside.iter().find(|moment| !moment.state.hostname.is_empty() && moment.state.hostname != *host);
+    if let Some(moment) = renamed {
+        let setter = scene.calls("sethostname").find(|(event, result)| {
+            let there = event.state.namespaces.get("uts").copied() == scene.host_namespace("uts");
+            *result >= 0 && there
+        });
+        let by = setter.map(|(event, _)| format!(", by pid {}", box_pid(event))).unwrap_or_default();
+        let mut evidence: Vec<Evidence> = setter.map(|(event, _)| scene.evidence(event)).into_iter().collect();
+        evidence.push(scene.evidence_of(moment));
+        return Outcome::wrong(expected, format!("it was renamed {:?}{by}", moment.state.hostname), evidence);
+    }
+    let after = &scene.run.after.hostname;
+    if !after.is_empty() && after != host {
+        return Outcome::wrong(expected, format!("afterwards it was called {after:?}"), Vec::new());
+    }
+    Outcome::Held
+}
+
+fn output(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
+    let blocks = [
+        text::Block { name: "the parent's blocks", label: "parent-pid", writer: Some(cast.parent) },
+        text::Block { name: "child 1's block", label: "child1-pid", writer: cast.child1 },
+        text::Block { name: "child 2's block", label: "child2-pid", writer: cast.child2 },
+    ];
+    text::judged(scene, &blocks, style)
+}
+
+fn clean(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let (Some(child1), Some(child2)) = (cast.child1, cast.child2) else {
+        let why = "there were no two children to end".to_owned();
+        return Finding::whole(Outcome::NotTried(&["child1.uts", "child1.pid", "child2.pid", "child2.uts"], why));
+    };
+    let mut finding = Finding::parts([
+        ("status", text::exit_status(scene)),
+        ("gone", gone(scene, &[("child 1", child1), ("child 2", child2)])),
+    ]);
+    let sleeps = |pid: Pid| {
+        let calls = ["nanosleep", "clock_nanosleep"];
+        calls.iter().any(|name| scene.calls(name).any(|(event, _)| event.pid == pid))
+    };
+    if sleeps(cast.parent) || sleeps(child2) {
+        finding = finding
+            .remark("it sleeps to let another process come first: on a slow day that is a race; wait for an event");
+    }
+    let by_name = scene.run.events.iter().any(|event| match &event.what {
+        What::Exec { argv } => argv
+            .first()
+            .is_some_and(|program| matches!(program.rsplit('/').next(), Some("pkill" | "killall" | "killall5"))),
+        _ => false,
+    });
+    if by_name {
+        finding = finding.remark("it kills by name: every process of that name on the machine is hit");
+    }
+    finding
+}
+
+/// Whether the children were ended and waited for before the first process ended, and nothing of the rest is left.
+fn gone(scene: &Scene<'_>, children: &[(&str, Pid)]) -> Outcome {
+    let left = text::leftovers(scene);
+    if !left.is_empty() {
+        return Outcome::wrong("the host as it was before", format!("left behind: {}", list(&left)), Vec::new());
+    }
+    if scene.run.observer == Observer::Frozen {
+        return Outcome::Held;
+    }
+    let end = scene.exit(scene.run.root_pid).map_or(Duration::MAX, |exit| exit.at);
+    for (name, pid) in children {
+        let expected = format!("{name} is ended, and waited for by its parent, before the parent ends");
+        let Some(exit) = scene.exit(*pid) else {
+            return Outcome::absent(expected, format!("{name} was not seen to end"));
+        };
+        if exit.at > end {
+            return Outcome::wrong(
+                expected,
+                format!("{name} was still there when the parent ended"),
+                vec![scene.evidence(exit)],
+            );
+        }
+        if scene.reaped_by(*pid).is_none() {
+            let observed = format!("{name} ended, and nobody waited for it");
+            return Outcome::wrong(expected, observed, vec![scene.evidence(exit)]);
+        }
+    }
+    Outcome::Held
+}
+
+fn method(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let elsewhere = |kind: &str| {
+        let first = cast.child1.map(|pid| scene.moments(pid)).unwrap_or_default();
+        let own = first.iter().any(|moment| differs(scene, moment, kind));
+        own && matches!(shared_namespace(scene, cast, kind), Outcome::Held)
+    };
+    if !elsewhere("pid") && !elsewhere("uts") {
+        let why = "child 2 is in no namespace of child 1's".to_owned();
+        return Finding::whole(Outcome::NotTried(&["child1.pid", "child1.uts", "child2.pid", "child2.uts"], why));
+    }
+    if scene.run.observer == Observer::Frozen {
+        return Finding::whole(Outcome::Unseen("without a tracer no call is seen".to_owned()));
+    }
+    let done = |name: &str| scene.calls(name).any(|(_, result)| result >= 0);
+    let born_with_pidfd = ["clone", "clone3"].iter().any(|name| {
+        scene.calls(name).any(|(event, result)| {
+            let decoded = matches!(&event.what, What::Call { decoded, .. } if decoded.contains("CLONE_PIDFD"));
+            decoded && result >= 0
+        })
+    });
+    let mut missing = Vec::new();
+    if !done("pidfd_open") && !born_with_pidfd {
+        missing.push("pidfd_open");
+    }
+    if !done("setns") {
+        missing.push("setns");
+    }
+    if missing.is_empty() {
+        return Finding::whole(Outcome::Held);
+    }
+    Finding::whole(Outcome::Lost(Box::new(Why {
+        expected: "a pidfd of child 1, and setns with it".to_owned(),
+        observed: format!(
+            "{} never succeeded; child 2 got there another way, which the other checks accept",
+            list(&missing)
+        ),
+        positive: true,
+        ..Why::default()
+    })))
+}

@@ -1,0 +1,591 @@
+//! The judges on runs made by hand: a right one, and what is left of its marks after one change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::trace::{
+    CpuLimit, Event, FileId, Host, Namespaces, Observer, Output, Pid, ProcessState, Sample, Snapshot, StdoutKind, What,
+};
+
+const RUST: Style = Style { is_rust: true };
+const C: Style = Style { is_rust: false };
+
+const HOST: u64 = 100;
+const BOX: &str = "box-7f3a";
+const DASHES: &str = "----------------------------------------";
+
+fn namespaces(uts: u64, pid: u64) -> Namespaces {
+    let kinds = [("uts", uts), ("pid", pid), ("pid_for_children", pid), ("ipc", HOST), ("mnt", HOST), ("net", HOST)];
+    kinds.into_iter().map(|(kind, inode)| (kind.to_owned(), inode)).collect()
+}
+
+fn state(inner_pids: &[Pid], parent: Pid, uts: u64, pid: u64, hostname: &str) -> ProcessState {
+    ProcessState {
+        inner_pids: inner_pids.to_vec(),
+        parent,
+        namespaces: namespaces(uts, pid),
+        hostname: hostname.to_owned(),
+        root: FileId { dev: 1, ino: 1 },
+        cwd: Some("/".to_owned()),
+        ..ProcessState::default()
+    }
+}
+
+/// A run under construction: each event comes one millisecond after the one before.
+struct Film {
+    run: Run,
+}
+
+impl Film {
+    fn new(observer: Observer, stdout_kind: StdoutKind) -> Film {
+        let host = Host {
+            name: BOX.to_owned(),
+            namespaces: namespaces(HOST, HOST),
+            root: FileId { dev: 1, ino: 1 },
+            ..Host::default()
+        };
+        let seen = Snapshot { hostname: BOX.to_owned(), ..Snapshot::default() };
+        let end = End::Exited(0);
+        Film {
+            run: Run {
+                observer,
+                stdout_kind,
+                host,
+                root_pid: 10,
+                before: seen.clone(),
+                after: seen,
+                end,
+                ..Run::default()
+            },
+        }
+    }
+
+    fn push(&mut self, pid: Pid, state: &ProcessState, what: What) -> &mut Film {
+        let at = Duration::from_millis(self.run.events.len() as u64);
+        self.run.events.push(Event { at, pid, state: state.clone(), what });
+        self
+    }
+
+    fn wrote(&mut self, pid: Pid, state: &ProcessState, text: &str) -> &mut Film {
+        self.run.output.stdout.push_str(text);
+        self.push(pid, state, What::Wrote { stream: 1, text: text.to_owned() })
+    }
+
+    /// What a process says of itself, and the line below it.
+    fn tells(&mut self, who: &str, pid: Pid, state: &ProcessState) -> &mut Film {
+        let own = state.inner_pids.last().copied().unwrap_or(pid);
+        let text = format!("{who} Process PID: {own}\n{who} Hostname: {}\n{DASHES}\n", state.hostname);
+        self.wrote(pid, state, &text)
+    }
+
+    fn call(&mut self, pid: Pid, state: &ProcessState, name: &str, decoded: &str, result: i64) -> &mut Film {
+        let call = What::Call { name: name.to_owned(), args: [0; 6], decoded: decoded.to_owned(), result };
+        self.push(pid, state, call)
+    }
+
+    fn ends(&mut self, pid: Pid, state: &ProcessState, signal: Option<i32>, reaped_by: Option<Pid>) -> &mut Film {
+        let code = signal.map_or(0, |signal| 128 + signal);
+        self.push(pid, state, What::Exited { code, signal });
+        if let Some(by) = reaped_by {
+            self.push(pid, state, What::Reaped { by });
+        }
+        self
+    }
+}
+
+/// The people of task 1, as a right program leaves them.
+struct People {
+    parent: ProcessState,
+    child1: ProcessState,
+    child2: ProcessState,
+}
+
+fn people() -> People {
+    let mut parent = state(&[10, 2], 1, HOST, HOST, BOX);
+    parent.namespaces.insert("pid_for_children".into(), HOST);
+    People {
+        parent,
+        child1: state(&[11, 3, 1], 10, 201, 301, "Child1Hostname"),
+        child2: state(&[12, 4, 2], 10, 201, 301, "Child1Hostname"),
+    }
+}
+
+/// Task 1 as these people play it, watched by a tracer on a terminal.
+fn traced(people: &People) -> Run {
+    let People { parent, child1, child2 } = people;
+    let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
+    film.wrote(10, parent, &format!("{DASHES}\n")).tells("Parent", 10, parent);
+    let born = ProcessState { hostname: BOX.to_owned(), ..child1.clone() };
+    film.push(10, parent, What::Born { child: 11, child_state: Box::new(born) });
+    film.tells("Child1", 11, child1).tells("Parent", 10, parent);
+    film.call(10, parent, "pidfd_open", "11", 5).call(10, parent, "setns", "5, CLONE_NEWPID", 0);
+    let mut born = child2.clone();
+    born.namespaces.insert("uts".into(), HOST);
+    born.hostname = parent.hostname.clone();
+    film.push(10, parent, What::Born { child: 12, child_state: Box::new(born) });
+    film.call(12, child2, "setns", "5, CLONE_NEWUTS", 0).tells("Child2", 12, child2).ends(12, child2, None, Some(10));
+    film.ends(11, child1, Some(9), Some(10)).tells("Parent", 10, parent).ends(10, parent, None, None);
+    film.run
+}
+
+/// The same without a tracer, on a pipe.
+fn frozen(people: &People) -> Run {
+    let People { parent, child1, child2 } = people;
+    let mut film = Film::new(Observer::Frozen, StdoutKind::Pipe);
+    film.wrote(10, parent, &format!("{DASHES}\n")).tells("Parent", 10, parent);
+    film.tells("Child1", 11, child1).tells("Parent", 10, parent).tells("Child2", 12, child2);
+    let at = film.run.events.last().map(|event| event.at).unwrap_or_default();
+    film.run.events.push(Event { at, pid: 11, state: child1.clone(), what: What::Seen });
+    film.tells("Parent", 10, parent);
+    film.run
+}
+
+/// The marks of each check, without those that are full.
+fn lost(task: Task, runs: &[Run], style: Style) -> BTreeMap<String, u32> {
+    let rubric = Rubric::of(task).unwrap();
+    let verdicts = judge(task, &rubric, runs, style);
+    assert_eq!(verdicts.len(), rubric.checks.len());
+    let lost = verdicts.iter().filter(|verdict| verdict.lost() > 0);
+    lost.map(|verdict| (verdict.check.id.clone(), verdict.lost())).collect()
+}
+
+fn verdict(task: Task, runs: &[Run], style: Style, id: &str) -> Verdict {
+    let rubric = Rubric::of(task).unwrap();
+    judge(task, &rubric, runs, style).into_iter().find(|verdict| verdict.check.id == id).unwrap()
+}
+
+fn expect<const N: usize>(pairs: [(&str, u32); N]) -> BTreeMap<String, u32> {
+    pairs.into_iter().map(|(id, marks)| (id.to_owned(), marks)).collect()
+}
+
+fn both(people: &People) -> [Run; 2] {
+    [traced(people), frozen(people)]
+}
+
+#[test]
+fn a_right_program_loses_nothing() {
+    assert_eq!(lost(Task::Task1, &both(&people()), RUST), expect([]));
+    assert_eq!(lost(Task::Task1, &both(&people()), C), expect([]));
+    let rubric = Rubric::of(Task::Task1).unwrap();
+    let verdicts = judge(Task::Task1, &rubric, &both(&people()), RUST);
+    assert!(verdicts.iter().all(|verdict| verdict.status == Status::Passed && verdict.open == 0));
+}
+
+#[test]
+fn the_right_text_from_one_process_gets_no_marks() {
+    let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
+    let People { parent, .. } = people();
+    film.wrote(10, &parent, &traced(&people()).output.stdout).ends(10, &parent, None, None);
+    let marks: u32 =
+        judge(Task::Task1, &Rubric::of(Task::Task1).unwrap(), &[film.run], RUST).iter().map(|v| v.marks).sum();
+    assert_eq!(marks, 0);
+}
+
+#[test]
+fn a_program_that_does_nothing_gets_no_marks_and_has_lost_them_all() {
+    let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
+    film.ends(10, &people().parent, None, None);
+    assert_eq!(lost(Task::Task1, &[film.run], RUST).values().sum::<u32>(), 20);
+}
+
+#[test]
+fn without_the_uts_flag_the_host_is_renamed_and_child_2_has_nothing_to_join() {
+    let mut cast = people();
+    cast.child1.namespaces.insert("uts".into(), HOST);
+    cast.child2.namespaces.insert("uts".into(), HOST);
+    let mut runs = both(&cast);
+    for run in &mut runs {
+        run.after.hostname = "Child1Hostname".to_owned();
+    }
+    assert_eq!(lost(Task::Task1, &runs, RUST), expect([("child1.uts", 2), ("child2.uts", 3), ("parent.stays", 1)]));
+    assert_eq!(verdict(Task::Task1, &runs, RUST, "child2.uts").blocked_by, ["child1.uts"]);
+}
+
+#[test]
+fn without_the_pid_flag_only_the_pid_checks_are_lost() {
+    let mut cast = people();
+    (cast.child1.inner_pids, cast.child2.inner_pids) = (vec![11, 3], vec![12, 4]);
+    for state in [&mut cast.child1, &mut cast.child2] {
+        state.namespaces.insert("pid".into(), HOST);
+    }
+    assert_eq!(lost(Task::Task1, &both(&cast), RUST), expect([("child1.pid", 2), ("child2.pid", 3)]));
+}
+
+#[test]
+fn a_pid_namespace_joined_after_the_fork_is_not_joined_and_the_true_line_costs_nothing() {
+    let mut cast = people();
+    cast.child2.inner_pids = vec![12, 4];
+    cast.child2.namespaces.insert("pid".into(), HOST);
+    cast.child2.namespaces.insert("pid_for_children".into(), 301);
+    assert_eq!(lost(Task::Task1, &both(&cast), RUST), expect([("child2.pid", 3)]));
+}
+
+#[test]
+fn a_parent_that_joins_is_named_with_its_call() {
+    let cast = people();
+    let mut runs = both(&cast);
+    let last = runs[0].events.iter().rposition(|event| matches!(event.what, What::Wrote { .. })).unwrap();
+    runs[0].events[last].state.namespaces.insert("uts".into(), 201);
+    let verdict = verdict(Task::Task1, &runs, RUST, "parent.stays");
+    assert_eq!((verdict.status, verdict.marks), (Status::Partial, 1));
+    assert!(verdict.losses[0].observed.contains("uts:[201] after setns(5, CLONE_NEWPID)"), "{:?}", verdict.losses);
+    assert!(!verdict.losses[0].evidence.is_empty());
+}
+
+#[test]
+fn child_1_must_live_until_child_2_is_done() {
+    let cast = people();
+    let mut runs = both(&cast);
+    let ended =
+        runs[0].events.iter().position(|event| event.pid == 11 && matches!(event.what, What::Exited { .. })).unwrap();
+    runs[0].events[ended].at = Duration::from_millis(4);
+    runs[1].events.retain(|event| !matches!(event.what, What::Seen));
+    assert_eq!(lost(Task::Task1, &runs, RUST), expect([("child1.name", 1)]));
+}
+
+#[test]
+fn what_is_right_only_while_a_tracer_watches_is_lost() {
+    let mut cast = people();
+    let good = traced(&cast);
+    for (state, inner) in [(&mut cast.child1, vec![11, 3]), (&mut cast.child2, vec![12, 4])] {
+        *state = state_of_host(&inner);
+    }
+    let lost = lost(Task::Task1, &[good, frozen(&cast)], RUST);
+    for id in ["child1.uts", "child1.pid", "child1.name", "child2.pid", "child2.uts"] {
+        assert!(lost.contains_key(id), "{id} of {lost:?}");
+    }
+}
+
+fn state_of_host(inner: &[Pid]) -> ProcessState {
+    state(inner, 10, HOST, HOST, BOX)
+}
+
+#[test]
+fn runs_that_differ_without_proof_are_undecided_and_cost_nothing_for_sure() {
+    let good = traced(&people());
+    let mut nothing = Film::new(Observer::Frozen, StdoutKind::Pipe).run;
+    nothing.end = End::Exited(0);
+    let verdict = verdict(Task::Task1, &[good, nothing], RUST, "child1.uts");
+    assert_eq!((verdict.status, verdict.marks, verdict.open), (Status::Undecided, 0, 2));
+}
+
+#[test]
+fn a_run_that_the_observer_lost_takes_no_marks() {
+    let mut runs = both(&people());
+    runs[1] = Run { end: End::Unknown, events: Vec::new(), output: Output::default(), ..runs[1].clone() };
+    let verdict = verdict(Task::Task1, &runs, RUST, "child2.uts");
+    assert_eq!(verdict.status, Status::Passed);
+    assert_eq!(verdict.by_run, [Some(Status::Passed), None]);
+}
+
+#[test]
+fn a_zombie_a_survivor_and_a_bad_status_each_cost_half_of_clean() {
+    let cast = people();
+    let mut zombie = both(&cast);
+    zombie[0].events.retain(|event| !(event.pid == 11 && matches!(event.what, What::Reaped { .. })));
+    let mut survivor = both(&cast);
+    for run in &mut survivor {
+        run.after.processes.push((3, "./namespace_prog".to_owned()));
+    }
+    let mut status = both(&cast);
+    for run in &mut status {
+        run.end = End::Exited(1);
+    }
+    for (story, runs) in [("zombie", zombie), ("survivor", survivor), ("status", status)] {
+        assert_eq!(lost(Task::Task1, &runs, RUST), expect([("clean", 1)]), "{story}");
+    }
+}
+
+#[test]
+fn another_road_to_the_same_place_costs_the_method_only() {
+    let mut runs = both(&people());
+    runs[0].events.retain(|event| !matches!(&event.what, What::Call { name, .. } if name == "pidfd_open"));
+    assert_eq!(lost(Task::Task1, &runs, RUST), expect([("method", 1)]));
+    // A pidfd that came with the child is a pidfd.
+    let clone =
+        What::Call { name: "clone".into(), args: [0; 6], decoded: "CLONE_PIDFD|CLONE_NEWPID".into(), result: 11 };
+    runs[0].events.insert(3, Event { what: clone, ..runs[0].events[2].clone() });
+    assert_eq!(lost(Task::Task1, &runs, RUST), expect([]));
+}
+
+#[test]
+fn a_false_line_costs_half_of_the_output_and_names_the_line() {
+    let mut runs = both(&people());
+    for run in &mut runs {
+        for event in &mut run.events {
+            if let What::Wrote { text, .. } = &mut event.what {
+                *text = text.replace("Child2 Process PID: 2", "Child2 Process PID: 4");
+            }
+        }
+    }
+    assert_eq!(lost(Task::Task1, &runs, RUST), expect([("output", 1)]));
+    let details = verdict(Task::Task1, &runs, RUST, "output").losses[0].details.clone();
+    assert_eq!(details, ["line 11   - Child2 Process PID: 2   + Child2 Process PID: 4"]);
+}
+
+#[test]
+fn order_on_a_pipe_is_judged_for_rust_and_a_remark_for_c() {
+    let mut runs = both(&people());
+    let wrote: Vec<usize> = (0..runs[1].events.len()).filter(|at| runs[1].events[*at].pid != 10).collect();
+    let moved = runs[1].events.remove(wrote[0]);
+    runs[1].events.push(moved);
+    assert_eq!(lost(Task::Task1, &runs, RUST), expect([("output", 1)]));
+    assert_eq!(lost(Task::Task1, &runs, C), expect([]));
+    assert!(verdict(Task::Task1, &runs, C, "output").remarks.iter().any(|remark| remark.contains("pipe")));
+}
+
+#[test]
+fn an_unwritten_section_is_not_started_and_what_follows_is_blocked() {
+    let People { parent, .. } = people();
+    let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
+    film.tells("Parent", 10, &parent).ends(10, &parent, None, None);
+    film.run.end = End::Exited(101);
+    film.run.output.stderr =
+        "thread 'main' panicked at src/main.rs:9:5:\nnot yet implemented: Lesson 1.a: create child 1".into();
+    let verdicts = judge(Task::Task1, &Rubric::of(Task::Task1).unwrap(), &[film.run], RUST);
+    assert_eq!(verdicts.iter().map(|verdict| verdict.marks).sum::<u32>(), 0);
+    for verdict in &verdicts {
+        let wanted = if verdict.check.lesson.as_deref() == Some("1.a") { Status::NotStarted } else { Status::Blocked };
+        assert_eq!(verdict.status, wanted, "{}", verdict.check.id);
+    }
+}
+
+#[test]
+fn sleeping_and_killing_by_name_are_remarks() {
+    let mut runs = both(&people());
+    let parent = runs[0].events[0].clone();
+    let sleep = What::Call { name: "clock_nanosleep".into(), args: [0; 6], decoded: "1 s".into(), result: 0 };
+    runs[0].events.insert(1, Event { what: sleep, ..parent.clone() });
+    runs[0]
+        .events
+        .insert(2, Event { pid: 15, what: What::Exec { argv: vec!["/usr/bin/pkill".into(), "x".into()] }, ..parent });
+    let verdict = verdict(Task::Task1, &runs, RUST, "clean");
+    assert_eq!((verdict.status, verdict.remarks.len()), (Status::Passed, 2));
+}
+
+// ---- task 2 ----
+
+const SUM: &str = "107375219085276240";
+
+/// One container of task 2: its pid, and what the kernel says of it.
+struct Container {
+    subtask: &'static str,
+    pid: Pid,
+    state: ProcessState,
+}
+
+fn containers() -> [Container; 3] {
+    let inside = |inner: &[Pid], uts, pid| ProcessState {
+        root: FileId { dev: 1, ino: 77 },
+        cgroups: BTreeMap::from([(String::new(), "/".to_owned())]),
+        ..state(inner, 10, uts, pid, BOX)
+    };
+    let mut b = inside(&[21, 6, 1], 202, 302);
+    b.hostname = "new_hostname".to_owned();
+    let mut c = inside(&[31, 8, 1], 203, 303);
+    c.namespaces.insert("ipc".into(), 403);
+    c.cgroups.insert(String::new(), "/limited".to_owned());
+    [
+        Container { subtask: "subtask1", pid: 20, state: inside(&[20, 5], HOST, HOST) },
+        Container { subtask: "subtask2", pid: 21, state: b },
+        Container { subtask: "subtask3", pid: 31, state: c },
+    ]
+}
+
+/// A limit of one cgroup.
+fn limit_of(cgroup: &str, quota: Option<u64>, period: u64, nr_periods: u64) -> CpuLimit {
+    CpuLimit { cgroup: cgroup.to_owned(), quota_us: quota, period_us: period, nr_periods, nr_throttled: 0 }
+}
+
+fn task2_run(containers: &[Container; 3], quota: Option<u64>, period: u64) -> Run {
+    let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
+    film.run.host.cpu_controller = Some("v2".to_owned());
+    film.run.host.container_root = Some(FileId { dev: 1, ino: 77 });
+    let runner = ProcessState {
+        cgroups: BTreeMap::from([(String::new(), "/".to_owned())]),
+        ..state(&[10, 2], 1, HOST, HOST, BOX)
+    };
+    let line = "_ _ _ _ _ _ _ _ _ _ _ _ _ _";
+    for (name, container) in ["2a", "2b", "2c"].into_iter().zip(containers) {
+        let Container { subtask, pid, state } = container;
+        let argv = vec!["/container_prog".to_owned(), (*subtask).to_owned()];
+        film.wrote(10, &runner, &format!("Output Subtask {name}\n"));
+        film.push(10, &runner, What::Born { child: *pid, child_state: Box::new(state.clone()) });
+        film.push(*pid, state, What::Exec { argv: argv.clone() });
+        let own = state.inner_pids.last().copied().unwrap_or_default();
+        film.wrote(*pid, state, &format!("Process PID: {own}\nChild Process PID: {}\n{line}\n", own + 1));
+        let inner: Vec<Pid> = state.inner_pids.iter().map(|pid| pid + 1).collect();
+        let child = ProcessState { inner_pids: inner, parent: *pid, ..state.clone() };
+        film.push(*pid, state, What::Born { child: pid + 1, child_state: Box::new(child) });
+        film.wrote(*pid, state, &format!("Files/Directories in root directory:\nlib\n.\n..\n{line}\n"));
+        if name == "2b" {
+            film.wrote(*pid, state, &format!("Hostname within container: {}\n", state.hostname));
+        }
+        if name != "2a" {
+            film.wrote(*pid, state, &format!("Computation Benchmark:\nTime Taken: 3 ms\nValue (Ignore): {SUM}\n"));
+        }
+        if name == "2b" {
+            film.wrote(10, &runner, &format!("Hostname in the host: {BOX}\n"));
+        }
+        if name != "2c" {
+            film.wrote(10, &runner, "______\n");
+            continue;
+        }
+        let start = film.run.events.len() as u64;
+        for look in 0..30_u64 {
+            let share = if quota.is_some() { 0.5 } else { 1.0 };
+            let periods = quota.map_or(0, |_| look);
+            film.run.samples.push(Sample {
+                at: Duration::from_millis(start + 100 * look),
+                pid: *pid,
+                argv: argv.clone(),
+                state: state.clone(),
+                cpu: Duration::from_millis(100 * look).mul_f64(share),
+                limits: vec![limit_of("/limited", quota, period, periods), limit_of("/", None, 100_000, 0)],
+            });
+        }
+    }
+    film.run
+}
+
+fn right2() -> Run {
+    task2_run(&containers(), Some(50_000), 100_000)
+}
+
+#[test]
+fn a_right_task_2_loses_nothing_with_either_spelling_of_the_limit() {
+    assert_eq!(lost(Task::Task2, &[right2()], RUST), expect([]));
+    let other = task2_run(&containers(), Some(25_000), 50_000);
+    let verdict = verdict(Task::Task2, std::slice::from_ref(&other), RUST, "limit.set");
+    assert!(verdict.remarks.iter().any(|remark| remark.contains("25000 50000")));
+    assert_eq!(lost(Task::Task2, &[other], RUST), expect([]));
+}
+
+#[test]
+fn half_of_all_cores_is_not_half_of_one() {
+    let run = task2_run(&containers(), Some(100_000), 100_000);
+    assert_eq!(lost(Task::Task2, &[run], RUST), expect([("limit.set", 4), ("limit.works", 2), ("limit.all", 2)]));
+}
+
+#[test]
+fn no_limit_in_the_run_where_the_program_must_enable_the_controller_is_lost() {
+    let mut without = task2_run(&containers(), None, 100_000);
+    without.host.cpu_enabled = false;
+    let verdict = verdict(Task::Task2, &[right2(), without], RUST, "limit.set");
+    assert_eq!(verdict.status, Status::Failed);
+    assert!(verdict.losses[0].observed.contains("subtree_control"), "{:?}", verdict.losses);
+}
+
+#[test]
+fn a_limit_that_counts_no_periods_does_not_work() {
+    let mut run = right2();
+    for limit in run.samples.iter_mut().flat_map(|sample| &mut sample.limits) {
+        limit.nr_periods = 0;
+    }
+    assert_eq!(lost(Task::Task2, &[run], RUST), expect([("limit.works", 2)]));
+}
+
+#[test]
+fn more_than_half_a_core_is_seen_and_a_skipped_computation_too() {
+    let (mut fast, mut idle) = (right2(), right2());
+    for sample in &mut fast.samples {
+        sample.cpu = sample.cpu.mul_f64(1.3);
+    }
+    for sample in &mut idle.samples {
+        sample.cpu = Duration::from_millis(2);
+    }
+    assert_eq!(lost(Task::Task2, &[fast], RUST), expect([("limit.works", 2)]));
+    assert_eq!(lost(Task::Task2, &[idle], RUST), expect([("limit.works", 2)]));
+}
+
+#[test]
+fn a_program_that_joins_its_cgroup_late_and_a_runner_that_joins_it_too_cost_one_each() {
+    let mut late = right2();
+    let exec = late.events.iter().rposition(|event| matches!(event.what, What::Exec { .. })).unwrap();
+    late.events[exec].state.cgroups.insert(String::new(), "/".to_owned());
+    assert_eq!(lost(Task::Task2, &[late], RUST), expect([("limit.all", 1)]));
+
+    let mut runner = right2();
+    let mut event = runner.events[0].clone();
+    event.at = Duration::from_secs(9);
+    event.state.cgroups.insert(String::new(), "/limited".to_owned());
+    event.what = What::Seen;
+    runner.events.push(event);
+    assert_eq!(lost(Task::Task2, &[runner], RUST), expect([("limit.all", 1)]));
+}
+
+#[test]
+fn where_no_cpu_controller_can_be_had_the_limit_is_skipped_and_not_lost() {
+    let mut run = right2();
+    run.host.cpu_controller = None;
+    assert_eq!(lost(Task::Task2, std::slice::from_ref(&run), RUST), expect([]));
+    for id in ["limit.set", "limit.works", "limit.all"] {
+        let verdict = verdict(Task::Task2, std::slice::from_ref(&run), RUST, id);
+        assert_eq!((verdict.status, verdict.marks), (Status::Skipped, 0), "{id}");
+        assert_eq!(verdict.open, verdict.check.marks);
+    }
+}
+
+#[test]
+fn each_missing_namespace_costs_its_own_marks() {
+    let mut no_uts = containers();
+    no_uts[1].state.namespaces.insert("uts".into(), HOST);
+    let mut run = task2_run(&no_uts, Some(50_000), 100_000);
+    run.after.hostname = "new_hostname".to_owned();
+    assert_eq!(lost(Task::Task2, &[run], RUST), expect([("uts.isolated", 3)]));
+
+    let mut no_fork = containers();
+    no_fork[1].state.namespaces.insert("pid".into(), HOST);
+    no_fork[1].state.inner_pids = vec![21, 6];
+    let run = task2_run(&no_fork, Some(50_000), 100_000);
+    let verdict = verdict(Task::Task2, std::slice::from_ref(&run), RUST, "pid.one");
+    assert_eq!((verdict.status, verdict.marks), (Status::Partial, 2));
+    assert!(verdict.losses[0].observed.contains("only its children"), "{:?}", verdict.losses);
+
+    let mut no_ipc = containers();
+    no_ipc[2].state.namespaces.insert("ipc".into(), HOST);
+    assert_eq!(lost(Task::Task2, &[task2_run(&no_ipc, Some(50_000), 100_000)], RUST), expect([("ipc.isolated", 2)]));
+}
+
+#[test]
+fn the_hosts_root_and_a_working_directory_outside_are_no_isolation() {
+    let mut outside = containers();
+    outside[0].state.cwd = None;
+    assert_eq!(lost(Task::Task2, &[task2_run(&outside, Some(50_000), 100_000)], RUST), expect([("root.isolated", 2)]));
+    let mut no_chroot = containers();
+    no_chroot[2].state.root = FileId { dev: 1, ino: 1 };
+    let lost = lost(Task::Task2, &[task2_run(&no_chroot, Some(50_000), 100_000)], RUST);
+    assert_eq!(lost, expect([("root.filled", 1), ("root.isolated", 1)]));
+}
+
+#[test]
+fn a_wrong_sum_and_a_wrong_unit_are_false_lines() {
+    let changed = |from: &str, to: &str| {
+        let mut run = right2();
+        for event in &mut run.events {
+            if let What::Wrote { text, .. } = &mut event.what {
+                *text = text.replace(from, to);
+            }
+        }
+        run
+    };
+    assert_eq!(lost(Task::Task2, &[changed(SUM, "7")], RUST), expect([("output", 1)]));
+    // The samples say 1450 ms of CPU time: 3 ms is taken for true only while nothing longer was seen.
+    let slow = changed("Time Taken: 3 ms", "Time Taken: 1440000 ms");
+    assert_eq!(lost(Task::Task2, std::slice::from_ref(&slow), C), expect([]));
+    assert!(verdict(Task::Task2, &[slow], C, "output").remarks.iter().any(|remark| remark.contains("unit")));
+}
+
+#[test]
+fn what_is_left_behind_is_named_and_nothing_at_all_is_no_cleanliness() {
+    let mut run = right2();
+    run.after.cgroups.push("/limited".to_owned());
+    let verdict = verdict(Task::Task2, std::slice::from_ref(&run), RUST, "clean");
+    assert_eq!((verdict.status, verdict.marks), (Status::Partial, 1));
+    assert!(verdict.losses[0].observed.contains("cgroup /limited"));
+    let empty = Film::new(Observer::Traced, StdoutKind::Pty).run;
+    let marks: u32 =
+        judge(Task::Task2, &Rubric::of(Task::Task2).unwrap(), &[empty], RUST).iter().map(|v| v.marks).sum();
+    assert_eq!(marks, 0);
+}

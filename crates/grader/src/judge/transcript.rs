@@ -1,0 +1,376 @@
+//! What both tasks ask of the output and of the end: the transcript, the exit status, what is left behind.
+
+use super::scene::Scene;
+use super::words::list;
+use super::{Finding, Outcome, Style, Why};
+use crate::rubric::Fact;
+use crate::trace::{End, Pid, ProcessState, StdoutKind};
+use crate::transcript::{Item, Line, Row, align, drawn, is_separator, milliseconds};
+
+/// The sum of 10 000 x 10 000 calls of the C library's `rand()` seeded with 10111: the same wherever glibc is.
+const RAND_SUM: &str = "107375219085276240";
+
+/// How far a printed time may be from the observed one. A wrong unit is a factor of a thousand.
+const TIME_FACTOR: f64 = 4.0;
+
+/// One part of the transcript that one process writes.
+pub(super) struct Block {
+    /// What people call it.
+    pub name: &'static str,
+    /// A blank that stands in its first line.
+    pub label: &'static str,
+    /// The process whose part it is.
+    pub writer: Option<Pid>,
+}
+
+/// Lines that are named in a report before the rest is only counted.
+const SHOWN: usize = 4;
+
+/// Judges the transcript of `scene`.
+///
+/// `blocks`: every line of the reference is there, in its order, and each block was begun by the process it belongs
+/// to. `lines`: no line says what the kernel does not, and no line is too many.
+pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Finding {
+    let finding = Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]);
+    let held = finding.points.iter().all(|(_, outcome)| matches!(outcome, Outcome::Held));
+    let mut finding = match scene.run.stdout_kind {
+        StdoutKind::Pipe if !style.is_rust => {
+            let why = "stdio buffers on a pipe, so only the terminal run is judged".to_owned();
+            let unseen = Finding::whole(Outcome::Unseen(why));
+            match held {
+                true => unseen,
+                false => unseen.remark(
+                    "on a pipe the lines come in another order, twice or not at all: text still in the buffer at a \
+                     fork belongs to both processes, and a killed process never writes it; flush before you fork",
+                ),
+            }
+        }
+        _ => finding,
+    };
+    let separators = |row: &&Row| match row {
+        Row::Missing { item } => scene.items.get(*item) == Some(&Item::Separator),
+        _ => false,
+    };
+    let missing = scene.rows.iter().filter(separators).count();
+    if missing > 0 && scene.run.stdout_kind == StdoutKind::Pty {
+        finding = finding.remark(format!("{missing} lines of dashes are missing"));
+    }
+    if !style.is_rust && wrong_unit(scene) {
+        finding = finding.remark("the time is not in the unit that its label names");
+    }
+    finding
+}
+
+fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
+    let mut wrong = Vec::new();
+    for row in &scene.rows {
+        if let Row::Missing { item } = row {
+            if let Some(item @ Item::Text(_)) = scene.items.get(*item) {
+                let elsewhere = scene.rows.iter().find_map(|row| match row {
+                    Row::Extra { line } => scene.lines.get(*line).filter(|line| same_label(item, line)),
+                    _ => None,
+                });
+                wrong.push(match elsewhere {
+                    Some(line) => format!("- {item}   is not in its place, but in line {}", line.number),
+                    None => format!("- {item}   is missing"),
+                });
+            }
+        }
+    }
+    let mut writers: Vec<(Pid, &str)> = Vec::new();
+    let mut evidence = Vec::new();
+    for block in blocks {
+        let mut begun = scene.rows.iter().filter_map(|row| match row {
+            Row::Match { line, blanks, .. } if blanks.iter().any(|(label, _)| label == block.label) => {
+                scene.lines.get(*line).and_then(|line| scene.writer(line))
+            }
+            _ => None,
+        });
+        let Some(first) = begun.next() else { continue };
+        let stranger = std::iter::once(first).chain(begun).find(|event| Some(event.pid) != block.writer);
+        if let Some(event) = stranger {
+            wrong.push(format!("{} written by pid {}, not by the process it speaks of", block.name, event.pid));
+            evidence.push(scene.evidence(event));
+        } else if let Some((_, other)) = writers.iter().find(|(pid, _)| *pid == first.pid) {
+            wrong.push(format!("{other} and {} are written by the same process", block.name));
+            evidence.push(scene.evidence(first));
+        } else {
+            writers.push((first.pid, block.name));
+        }
+    }
+    if wrong.is_empty() {
+        return Outcome::Held;
+    }
+    let nothing = scene.lines.is_empty();
+    let observed = match (nothing, blocks.len()) {
+        (true, _) => "nothing was written to stdout".to_owned(),
+        _ => format!("{}: {} of the reference's lines or blocks are not in order", on(scene), wrong.len()),
+    };
+    Outcome::Lost(Box::new(Why {
+        expected: "all blocks in order, each written by the process it speaks of".to_owned(),
+        observed,
+        details: shortened(wrong),
+        positive: complete(scene) || !evidence.is_empty(),
+        evidence,
+    }))
+}
+
+fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
+    let mut wrong = Vec::new();
+    let mut evidence = Vec::new();
+    let mut told = 0;
+    for row in &scene.rows {
+        match row {
+            Row::Match { item, line, blanks } => {
+                let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
+                for (label, value) in blanks {
+                    told += 1;
+                    // The course's own program counts microseconds and calls them milliseconds.
+                    if !style.is_rust && fact_of(scene, label) == Some(Fact::BusyTime) {
+                        continue;
+                    }
+                    if let Truth::No(fact) = truth(scene, label, value, line) {
+                        wrong.push(format!("line {}   - {}   + {}", line.number, put(item, label, &fact), shown(line)));
+                        evidence.extend(scene.writer(line).map(|event| scene.evidence(event)));
+                    }
+                }
+            }
+            Row::Malformed { item, line } => {
+                let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
+                wrong.push(format!("line {}   - {item}   + {}", line.number, shown(line)));
+                evidence.extend(scene.writer(line).map(|event| scene.evidence(event)));
+            }
+            Row::Extra { line } => {
+                let Some(line) = scene.lines.get(*line).filter(|line| !is_separator(&line.text)) else { continue };
+                // A line in the wrong place is a matter of order; here it only has to be true.
+                let Some((item, blanks)) = missing_item(scene, line) else {
+                    wrong.push(format!("line {}   + {}   is not in the reference", line.number, shown(line)));
+                    continue;
+                };
+                told += blanks.len();
+                let untrue = blanks.iter().find_map(|(label, value)| match truth(scene, label, value, line) {
+                    Truth::No(fact) => Some(put(item, label, &fact)),
+                    Truth::Yes => None,
+                });
+                if let Some(fact) = untrue {
+                    wrong.push(format!("line {}   - {fact}   + {}", line.number, shown(line)));
+                }
+            }
+            Row::Missing { .. } => {}
+        }
+    }
+    let blanks = |item: &Item| matches!(item, Item::Text(pieces) if pieces.len() > 1);
+    let lines = scene.items.iter().filter(|item| blanks(item)).count();
+    if wrong.is_empty() && told < lines {
+        let observed = format!("{}: {told} of {lines} lines that tell something were written", on(scene));
+        return Outcome::absent("every line of the reference is there", observed);
+    }
+    if wrong.is_empty() {
+        return Outcome::Held;
+    }
+    Outcome::Lost(Box::new(Why {
+        expected: "every line says what the kernel says of its writer".to_owned(),
+        observed: format!("{}: {} lines do not", on(scene), wrong.len()),
+        details: shortened(wrong),
+        positive: complete(scene) || !evidence.is_empty(),
+        evidence,
+    }))
+}
+
+/// Whether all that was written is known: then a line that is not there was not written.
+fn complete(scene: &Scene<'_>) -> bool {
+    matches!(scene.run.end, End::Exited(_) | End::Signaled(_)) && !scene.run.output.cut && !scene.lines.is_empty()
+}
+
+/// The item that a line would be if it stood elsewhere, and that is missing there.
+fn missing_item<'s>(scene: &'s Scene<'_>, line: &Line) -> Option<(&'s Item, Vec<(String, String)>)> {
+    let alone = std::slice::from_ref(line);
+    scene.rows.iter().find_map(|row| match row {
+        Row::Missing { item } => {
+            let item = scene.items.get(*item)?;
+            match align(std::slice::from_ref(item), alone, scene.blanks.normalise).into_iter().next()? {
+                Row::Match { blanks, .. } => Some((item, blanks)),
+                _ => None,
+            }
+        }
+        _ => None,
+    })
+}
+
+/// `on a pipe` or `on a terminal`.
+fn on(scene: &Scene<'_>) -> &'static str {
+    match scene.run.stdout_kind {
+        StdoutKind::Pty => "on a terminal",
+        StdoutKind::Pipe => "on a pipe",
+    }
+}
+
+/// A line as it may be shown: cut, and without control characters.
+fn shown(line: &Line) -> String {
+    let text = drawn(&line.text);
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// The line of the reference with the fact in its blank.
+fn put(item: &Item, label: &str, fact: &str) -> String {
+    item.to_string().replace(&format!("<{label}>"), fact)
+}
+
+/// The first of many lines, and how many more there are.
+fn shortened(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.truncate(SHOWN);
+        lines.push(format!("… and {more} more; see --diff"));
+    }
+    lines
+}
+
+/// Whether a line begins as an item does.
+fn same_label(item: &Item, line: &Line) -> bool {
+    match item {
+        Item::Text(pieces) => match pieces.first() {
+            Some(crate::transcript::Piece::Literal(label)) => line.text.starts_with(label.as_str()),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether what stands in a blank is so.
+enum Truth {
+    Yes,
+    /// No; this is what should stand there.
+    No(String),
+}
+
+/// Compares what stands in the blank `label` of `line` with the kernel's word on the line's writer.
+fn truth(scene: &Scene<'_>, label: &str, value: &str, line: &Line) -> Truth {
+    let Some(writer) = scene.writer(line) else { return Truth::Yes };
+    let is = |fact: Option<String>| match fact {
+        Some(fact) if fact != value => Truth::No(fact),
+        _ => Truth::Yes,
+    };
+    match fact_of(scene, label) {
+        Some(Fact::WriterPid) => is(writer.state.inner_pids.last().map(Pid::to_string)),
+        Some(Fact::WriterHostname) => is(Some(writer.state.hostname.clone()).filter(|name| !name.is_empty())),
+        Some(Fact::RandSum) => is(Some(RAND_SUM.to_owned())),
+        Some(Fact::ChildPid) => child_pid(scene, writer.pid, &writer.state, value),
+        Some(Fact::RootEntries) => root_entries(scene, value),
+        Some(Fact::BusyTime) => busy_time(scene, writer.pid, value, line),
+        None => Truth::Yes,
+    }
+}
+
+fn fact_of(scene: &Scene<'_>, label: &str) -> Option<Fact> {
+    scene.blanks.by_label.get(label).and_then(|blank| blank.fact)
+}
+
+/// The line is written by the child itself, or by its parent.
+fn child_pid(scene: &Scene<'_>, writer: Pid, state: &ProcessState, value: &str) -> Truth {
+    let depth = state.inner_pids.len().saturating_sub(1);
+    let mut known = Vec::new();
+    for pid in scene.pids().into_iter().filter(|pid| scene.parent(*pid) == Some(writer)) {
+        let numbers = scene.moments(pid);
+        known.extend(numbers.first().and_then(|moment| moment.state.inner_pids.get(depth)).map(Pid::to_string));
+    }
+    // The writer may be that child: then the line before is its parent's.
+    let own = state.inner_pids.last().map(Pid::to_string);
+    let is_child = own.as_deref() == Some(value) && wrote_no_other(scene, writer, "Process PID:");
+    if known.is_empty() || is_child || known.iter().any(|pid| pid == value) {
+        return Truth::Yes;
+    }
+    Truth::No(list(&known))
+}
+
+/// Whether `pid` wrote no line that begins with `label`.
+fn wrote_no_other(scene: &Scene<'_>, pid: Pid, label: &str) -> bool {
+    let by = |line: &&Line| scene.writer(line).is_some_and(|event| event.pid == pid);
+    !scene.lines.iter().filter(by).any(|line| line.text.starts_with(label))
+}
+
+fn root_entries(scene: &Scene<'_>, value: &str) -> Truth {
+    let names = &scene.run.after.container_root;
+    if names.is_empty() || matches!(value, "." | "..") || names.iter().any(|name| name == value) {
+        return Truth::Yes;
+    }
+    Truth::No("a name that is in container_root".to_owned())
+}
+
+/// Whether a printed time is far from the observed one.
+fn wrong_unit(scene: &Scene<'_>) -> bool {
+    scene.rows.iter().any(|row| match row {
+        Row::Match { line, blanks, .. } => scene.lines.get(*line).is_some_and(|line| {
+            let is_time = |label: &str| fact_of(scene, label) == Some(Fact::BusyTime);
+            blanks
+                .iter()
+                .any(|(label, value)| is_time(label) && matches!(truth(scene, label, value, line), Truth::No(_)))
+        }),
+        _ => false,
+    })
+}
+
+/// The printed time is that of the longest silence of the writer before the line, or of its CPU use.
+fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth {
+    let Some(printed) = milliseconds(value) else { return Truth::Yes };
+    let Some(end) = scene.writer(line).map(|event| event.at) else { return Truth::Yes };
+    let mut moments: Vec<_> =
+        scene.run.events.iter().filter(|e| e.pid == writer && e.at <= end).map(|e| e.at).collect();
+    moments.sort();
+    let wall = moments.windows(2).filter_map(|pair| match pair {
+        [a, b] => Some(b.saturating_sub(*a).as_secs_f64() * 1e3),
+        _ => None,
+    });
+    let wall = wall.fold(0.0, f64::max);
+    let cpu = scene.samples(writer).last().map_or(0.0, |sample| sample.cpu.as_secs_f64() * 1e3);
+    let near = |observed: f64| printed <= observed * TIME_FACTOR && printed >= observed / TIME_FACTOR;
+    // Too short to tell a unit by, or all written at once at the end.
+    if wall.max(cpu) < 20.0 || near(wall) || near(cpu) {
+        return Truth::Yes;
+    }
+    Truth::No(format!("about {:.0} ms", wall.max(cpu)))
+}
+
+/// Whether the program ended by itself with status 0.
+pub(super) fn exit_status(scene: &Scene<'_>) -> Outcome {
+    let expected = "the program ends by itself, with exit status 0";
+    let observed = match &scene.run.end {
+        End::Exited(0) => return Outcome::Held,
+        End::Unknown => return Outcome::Unseen("the observer lost the program".to_owned()),
+        End::Exited(status) => format!("it ended with status {status}"),
+        End::Signaled(signal) => format!("it was ended by signal {signal}"),
+        End::TimedOut(stood) => format!("it did not end in time: {stood}"),
+        End::OverLimit(limit) => format!("it was ended at a limit: {limit}"),
+    };
+    Outcome::wrong(expected, observed, Vec::new())
+}
+
+/// What is in the box after the run and was not before it.
+pub(super) fn leftovers(scene: &Scene<'_>) -> Vec<String> {
+    let (before, after) = (&scene.run.before, &scene.run.after);
+    let mut left = Vec::new();
+    let root = scene.moments(scene.run.root_pid).first().and_then(|moment| moment.state.inner_pids.get(1).copied());
+    for (pid, command) in &after.processes {
+        if !before.processes.iter().any(|(known, _)| known == pid) && Some(*pid) != root {
+            left.push(format!("process {pid} ({})", drawn(command)));
+        }
+    }
+    let lists = [
+        ("mount", &before.mounts, &after.mounts),
+        ("cgroup", &before.cgroups, &after.cgroups),
+        ("link", &before.links, &after.links),
+        ("IPC object", &before.ipc, &after.ipc),
+    ];
+    for (kind, before, after) in lists {
+        left.extend(after.iter().filter(|name| !before.contains(name)).map(|name| format!("{kind} {}", drawn(name))));
+    }
+    for (name, value) in &after.settings {
+        if before.settings.get(name) != Some(value) {
+            left.push(format!("setting {} = {}", drawn(name), drawn(value)));
+        }
+    }
+    left
+}

@@ -1,0 +1,293 @@
+//! `grade self-test`: the grader graded.
+//!
+//! A grader is wrong in two ways: it gives marks for what was not done, or takes them from who did it. Neither shows
+//! while it grades, so it is tried on a zoo of small programs whose marks are known: right ones of many styles, and
+//! wrong ones with a single mistake each. Every program goes through the same box, observers and judge as a student's.
+//! Then the grader is weakened, one check at a time, and somebody in the zoo must notice.
+//!
+//! Look: `grade self-test --only no-uts-flag,c-clone3`.
+
+mod matrix;
+mod mutant;
+mod outcome;
+mod zoo;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crate::fault::Fault;
+use crate::judge::{Style, judge};
+use crate::rubric::Rubric;
+use crate::run::{self, RunPlan};
+use crate::submission::Submission;
+use crate::task::Task;
+use crate::trace::{Observer, Run, StdoutKind};
+
+use outcome::{Cell, Outcome};
+use zoo::Entry;
+
+/// Grade programs whose marks are known, and compare
+#[derive(Debug, Clone, clap::Args)]
+pub struct SelfTest {
+    /// Only these programs, by the name of their folder
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    only: Vec<String>,
+    /// Only programs for this task
+    #[arg(long)]
+    task: Option<Task>,
+    /// How many programs are graded at the same time
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    jobs: usize,
+    /// Name the programs and what they are, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Also show which program notices when a check is taken away
+    #[arg(long)]
+    mutants: bool,
+    /// Where the zoo lies
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/zoo"))]
+    zoo: PathBuf,
+    /// Print the outcomes for another `grade self-test` to read
+    #[arg(long, hide = true)]
+    raw: bool,
+}
+
+impl SelfTest {
+    /// Runs the zoo and prints the matrix; the exit code is 0 when every program got what it should.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] for a name that no program has, [`Fault::CannotRun`] when this machine cannot grade.
+    pub fn run(&self) -> Result<u8, Fault> {
+        let entries = self.chosen(zoo::read(&self.zoo)?)?;
+        let mut out = std::io::stdout().lock();
+        if self.list {
+            for entry in &entries {
+                say(&mut out, &format!("{:<34} {}  {}\n", entry.name, entry.expect.task.id(), entry.expect.story))?;
+            }
+            return Ok(0);
+        }
+        let started = Instant::now();
+        let outcomes = if self.jobs > 1 { self.in_parallel(&entries)? } else { self.one_by_one(&entries)? };
+        if self.raw {
+            let json = serde_json::to_string(&outcomes).map_err(|e| Fault::Broken(e.to_string()))?;
+            say(&mut out, &json)?;
+            return Ok(0);
+        }
+        let report = self.report(&entries, &outcomes)?;
+        say(&mut out, &report.text)?;
+        say(&mut out, &format!("{:.0} s\n", started.elapsed().as_secs_f64()))?;
+        Ok(u8::from(!report.all_fine))
+    }
+
+    /// The entries that the command line asks for.
+    fn chosen(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Fault> {
+        let matches = |entry: &Entry, name: &str| entry.name == name || entry.name.ends_with(&format!("/{name}"));
+        if let Some(unknown) = self.only.iter().find(|name| !entries.iter().any(|entry| matches(entry, name))) {
+            return Err(Fault::Usage(format!("the zoo has no {unknown:?}; see grade self-test --list")));
+        }
+        Ok(entries
+            .into_iter()
+            .filter(|entry| self.only.is_empty() || self.only.iter().any(|name| matches(entry, name)))
+            .filter(|entry| self.task.is_none_or(|task| entry.expect.task == task))
+            .collect())
+    }
+
+    fn one_by_one(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            let outcome = grade(entry)?;
+            if !self.raw {
+                progress(outcomes.len() + 1, entries.len(), &outcome);
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    /// A tracer must be the thread that waits, and it waits for whatever child it has: so each job is a process.
+    fn in_parallel(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
+        let next = AtomicUsize::new(0);
+        let done: Mutex<Vec<(usize, Result<Outcome, Fault>)>> = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.min(entries.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let nth = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(entry) = entries.get(nth) else { break };
+                        let outcome = self.in_a_process(entry);
+                        let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                        if let Ok(outcome) = &outcome {
+                            progress(done.len() + 1, entries.len(), outcome);
+                        }
+                        done.push((nth, outcome));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        done.sort_by_key(|(nth, _)| *nth);
+        done.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// Grades one program in a copy of this process.
+    fn in_a_process(&self, entry: &Entry) -> Result<Outcome, Fault> {
+        let broken = |why: String| Fault::Broken(format!("{}: {why}", entry.name));
+        let grade = std::env::current_exe().map_err(|e| broken(e.to_string()))?;
+        let output = Command::new(grade)
+            .args(["self-test", "--raw", "--only", &entry.name, "--zoo"])
+            .arg(&self.zoo)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| broken(e.to_string()))?;
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        match output.status.code() {
+            Some(0) => {}
+            Some(3) => return Err(Fault::CannotRun(said)),
+            _ => return Err(broken(format!("{}: {said}", output.status))),
+        }
+        let outcomes: Vec<Outcome> =
+            serde_json::from_slice(&output.stdout).map_err(|e| broken(format!("{e}: {said}")))?;
+        outcomes.into_iter().next().ok_or_else(|| broken("no outcome".to_owned()))
+    }
+
+    /// Everything that is known when all have run.
+    fn report(&self, entries: &[Entry], outcomes: &[Outcome]) -> Result<Report, Fault> {
+        let mut text = String::new();
+        let mut unnoticed = 0;
+        for task in [Task::Task1, Task::Task2] {
+            let of_task: Vec<&Outcome> =
+                entries.iter().zip(outcomes).filter(|(e, _)| e.expect.task == task).map(|(_, o)| o).collect();
+            if of_task.is_empty() {
+                continue;
+            }
+            let rubric = Rubric::of(task)?;
+            text += &matrix::matrix(&rubric, &of_task);
+            let mutants = mutant::mutants(&rubric);
+            if self.mutants {
+                text += &format!("\n{task}, what is noticed when the grader is weaker\n");
+                text += &matrix::noticed(&mutants, &of_task);
+            }
+            if self.only.is_empty() {
+                let nobody = |m: &&mutant::Mutant| !of_task.iter().any(|o| o.noticed.contains(&m.to_string()));
+                for mutant in mutants.iter().filter(nobody) {
+                    unnoticed += 1;
+                    text += &format!("  nobody in the zoo notices a grader {mutant}\n");
+                }
+            }
+            text.push('\n');
+        }
+        for (entry, outcome) in entries.iter().zip(outcomes).filter(|(_, outcome)| !outcome.surprises.is_empty()) {
+            text += &format!("{}: {}\n", entry.name, entry.expect.story);
+            for surprise in &outcome.surprises {
+                text += &format!("    {surprise}\n");
+            }
+        }
+        let count = |what: fn(&Cell) -> bool| outcomes.iter().flat_map(|o| &o.cells).filter(|cell| what(cell)).count();
+        let false_passes = count(|cell| matches!(cell, Cell::FalsePass(_)));
+        let false_losses = count(|cell| matches!(cell, Cell::FalseLoss(_)));
+        let undecided = count(|cell| matches!(cell, Cell::Undecided));
+        let skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count();
+        let surprised = outcomes.iter().filter(|outcome| !outcome.surprises.is_empty()).count();
+        text += &format!(
+            "{} programs ({skipped} not tried here), {} verdicts: {false_passes} false passes, {false_losses} false \
+             losses, {undecided} undecided; {surprised} programs not as expected, {unnoticed} weaknesses unnoticed, ",
+            outcomes.len(),
+            count(|_| true),
+        );
+        Ok(Report { text, all_fine: surprised == 0 && unnoticed == 0 })
+    }
+}
+
+/// The printed result.
+struct Report {
+    text: String,
+    all_fine: bool,
+}
+
+/// Grades one program of the zoo, the way `grade TASK` grades a submission.
+///
+/// # Errors
+/// [`Fault::CannotRun`] and [`Fault::Interrupted`]; any other fault is a surprise about this program.
+fn grade(entry: &Entry) -> Result<Outcome, Fault> {
+    let started = Instant::now();
+    let mut outcome = Outcome {
+        name: entry.name.clone(),
+        cells: Vec::new(),
+        surprises: Vec::new(),
+        skipped: entry.missing().map(|program| format!("{program} is not installed")),
+        noticed: Vec::new(),
+        seconds: 0.0,
+    };
+    if outcome.skipped.is_none() {
+        match try_out(entry, &mut outcome) {
+            Ok(()) => {}
+            Err(fault @ (Fault::CannotRun(_) | Fault::Interrupted(_))) => return Err(fault),
+            Err(fault) => outcome.surprises.push(fault.to_string()),
+        }
+    }
+    outcome.seconds = started.elapsed().as_secs_f64();
+    Ok(outcome)
+}
+
+/// Unpacks, observes, judges, compares.
+fn try_out(entry: &Entry, outcome: &mut Outcome) -> Result<(), Fault> {
+    let broken = |e: std::io::Error| Fault::Broken(format!("cannot make a temporary folder: {e}"));
+    let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
+    let task = entry.expect.task;
+    let submission = Submission::find(Some(&entry.unpack(folder.path())?), task)?;
+    let rubric = Rubric::of(task)?;
+    let style = Style { is_rust: submission.is_rust() };
+    let runs = observe(&submission, task)?;
+    if let Some(wanted) = &entry.expect.cpu {
+        let here = runs.iter().find_map(|run| run.host.cpu_controller.as_ref());
+        if here != Some(wanted) {
+            outcome.skipped = Some(format!("the cpu controller is not in cgroup {wanted}"));
+            return Ok(());
+        }
+    }
+    let verdicts = judge(task, &rubric, &runs, style);
+    (outcome.cells, outcome.surprises) = outcome::compare(&verdicts, &entry.expect);
+    if !outcome.surprises.is_empty() {
+        return Ok(()); // who is surprised already cannot notice more
+    }
+    for mutant in mutant::mutants(&rubric) {
+        if mutant.is_noticed(&rubric, &runs, style, &verdicts, &entry.expect)? {
+            outcome.noticed.push(mutant.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The runs of one grading.
+fn observe(submission: &Submission, task: Task) -> Result<Vec<Run>, Fault> {
+    let plan = RunPlan {
+        task,
+        submission,
+        observer: Observer::Traced,
+        stdout: StdoutKind::Pty,
+        seed: 1,
+        time_scale: 1.0,
+        keep: false,
+        cpu_enabled: true,
+    };
+    let frozen = RunPlan { observer: Observer::Frozen, stdout: StdoutKind::Pipe, seed: 2, cpu_enabled: false, ..plan };
+    Ok(vec![run::observe(&plan)?, run::observe(&frozen)?])
+}
+
+/// One line on stderr for one finished program.
+fn progress(done: usize, all: usize, outcome: &Outcome) {
+    let verdict = match (&outcome.skipped, outcome.surprises.is_empty()) {
+        (Some(_), _) => "skip",
+        (None, true) => "ok",
+        (None, false) => "BAD",
+    };
+    anstream::eprintln!("{done:>3}/{all}  {verdict:<4} {:>5.1} s  {}", outcome.seconds, outcome.name);
+}
+
+/// Writes to stdout.
+fn say(out: &mut impl std::io::Write, text: &str) -> Result<(), Fault> {
+    out.write_all(text.as_bytes()).map_err(|e| Fault::Broken(format!("cannot write to stdout: {e}")))
+}
