@@ -7,6 +7,7 @@
 
 mod cli;
 mod commands;
+mod image;
 mod ledger;
 mod name;
 mod record;

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::image::layer::LayerId;
 use crate::name::{ContainerName, ImageName};
 
 /// Version of the records' shape; a larger one in a file means that a newer conductor wrote it.
@@ -26,8 +27,10 @@ const FILE: &str = "record.json";
 pub struct ImageRecord {
     /// Its name.
     pub name: ImageName,
-    /// Folders of its layers, the topmost first, as overlay wants them.
-    pub layers: Vec<PathBuf>,
+    /// What its Conductorfile began with, such as `debian:bookworm`.
+    pub from: String,
+    /// Its layers, the topmost first, as overlay wants them; [`crate::store::Store::layer_root`] has their folders.
+    pub layers: Vec<LayerId>,
     /// Seconds since 1970 at which it was built.
     pub created: i64,
     /// What to run when nothing is said; empty is `/bin/bash`.
@@ -49,7 +52,7 @@ pub struct ContainerRecord {
     /// The image it was made from.
     pub image: ImageName,
     /// That image's layers, the topmost first: they must stay as long as the container does.
-    pub layers: Vec<PathBuf>,
+    pub layers: Vec<LayerId>,
     /// Seconds since 1970 at which it was started.
     pub created: i64,
     /// Its command.
@@ -220,7 +223,8 @@ mod tests {
     fn image() -> ImageRecord {
         ImageRecord {
             name: "eg".parse().unwrap(),
-            layers: vec!["/layers/1".into()],
+            from: "host".to_owned(),
+            layers: vec!["0123456789abcdef0123456789abcdef".parse().unwrap()],
             created: 0,
             command: vec![],
             environment: BTreeMap::new(),

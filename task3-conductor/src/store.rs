@@ -8,7 +8,9 @@
 //!                       rootfs         the container's root, mounted while it exists
 //!                       upper, work    what it wrote (overlay)
 //!                       log            what a detached one printed
-//! ROOT/.cache/…                        layers and downloads, made again when missing
+//! ROOT/.cache/layers/ID                read-only layers (see the module image::layer)
+//!        building/ID                   layers that are being made
+//!        packages/…                    what debootstrap fetched
 //! ```
 //!
 //! The three folders are closed to everybody but root: an image is full of set-user-ID programs that users of the host
@@ -16,13 +18,15 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nsutil::error::{Error, OrCannot, Result};
 
+use crate::image::layer::LayerId;
 use crate::name::{ContainerName, ImageName};
 use crate::record::{ContainerRecord, ImageRecord};
 
@@ -32,7 +36,7 @@ pub struct Store {
     root: PathBuf,
 }
 
-/// A lock on one container or on the whole store; released when dropped, also by the kernel when its holder is killed.
+/// A lock on one container, on the layers, or on the whole store; released when dropped, also by the kernel when its holder is killed.
 #[derive(Debug)]
 pub struct Lock {
     _held: Flock<File>,
@@ -69,6 +73,16 @@ impl Store {
     /// `ROOT/.cache`.
     pub fn cache_dir(&self) -> PathBuf {
         self.root.join(".cache")
+    }
+
+    /// `ROOT/.cache/layers`.
+    pub fn layers_dir(&self) -> PathBuf {
+        self.cache_dir().join("layers")
+    }
+
+    /// The folder of a layer's files, as overlay wants it.
+    pub fn layer_root(&self, id: &LayerId) -> PathBuf {
+        self.layers_dir().join(id.to_string()).join("root")
     }
 
     /// The folder of an image.
@@ -140,10 +154,38 @@ impl Store {
     /// # Errors
     /// `EACCES`, `EROFS` by open(2).
     pub fn lock_all(&self) -> Result<Lock> {
-        let path = self.cache_dir().join("lock");
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).or_cannot("open", path.display())?;
+        let (path, file) = self.lock_file("lock")?;
         lock(file, &path)
+    }
+
+    /// Waits until nobody removes layers, and keeps it so: held while layers are looked up and used.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS` by open(2).
+    pub fn lock_layers_shared(&self) -> Result<Lock> {
+        let (path, file) = self.lock_file("layers.lock")?;
+        flock(file, FlockArg::LockShared).or_cannot("lock", path.display())
+    }
+
+    /// Has the layers for itself, to remove some.
+    ///
+    /// # Errors
+    /// In words when they are in use; `EACCES`, `EROFS` by open(2).
+    pub fn lock_layers_alone(&self) -> Result<Lock> {
+        let (path, file) = self.lock_file("layers.lock")?;
+        match flock(file, FlockArg::LockExclusiveNonblock) {
+            Err(Errno::EWOULDBLOCK) => {
+                let busy = Error::new("remove", "layers", "another command is working with them");
+                Err(busy.hint("try again when the build has ended"))
+            }
+            outcome => outcome.or_cannot("lock", path.display()),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(PathBuf, File)> {
+        let path = self.cache_dir().join(name);
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        file.or_cannot("open", path.display()).map(|file| (path, file))
     }
 }
 
@@ -153,10 +195,11 @@ pub fn no_such_container(name: &ContainerName) -> Error {
 }
 
 fn lock(file: File, path: &Path) -> Result<Lock> {
-    match Flock::lock(file, FlockArg::LockExclusive) {
-        Ok(held) => Ok(Lock { _held: held }),
-        Err((_, errno)) => Err(Error::new("lock", path.display(), errno)),
-    }
+    flock(file, FlockArg::LockExclusive).or_cannot("lock", path.display())
+}
+
+fn flock(file: File, how: FlockArg) -> std::result::Result<Lock, Errno> {
+    Flock::lock(file, how).map(|held| Lock { _held: held }).map_err(|(_, errno)| errno)
 }
 
 /// The entries of a folder that are names, in order; others (temporary files) are not ours to list.
