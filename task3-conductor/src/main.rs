@@ -10,6 +10,7 @@ mod commands;
 mod image;
 mod ledger;
 mod name;
+mod network;
 mod record;
 mod store;
 mod table;
