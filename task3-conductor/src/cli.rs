@@ -32,6 +32,7 @@ pub struct Conductor {
 
 #[derive(Subcommand)]
 enum Command {
+    Build(commands::build::Build),
     Images(commands::images::Images),
     Ps(commands::ps::Ps),
 }
@@ -51,6 +52,7 @@ impl Conductor {
         require_root()?;
         let store = Store::open(&self.root)?;
         match self.command {
+            Command::Build(build) => build.run(&store),
             Command::Images(images) => images.run(&store),
             Command::Ps(ps) => ps.run(&store),
         }

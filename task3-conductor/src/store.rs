@@ -116,6 +116,33 @@ impl Store {
         ImageRecord::load(&self.image_dir(name))
     }
 
+    /// Writes an image's record, new or in the place of an older one of that name, whole or not at all.
+    ///
+    /// # Errors
+    /// `ENOSPC`, `EROFS` … with the path.
+    pub fn save_image(&self, record: &ImageRecord) -> Result<()> {
+        let dir = self.image_dir(&record.name);
+        // No name begins with a dot, so nobody lists this one; it is a fresh folder for each process.
+        let beside = self.images_dir().join(format!(".{}.{}", record.name, std::process::id()));
+        match fs::create_dir(&beside) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::new("make folder", beside.display(), error));
+            }
+            _ => (),
+        }
+        record.save(&beside)?;
+        match fs::rename(&beside, &dir) {
+            Ok(()) => Ok(()),
+            // There is an image of that name: its record is what is replaced.
+            Err(_) if dir.is_dir() => {
+                let saved = record.save(&dir);
+                let _ = fs::remove_dir_all(&beside);
+                saved
+            }
+            Err(error) => Err(Error::new("put an image at", dir.display(), error)),
+        }
+    }
+
     /// All containers with their records, by name; a damaged record is an error in its place.
     ///
     /// # Errors

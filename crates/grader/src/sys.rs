@@ -149,7 +149,8 @@ pub fn trace_calls(calls: &[i64]) -> io::Result<()> {
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     // struct seccomp_data: the number at 0, the architecture at 4.
-    let mut program = vec![step(LOAD, 0, 0, 4), step(IF_EQUAL, 1, 0, ARCH), step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)];
+    let mut program =
+        vec![step(LOAD, 0, 0, 4), step(IF_EQUAL, 1, 0, ARCH), step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)];
     program.push(step(LOAD, 0, 0, 0));
     for nr in calls {
         program.push(step(IF_EQUAL, 0, 1, u32::try_from(*nr).unwrap_or(u32::MAX)));

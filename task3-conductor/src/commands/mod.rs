@@ -1,5 +1,6 @@
 //! One command, one file, one shape: a struct that clap fills, and `run`.
 
+pub mod build;
 pub mod images;
 pub mod ps;
 

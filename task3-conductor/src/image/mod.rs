@@ -7,8 +7,12 @@
 //!
 //! | module | what happens there |
 //! |---|---|
+//! | [`host`] | a base of this host's own programs |
 //! | [`layer`] | layers on disk: made beside, renamed when whole, found again by what they were made from |
 //!
 //! Look: `cat .images/NAME/record.json`, `ls .cache/layers`. Manual: mount(8), "overlay"; the kernel's overlayfs document.
 
+pub mod base;
+pub mod build;
+pub mod host;
 pub mod layer;

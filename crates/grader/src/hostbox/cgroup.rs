@@ -89,7 +89,8 @@ impl Cgroups {
         let hierarchies = hierarchies()?;
         if !hierarchies.iter().any(Hierarchy::is_v2) {
             return Err(Fault::CannotRun(
-                "no cgroup v2 hierarchy is mounted here; `mount -t cgroup2 none /sys/fs/cgroup/unified` makes one".into(),
+                "no cgroup v2 hierarchy is mounted here; `mount -t cgroup2 none /sys/fs/cgroup/unified` makes one"
+                    .into(),
             ));
         }
         for hierarchy in &hierarchies {
@@ -162,7 +163,9 @@ impl Cgroups {
     pub fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
         if let Some(tree) = self.v2() {
-            walk(&tree.outer, &mut |dir| found.extend(words(&dir.join("cgroup.procs")).iter().filter_map(|w| w.parse::<i32>().ok())));
+            walk(&tree.outer, &mut |dir| {
+                found.extend(words(&dir.join("cgroup.procs")).iter().filter_map(|w| w.parse::<i32>().ok()))
+            });
         }
         found
     }
@@ -411,7 +414,8 @@ impl Hierarchy {
 
 /// The hierarchies that this process is in and finds mounted.
 fn hierarchies() -> Result<Vec<Hierarchy>, Fault> {
-    let read = |file: &str| fs::read_to_string(file).map_err(|why| Fault::CannotRun(format!("cannot read {file}: {why}")));
+    let read =
+        |file: &str| fs::read_to_string(file).map_err(|why| Fault::CannotRun(format!("cannot read {file}: {why}")));
     let memberships = read("/proc/self/cgroup")?;
     let mounts = procfs::process::Process::myself()
         .and_then(|this| this.mountinfo())
@@ -478,7 +482,8 @@ fn start_time(pid: i32) -> Option<u64> {
 
 fn join(cgroup: &Path, pid: i32) -> Result<(), Fault> {
     let file = cgroup.join("cgroup.procs");
-    fs::write(&file, pid.to_string()).map_err(|why| Fault::CannotRun(format!("cannot write to {}: {why}", file.display())))
+    fs::write(&file, pid.to_string())
+        .map_err(|why| Fault::CannotRun(format!("cannot write to {}: {why}", file.display())))
 }
 
 /// Quota and period of a v2 cgroup: `cpu.max` holds `50000 100000`, or `max 100000`.

@@ -117,10 +117,12 @@ pub fn live(plan: &InitPlan, channel: &Channel) -> i32 {
 }
 
 fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
-    set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(|why| format!("cannot tie init's life to the grader's: {why}"))?;
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|why| format!("cannot tie init's life to the grader's: {why}"))?;
     keep_only(channel.as_fd())?;
     // Not even a core dump or /proc/1/mem; and a name that does not give the grader away.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|why| format!("cannot make init undumpable: {why}"))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|why| format!("cannot make init undumpable: {why}"))?;
     let _ = rustix::thread::set_name(c"init");
     nix::unistd::setsid().map_err(|why| format!("cannot leave the grader's session: {why}"))?;
     let children = watch_children()?;
@@ -143,7 +145,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
 /// Waits for the grader's next wish, and meanwhile reaps; what init itself started is reported.
 fn next(channel: &Channel, children: &SignalFd) -> Result<Option<super::channel::Received<Ask>>, String> {
     loop {
-        let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
+        let mut fds =
+            [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             other => other.map_err(|why| format!("init cannot wait: {why}"))?,
@@ -197,7 +200,8 @@ fn open_terminal() -> Result<(OwnedFd, OwnedFd), String> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags).map_err(|why| format!("cannot open a terminal: {why}"))?;
     unlockpt(&master).map_err(|why| format!("cannot unlock a terminal: {why}"))?;
-    let slave = ioctl_tiocgptpeer(&master, flags).map_err(|why| format!("cannot open a terminal's other end: {why}"))?;
+    let slave =
+        ioctl_tiocgptpeer(&master, flags).map_err(|why| format!("cannot open a terminal's other end: {why}"))?;
     Ok((master, slave))
 }
 
@@ -227,7 +231,8 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     dup(rustix::stdio::dup2_stdout(stdout))?;
     dup(rustix::stdio::dup2_stderr(stderr))?;
     std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0).map_err(|why| format!("cannot switch core dumps off: {why}"))?;
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
+        .map_err(|why| format!("cannot switch core dumps off: {why}"))?;
     for capability in WITHHELD {
         // EINVAL: this kernel does not know it, so it cannot be used either.
         let _ = remove_capability_from_bounding_set(capability);
@@ -269,13 +274,20 @@ fn default_signals() -> Result<(), String> {
     for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
         sys::default_action(signal).map_err(|why| format!("cannot reset {signal}: {why}"))?;
     }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(|why| format!("cannot unblock signals: {why}"))
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .map_err(|why| format!("cannot unblock signals: {why}"))
 }
 
 /// Closes every descriptor but `kept`; stdin, stdout and stderr become /dev/null.
 fn keep_only(kept: BorrowedFd<'_>) -> Result<(), String> {
-    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(|why| format!("cannot open /dev/null: {why}"))?;
-    for outcome in [rustix::stdio::dup2_stdin(&null), rustix::stdio::dup2_stdout(&null), rustix::stdio::dup2_stderr(&null)] {
+    let null = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|why| format!("cannot open /dev/null: {why}"))?;
+    for outcome in
+        [rustix::stdio::dup2_stdin(&null), rustix::stdio::dup2_stdout(&null), rustix::stdio::dup2_stderr(&null)]
+    {
         outcome.map_err(|why| format!("cannot let go of the grader's terminal: {why}"))?;
     }
     drop(null);

@@ -274,7 +274,8 @@ impl Held {
 /// Forks the box's init into a PID namespace of its own; this thread's later children stay in the old one.
 fn fork_init(plan: &InitPlan, channel: &Channel) -> Result<i32, Fault> {
     let cannot = |what: &str, why: nix::errno::Errno| Fault::CannotRun(format!("cannot {what}: {}", why.desc()));
-    let home = File::open("/proc/thread-self/ns/pid").map_err(|why| Fault::CannotRun(format!("cannot open /proc/thread-self/ns/pid: {why}")))?;
+    let home = File::open("/proc/thread-self/ns/pid")
+        .map_err(|why| Fault::CannotRun(format!("cannot open /proc/thread-self/ns/pid: {why}")))?;
     unshare(CloneFlags::CLONE_NEWPID).map_err(|why| cannot("make a PID namespace", why))?;
     let forked = sys::fork();
     if let Ok(ForkResult::Child) = forked {
@@ -361,6 +362,11 @@ mod tests {
         let t = Instant::now();
         assert_eq!(b.take_down(), Vec::<String>::new());
         eprintln!("down {:?}", t.elapsed());
-        eprintln!("{}", printed("id; hostname; echo $$; ls -la; bash hello.sh; cat /proc/self/cgroup; cat /proc/self/mountinfo; ls -la /sys/fs/cgroup/ /sys/fs/cgroup/*/; cat /proc/1/comm; cat /proc/1/cmdline; ls -l /proc/1/exe /proc/1/fd; ls -l /proc/self/fd; ip a; ls -la / /home /tmp /dev; grep Cap /proc/self/status; mkdir /x; mount -t devtmpfs d /x; dd if=/x/vda of=/dev/null count=1; ls /work/wt-engine/crates; ls -la /work/wt-engine/crates/grader"));
+        eprintln!(
+            "{}",
+            printed(
+                "id; hostname; echo $$; ls -la; bash hello.sh; cat /proc/self/cgroup; cat /proc/self/mountinfo; ls -la /sys/fs/cgroup/ /sys/fs/cgroup/*/; cat /proc/1/comm; cat /proc/1/cmdline; ls -l /proc/1/exe /proc/1/fd; ls -l /proc/self/fd; ip a; ls -la / /home /tmp /dev; grep Cap /proc/self/status; mkdir /x; mount -t devtmpfs d /x; dd if=/x/vda of=/dev/null count=1; ls /work/wt-engine/crates; ls -la /work/wt-engine/crates/grader"
+            )
+        );
     }
 }

@@ -80,9 +80,8 @@ const EMPTY: [(&str, u32); 9] = [
 ];
 
 /// Folders that, when they are mounts of their own, belong to the system the submission runs on.
-const SYSTEM: [&str; 12] = [
-    "/usr", "/etc", "/opt", "/var", "/srv", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu",
-];
+const SYSTEM: [&str; 12] =
+    ["/usr", "/etc", "/opt", "/var", "/srv", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu"];
 
 /// Device nodes of the box: name, minor and major number.
 const DEVICES: [(&str, u32, u32); 6] =
@@ -97,7 +96,8 @@ const ITS_OWN: [&str; 3] = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domai
 /// # Errors
 /// A sentence with the step, its object and the kernel's reason.
 pub fn enter(plan: &RootPlan) -> Tried<()> {
-    let host_mounts = Process::myself().and_then(|this| this.mountinfo()).map_err(|why| format!("cannot read mountinfo: {why}"))?;
+    let host_mounts =
+        Process::myself().and_then(|this| this.mountinfo()).map_err(|why| format!("cannot read mountinfo: {why}"))?;
     let layers = Layers::choose(&host_mounts.0);
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
@@ -137,10 +137,14 @@ pub fn enter(plan: &RootPlan) -> Tried<()> {
 /// # Errors
 /// As [`enter`].
 pub fn lock_knobs() -> Tried<()> {
-    let own: Vec<_> = ITS_OWN.iter().filter_map(|path| Some((path, rustix::fs::open(*path, rustix::fs::OFlags::PATH, Mode::empty()).ok()?))).collect();
+    let own: Vec<_> = ITS_OWN
+        .iter()
+        .filter_map(|path| Some((path, rustix::fs::open(*path, rustix::fs::OFlags::PATH, Mode::empty()).ok()?)))
+        .collect();
     for path in READ_ONLY.iter().filter(|path| Path::new(path).exists()) {
         let bind = MsFlags::MS_BIND;
-        mount(Some(*path), *path, None::<&str>, bind, None::<&str>).map_err(|why| format!("cannot bind {path}: {why}"))?;
+        mount(Some(*path), *path, None::<&str>, bind, None::<&str>)
+            .map_err(|why| format!("cannot bind {path}: {why}"))?;
         mount(None::<&str>, *path, None::<&str>, bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)
             .map_err(|why| format!("cannot make {path} read-only: {why}"))?;
     }
@@ -170,11 +174,17 @@ impl Layers {
     fn choose(mounts: &[MountInfo]) -> Layers {
         let points: Vec<PathBuf> = mounts.iter().map(|mount| unescape(&mount.mount_point)).collect();
         let is_system = |mount: &MountInfo, point: &Path| {
-            let pseudo = ["proc", "sysfs", "tmpfs", "ramfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "autofs", "nsfs", "vfat"];
+            let pseudo = [
+                "proc", "sysfs", "tmpfs", "ramfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "autofs", "nsfs", "vfat",
+            ];
             let hidden = EMPTY.iter().any(|(dir, _)| point.starts_with(dir));
-            SYSTEM.iter().any(|dir| point.starts_with(dir)) && !hidden && !pseudo.contains(&mount.fs_type.as_str()) && point.is_dir()
+            SYSTEM.iter().any(|dir| point.starts_with(dir))
+                && !hidden
+                && !pseudo.contains(&mount.fs_type.as_str())
+                && point.is_dir()
         };
-        let system = mounts.iter().zip(&points).filter(|(mount, point)| is_system(mount, point)).map(|(_, point)| point);
+        let system =
+            mounts.iter().zip(&points).filter(|(mount, point)| is_system(mount, point)).map(|(_, point)| point);
         let mut lowers: Vec<PathBuf> = std::iter::once(PathBuf::from("/")).chain(system.cloned()).collect();
         lowers.dedup();
         let layers = lowers.into_iter().enumerate().map(|(nr, lower)| {
@@ -229,9 +239,10 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
         hidden.push(path);
     }
     let Some(root) = layers.0.first().map(upper_of) else { return Err("the box has no root layer".into()) };
-    let etc = layers.showing(Path::new("/etc")).map_or_else(|| root.join("etc"), |layer| {
-        upper_of(layer).join(Path::new("/etc").strip_prefix(&layer.lower).unwrap_or(Path::new("")))
-    });
+    let etc = layers.showing(Path::new("/etc")).map_or_else(
+        || root.join("etc"),
+        |layer| upper_of(layer).join(Path::new("/etc").strip_prefix(&layer.lower).unwrap_or(Path::new(""))),
+    );
     if !etc.exists() {
         make_folders(Path::new("/"), &root, Path::new("etc"))?;
     }
@@ -278,7 +289,8 @@ fn mount_kernel_trees(root: &Path) -> Tried<()> {
         // mknod(2) subtracts the umask.
         fs::set_permissions(&node, Permissions::from_mode(0o666)).map_err(at("set the mode of", &node))?;
     }
-    let links = [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")];
+    let links =
+        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")];
     for (name, target) in links {
         symlink(target, dev.join(name)).map_err(at("link", &dev.join(name)))?;
     }
@@ -298,7 +310,12 @@ fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Tried<()> {
         if cgroup.kind == "tmpfs" {
             // The host's links (cpu -> cpu,cpuacct) come along.
             let links: Vec<(PathBuf, PathBuf)> = fs::read_dir(&cgroup.target)
-                .map(|entries| entries.flatten().filter_map(|e| Some((e.file_name().into(), fs::read_link(e.path()).ok()?))).collect())
+                .map(|entries| {
+                    entries
+                        .flatten()
+                        .filter_map(|e| Some((e.file_name().into(), fs::read_link(e.path()).ok()?)))
+                        .collect()
+                })
                 .unwrap_or_default();
             mount_new("tmpfs", &target, "tmpfs", flags, &cgroup.options)?;
             for (name, to) in links {
@@ -333,7 +350,8 @@ fn copy_mode(from: &Path, to: &Path) -> Tried<()> {
 }
 
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Tried<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(at("make", path))?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(at("make", path))?;
     file.write_all(bytes).map_err(at("write", path))
 }
 
