@@ -14,5 +14,6 @@
 
 pub mod base;
 pub mod build;
+pub mod conductorfile;
 pub mod host;
 pub mod layer;
