@@ -5,6 +5,11 @@
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
+//! | [`detached`] | mounts that are nowhere yet, held by a descriptor | mount_setattr(2) |
+//! | [`overlay`] | many folders seen as one, and one that takes the changes | mount(8) |
+//! | [`capability`] | root's power in pieces | capabilities(7) |
+//! | [`seccomp`] | which system calls a process may make | seccomp(2) |
+//! | [`terminal`] | a terminal of one's own | pty(7) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
 //! | [`step`] | each step taken on the kernel, told as it happens | – |
 //! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
@@ -14,12 +19,17 @@
 //! (a child, a mount, a cgroup) gives it back when dropped, unless told to keep it. And every step on the kernel is
 //! announced before it is taken (see [`step`]), so that a program's `--explain` is the story of what truly happened.
 
+pub mod capability;
+pub mod detached;
 pub mod elf;
 pub mod error;
 pub mod namespace;
+pub mod overlay;
 pub mod process;
 pub mod rootfs;
+pub mod seccomp;
 pub mod step;
 pub mod sys;
+pub mod terminal;
 
 pub use error::{Error, OrCannot, Result};
