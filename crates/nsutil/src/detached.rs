@@ -104,6 +104,8 @@ impl Filesystem<'_> {
             why: "a {kind} that no path leads to yet: nobody can come between its making and its placing";
             shell: "mount -t {kind} -o {attributes}{} {kind} DIR", Joined(options));
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).or_cannot("mount", kind)?;
+        // Its first column in /proc/mounts.
+        rustix::mount::fsconfig_set_string(&context, "source", kind).or_cannot("name", kind)?;
         for (key, value) in options {
             let set = if value.is_empty() {
                 rustix::mount::fsconfig_set_flag(&context, *key)
@@ -121,17 +123,7 @@ impl Filesystem<'_> {
 }
 
 impl Detached {
-    /// A second mount of what `path` (a file or a folder, below `within`) shows: what a bind mount puts in place.
-    ///
-    /// # Errors
-    /// `ENOENT` when it is not there; `ELOOP` when a symbolic link stands anywhere on the way; `EINVAL` when it is in
-    /// another mount namespace.
-    pub fn clone_of(within: BorrowedFd<'_>, path: &Path) -> Result<Self> {
-        let what = path.display().to_string();
-        Self::of_file(look_up(within, path, OFlags::PATH).or_cannot("open", &what)?.as_fd(), what)
-    }
-
-    /// A second mount of what `file` is open on.
+    /// A second mount of the file or folder that `file` is open on: what a bind mount puts in place.
     ///
     /// # Errors
     /// `EINVAL` when it is in another mount namespace; `EPERM` without `CAP_SYS_ADMIN`.
@@ -167,12 +159,9 @@ impl Detached {
             .or_cannot(format_args!("mount {} on", self.what), shown.display())
     }
 
-    /// Looks up a path within it, before it is in place.
-    ///
-    /// # Errors
-    /// Those of openat2(2).
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+    /// What it shows, without ever being put in place: the mount lives as long as the descriptor.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.descriptor
     }
 }
 
@@ -253,6 +242,7 @@ impl fmt::Display for Joined<'_> {
 pub fn is_character_device(file: BorrowedFd<'_>, major: u32, minor: u32) -> Result<bool> {
     let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::BASIC_STATS)
         .or_cannot("look at", "a device node")?;
-    let is_device = rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)) == rustix::fs::FileType::CharacterDevice;
+    let is_device =
+        rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)) == rustix::fs::FileType::CharacterDevice;
     Ok(is_device && (stat.stx_rdev_major, stat.stx_rdev_minor) == (major, minor))
 }

@@ -91,7 +91,8 @@ impl Overlay<'_> {
     }
 
     fn mount_by_string(&self, place: &Path) -> nix::Result<()> {
-        let open = |path: &Path| File::open(path).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+        let open =
+            |path: &Path| File::open(path).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
         let layers = self.layers.iter().map(|layer| open(layer)).collect::<nix::Result<Vec<File>>>()?;
         let (upper, work) = (open(self.upper)?, open(self.work)?);
         let name = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());

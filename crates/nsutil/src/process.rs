@@ -38,6 +38,7 @@ pub struct Child {
     process: PidFd,
     report: File,
     exit: Option<Exit>,
+    released: bool,
 }
 
 /// How a child is to be born.
@@ -100,7 +101,7 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
     let (pid, descriptor) = sys::clone3(flags(birth.namespaces), birth.cgroup, || child(Report(reporter), inside))
         .or_cannot("start a child in new", Named(birth.namespaces))
         .map_err(why_refused)?;
-    Ok(Child { process: PidFd { pid, descriptor }, report, exit: None })
+    Ok(Child { process: PidFd { pid, descriptor }, report, exit: None, released: false })
 }
 
 /// All that happens in the child before and after `inside`.
@@ -153,6 +154,14 @@ impl Report {
         self.send(READY, &[])
     }
 
+    /// Lets this process live on when its parent ends; without that it is killed then.
+    ///
+    /// # Errors
+    /// None that the kernel could have.
+    pub fn outlive_parent(&self) -> Result<()> {
+        prctl::set_pdeathsig(None).or_cannot("live on after", "the parent's end")
+    }
+
     fn send(&mut self, kind: u8, text: &[u8]) -> Result<()> {
         let mut message = vec![kind];
         message.extend((text.len() as u32).to_le_bytes());
@@ -191,12 +200,41 @@ impl Child {
     /// # Errors
     /// The child's own error, if it failed on the way.
     pub fn ready(&mut self) -> Result<()> {
+        // If it is not, `wait` tells why.
+        self.is_ready().map(drop)
+    }
+
+    /// Waits until the child says that it is ready: false when it has become another program or ended instead.
+    ///
+    /// # Errors
+    /// The child's own error, if it failed on the way.
+    pub fn is_ready(&mut self) -> Result<bool> {
         match self.next_report()? {
-            Reported::Ready => Ok(()),
+            Reported::Ready => Ok(true),
             Reported::Failed(error) => Err(error),
-            // By exec, or by its end: `wait` tells which.
-            Reported::Closed => Ok(()),
+            Reported::Closed => Ok(false),
         }
+    }
+
+    /// Waits until the child has become another program, or has ended: what it was and held as our child is gone then.
+    ///
+    /// # Errors
+    /// The child's own error, if it failed on the way, also after it said that it was ready.
+    pub fn gone(&mut self) -> Result<()> {
+        loop {
+            match self.next_report()? {
+                Reported::Ready => (),
+                Reported::Failed(error) => return Err(error),
+                Reported::Closed => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets it live on, unwaited for, when this value goes.
+    ///
+    /// It still dies with its parent, unless it asked to [outlive](Report::outlive_parent) it.
+    pub fn release(mut self) {
+        self.released = true;
     }
 
     /// Sends it a signal.
@@ -260,7 +298,7 @@ enum Reported {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.exit.is_none() {
+        if self.exit.is_none() && !self.released {
             // Both fail only when there is nothing left to end.
             let _ = self.process.signal(Signal::SIGKILL);
             let _ = self.reap();
@@ -363,9 +401,17 @@ impl Requests {
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn hold() -> Result<Self> {
+        Self::hold_also(&[])
+    }
+
+    /// The same for these signals as well.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is free.
+    pub fn hold_also(others: &[Signal]) -> Result<Self> {
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-            mask.add(signal);
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT].iter().chain(others) {
+            mask.add(*signal);
         }
         mask.thread_block().or_cannot("hold back", "signals")?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
@@ -385,10 +431,25 @@ impl Requests {
             if !asked {
                 return Ok(None);
             }
-            if let Some(info) = self.0.read_signal().or_cannot("read", "the signal that came")? {
-                return Ok(Signal::try_from(info.ssi_signo as i32).ok());
+            if let Some(signal) = self.take()? {
+                return Ok(Some(signal));
             }
         }
+    }
+
+    /// Takes the signal that has come, waiting for one; to wait for other things as well, poll the descriptor first.
+    ///
+    /// # Errors
+    /// None that a valid descriptor can cause.
+    pub fn take(&mut self) -> Result<Option<Signal>> {
+        let info = self.0.read_signal().or_cannot("read", "the signal that came")?;
+        Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
+    }
+}
+
+impl AsFd for Requests {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -429,9 +490,12 @@ fn c_strings(texts: &[&str]) -> std::result::Result<Vec<CString>, std::ffi::NulE
     texts.iter().map(|text| CString::new(*text)).collect()
 }
 
-/// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, and [`Requests`] blocks signals.
+/// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, its caller may ignore others (nohup(1)
+/// does), and [`Requests`] blocks signals.
 fn default_signals() -> Result<()> {
-    sys::default_action(Signal::SIGPIPE).or_cannot("reset", "SIGPIPE")?;
+    for signal in Signal::iterator().filter(|signal| ![Signal::SIGKILL, Signal::SIGSTOP].contains(signal)) {
+        sys::default_action(signal).or_cannot("reset", signal)?;
+    }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).or_cannot("unblock", "signals")
 }
 

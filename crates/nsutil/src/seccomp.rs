@@ -53,11 +53,11 @@ struct Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Test {
     /// Refused when any of these bits is set.
-    NoneOf(u32),
+    Without(u32),
     /// Allowed only when it is one of these.
-    OneOf(&'static [u32]),
+    Only(&'static [u32]),
     /// Refused when it is one of these.
-    NotOneOf(&'static [u32]),
+    Except(&'static [u32]),
 }
 
 macro_rules! numbers {
@@ -146,12 +146,8 @@ impl Filter {
     /// The filter of a container.
     pub fn container() -> Self {
         let ranges = ranges(answer);
-        let mut program = vec![
-            load(OFFSET_ARCH),
-            jump(BPF_JEQ, CONVENTION, 1, 0),
-            give(RET_KILL_PROCESS),
-            load(OFFSET_NUMBER),
-        ];
+        let mut program =
+            vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
             program.extend([jump(BPF_JGE, X32, 0, 1), give(RET_KILL_PROCESS)]);
         }
@@ -168,7 +164,9 @@ impl Filter {
             call: "seccomp(SECCOMP_SET_MODE_FILTER, 0, {} instructions)", self.program.len();
             why: "a call that a program in a container has no business with is refused before the kernel looks at it";
             shell: "# no command: see systemd-run -p SystemCallFilter=@system-service COMMAND");
-        seccompiler::apply_filter(&self.program).map_err(|error| error.to_string()).or_cannot("load", "the seccomp filter")
+        seccompiler::apply_filter(&self.program)
+            .map_err(|error| error.to_string())
+            .or_cannot("load", "the seccomp filter")
     }
 }
 
@@ -177,10 +175,10 @@ fn answer(number: u32) -> Answer {
     let ask = |argument, test| Answer::Ask(Question { argument, test });
     match i64::from(number) {
         libc::SYS_clone3 => Answer::Unknown,
-        libc::SYS_clone => ask(0, Test::NoneOf(namespace_flags())),
-        libc::SYS_ioctl => ask(1, Test::NotOneOf(TYPING)),
-        libc::SYS_personality => ask(0, Test::OneOf(PERSONALITIES)),
-        libc::SYS_socket => ask(0, Test::NotOneOf(HYPERVISOR)),
+        libc::SYS_clone => ask(0, Test::Without(namespace_flags())),
+        libc::SYS_ioctl => ask(1, Test::Except(TYPING)),
+        libc::SYS_personality => ask(0, Test::Only(PERSONALITIES)),
+        libc::SYS_socket => ask(0, Test::Except(HYPERVISOR)),
         _ if [EVERYWHERE, HERE, NEWER].iter().any(|list| list.contains(&number)) => Answer::Allow,
         _ if number == IO_PGETEVENTS => Answer::Allow,
         _ if number > LAST_KNOWN || NOT_OFFERED.contains(&number) => Answer::Unknown,
@@ -240,12 +238,12 @@ fn reply(answer: Answer) -> Vec<sock_filter> {
             let refuse = give(RET_ERRNO | libc::EPERM as u32);
             let mut program = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(argument) + LOWER_HALF)];
             let (values, on_match, otherwise) = match test {
-                Test::NoneOf(bits) => {
+                Test::Without(bits) => {
                     program.extend([jump(BPF_JSET, bits, 0, 1), refuse, give(RET_ALLOW)]);
                     return program;
                 }
-                Test::OneOf(values) => (values, give(RET_ALLOW), refuse),
-                Test::NotOneOf(values) => (values, refuse, give(RET_ALLOW)),
+                Test::Only(values) => (values, give(RET_ALLOW), refuse),
+                Test::Except(values) => (values, refuse, give(RET_ALLOW)),
             };
             for value in values {
                 program.extend([jump(BPF_JEQ, *value, 0, 1), on_match.clone()]);
