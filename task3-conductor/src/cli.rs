@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use nsutil::error::{OrCannot, Result};
 
 use crate::commands;
+use crate::failure::Failure;
+use crate::runtime::own_binary;
 use crate::store::Store;
 
 /// First line of stdout, which scripts count on (`tail -n +3`).
@@ -33,8 +35,29 @@ pub struct Conductor {
 #[derive(Subcommand)]
 enum Command {
     Build(commands::build::Build),
+    Exec(commands::exec::Exec),
     Images(commands::images::Images),
+    Inspect(commands::inspect::Inspect),
+    Logs(commands::logs::Logs),
     Ps(commands::ps::Ps),
+    Run(commands::run::Run),
+    Stop(commands::stop::Stop),
+}
+
+impl Command {
+    /// Whether what it prints is for another program to read, all of it.
+    fn prints_data(&self) -> bool {
+        match self {
+            Self::Inspect(_) => true,
+            Self::Ps(ps) => ps.format == commands::Format::Json,
+            _ => false,
+        }
+    }
+
+    /// Whether a process of this program will stand in a container.
+    fn enters_container(&self) -> bool {
+        matches!(self, Self::Build(_) | Self::Exec(_) | Self::Run(_))
+    }
 }
 
 impl Conductor {
@@ -42,20 +65,29 @@ impl Conductor {
     ///
     /// # Errors
     /// The command's own.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self) -> Result<ExitCode, Failure> {
         if self.explain {
             nsutil::step::tell(anstream::stderr());
         }
-        if !self.quiet {
+        if self.command.enters_container() && nix::unistd::geteuid().is_root() {
+            own_binary::out_of_reach()?;
+        }
+        if !self.quiet && !self.command.prints_data() {
             say(&format!("{BANNER}\n"))?;
         }
         require_root()?;
         let store = Store::open(&self.root)?;
-        match self.command {
-            Command::Build(build) => build.run(&store),
-            Command::Images(images) => images.run(&store),
-            Command::Ps(ps) => ps.run(&store),
-        }
+        let code = match self.command {
+            Command::Build(build) => build.run(&store)?,
+            Command::Exec(exec) => exec.run(&store)?,
+            Command::Images(images) => images.run(&store)?,
+            Command::Inspect(inspect) => inspect.run(&store)?,
+            Command::Logs(logs) => logs.run(&store)?,
+            Command::Ps(ps) => ps.run(&store)?,
+            Command::Run(run) => run.run(&store)?,
+            Command::Stop(stop) => stop.run(&store)?,
+        };
+        Ok(code)
     }
 }
 

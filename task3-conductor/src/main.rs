@@ -7,37 +7,36 @@
 
 mod cli;
 mod commands;
+mod failure;
 mod image;
 mod ledger;
 mod name;
 mod network;
+mod plan;
 mod record;
+mod runtime;
 mod store;
 mod table;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use nsutil::error::line;
-
-/// What conductor itself ends with when it fails; other codes are those of the command in the container.
-const OURS: u8 = 125;
 
 fn main() -> ExitCode {
     let options = match cli::Conductor::try_parse() {
         Ok(options) => options,
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
-            let code = if error.use_stderr() { OURS } else { 0 };
+            let code = if error.use_stderr() { failure::OURS } else { 0 };
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
     match options.run() {
         Ok(code) => code,
-        Err(error) => {
-            anstream::eprintln!("conductor: {}", line(&error));
-            ExitCode::from(OURS)
+        Err(failure) => {
+            failure.tell();
+            ExitCode::from(failure.code())
         }
     }
 }

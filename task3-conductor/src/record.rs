@@ -20,7 +20,8 @@ use crate::name::{ContainerName, ImageName};
 
 /// Version of the records' shape; a larger one in a file means that a newer conductor wrote it.
 const SCHEMA: u32 = 1;
-const FILE: &str = "record.json";
+/// Name of the file in the folder of what it describes.
+pub const FILE: &str = "record.json";
 
 /// An image: read-only layers, and what a container of it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,31 +4,35 @@
 //! ROOT/.images/NAME/record.json        a list of layers, and what to run
 //! ROOT/.containers/NAME/record.json    what was asked for; and who its first process is
 //!                       ledger         what was changed on the host for it
-//!                       lock           held (flock) by the command that works on it
 //!                       rootfs         the container's root, mounted while it exists
 //!                       upper, work    what it wrote (overlay)
 //!                       log            what a detached one printed
+//!                       exit           what its first process ended with
 //! ROOT/.cache/layers/ID                read-only layers (see the module image::layer)
 //!        building/ID                   layers that are being made
 //!        packages/…                    what debootstrap fetched
 //! ```
+//!
+//! The command that works on a container holds a lock (flock) on its folder. A folder without a record is a container
+//! that is being started, while somebody holds that lock; otherwise it is what a killed command has left.
 //!
 //! The three folders are closed to everybody but root: an image is full of set-user-ID programs that users of the host
 //! have no business with. Manual: flock(2).
 
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nsutil::error::{Error, OrCannot, Result};
+use rustix::fs::FlockOperation;
 
 use crate::image::layer::LayerId;
+use crate::ledger::Ledger;
 use crate::name::{ContainerName, ImageName};
-use crate::record::{ContainerRecord, ImageRecord};
+use crate::record::{self, ContainerRecord, ImageRecord};
 
 /// The root of conductor's state, and the way to everything under it.
 #[derive(Debug, Clone)]
@@ -39,8 +43,46 @@ pub struct Store {
 /// A lock on one container, on the layers, or on the whole store; released when dropped, also by the kernel when its holder is killed.
 #[derive(Debug)]
 pub struct Lock {
-    _held: Flock<File>,
+    /// Closing unlocks, once every copy is closed: a process forked while the lock is held has it as well, so nobody may
+    /// unlock in so many words.
+    held: File,
 }
+
+/// A name that is taken, with its folder, for a container that is being started.
+#[derive(Debug)]
+pub struct Claim {
+    directory: PathBuf,
+    lock: Lock,
+}
+
+impl Claim {
+    /// The container's folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The container's ledger.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::of(&self.directory)
+    }
+
+    /// The lock, to give the name up with.
+    pub fn into_lock(self) -> Lock {
+        self.lock
+    }
+}
+
+impl Lock {
+    /// Whether what is locked is what the path leads to.
+    fn is_still_at(&self, path: &Path) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let held = self.held.metadata().map(identity).ok();
+        held.is_some() && held == fs::symlink_metadata(path).map(identity).ok()
+    }
+}
+
+/// Name of the file that holds the first process's exit code.
+const EXIT: &str = "exit";
 
 impl Store {
     /// Opens the store at `root`, making its folders where they are missing.
@@ -143,13 +185,15 @@ impl Store {
         }
     }
 
-    /// All containers with their records, by name; a damaged record is an error in its place.
+    /// All containers with their records, by name; a damaged record is an error in its place. One that is being started
+    /// has none yet and is left out.
     ///
     /// # Errors
     /// When the folder of containers cannot be read.
     pub fn containers(&self) -> Result<Vec<(ContainerName, Result<ContainerRecord>)>> {
         let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
-        Ok(names.into_iter().map(|name| (name.clone(), self.container(&name))).collect())
+        let recorded = names.into_iter().filter(|name| self.container_dir(name).join(record::FILE).exists());
+        Ok(recorded.map(|name| (name.clone(), self.container(&name))).collect())
     }
 
     /// The record of a container.
@@ -168,12 +212,93 @@ impl Store {
     /// # Errors
     /// In words when there is no such container.
     pub fn lock_container(&self, name: &ContainerName) -> Result<Lock> {
-        let path = self.container_dir(name).join("lock");
-        match File::open(&path) {
-            Ok(file) => lock(file, &path),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(no_such_container(name)),
-            Err(error) => Err(Error::new("open", path.display(), error)),
+        self.try_lock_container(name)?.ok_or_else(|| no_such_container(name))
+    }
+
+    /// The same; none when there is no such container, also when it goes while we wait.
+    ///
+    /// # Errors
+    /// Those of open(2) and flock(2).
+    pub fn try_lock_container(&self, name: &ContainerName) -> Result<Option<Lock>> {
+        let path = self.container_dir(name);
+        loop {
+            let folder = match open_folder(&path) {
+                Ok(folder) => folder,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::new("open", path.display(), error)),
+            };
+            let lock = lock(folder, &path)?;
+            // Whoever had the lock may have removed the folder, and another may have made a new one.
+            if lock.is_still_at(&path) {
+                return Ok(Some(lock));
+            }
         }
+    }
+
+    /// Takes a name for a new container: makes its folder and locks it.
+    ///
+    /// Of many who want the same name at once, one gets it; the others wait until they see that it has become a
+    /// container. What a killed command left under the name is first taken away by `clear`.
+    ///
+    /// # Errors
+    /// In words when there is a container of that name; those of `clear`.
+    pub fn claim(&self, name: &ContainerName, clear: impl Fn(Lock) -> Result<()>) -> Result<Claim> {
+        let directory = self.container_dir(name);
+        loop {
+            let made = match DirBuilder::new().mode(0o700).create(&directory) {
+                Ok(()) => true,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(Error::new("make folder", directory.display(), error)),
+            };
+            let Some(lock) = self.try_lock_container(name)? else { continue };
+            if directory.join(record::FILE).exists() {
+                return Err(Error::new("run", format_args!("container {name}"), "there is one of that name")
+                    .hint(format_args!("`conductor stop {name}` removes it, `conductor exec {name}` enters it")));
+            }
+            if made || is_empty(&directory) {
+                return Ok(Claim { directory, lock });
+            }
+            clear(lock)?;
+        }
+    }
+
+    /// Names under which a killed command left something, and nobody works on it now; each with its lock.
+    ///
+    /// # Errors
+    /// When the folder of containers cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<(ContainerName, Lock)>> {
+        let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
+        let leftover = |name: ContainerName| {
+            let directory = self.container_dir(&name);
+            if directory.join(record::FILE).exists() {
+                return None;
+            }
+            let folder = open_folder(&directory).ok()?;
+            let lock = flock(folder, FlockOperation::NonBlockingLockExclusive).ok()?;
+            let is_ours = lock.is_still_at(&directory) && !directory.join(record::FILE).exists();
+            is_ours.then_some((name, lock))
+        };
+        Ok(names.into_iter().filter_map(leftover).collect())
+    }
+
+    /// What a container is called where its name stands among those of others, such as in the tree of cgroups: it names
+    /// the store as well, for two stores may have a container of the same name.
+    pub fn tag(&self, name: &ContainerName) -> String {
+        format!("conductor-{name}-{:08x}", fnv1a(self.root.as_os_str().as_encoded_bytes()))
+    }
+
+    /// Writes down what a container's first process has ended with.
+    ///
+    /// # Errors
+    /// `ENOSPC` … with the path.
+    pub fn note_exit(&self, name: &ContainerName, code: i32) -> Result<()> {
+        let path = self.container_dir(name).join(EXIT);
+        fs::write(&path, format!("{code}\n")).or_cannot("write", path.display())
+    }
+
+    /// What a container's first process has ended with, if it has and somebody was there to see it.
+    pub fn exit_code(&self, name: &ContainerName) -> Option<i32> {
+        fs::read_to_string(self.container_dir(name).join(EXIT)).ok()?.trim().parse().ok()
     }
 
     /// Waits for the lock of the whole store: held while something is chosen that must be unique, such as a subnet.
@@ -191,7 +316,7 @@ impl Store {
     /// `EACCES`, `EROFS` by open(2).
     pub fn lock_layers_shared(&self) -> Result<Lock> {
         let (path, file) = self.lock_file("layers.lock")?;
-        flock(file, FlockArg::LockShared).or_cannot("lock", path.display())
+        flock(file, FlockOperation::LockShared).or_cannot("lock", path.display())
     }
 
     /// Has the layers for itself, to remove some.
@@ -200,7 +325,7 @@ impl Store {
     /// In words when they are in use; `EACCES`, `EROFS` by open(2).
     pub fn lock_layers_alone(&self) -> Result<Lock> {
         let (path, file) = self.lock_file("layers.lock")?;
-        match flock(file, FlockArg::LockExclusiveNonblock) {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::EWOULDBLOCK) => {
                 let busy = Error::new("remove", "layers", "another command is working with them");
                 Err(busy.hint("try again when the build has ended"))
@@ -221,12 +346,27 @@ pub fn no_such_container(name: &ContainerName) -> Error {
     Error::new("find", format_args!("container {name}"), "there is none of that name").hint("`conductor ps` lists them")
 }
 
-fn lock(file: File, path: &Path) -> Result<Lock> {
-    flock(file, FlockArg::LockExclusive).or_cannot("lock", path.display())
+fn open_folder(path: &Path) -> std::io::Result<File> {
+    let flags = nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW;
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
-fn flock(file: File, how: FlockArg) -> std::result::Result<Lock, Errno> {
-    Flock::lock(file, how).map(|held| Lock { _held: held }).map_err(|(_, errno)| errno)
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// The hash of Fowler, Noll and Vo, 32 bits: short, and the same on every machine.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+fn lock(file: File, path: &Path) -> Result<Lock> {
+    flock(file, FlockOperation::LockExclusive).or_cannot("lock", path.display())
+}
+
+fn flock(file: File, how: FlockOperation) -> std::result::Result<Lock, Errno> {
+    let locked = rustix::fs::flock(&file, how).map_err(|errno| Errno::from_raw(errno.raw_os_error()));
+    locked.map(|()| Lock { held: file })
 }
 
 /// The entries of a folder that are names, in order; others (temporary files) are not ours to list.

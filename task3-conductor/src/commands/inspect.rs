@@ -1,0 +1,68 @@
+//! `conductor inspect NAME`: all that is known about a container, as JSON.
+
+use std::process::ExitCode;
+
+use nsutil::error::{OrCannot, Result};
+use serde::Serialize;
+
+use super::ps::Status;
+use crate::cli::say;
+use crate::ledger::{Change, Ledger};
+use crate::name::ContainerName;
+use crate::record::ContainerRecord;
+use crate::runtime::cgroup::Cgroup;
+use crate::store::Store;
+
+/// Show all that is known about a container, as JSON
+#[derive(clap::Args)]
+pub struct Inspect {
+    /// Container to show
+    name: ContainerName,
+    /// JSON is the only form; the option is taken because other commands have it
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
+    format: String,
+}
+
+#[derive(Serialize)]
+struct Known {
+    #[serde(flatten)]
+    record: ContainerRecord,
+    #[serde(flatten)]
+    status: Status,
+    /// Where its root is seen on the host.
+    rootfs: String,
+    cgroups: Vec<String>,
+    /// Most processes at a time, and how many there are.
+    processes: Option<Processes>,
+    /// What of the host was changed for it.
+    ledger: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Processes {
+    limit: String,
+    now: String,
+}
+
+impl Inspect {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// In words when there is no such container, or its record is damaged.
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        let dir = store.container_dir(&self.name);
+        let record = store.container(&self.name)?;
+        let cgroup = Cgroup::of(&store.tag(&self.name))?;
+        let known = Known {
+            status: Status::of(store, &record)?,
+            rootfs: dir.join("rootfs").display().to_string(),
+            cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
+            processes: cgroup.processes().map(|(limit, now)| Processes { limit, now }),
+            ledger: Ledger::of(&dir).changes()?,
+            record,
+        };
+        let text = serde_json::to_string_pretty(&known).map_err(|error| error.to_string());
+        say(&format!("{}\n", text.or_cannot("show", &self.name)?))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
