@@ -172,8 +172,16 @@ impl Rootfs {
         copy.set_permissions(Permissions::from_mode(mode)).or_cannot(&attempt, self.path.display())
     }
 
+    /// Whether `path`, looked up as a process inside would, is a folder.
+    pub fn has_folder(&self, path: &Path) -> bool {
+        self.open_folder(path).is_ok()
+    }
+
     /// Opens a folder inside; makes it, and those above it, if missing.
-    fn folder(&self, path: &Path) -> Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// `ENOTDIR` when something else is there; `ENOENT` when a link to nowhere is; those of mkdir(2).
+    pub fn folder(&self, path: &Path) -> Result<OwnedFd> {
         match self.open_folder(path) {
             Err(Errno::ENOENT) => (),
             outcome => {

@@ -147,7 +147,7 @@ impl Conductorfile {
         let source = Source::new(name, bytes);
         match parse(&source, bytes) {
             Ok((from, steps)) => Ok(Self { from, steps, source }),
-            Err(mistake) => Err(source.point_at(mistake.at, &mistake.what, &mistake.right)),
+            Err(mistake) => Err(source.point_at("understand", mistake.at, &mistake.what, &mistake.right)),
         }
     }
 
@@ -166,7 +166,7 @@ impl Source {
     }
 
     /// An error that shows the line and points at a letter in it.
-    pub fn point_at(&self, at: Place, what: &str, right: &str) -> Error {
+    pub fn point_at(&self, attempt: &str, at: Place, what: &str, right: &str) -> Error {
         let Place { line, column } = at;
         let letters: Vec<char> = self.lines.get(line - 1).map(|text| text.chars().collect()).unwrap_or_default();
         let from = if letters.len() > SHOWN { column.saturating_sub(SHOWN / 2) } else { 0 };
@@ -178,7 +178,7 @@ impl Source {
         let margin = " ".repeat(number.len());
         let before = " ".repeat(cut.chars().count() + column - 1 - from.min(column - 1));
         let picture = format!("{what}\n  {number} | {cut}{shown}{more}\n  {margin} | {before}^ {right}");
-        Error::new("understand", format_args!("{}:{line}:{column}", self.name), picture)
+        Error::new(attempt, format_args!("{}:{line}:{column}", self.name), picture.trim_end())
     }
 }
 

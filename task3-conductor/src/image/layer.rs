@@ -235,9 +235,19 @@ impl Draft {
         self.dir.join("work")
     }
 
+    /// An empty folder beside it, to mount the whole on.
+    pub fn place(&self) -> PathBuf {
+        self.dir.join("place")
+    }
+
+    /// A file beside it for what the tool that fills it says.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
     /// Empties what a killed build left.
     fn prepare(&self) -> Result<()> {
-        for folder in [self.root(), self.work()] {
+        for folder in [self.root(), self.work(), self.place()] {
             remove_tree(&folder)?;
             make_folder(&folder)?;
         }
@@ -247,7 +257,10 @@ impl Draft {
 
     /// Puts the layer in its place, whole.
     fn keep(self, record: &LayerRecord, place: &Path) -> Result<()> {
-        remove_tree(&self.work())?;
+        for folder in [self.work(), self.place()] {
+            remove_tree(&folder)?;
+        }
+        let _ = fs::remove_file(self.log());
         record::save(record, &self.dir)?;
         // A rename may reach the disk before the data: after a power cut there would be a whole layer of empty files.
         File::open(&self.dir)

@@ -15,5 +15,9 @@
 pub mod base;
 pub mod build;
 pub mod conductorfile;
+pub mod copy;
+pub mod debootstrap;
 pub mod host;
 pub mod layer;
+pub mod plan;
+pub mod progress;
