@@ -34,6 +34,11 @@ impl Failure {
         Self { error: None, code: u8::try_from(code).unwrap_or(OURS) }
     }
 
+    /// What went wrong, where the code does not matter.
+    pub fn into_error(self) -> Error {
+        self.error.unwrap_or_else(|| Error::new("go on with", "it", "the reason stands above"))
+    }
+
     /// The code to end with.
     pub fn code(&self) -> u8 {
         self.code

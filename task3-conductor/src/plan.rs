@@ -25,8 +25,20 @@ pub struct Plan {
     pub hostname: Option<Hostname>,
     /// Whether it goes away by itself when its first process ends.
     pub remove_at_end: bool,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Its first process.
     pub process: Process,
+}
+
+/// What a container is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be used: it has a network of its own, is listed, and goes when the user says so.
+    Use,
+    /// A `RUN` line: what it writes becomes a layer. It is listed nowhere, and shares the host's network, for packages
+    /// have to be fetched from somewhere; to change that network it lacks the capabilities.
+    Layer,
 }
 
 /// A process to be, in a container: the same for `run`, `exec` and a `RUN` line of a Conductorfile.
@@ -78,10 +90,7 @@ impl Plan {
     pub fn new(name: ContainerName, image: ImageRecord, wishes: Wishes) -> Self {
         let Wishes { command, variables, hostname, remove_at_end, terminal } = wishes;
         let command = [command, image.command, vec![DEFAULT_COMMAND.to_owned()]].into_iter().find(|c| !c.is_empty());
-        let mut environment = BTreeMap::from([
-            ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
-            ("HOME".to_owned(), DEFAULT_HOME.to_owned()),
-        ]);
+        let mut environment = BTreeMap::from(default_environment());
         environment.extend(image.environment);
         environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
         environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
@@ -90,7 +99,14 @@ impl Plan {
             environment,
             working_directory: image.working_directory.unwrap_or_else(|| "/".to_owned()),
         };
-        Self { name, image: image.name, layers: image.layers, hostname, remove_at_end, process }
+        Self { name, image: image.name, layers: image.layers, hostname, remove_at_end, purpose: Purpose::Use, process }
+    }
+
+    /// A plan for a command that changes `layers`; `name` is only for what the kernel has to name, such as its cgroup.
+    pub fn of_layer(name: ContainerName, image: ImageName, layers: Vec<LayerId>, wishes: Process) -> Self {
+        let environment = default_environment().into_iter().chain(wishes.environment).collect();
+        let process = Process { environment, ..wishes };
+        Self { name, image, layers, hostname: None, remove_at_end: true, purpose: Purpose::Layer, process }
     }
 
     /// The record of the container that this plan has become.
@@ -108,6 +124,10 @@ impl Plan {
             init,
         }
     }
+}
+
+fn default_environment() -> [(String, String); 2] {
+    [("PATH", DEFAULT_PATH), ("HOME", DEFAULT_HOME)].map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
 impl Process {

@@ -389,6 +389,9 @@ impl Exit {
     }
 }
 
+/// The signals by which users and systems ask a program to end. See signal(7).
+const REQUESTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
 /// Signals that ask a program to end: kept from ending it at once, so that it can give back what it borrowed.
 #[derive(Debug)]
 pub struct Requests(SignalFd);
@@ -409,10 +412,7 @@ impl Requests {
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn hold_also(others: &[Signal]) -> Result<Self> {
-        let mut mask = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT].iter().chain(others) {
-            mask.add(*signal);
-        }
+        let mask: SigSet = REQUESTS.iter().chain(others).copied().collect();
         mask.thread_block().or_cannot("hold back", "signals")?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
     }
@@ -445,6 +445,25 @@ impl Requests {
         let info = self.0.read_signal().or_cannot("read", "the signal that came")?;
         Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
     }
+}
+
+impl Requests {
+    /// Puts a signal back as if it had not been taken: it acts as soon as it may ([`let_requests_act`]).
+    ///
+    /// # Errors
+    /// None that a signal which has come can cause.
+    pub fn put_back(&self, signal: Signal) -> Result<()> {
+        // To the thread whose mask holds it back, and no other.
+        nix::sys::signal::raise(signal).or_cannot("put back", signal)
+    }
+}
+
+/// Undoes [`Requests::hold`]: a signal that has come and was not taken acts now, which usually ends the program.
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn let_requests_act() -> Result<()> {
+    REQUESTS.iter().copied().collect::<SigSet>().thread_unblock().or_cannot("let go of", "signals")
 }
 
 impl AsFd for Requests {

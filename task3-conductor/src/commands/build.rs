@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
-use nsutil::Result;
+use nsutil::OrCannot;
 
 use crate::cli::say;
-use crate::image::base::{Base, Distribution, Suite};
+use crate::failure::Failure;
+use crate::image::base::Base;
 use crate::image::build::{self, Recipe};
 use crate::image::conductorfile::{self, Conductorfile};
+use crate::image::interrupt;
 use crate::name::ImageName;
 use crate::store::Store;
 
@@ -27,20 +30,31 @@ pub struct Build {
     /// What it begins with: debian:SUITE, ubuntu:SUITE, host, scratch, or another image
     #[arg(long, value_name = "BASE", conflicts_with = "conductorfile")]
     from: Option<Base>,
-    /// Release of Debian when nothing else is said
-    #[arg(long, env = "CONDUCTOR_SUITE", default_value = "bookworm", value_name = "NAME")]
-    suite: Suite,
+    /// What it begins with when neither is said
+    #[arg(long, env = "CONDUCTOR_IMAGE_FROM", default_value = "", hide = true)]
+    usually_from: Setting<Base>,
     /// Where packages come from, instead of the distribution's own mirror
-    #[arg(long, env = "CONDUCTOR_MIRROR", value_name = "URL", value_parser = mirror)]
-    mirror: Option<String>,
+    #[arg(long, env = "CONDUCTOR_MIRROR", default_value = "", hide_default_value = true, value_name = "URL")]
+    mirror: Setting<Mirror>,
 }
+
+/// A setting that config.sh may leave empty.
+#[derive(Debug, Clone)]
+struct Setting<T>(Option<T>);
+
+/// An address that debootstrap can fetch from.
+#[derive(Debug, Clone)]
+struct Mirror(String);
+
+/// What an image begins with when nothing at all is said.
+const USUAL: &str = "debian:bookworm";
 
 impl Build {
     /// Makes the image.
     ///
     /// # Errors
     /// Those of [`build::build`].
-    pub fn run(self, store: &Store) -> Result<ExitCode> {
+    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let path = match self.conductorfile {
             Some(path) if path.is_dir() => Some(path.join(conductorfile::DEFAULT_NAME)),
             Some(path) => Some(path),
@@ -50,23 +64,45 @@ impl Build {
         };
         let file = match &path {
             Some(path) => build::read(path)?,
-            None => Conductorfile::only(self.from.unwrap_or(Base::Suite(Distribution::Debian, self.suite))),
+            None => {
+                let usual = || USUAL.parse().or_cannot("understand", USUAL);
+                Conductorfile::only(self.from.or(self.usually_from.0).map_or_else(usual, Ok)?)
+            }
         };
         let context = path.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
         let context = context.unwrap_or(Path::new("."));
-        let recipe = Recipe { file: &file, context, mirror: self.mirror.as_deref() };
-        let record = build::build(store, &self.image, &recipe)?;
-        say(&format!("Built image {} from {}\n", record.name, record.from))?;
+        let mirror = self.mirror.0.as_ref().map(|Mirror(address)| address.as_str());
+        let built = build::build(store, &self.image, &Recipe { file: &file, context, mirror });
+        match built {
+            Ok(record) => say(&format!("Built image {} from {}\n", record.name, record.from))?,
+            Err(error) => {
+                let failure = Failure::from(error);
+                failure.tell();
+                // If the user broke it off, this is the end.
+                interrupt::act()?;
+                return Err(Failure::told(failure.code().into()));
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What debootstrap can fetch from.
-fn mirror(text: &str) -> std::result::Result<String, String> {
-    let known =
-        ["http://", "https://", "file:///"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
-    if known && !text.contains(char::is_whitespace) {
-        return Ok(text.trim_end_matches('/').to_owned());
+impl<T: FromStr> FromStr for Setting<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> std::result::Result<Self, T::Err> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
     }
-    Err("a mirror is an address such as http://deb.debian.org/debian".to_owned())
+}
+
+impl FromStr for Mirror {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let has_host = |scheme: &&str| text.strip_prefix(*scheme).is_some_and(|rest| !rest.is_empty());
+        if ["http://", "https://", "file:///"].iter().any(has_host) && !text.contains(char::is_whitespace) {
+            return Ok(Self(text.trim_end_matches('/').to_owned()));
+        }
+        Err(format!("{text:?} is no mirror: that is an address such as http://deb.debian.org/debian"))
+    }
 }

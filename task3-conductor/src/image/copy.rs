@@ -11,7 +11,7 @@
 //! Look: `strace -e openat2 conductor build eg`. Manual: openat2(2), path_resolution(7).
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;

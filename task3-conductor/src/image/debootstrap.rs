@@ -26,6 +26,7 @@ use nsutil::process::{self, Birth, Exit, Requests, spawn};
 use nsutil::step;
 
 use super::base::{Distribution, Suite};
+use super::interrupt;
 use super::layer::{Draft, Key, make_folder};
 use super::progress::{Progress, Reached};
 
@@ -174,41 +175,40 @@ struct Fault {
 
 /// Runs it to the end; none is success.
 fn run(program: &Path, arguments: &[String], log: &Path, progress: &mut Progress) -> Result<Option<Fault>> {
-    let mut requests = Requests::hold()?;
-    let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map(|(read, write)| (File::from(read), File::from(write)))
-        .or_cannot("make", "a pipe for debootstrap's progress")?;
-    let log_file = File::create(log).or_cannot("write", log.display())?;
-    let birth = Birth { namespaces: &[Kind::Mount, Kind::Pid], ..Birth::default() };
-    let child = spawn(birth, |_| {
-        let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
-        dup2_stdin(&null).or_cannot("set", "stdin")?;
-        dup2_stdout(&writer).or_cannot("set", "stdout")?;
-        dup2_stderr(&log_file).or_cannot("set", "stderr")?;
-        match become_debootstrap(program, arguments)? {}
-    })?;
-    // Ours would keep the pipe open after its end.
-    drop(writer);
-    let mut told = Told::default();
-    let mut bytes = Vec::new();
-    loop {
-        match next(&mut reader, &mut requests)? {
-            Next::Bytes(new) if new.is_empty() => break,
-            Next::Bytes(new) => bytes.extend(new),
-            // Dropping the child kills it, and the kernel all that it started.
-            Next::Interrupted(signal) => {
-                return Err(Error::new("go on with", "the build", format!("it was interrupted by {signal}")));
+    interrupt::hold(|requests| {
+        let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map(|(read, write)| (File::from(read), File::from(write)))
+            .or_cannot("make", "a pipe for debootstrap's progress")?;
+        let log_file = File::create(log).or_cannot("write", log.display())?;
+        let birth = Birth { namespaces: &[Kind::Mount, Kind::Pid], ..Birth::default() };
+        let child = spawn(birth, |_| {
+            let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
+            dup2_stdin(&null).or_cannot("set", "stdin")?;
+            dup2_stdout(&writer).or_cannot("set", "stdout")?;
+            dup2_stderr(&log_file).or_cannot("set", "stderr")?;
+            match become_debootstrap(program, arguments)? {}
+        })?;
+        // Ours would keep the pipe open after its end.
+        drop(writer);
+        let mut told = Told::default();
+        let mut bytes = Vec::new();
+        loop {
+            match next(&mut reader, requests)? {
+                Next::Bytes(new) if new.is_empty() => break,
+                Next::Bytes(new) => bytes.extend(new),
+                // Dropping the child kills it, and the kernel all that it started.
+                Next::Interrupted(signal) => return Err(interrupt::by(signal, requests)),
+            }
+            while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = bytes.drain(..=end).collect();
+                if let Some((phase, detail, reached)) = told.line(String::from_utf8_lossy(&line).trim_end()) {
+                    progress.step(phase, detail, reached);
+                }
             }
         }
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = bytes.drain(..=end).collect();
-            if let Some((phase, detail, reached)) = told.line(String::from_utf8_lossy(&line).trim_end()) {
-                progress.step(phase, detail, reached);
-            }
-        }
-    }
-    let exit = child.wait()?;
-    Ok((exit != Exit::Code(0)).then_some(Fault { exit, name: told.error_name, message: told.error }))
+        let exit = child.wait()?;
+        Ok((exit != Exit::Code(0)).then_some(Fault { exit, name: told.error_name, message: told.error }))
+    })
 }
 
 enum Next {
@@ -227,7 +227,7 @@ fn next(reader: &mut File, requests: &mut Requests) -> Result<Next> {
         };
         let (asked, readable) = (ends[0].any().unwrap_or(false), ends[1].any().unwrap_or(false));
         if asked {
-            if let Some(signal) = requests.next()? {
+            if let Some(signal) = requests.take()? {
                 return Ok(Next::Interrupted(signal));
             }
         }

@@ -18,6 +18,8 @@ pub mod conductorfile;
 pub mod copy;
 pub mod debootstrap;
 pub mod host;
+pub mod interrupt;
 pub mod layer;
 pub mod plan;
 pub mod progress;
+pub mod run;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nsutil::error::{OrCannot, Result};
+use nsutil::namespace::Kind;
 use nsutil::overlay::Overlay;
 use nsutil::process::{Birth, Child, spawn};
 use nsutil::step;
@@ -21,9 +22,9 @@ use super::teardown;
 use crate::failure::Failure;
 use crate::ledger::Change;
 use crate::network::names;
-use crate::plan::Plan;
+use crate::plan::{Plan, Purpose};
 use crate::record::ProcessIdentity;
-use crate::store::{Claim, Store};
+use crate::store::{Claim, Lock, Store};
 
 /// A container that runs, from the side of who started it.
 #[derive(Debug)]
@@ -43,15 +44,25 @@ pub enum Voice<'a> {
     Terminal(Option<Size>),
     /// Nobody; its output goes to this file, and it lives on when its starter dies.
     Log(&'a File),
+    /// Nobody; its output goes to this file, and it ends when its starter does.
+    Output(&'a File),
 }
 
-/// Starts the container of a plan whose name is claimed, and records it.
+/// Starts the container of a plan whose name is claimed, and records it, if it is to be used.
 ///
 /// # Errors
 /// Of the step that failed, and of the undoing if that failed too; what was made is gone then.
 pub fn start(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>) -> Result<Started, Failure> {
+    start_and_hold(store, plan, claim, voice).map(|(started, _)| started)
+}
+
+/// The same, and keeps the lock: no other command works on the container then, or takes it for something left behind.
+///
+/// # Errors
+/// Those of [`start`].
+pub fn start_and_hold(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>) -> Result<(Started, Lock), Failure> {
     match give_birth(store, plan, &claim, voice) {
-        Ok(started) => Ok(started),
+        Ok(started) => Ok((started, claim.into_lock())),
         Err(failure) => Err(failure.and(teardown::take_back(store, &plan.name, claim.into_lock()))),
     }
 }
@@ -81,18 +92,21 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let streams = match voice {
         Voice::Callers => Streams::Callers,
         Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
-        Voice::Log(log) => Streams::Log(log),
+        Voice::Log(file) | Voice::Output(file) => Streams::Log(file),
     };
+    let has_own_network = plan.purpose == Purpose::Use;
     let inside = Inside {
         directory: dir,
         hostname: plan.hostname.as_ref(),
         cgroup_doors: &doors,
+        has_own_network,
         process: &plan.process,
         streams,
         outlives_parent: matches!(voice, Voice::Log(_)),
     };
     be_unreadable()?;
-    let birth = Birth { namespaces: &BORN_WITH, cgroup: birthplace.as_ref().map(File::as_fd) };
+    let namespaces: Vec<Kind> = BORN_WITH.into_iter().filter(|kind| has_own_network || *kind != Kind::Net).collect();
+    let birth = Birth { namespaces: &namespaces, cgroup: birthplace.as_ref().map(File::as_fd) };
     let mut init = spawn(birth, |report| become_container(&inside, report).map(|never| match never {}))?;
     // While it makes its world, its record is prepared.
     let record = plan.record(ProcessIdentity::of(init.pid().as_raw())?, now());
@@ -100,10 +114,12 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     init.ready()?;
     let terminal = match voice {
         Voice::Terminal(_) => terminal::receive(&ours)?,
-        Voice::Callers | Voice::Log(_) => None,
+        Voice::Callers | Voice::Log(_) | Voice::Output(_) => None,
     };
     init.gone().map_err(Failure::of_command)?;
-    record.save(dir)?;
+    if plan.purpose == Purpose::Use {
+        record.save(dir)?;
+    }
     mounted.keep();
     Ok(Started { init, terminal })
 }

@@ -40,6 +40,8 @@ pub struct Inside<'a> {
     pub hostname: Option<&'a Hostname>,
     /// Where `0` has to be written to be in every part of the cgroup.
     pub cgroup_doors: &'a [File],
+    /// Whether its network is its own, to be set up as it needs it, or the host's.
+    pub has_own_network: bool,
     /// What it becomes.
     pub process: &'a Process,
     /// Who talks to it.
@@ -84,8 +86,10 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     let root = root.or_cannot("open", "/")?;
     mount_windows_into_the_kernel(root.as_fd())?;
     devices::provide(root.as_fd())?;
-    loopback::switch_on()?;
-    let_everybody_ping()?;
+    if inside.has_own_network {
+        loopback::switch_on()?;
+        let_everybody_ping()?;
+    }
     masks::apply(root.as_fd())?;
     for (file, place) in private {
         cover(root.as_fd(), Path::new(place), file?)?;
