@@ -11,6 +11,7 @@
 //! | [`seccomp`] | which system calls a process may make | seccomp(2) |
 //! | [`terminal`] | a terminal of one's own | pty(7) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
+//! | [`net`] | interfaces, addresses, routes, the firewall | network_namespaces(7), rtnetlink(7) |
 //! | [`step`] | each step taken on the kernel, told as it happens | – |
 //! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
 //! | [`sys`] | the few calls that need `unsafe` | – |
@@ -24,6 +25,7 @@ pub mod detached;
 pub mod elf;
 pub mod error;
 pub mod namespace;
+pub mod net;
 pub mod overlay;
 pub mod process;
 pub mod rootfs;
