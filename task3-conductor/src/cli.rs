@@ -34,11 +34,14 @@ pub struct Conductor {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(name = "addnetwork")]
+    AddNetwork(commands::addnetwork::AddNetwork),
     Build(commands::build::Build),
     Exec(commands::exec::Exec),
     Images(commands::images::Images),
     Inspect(commands::inspect::Inspect),
     Logs(commands::logs::Logs),
+    Peer(commands::peer::Peer),
     Ps(commands::ps::Ps),
     Run(commands::run::Run),
     Stop(commands::stop::Stop),
@@ -78,11 +81,13 @@ impl Conductor {
         require_root()?;
         let store = Store::open(&self.root)?;
         let code = match self.command {
+            Command::AddNetwork(add) => add.run(&store)?,
             Command::Build(build) => build.run(&store)?,
             Command::Exec(exec) => exec.run(&store)?,
             Command::Images(images) => images.run(&store)?,
             Command::Inspect(inspect) => inspect.run(&store)?,
             Command::Logs(logs) => logs.run(&store)?,
+            Command::Peer(peer) => peer.run(&store)?,
             Command::Ps(ps) => ps.run(&store)?,
             Command::Run(run) => run.run(&store)?,
             Command::Stop(stop) => stop.run(&store)?,

@@ -185,8 +185,15 @@ struct Version {
 /// # Errors
 /// When the file is missing, damaged, or from a newer version.
 pub fn load<R: DeserializeOwned>(dir: &Path) -> Result<R> {
-    let path = dir.join(FILE);
-    let text = fs::read(&path).or_cannot("read", path.display())?;
+    load_from(&dir.join(FILE))
+}
+
+/// Reads a record of any kind from a file of its own name.
+///
+/// # Errors
+/// When the file is missing, damaged, or from a newer version.
+pub fn load_from<R: DeserializeOwned>(path: &Path) -> Result<R> {
+    let text = fs::read(path).or_cannot("read", path.display())?;
     let damaged = |error: serde_json::Error| Error::new("understand", path.display(), error.to_string());
     let version: Version = serde_json::from_slice(&text).map_err(damaged)?;
     if version.schema > SCHEMA {
@@ -201,7 +208,15 @@ pub fn load<R: DeserializeOwned>(dir: &Path) -> Result<R> {
 /// # Errors
 /// `ENOSPC`, `EROFS` … with the path.
 pub fn save<R: Serialize>(record: &R, dir: &Path) -> Result<()> {
-    let (path, beside) = (dir.join(FILE), dir.join(".record.new"));
+    save_to(record, &dir.join(FILE))
+}
+
+/// Writes a record of any kind to a file of its own name: beside its place first, then renamed.
+///
+/// # Errors
+/// `ENOSPC`, `EROFS` … with the path.
+pub fn save_to<R: Serialize>(record: &R, path: &Path) -> Result<()> {
+    let beside = path.with_extension("new");
     let text = serde_json::to_vec_pretty(&File { schema: SCHEMA, record }).map_err(|error| error.to_string());
     let text = text.or_cannot("put into words", path.display())?;
     match fs::remove_file(&beside) {
@@ -213,7 +228,7 @@ pub fn save<R: Serialize>(record: &R, dir: &Path) -> Result<()> {
     // O_EXCL: never through a link that somebody put there.
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
     file.and_then(|mut file| file.write_all(&text))
-        .and_then(|()| fs::rename(&beside, &path))
+        .and_then(|()| fs::rename(&beside, path))
         .or_cannot("write", path.display())
 }
 

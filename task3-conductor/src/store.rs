@@ -310,6 +310,17 @@ impl Store {
         lock(file, &path)
     }
 
+    /// Waits until nobody else changes networks: held while a subnet is chosen, and while rules of two containers change.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS` by open(2).
+    pub fn lock_networks(&self) -> Result<Lock> {
+        // Beside the containers, as `rmcache` empties the cache. No container's name begins with a dot.
+        let path = self.containers_dir().join(".networks.lock");
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        lock(file.or_cannot("open", path.display())?, &path)
+    }
+
     /// Waits until nobody removes layers, and keeps it so: held while layers are looked up and used.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! One command, one file, one shape: a struct that clap fills, and `run`.
 
+pub mod addnetwork;
 pub mod build;
 pub mod exec;
 pub mod images;
 pub mod inspect;
 pub mod logs;
+pub mod peer;
 pub mod ps;
 pub mod run;
 pub mod stop;
