@@ -210,12 +210,14 @@ impl<'a> Attachment<'a> {
         }
         netlink.add_address(link, gateway, subnet::PREFIX)?;
         netlink.set_alias(link, self.name.as_str())?;
-        netlink.set_up(link)
+        netlink.set_up(link)?;
+        netlink.wait_until_up(link)
     }
 
     /// In the container's namespace.
     fn set_routes(&self, gateway: Ipv4Addr) -> Result<()> {
         let netlink = Netlink::open()?;
+        netlink.wait_until_up(&rules::inside(self.name))?;
         let lab: Subnet = LAB_NETWORK.parse().or_cannot("understand", LAB_NETWORK)?;
         netlink.add_route(lab, gateway)?;
         if self.pool != lab {

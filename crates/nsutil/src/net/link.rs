@@ -7,10 +7,12 @@
 //! Look: `ip -details link show type veth`. Manual: veth(4), ip-link(8).
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use nix::errno::Errno;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, State};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup};
 
 use super::Netlink;
 use super::netns::Home;
@@ -19,6 +21,8 @@ use crate::step;
 
 /// Longest name of a link, in bytes: the kernel's `IFNAMSIZ` less its NUL.
 pub const LONGEST_NAME: usize = 15;
+/// A cable whose both ends are switched on carries packets within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A veth pair. Dropping it deletes it, unless it was told to stay.
 #[derive(Debug)]
@@ -102,6 +106,26 @@ impl Netlink {
         self.ask(self.handle.link().change(message).execute()).or_cannot("switch on link", name)
     }
 
+    /// Waits until a link that was switched on carries packets: at first it drops them, for a moment.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT` when its other end is not switched on within a few seconds; `ENODEV` when there is none of that name.
+    pub fn wait_until_up(&self, name: &str) -> Result<()> {
+        let carries = self.runtime.block_on(async {
+            // Listening begins before the first look, so that no news is missed in between.
+            let (connection, _, mut news) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
+            tokio::spawn(connection);
+            let settled = async {
+                while !self.is_up(name).await? {
+                    news.next().await;
+                }
+                Ok(())
+            };
+            tokio::time::timeout(PATIENCE, settled).await.unwrap_or(Err(Cause::Kernel(Errno::ETIMEDOUT)))
+        });
+        carries.or_cannot("wait for link", name)
+    }
+
     /// Gives a link a second name, for people: up to 255 bytes, shown by `ip link`.
     ///
     /// # Errors
@@ -132,9 +156,14 @@ impl Netlink {
         }
     }
 
+    async fn is_up(&self, name: &str) -> Result<bool, Cause> {
+        let found = self.handle.link().get().match_name(name).execute().try_next().await?;
+        let attributes = found.into_iter().flat_map(|link| link.attributes);
+        Ok(attributes.into_iter().any(|attribute| attribute == LinkAttribute::OperState(State::Up)))
+    }
+
     /// The number of a link by its name.
     async fn index(&self, name: &str) -> Result<u32, rtnetlink::Error> {
-        use futures_util::TryStreamExt as _;
         let found = self.handle.link().get().match_name(name).execute().try_next().await?;
         found.map(|link| link.header.index).ok_or(rtnetlink::Error::RequestFailed)
     }

@@ -45,7 +45,7 @@ impl Netlink {
     /// # Errors
     /// `EMFILE` when no descriptor is free; `EPROTONOSUPPORT` by a kernel without networking.
     pub fn open() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_cannot("open", "a netlink socket")?;
         let handle = {
             let _inside = runtime.enter();
