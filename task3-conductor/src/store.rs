@@ -367,7 +367,7 @@ fn is_empty(directory: &Path) -> bool {
 }
 
 /// The hash of Fowler, Noll and Vo, 32 bits: short, and the same on every machine.
-fn fnv1a(bytes: &[u8]) -> u32 {
+pub fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 

@@ -27,10 +27,10 @@ pub struct AddNetwork {
     #[arg(short, long, value_name = "PORTS")]
     expose: Vec<Publish>,
     /// The host's interface to the internet; found by its default route when empty
-    #[arg(long, env = "DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
+    #[arg(long, env = "CONDUCTOR_DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
     interface: String,
     /// Where subnets of 256 addresses are taken from, one for each container
-    #[arg(long, env = "SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET")]
+    #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET")]
     pool: Subnet,
 }
 

@@ -9,6 +9,7 @@ use super::ps::Status;
 use crate::cli::say;
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
+use crate::network::{Networks, Shown};
 use crate::record::ContainerRecord;
 use crate::runtime::cgroup::Cgroup;
 use crate::store::Store;
@@ -34,6 +35,7 @@ struct Known {
     cgroups: Vec<String>,
     /// Most processes at a time, and how many there are.
     processes: Option<Processes>,
+    network: Option<Shown>,
     /// What of the host was changed for it.
     ledger: Vec<Change>,
 }
@@ -58,6 +60,7 @@ impl Inspect {
             rootfs: dir.join("rootfs").display().to_string(),
             cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
             processes: cgroup.processes().map(|(limit, now)| Processes { limit, now }),
+            network: Networks::load(store)?.show(&self.name),
             ledger: Ledger::of(&dir).changes()?,
             record,
         };

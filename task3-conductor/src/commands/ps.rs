@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Format, date};
 use crate::cli::say;
 use crate::name::ContainerName;
+use crate::network;
 use crate::record::ContainerRecord;
 use crate::runtime::teardown;
 use crate::store::Store;
@@ -49,6 +50,7 @@ impl Ps {
     /// When the folder of containers cannot be read.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         teardown::clear_leftovers(store)?;
+        network::release_ended(store)?;
         let mut rows = Vec::new();
         for (name, record) in store.containers()? {
             rows.push(match record {

@@ -16,8 +16,8 @@ use nsutil::process::PidFd;
 
 use super::publish::{Publish, holder};
 use super::{
-    NetworkRecord, Networks, all, chains, detach_locked, note, note_forwarding, refresh_names, release_ended, rules,
-    start_forwarding, strangers, subnet,
+    NetworkRecord, Networks, all, chains, detach_locked, note, note_forwarding, refresh_names, release_ended_locked,
+    rules, start_forwarding, strangers, subnet,
 };
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
@@ -68,7 +68,7 @@ impl<'a> Attachment<'a> {
             return Err(ended.hint(format_args!("`conductor stop {name}` removes it; then it can be run again")));
         };
         let networks_lock = store.lock_networks()?;
-        release_ended(store)?;
+        release_ended_locked(store)?;
         let dir = store.container_dir(name);
         let before = NetworkRecord::load(&dir)?;
         let networks = Networks::load(store)?;

@@ -34,6 +34,7 @@ pub mod subnet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use nsutil::error::{Error, OrCannot, Result, line};
@@ -73,6 +74,20 @@ pub struct NetworkRecord {
     /// The set of firewall tables that holds its rules.
     #[serde(with = "as_text")]
     pub firewall: Backend,
+}
+
+/// A container's network as `inspect` shows it.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    #[serde(serialize_with = "as_text::serialize")]
+    subnet: Subnet,
+    link_inside: String,
+    link_outside: String,
+    internet: Option<String>,
+    published: Vec<Publish>,
+    peers: Vec<ContainerName>,
 }
 
 /// The networks of all containers, read under [`Store::lock_networks`].
@@ -128,6 +143,21 @@ impl Networks {
         let earlier = self.all.iter().filter(|(_, record)| record.later_peers.contains(name)).map(|(other, _)| other);
         let known: BTreeSet<&ContainerName> = later.chain(earlier).filter(|peer| self.of(peer).is_some()).collect();
         known.into_iter().cloned().collect()
+    }
+
+    /// A container's network for people and programs to read.
+    pub fn show(&self, name: &ContainerName) -> Option<Shown> {
+        let record = self.of(name)?;
+        Some(Shown {
+            address: subnet::container_address(record.subnet),
+            gateway: subnet::host_address(record.subnet),
+            subnet: record.subnet,
+            link_inside: rules::inside(name),
+            link_outside: rules::outside(name),
+            internet: record.internet.clone(),
+            published: record.published.iter().copied().collect(),
+            peers: self.peers_of(name),
+        })
     }
 
     /// The container that a port of the host leads to.
@@ -222,14 +252,27 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
 ///
 /// # Errors
 /// When the folder of containers cannot be read, or one of them cannot be given back.
-fn release_ended(store: &Store) -> Result<()> {
+pub fn release_ended(store: &Store) -> Result<()> {
+    if ended_with_network(store)?.is_empty() {
+        return Ok(());
+    }
+    let _networks = store.lock_networks()?;
+    release_ended_locked(store)
+}
+
+fn release_ended_locked(store: &Store) -> Result<()> {
+    all(ended_with_network(store)?.iter().map(|name| detach_locked(store, name)).collect())
+}
+
+fn ended_with_network(store: &Store) -> Result<Vec<ContainerName>> {
+    let mut ended = Vec::new();
     for (name, record) in store.containers()? {
         let Ok(record) = record else { continue };
         if store.container_dir(&name).join(FILE).exists() && record.running()?.is_none() {
-            detach_locked(store, &name)?;
+            ended.push(name);
         }
     }
-    Ok(())
+    Ok(ended)
 }
 
 fn forget_peer(store: &Store, networks: &mut Networks, name: &ContainerName) -> Result<()> {

@@ -7,7 +7,7 @@ use nsutil::net::nat::Firewall;
 
 use super::rules::Permissions;
 use super::{
-    NetworkRecord, Networks, note_forwarding, refresh_names, release_ended, rules, start_forwarding, strangers,
+    NetworkRecord, Networks, note_forwarding, refresh_names, release_ended_locked, rules, start_forwarding, strangers,
 };
 use crate::name::ContainerName;
 use crate::store::Store;
@@ -31,7 +31,7 @@ pub fn make_peers(store: &Store, one: &ContainerName, other: &ContainerName) -> 
         }
     }
     let _networks_lock = store.lock_networks()?;
-    release_ended(store)?;
+    release_ended_locked(store)?;
     let mut networks = Networks::load(store)?;
     for name in [one, other] {
         if NetworkRecord::load(&store.container_dir(name))?.is_none() {

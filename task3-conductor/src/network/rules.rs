@@ -25,6 +25,7 @@ use nsutil::net::nat::{Changes, Firewall, Rules, Table, value};
 
 use super::publish::Publish;
 use crate::name::ContainerName;
+use crate::store::fnv1a;
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its NUL).
 const LONGEST_CHAIN: usize = 28;
@@ -36,8 +37,8 @@ const HOOKS: [(Table, &str); 5] = [
     (Table::Nat, "POSTROUTING"),
     (Table::Filter, "FORWARD"),
 ];
-/// Whose the rule is that keeps the host from passing on packets of others, see [`Stranger`].
-const STRANGER: &str = "conductor";
+/// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`Stranger`]s.
+const NOBODYS: &str = "conductor";
 
 /// All that a container's rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +99,9 @@ fn short(name: &ContainerName, room: usize) -> String {
     if name.as_str().len() <= room {
         return name.to_string();
     }
-    // FNV-1a, as it must be the same in every version of conductor: 30 bits of it, six letters.
-    let hash = name
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let letters = (0..6).map(|n| char::from(LETTERS[(hash >> (34 + 5 * n)) as usize % LETTERS.len()]));
+    // Thirty bits of it, the same in every version of conductor.
+    let hash = fnv1a(name.as_str().as_bytes());
+    let letters = (0..6).map(|n| char::from(LETTERS[(hash >> (5 * n)) as usize % LETTERS.len()]));
     std::iter::once('_').chain(letters).collect()
 }
 
@@ -141,15 +139,27 @@ fn plan(
         containers.iter().map(|(name, wanted)| (*name, wanted.map(|wanted| part(table, name, wanted)))).collect();
     let is_ours = |rule: &str| {
         let whose = value(rule, "--comment").unwrap_or_default();
-        whose == STRANGER || parts.iter().any(|(name, _)| whose == tag(name))
+        whose == NOBODYS || parts.iter().any(|(name, _)| whose == tag(name))
     };
+    let somebody_comes = parts.iter().any(|(_, part)| part.is_some());
+    let somebody_stays = |ours: &str| now.of_chain(ours).any(|rule| !is_ours(rule));
+    // What is there now goes, and the way to it when nobody is left.
     for hook in hooks.clone() {
         let ours = hook_chain(hook);
-        if !now.has_chain(&ours) && parts.iter().any(|(_, part)| part.is_some()) {
-            changes.new_chain(table, &ours);
-        }
-        for rule in now.of_chain(&ours).filter(|rule| is_ours(rule)) {
-            changes.delete(table, &ours, rule);
+        let mut jumps = now.of_chain(hook).filter(|rule| value(rule, "-j") == Some(ours.as_str()));
+        if somebody_comes || somebody_stays(&ours) {
+            if !now.has_chain(&ours) {
+                changes.new_chain(table, &ours);
+            }
+            now.of_chain(&ours).filter(|rule| is_ours(rule)).for_each(|rule| changes.delete(table, &ours, rule));
+            if jumps.next().is_none() {
+                changes.append(table, hook, format_args!("-m comment --comment {NOBODYS} -j {ours}"));
+            }
+        } else {
+            jumps.for_each(|jump| changes.delete(table, hook, jump));
+            if now.has_chain(&ours) {
+                changes.remove_chain(table, &ours);
+            }
         }
     }
     for (name, part) in &parts {
@@ -171,22 +181,11 @@ fn plan(
             }
         }
     }
-    for hook in hooks {
+    for hook in hooks.filter(|hook| *hook == "FORWARD" && strangers == Stranger::Dropped) {
         let ours = hook_chain(hook);
-        let jumped_to: Vec<&str> = now.of_chain(hook).filter(|rule| value(rule, "-j") == Some(ours.as_str())).collect();
-        let others = now.of_chain(&ours).any(|rule| !is_ours(rule));
-        if others || parts.iter().any(|(_, part)| part.is_some()) {
-            if hook == "FORWARD" && strangers == Stranger::Dropped {
-                changes.append(table, &ours, format_args!("-m comment --comment {STRANGER} -j DROP"));
-            }
-            if jumped_to.is_empty() {
-                changes.append(table, hook, format_args!("-m comment --comment conductor -j {ours}"));
-            }
-        } else {
-            jumped_to.iter().for_each(|rule| changes.delete(table, hook, rule));
-            if now.has_chain(&ours) {
-                changes.remove_chain(table, &ours);
-            }
+        if somebody_comes || somebody_stays(&ours) {
+            // Behind all others.
+            changes.append(table, &ours, format_args!("-m comment --comment {NOBODYS} -j DROP"));
         }
     }
 }

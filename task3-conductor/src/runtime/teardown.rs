@@ -14,7 +14,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
-use nsutil::error::{Error, OrCannot, Result};
+use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::process::PidFd;
 use nsutil::step;
 
@@ -22,6 +22,7 @@ use super::attach::handles;
 use super::cgroup::{Cgroup, ends_within};
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
+use crate::network;
 use crate::store::{Lock, Store};
 
 /// Asks the first process to end, and kills it when it does not within so many milliseconds.
@@ -67,7 +68,8 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     let ledger = Ledger::of(&dir);
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
     Cgroup::of(&store.tag(name))?.remove()?;
-    ledger.undo(undo)?;
+    let network = network::detach(store, name);
+    both(network, ledger.undo(undo))?;
     remove_folder(&dir)?;
     drop(lock);
     Ok(())
@@ -92,9 +94,18 @@ fn undo(change: &Change) -> Result<()> {
             Some(process) => end_first_process(&process, 0).map(drop),
             None => Ok(()),
         },
-        Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. } => {
-            Err(Error::new("undo", format_args!("{change:?}"), "this conductor makes no such changes"))
+        // With the rest of the network, which knows about peers and about who else needs a sysctl.
+        Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. } => Ok(()),
+    }
+}
+
+/// Both were tried; their failures in one.
+fn both(one: Result<()>, other: Result<()>) -> Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) => {
+            Err(Error::new("take back", "a container", format!("{}; {}", line(&one), line(&other))))
         }
+        (one, other) => one.and(other),
     }
 }
 

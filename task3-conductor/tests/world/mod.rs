@@ -92,7 +92,11 @@ impl Space {
 
     /// A server that tells each caller the caller's address, for as long as the value lives.
     pub fn serve(&self, port: u16) -> Server {
-        let listener = self.inside(|| TcpListener::bind(("0.0.0.0", port))).unwrap();
+        self.serve_at(Ipv4Addr::UNSPECIFIED, port)
+    }
+
+    pub fn serve_at(&self, address: Ipv4Addr, port: u16) -> Server {
+        let listener = self.inside(|| TcpListener::bind((address, port))).unwrap();
         Server::tcp(listener)
     }
 
@@ -239,13 +243,21 @@ impl Host {
         space
     }
 
+    /// Has a container give back all it held.
+    pub fn end(&self, name: &str) {
+        self.conductor(&format!("stop {name}"));
+    }
+
     pub fn dir(&self, name: &str) -> PathBuf {
         self.root.path().join(".containers").join(name)
     }
 
     pub fn command(&self) -> Command {
         let mut command = self.space.command(env!("CARGO_BIN_EXE_conductor"));
-        command.env("CONDUCTOR_ROOT", self.root.path()).env_remove("DEFAULT_IFC").env_remove("SUBNET_POOL");
+        command
+            .env("CONDUCTOR_ROOT", self.root.path())
+            .env_remove("CONDUCTOR_DEFAULT_IFC")
+            .env_remove("CONDUCTOR_SUBNET_POOL");
         command
     }
 
@@ -265,9 +277,12 @@ impl Host {
         said
     }
 
-    /// The rules of all tables, of which none may be ours.
+    /// The rules of all tables.
     pub fn rules(&self) -> String {
-        let tables = ["raw", "mangle", "nat", "filter"].map(|table| self.space.run(&format!("iptables -t {table} -S")));
+        let tables = ["raw", "mangle", "nat", "filter"].map(|table| {
+            let rules = self.space.run(&format!("iptables -t {table} -S"));
+            rules.lines().map(|rule| format!("{table}: {rule}\n")).collect::<String>()
+        });
         tables.concat()
     }
 
