@@ -11,7 +11,7 @@ use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::network::{Networks, Shown};
 use crate::record::ContainerRecord;
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup::{Cgroup, Limits};
 use crate::store::Store;
 
 /// Show all that is known about a container, as JSON
@@ -33,8 +33,8 @@ struct Known {
     /// Where its root is seen on the host.
     rootfs: String,
     cgroups: Vec<String>,
-    /// Most processes at a time, and how many there are.
-    processes: Option<Processes>,
+    /// Processes and threads.
+    processes: Processes,
     network: Option<Shown>,
     /// What of the host was changed for it.
     ledger: Vec<Change>,
@@ -42,8 +42,8 @@ struct Known {
 
 #[derive(Serialize)]
 struct Processes {
-    limit: String,
-    now: String,
+    limit: u32,
+    now: usize,
 }
 
 impl Inspect {
@@ -59,7 +59,7 @@ impl Inspect {
             status: Status::of(store, &record)?,
             rootfs: dir.join("rootfs").display().to_string(),
             cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
-            processes: cgroup.processes().map(|(limit, now)| Processes { limit, now }),
+            processes: Processes { limit: Limits::default().processes, now: cgroup.processes().unwrap_or(0) },
             network: Networks::load(store)?.show(&self.name),
             ledger: Ledger::of(&dir).changes()?,
             record,

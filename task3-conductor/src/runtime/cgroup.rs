@@ -1,7 +1,9 @@
 //! A container's cgroup: which processes are its own, and how many there may be.
 //!
-//! On a v2 host it is one directory. Where the controllers sit in v1 trees it is two: one in the v2 tree, which has no
-//! controllers but still knows its members and can kill them all at once, and one in the tree of `pids`.
+//! On a v2 host it is one directory. Where the controllers sit in v1 trees, the v2 tree has none of them and still knows
+//! its members and can kill them all at once; the number of processes has to be limited by other means. Since Linux
+//! 6.14 each PID namespace has a `pid_max` of its own, one write. Before that it takes a second directory, in the v1 tree
+//! of `pids`, and a process cannot be born there: moving one makes the kernel wait for all processors, 10 ms and more.
 //!
 //! The trees are looked for where every distribution mounts them, and not in the list of mounts: with hundreds of
 //! containers that list is long, and a start must not take longer for it.
@@ -75,7 +77,9 @@ impl Cgroup {
                 _ => (),
             }
         }
-        cgroup.limit_processes(limits.processes)?;
+        if cgroup.limits_processes() {
+            cgroup.limit_processes(limits.processes)?;
+        }
         Ok(cgroup)
     }
 
@@ -93,7 +97,9 @@ impl Cgroup {
         if is("/sys/fs/cgroup/unified", CGROUP2) {
             places.push(place("/sys/fs/cgroup/unified", Version::V2));
         }
-        if is("/sys/fs/cgroup/pids", CGROUP1) {
+        // Without a v2 tree it is also what knows the members.
+        let needed = places.is_empty() || !namespaces_limit_processes();
+        if needed && is("/sys/fs/cgroup/pids", CGROUP1) {
             places.push(place("/sys/fs/cgroup/pids", Version::V1));
         }
         if places.is_empty() {
@@ -125,11 +131,17 @@ impl Cgroup {
         .collect()
     }
 
-    /// How many processes and threads there may be and are; none where nothing limits them.
-    pub fn processes(&self) -> Option<(String, String)> {
+    /// Whether the limit of processes is the cgroup's affair; otherwise it is the PID namespace's.
+    pub fn limits_processes(&self) -> bool {
+        let hybrid = matches!(self.places.as_slice(), [only] if only.directory.starts_with("/sys/fs/cgroup/unified"));
+        !(hybrid && namespaces_limit_processes())
+    }
+
+    /// How many processes and threads there are; none when it has been removed.
+    pub fn processes(&self) -> Option<usize> {
         self.places.iter().find_map(|place| {
-            let read = |file| fs::read_to_string(place.directory.join(file)).ok().map(|text| text.trim().to_owned());
-            Some((read("pids.max")?, read("pids.current")?))
+            let threads = fs::read_to_string(place.directory.join("cgroup.threads"));
+            threads.or_else(|_| fs::read_to_string(place.directory.join("tasks"))).ok().map(|text| text.lines().count())
         })
     }
 
@@ -275,6 +287,31 @@ impl Place {
         Error::new("end", format_args!("process {stuck}"), Errno::EBUSY)
             .hint("it hangs in the kernel (see its state with ps): try `stop` again when what it waits for is back")
     }
+}
+
+/// Limits the processes of the caller's PID namespace; /proc shows it. At most so many fit at a time, and some fewer once
+/// the numbers have come round, since the kernel leaves the first 300 out then.
+///
+/// # Errors
+/// `EINVAL` below 301.
+pub fn limit_processes_of_namespace(limits: &Limits) -> Result<()> {
+    const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+    // Before that the file is the whole host's.
+    if !namespaces_limit_processes() {
+        return Ok(());
+    }
+    let most = limits.processes + 1;
+    step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
+        why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";
+        shell: "sysctl -w kernel.pid_max={most}");
+    fs::write(PID_MAX, most.to_string()).or_cannot("write", PID_MAX)
+}
+
+/// Whether each PID namespace has a `pid_max` of its own: Linux 6.14 and later.
+fn namespaces_limit_processes() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(14))
 }
 
 /// Whether a process ends within so many milliseconds.

@@ -83,9 +83,10 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let layers: Vec<PathBuf> = plan.layers.iter().map(|layer| store.layer_root(layer)).collect();
     let mounted = Overlay { layers: &layers, upper: &upper, work: &work }.mount(&root)?;
 
+    let limits = Limits::default();
     let cgroup_name = store.tag(&plan.name);
     ledger.note(&Change::Cgroup(cgroup_name.clone()))?;
-    let cgroup = Cgroup::create(&cgroup_name, &Limits::default())?;
+    let cgroup = Cgroup::create(&cgroup_name, &limits)?;
     let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
 
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
@@ -99,6 +100,7 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         directory: dir,
         hostname: plan.hostname.as_ref(),
         cgroup_doors: &doors,
+        pid_namespace_limits: (!cgroup.limits_processes()).then_some(&limits),
         has_own_network,
         process: &plan.process,
         streams,

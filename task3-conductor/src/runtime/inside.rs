@@ -24,6 +24,7 @@ use nsutil::step;
 use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 
+use super::cgroup::{Limits, limit_processes_of_namespace};
 use super::{confine, devices, loopback, masks};
 use crate::network::names;
 use crate::plan::{Hostname, Process};
@@ -40,6 +41,8 @@ pub struct Inside<'a> {
     pub hostname: Option<&'a Hostname>,
     /// Where `0` has to be written to be in every part of the cgroup.
     pub cgroup_doors: &'a [File],
+    /// What its PID namespace has to limit, because its cgroup cannot.
+    pub pid_namespace_limits: Option<&'a Limits>,
     /// Whether its network is its own, to be set up as it needs it, or the host's.
     pub has_own_network: bool,
     /// What it becomes.
@@ -85,6 +88,9 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
     mount_windows_into_the_kernel(root.as_fd())?;
+    if let Some(limits) = inside.pid_namespace_limits {
+        limit_processes_of_namespace(limits)?;
+    }
     devices::provide(root.as_fd())?;
     if inside.has_own_network {
         loopback::switch_on()?;
