@@ -129,7 +129,7 @@ fn a_fork_bomb_hits_the_limit_and_stops_at_once() {
         let known: serde_json::Value = serde_json::from_str(&host.run(&["inspect", "bomb"]).out).unwrap();
         let now = known["processes"]["now"].as_u64().unwrap();
         assert!(now <= 1024, "{now} processes");
-        (now > 700).then_some(())
+        host.ok(&["logs", "bomb"]).contains("Resource temporarily unavailable").then_some(())
     });
     assert_eq!(fs::read_to_string("/proc/sys/kernel/pid_max").unwrap(), numbers_of_host);
     let start = std::time::Instant::now();
