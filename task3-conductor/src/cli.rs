@@ -43,6 +43,8 @@ enum Command {
     Logs(commands::logs::Logs),
     Peer(commands::peer::Peer),
     Ps(commands::ps::Ps),
+    Rmcache(commands::rmcache::Rmcache),
+    Rmi(commands::rmi::Rmi),
     Run(commands::run::Run),
     Stop(commands::stop::Stop),
 }
@@ -52,6 +54,7 @@ impl Command {
     fn prints_data(&self) -> bool {
         match self {
             Self::Inspect(_) => true,
+            Self::Images(images) => images.format == commands::Format::Json,
             Self::Ps(ps) => ps.format == commands::Format::Json,
             _ => false,
         }
@@ -89,6 +92,8 @@ impl Conductor {
             Command::Logs(logs) => logs.run(&store)?,
             Command::Peer(peer) => peer.run(&store)?,
             Command::Ps(ps) => ps.run(&store)?,
+            Command::Rmcache(rmcache) => rmcache.run(&store)?,
+            Command::Rmi(rmi) => rmi.run(&store)?,
             Command::Run(run) => run.run(&store)?,
             Command::Stop(stop) => stop.run(&store)?,
         };

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use nsutil::error::{Error, Result};
@@ -32,13 +33,18 @@ pub struct Plan {
 }
 
 /// What a container is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// To be used: it has a network of its own, is listed, and goes when the user says so.
     Use,
     /// A `RUN` line: what it writes becomes a layer. It is listed nowhere, and shares the host's network, for packages
     /// have to be fetched from somewhere; to change that network it lacks the capabilities.
-    Layer,
+    Layer {
+        /// Takes what it writes.
+        upper: PathBuf,
+        /// Overlay's own; see [`nsutil::overlay::Overlay`].
+        work: PathBuf,
+    },
 }
 
 /// A process to be, in a container: the same for `run`, `exec` and a `RUN` line of a Conductorfile.
@@ -102,13 +108,6 @@ impl Plan {
         Self { name, image: image.name, layers: image.layers, hostname, remove_at_end, purpose: Purpose::Use, process }
     }
 
-    /// A plan for a command that changes `layers`; `name` is only for what the kernel has to name, such as its cgroup.
-    pub fn of_layer(name: ContainerName, image: ImageName, layers: Vec<LayerId>, wishes: Process) -> Self {
-        let environment = default_environment().into_iter().chain(wishes.environment).collect();
-        let process = Process { environment, ..wishes };
-        Self { name, image, layers, hostname: None, remove_at_end: true, purpose: Purpose::Layer, process }
-    }
-
     /// The record of the container that this plan has become.
     pub fn record(&self, init: ProcessIdentity, created: i64) -> ContainerRecord {
         ContainerRecord {
@@ -126,7 +125,8 @@ impl Plan {
     }
 }
 
-fn default_environment() -> [(String, String); 2] {
+/// What every process in a container finds in its environment, unless it is told otherwise.
+pub fn default_environment() -> [(String, String); 2] {
     [("PATH", DEFAULT_PATH), ("HOME", DEFAULT_HOME)].map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 

@@ -122,6 +122,11 @@ impl Store {
         self.cache_dir().join("layers")
     }
 
+    /// `ROOT/.cache/packages`: what debootstrap fetched.
+    pub fn packages_dir(&self) -> PathBuf {
+        self.cache_dir().join("packages")
+    }
+
     /// The folder of a layer's files, as overlay wants it.
     pub fn layer_root(&self, id: &LayerId) -> PathBuf {
         self.layers_dir().join(id.to_string()).join("root")
@@ -152,8 +157,7 @@ impl Store {
     /// In words when there is no such image; when its record is damaged or from a newer version.
     pub fn image(&self, name: &ImageName) -> Result<ImageRecord> {
         if !self.image_dir(name).exists() {
-            let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
-            return Err(missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it")));
+            return Err(no_such_image(name));
         }
         ImageRecord::load(&self.image_dir(name))
     }
@@ -183,6 +187,20 @@ impl Store {
             }
             Err(error) => Err(Error::new("put an image at", dir.display(), error)),
         }
+    }
+
+    /// Removes an image, whatever state its record is in. Its name goes first and at once.
+    ///
+    /// # Errors
+    /// In words when there is no such image; `EROFS` … with the path.
+    pub fn remove_image(&self, name: &ImageName) -> Result<()> {
+        let dir = self.image_dir(name);
+        let away = self.images_dir().join(format!(".{name}.{}.removed", std::process::id()));
+        match fs::rename(&dir, &away) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_such_image(name)),
+            renamed => renamed.or_cannot("remove", dir.display())?,
+        }
+        fs::remove_dir_all(&away).or_cannot("remove", away.display())
     }
 
     /// All containers with their records, by name; a damaged record is an error in its place. One that is being started
@@ -355,6 +373,11 @@ impl Store {
 /// The error for a container that is not there.
 pub fn no_such_container(name: &ContainerName) -> Error {
     Error::new("find", format_args!("container {name}"), "there is none of that name").hint("`conductor ps` lists them")
+}
+
+fn no_such_image(name: &ImageName) -> Error {
+    let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+    missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it"))
 }
 
 fn open_folder(path: &Path) -> std::io::Result<File> {

@@ -46,7 +46,9 @@ pub struct Mounted {
 const MOST_LAYERS: usize = 500;
 
 impl Overlay<'_> {
-    /// Mounts it on the folder `place`, with device nodes in it dead (`nodev`).
+    /// Mounts it on the folder `place`, with device nodes in it dead (`nodev`), and set-user-ID bits and file
+    /// capabilities ignored (`nosuid`): an image's `ping` that asks for a capability which the container has not would
+    /// otherwise be refused by execve(2) with `EPERM`.
     ///
     /// It is *volatile*: the upper is not written to disk at unmounting, nor at a sync inside. What a container wrote
     /// ends with the container, so nothing is lost but waiting; after a crash of the machine the kernel refuses to
@@ -61,10 +63,10 @@ impl Overlay<'_> {
             return Err(Error::new("mount an overlay on", place.display(), count));
         }
         step!("overlay",
-            call: "fsopen(\"overlay\"); fsconfig(lowerdir+ = each of {} layers, upperdir = {}, workdir = {}); fsmount(nodev); move_mount({})",
+            call: "fsopen(\"overlay\"); fsconfig(lowerdir+ = each of {} layers, upperdir = {}, workdir = {}); fsmount(nodev, nosuid); move_mount({})",
                 self.layers.len(), self.upper.display(), self.work.display(), place.display();
             why: "the image's layers are seen as one tree and stay unchanged; what the container writes goes to upper";
-            shell: "mount -t overlay -o nodev,volatile,lowerdir={},upperdir={},workdir={} overlay {}",
+            shell: "mount -t overlay -o nodev,nosuid,volatile,lowerdir={},upperdir={},workdir={} overlay {}",
                 Joined(self.layers), self.upper.display(), self.work.display(), place.display());
         let mounted = match self.mount_by_descriptor(place) {
             // This kernel takes only all layers in one option.
@@ -85,7 +87,7 @@ impl Overlay<'_> {
         rustix::mount::fsconfig_set_string(&context, "workdir", self.work)?;
         rustix::mount::fsconfig_set_flag(&context, "volatile")?;
         rustix::mount::fsconfig_create(&context)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
         let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
         rustix::mount::move_mount(&mount, "", rustix::fs::CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
     }
@@ -102,7 +104,7 @@ impl Overlay<'_> {
             name(&upper),
             name(&work)
         );
-        nix::mount::mount(Some("overlay"), place, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str()))
+        nix::mount::mount(Some("overlay"), place, Some("overlay"), MsFlags::MS_NODEV | MsFlags::MS_NOSUID, Some(options.as_str()))
     }
 
     fn explain(&self, error: Error) -> Error {

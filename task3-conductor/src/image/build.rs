@@ -109,7 +109,7 @@ impl Site<'_> {
                 (id, outcome)
             }
             Base::Suite(distribution, suite) => {
-                let packages = store.cache_dir().join("packages");
+                let packages = store.packages_dir();
                 let mirror = recipe.mirror.unwrap_or(distribution.usual_mirror());
                 let bootstrap = Bootstrap { distribution: *distribution, suite, mirror, packages: &packages };
                 let id = bootstrap.key().id();

@@ -337,7 +337,10 @@ pub fn size_on_disk(tree: &Path) -> Result<u64> {
 }
 
 /// Removes a file tree; one that is not there is fine. Links in it are removed, never followed.
-pub(super) fn remove_tree(tree: &Path) -> Result<()> {
+///
+/// # Errors
+/// `EROFS`, `EBUSY` … with the path.
+pub fn remove_tree(tree: &Path) -> Result<()> {
     match fs::remove_dir_all(tree) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", tree.display(), error)),
         _ => Ok(()),

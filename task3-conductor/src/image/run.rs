@@ -2,11 +2,11 @@
 //!
 //! The command runs in a container like any other: the same namespaces, capabilities, system calls and devices. Only its
 //! network is the host's, since packages have to be fetched from somewhere. The folder that takes what it writes (the
-//! upper of its overlay) is the layer, once it has ended well and everything it started is gone.
+//! upper of its overlay) is the layer to be, once it has ended well and everything it started is gone.
 //!
 //! Look: `conductor build --explain eg Conductorfile`, `ls .cache/layers/*/root`. Manual: mount(8), "overlay".
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -17,7 +17,7 @@ use super::interrupt;
 use super::layer::{Draft, LayerId};
 use super::plan::Settings;
 use crate::name::{ContainerName, ImageName};
-use crate::plan::{Plan, Process};
+use crate::plan::{Plan, Process, Purpose, default_environment};
 use crate::runtime::host::{self, Voice};
 use crate::runtime::teardown;
 use crate::store::Store;
@@ -44,12 +44,19 @@ pub struct Job<'a> {
 pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
     // Who makes this layer has its draft to himself, so nobody else uses this name.
     let name: ContainerName = format!("build-{}", job.layer).parse().or_cannot("name", "a step of the build")?;
-    let process = Process {
-        command: job.command.to_vec(),
-        environment: job.settings.environment.clone(),
-        working_directory: job.settings.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+    let plan = Plan {
+        name,
+        image: job.image.clone(),
+        layers: job.layers.to_vec(),
+        hostname: None,
+        remove_at_end: true,
+        purpose: Purpose::Layer { upper: draft.root(), work: draft.work() },
+        process: Process {
+            command: job.command.to_vec(),
+            environment: default_environment().into_iter().chain(job.settings.environment.clone()).collect(),
+            working_directory: job.settings.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+        },
     };
-    let plan = Plan::of_layer(name, job.image.clone(), job.layers.to_vec(), process);
     let output = io::stderr().as_fd().try_clone_to_owned().map(File::from).or_cannot("hand on", "stderr")?;
     interrupt::hold(|requests| {
         let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
@@ -57,10 +64,7 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
             .map_err(crate::failure::Failure::into_error)?;
         // Process 1 was the last of its PID namespace: with it, whatever it left in the background has ended.
         let ended = interrupt::wait(started.init, requests).and_then(|exit| match exit {
-            Exit::Code(0) => {
-                let upper = store.container_dir(&plan.name).join("upper");
-                fs::rename(&upper, draft.root()).or_cannot("take what the command wrote from", upper.display())
-            }
+            Exit::Code(0) => Ok(()),
             end => Err(Error::new("run", "the command", format!("it ended with code {}", end.code()))),
         });
         let gone = teardown::take_back(store, &plan.name, lock);

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nsutil::error::{OrCannot, Result};
@@ -69,11 +69,17 @@ pub fn start_and_hold(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>
 
 fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Result<Started, Failure> {
     let (dir, ledger) = (claim.directory(), claim.ledger());
-    let (root, upper, work) = (dir.join("rootfs"), dir.join("upper"), dir.join("work"));
-    for folder in [&root, &upper, &work] {
-        fs::create_dir(folder).or_cannot("make the folder", folder.display())?;
+    let root = dir.join("rootfs");
+    make_folder(&root)?;
+    let (upper, work) = match &plan.purpose {
+        Purpose::Use => (dir.join("upper"), dir.join("work")),
+        Purpose::Layer { upper, work } => (upper.clone(), work.clone()),
+    };
+    if plan.purpose == Purpose::Use {
+        make_folder(&upper)?;
+        make_folder(&work)?;
+        open_to_all(&upper)?;
     }
-    open_to_all(&upper)?;
     let hostname = match &plan.hostname {
         Some(name) => name.to_string(),
         None => nix::unistd::gethostname().or_cannot("ask for", "the host name")?.to_string_lossy().into_owned(),
@@ -138,8 +144,12 @@ pub fn be_unreadable() -> Result<()> {
     nix::sys::prctl::set_dumpable(false).or_cannot("become", "unreadable")
 }
 
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir(path).or_cannot("make the folder", path.display())
+}
+
 /// The root of a container is entered by all its users: apt and others run as one without rights.
-fn open_to_all(upper: &std::path::Path) -> Result<()> {
+fn open_to_all(upper: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(upper, fs::Permissions::from_mode(0o755)).or_cannot("open to all", upper.display())
 }
