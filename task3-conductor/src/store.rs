@@ -73,6 +73,15 @@ impl Claim {
 }
 
 impl Lock {
+    /// Lets go of it, also on behalf of children that were forked while it was held: they have a copy of its
+    /// descriptor, and closing ours alone would leave it locked as long as they live. See flock(2).
+    ///
+    /// # Errors
+    /// None that a valid descriptor can cause.
+    pub fn release(self) -> Result<()> {
+        rustix::fs::flock(&self.held, FlockOperation::Unlock).or_cannot("let go of", "a lock")
+    }
+
     /// Whether what is locked is what the path leads to.
     fn is_still_at(&self, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());

@@ -104,7 +104,13 @@ impl Overlay<'_> {
             name(&upper),
             name(&work)
         );
-        nix::mount::mount(Some("overlay"), place, Some("overlay"), MsFlags::MS_NODEV | MsFlags::MS_NOSUID, Some(options.as_str()))
+        nix::mount::mount(
+            Some("overlay"),
+            place,
+            Some("overlay"),
+            MsFlags::MS_NODEV | MsFlags::MS_NOSUID,
+            Some(options.as_str()),
+        )
     }
 
     fn explain(&self, error: Error) -> Error {

@@ -69,6 +69,7 @@ impl Run {
         let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
         if self.detach {
             monitor::start(store, &plan, claim)?;
+            layers_stay.release()?;
             say(&format!("{}\n", plan.name))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -79,7 +80,7 @@ impl Run {
         };
         let signals = Signals::hold()?;
         let started = host::start(store, &plan, claim, voice)?;
-        drop(layers_stay);
+        layers_stay.release()?;
         let exit = stay(started.init, started.terminal, signals, Role::First)?;
         monitor::end(store, &plan.name, plan.remove_at_end, exit)?;
         Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))

@@ -39,7 +39,7 @@ const PROGRAMS: &[&str] = &[
     "awk", "clear", "cmp", "diff", "find", "grep", "gunzip", "gzip", "hostname", "less", "more", "sed", "tar", "which", "xargs",
     // util-linux
     "chrt", "dmesg", "findmnt", "flock", "ionice", "ipcs", "lsblk", "lsns", "mount", "mountpoint", "namei", "nsenter",
-    "pivot_root", "prlimit", "renice", "script", "setpriv", "setsid", "su", "taskset", "umount", "unshare",
+    "pivot_root", "prlimit", "renice", "script", "setpriv", "setsid", "taskset", "umount", "unshare",
     // what else tests and lessons ask for, where the host has it
     "capsh", "curl", "getent", "keyctl", "nc", "strace",
 ];

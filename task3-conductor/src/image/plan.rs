@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use nsutil::error::{Error, Result};
 
 use super::conductorfile::{Conductorfile, Instruction, Place, Word};
+use crate::plan::default_environment;
 
 /// What a container of the image gets when nothing else is said; ENV, WORKDIR and CMD change it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<Act>, S
         let what = match &step.instruction {
             Instruction::Env(pairs) => {
                 // All see the values from before this line.
-                let before = settings.environment.clone();
+                let before = visible(&settings);
                 settings.environment.extend(pairs.iter().map(|(name, value)| (name.clone(), value.expand(&before))));
                 continue;
             }
@@ -84,9 +85,14 @@ pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<Act>, S
     Ok((acts, settings))
 }
 
+/// What a variable can stand for at this line: also what every container has, so that `PATH=/opt:$PATH` adds to it.
+fn visible(settings: &Settings) -> BTreeMap<String, String> {
+    default_environment().into_iter().chain(settings.environment.clone()).collect()
+}
+
 /// A path in the Conductorfile's folder; `.` is all of it.
 fn below_context(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<PathBuf> {
-    let text = word.expand(&settings.environment);
+    let text = word.expand(&visible(settings));
     let refuse = |what: &str, right: &str| Err(file.source.point_at("do", word.at, what, right));
     let path = Path::new(&text);
     if text.is_empty() {
@@ -105,7 +111,7 @@ fn below_context(file: &Conductorfile, word: &Word, settings: &Settings) -> Resu
 
 /// An absolute path in the image; a relative one begins where WORKDIR says.
 fn inside(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<String> {
-    let text = word.expand(&settings.environment);
+    let text = word.expand(&visible(settings));
     if text.is_empty() || text.contains('\0') {
         return Err(file.source.point_at(
             "do",

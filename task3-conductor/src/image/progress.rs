@@ -37,7 +37,7 @@ impl Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
             // The template is ours, so it is well formed; if not, the default one will do.
-            let style = ProgressStyle::with_template("  {msg:<44!} {bar:24} {pos:>3}/{len:<3} {elapsed:>4}");
+            let style = ProgressStyle::with_template("  {msg:<36!} {bar:20} {pos:>3}/{len:<3} {elapsed:>4}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
