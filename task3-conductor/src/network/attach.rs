@@ -167,68 +167,72 @@ impl<'a> Attachment<'a> {
         Ok(())
     }
 
-    /// Both ends, from inside to outside. Returns the pair when it was not there yet.
+    /// # Lesson 3.c (8 marks): lay the cable between a container and its host
+    ///
+    /// A veth pair has two ends: `inside` in the container's network namespace, `outside` in the host's. Give each its
+    /// address, switch both on, and `lo` too; then tell the container that the host (`gateway`) is the way to everybody
+    /// else. What is done inside goes through [`NetNs::run`]. A pair that is there already is completed; a new one is
+    /// returned, and vanishes again unless it is kept. See veth(4), ip-link(8), ip-address(8), ip-route(8).
+    ///
+    /// You may want: [`Netlink::add_veth`], [`Netlink::add_address`], [`Netlink::set_up`], [`Netlink::add_route`]
     fn lay_cable(&self) -> Result<Option<Veth>> {
-        let ends = Ends { here: rules::inside(self.name), there: rules::outside(self.name) };
+        let (inside, outside) = (rules::inside(self.name), rules::outside(self.name));
         let (gateway, own) = (subnet::host_address(self.wanted.subnet), self.address());
-        let home = Home::open()?;
         let container = NetNs::of(&self.init);
+        let home = Home::open()?;
         let cable = container.run(|| {
             let netlink = Netlink::open()?;
-            let cable = match netlink.find(&ends.here)? {
-                Some(_) => None,
-                None => Some(netlink.add_veth(&ends, &home)?),
-            };
+            let ends = Ends { here: inside.clone(), there: outside.clone() };
+            let cable = if netlink.find(&inside)?.is_none() { Some(netlink.add_veth(&ends, &home)?) } else { None };
+            netlink.add_address(&inside, own, subnet::PREFIX)?;
+            netlink.set_up(&inside)?;
             netlink.set_up("lo")?;
-            netlink.add_address(&ends.here, own, subnet::PREFIX)?;
-            netlink.set_alias(&ends.here, self.name.as_str())?;
-            netlink.set_up(&ends.here)?;
+            netlink.set_alias(&inside, self.name.as_str())?;
             Ok(cable)
         })?;
-        self.set_up_outside(&ends.there, gateway)?;
-        container.run(|| self.set_routes(gateway))?;
+        self.guard(&outside)?;
+        let netlink = Netlink::open()?;
+        netlink.add_address(&outside, gateway, subnet::PREFIX)?;
+        netlink.set_up(&outside)?;
+        netlink.set_alias(&outside, self.name.as_str())?;
+        netlink.wait_until_up(&outside)?;
+        container.run(|| {
+            let netlink = Netlink::open()?;
+            netlink.wait_until_up(&inside)?;
+            self.destinations()?.into_iter().try_for_each(|to| netlink.add_route(to, gateway))
+        })?;
         Ok(cable)
     }
 
-    fn set_up_outside(&self, link: &str, gateway: Ipv4Addr) -> Result<()> {
-        let netlink = Netlink::open()?;
-        // Before it is switched on: no IPv6 by which a container could reach the host or pretend to be a router …
-        let no_ipv6 = format!("net/ipv6/conf/{link}/disable_ipv6");
-        if sysctl::exists(&no_ipv6) {
-            sysctl::write(&no_ipv6, "1", "the firewall rules are for IPv4, so nothing else may pass this cable")?;
+    /// What may not pass the host's end of the cable, whatever the firewall says: before it is switched on.
+    fn guard(&self, outside: &str) -> Result<()> {
+        let conf = |family: &str, knob: &str| format!("net/{family}/conf/{outside}/{knob}");
+        // A kernel without IPv6 has no such knob.
+        if sysctl::exists(&conf("ipv6", "disable_ipv6")) {
+            let why = "the firewall's rules are for IPv4, so nothing else may come by this cable";
+            sysctl::write(&conf("ipv6", "disable_ipv6"), "1", why)?;
         }
-        // … and no sender whose answers would leave by another interface.
-        sysctl::write(
-            &format!("net/ipv4/conf/{link}/rp_filter"),
-            "1",
-            "nobody on this cable may claim to be somebody else",
-        )?;
-        let route_localnet = format!("net/ipv4/conf/{link}/route_localnet");
+        sysctl::write(&conf("ipv4", "rp_filter"), "1", "nobody on this cable may claim to be somebody else")?;
         let local = if self.wanted.published.is_empty() { "0" } else { "1" };
-        if sysctl::read(&route_localnet)? != local {
-            sysctl::write(&route_localnet, local, "so that 127.0.0.1:PORT of the host can lead into the container")?;
+        if sysctl::read(&conf("ipv4", "route_localnet"))? != local {
+            let why = "so that 127.0.0.1:PORT of the host can lead into the container";
+            sysctl::write(&conf("ipv4", "route_localnet"), local, why)?;
         }
-        netlink.add_address(link, gateway, subnet::PREFIX)?;
-        netlink.set_alias(link, self.name.as_str())?;
-        netlink.set_up(link)?;
-        netlink.wait_until_up(link)
+        Ok(())
     }
 
-    /// In the container's namespace.
-    fn set_routes(&self, gateway: Ipv4Addr) -> Result<()> {
-        let netlink = Netlink::open()?;
-        netlink.wait_until_up(&rules::inside(self.name))?;
+    /// What the container reaches by its host.
+    fn destinations(&self) -> Result<Vec<Subnet>> {
         let lab: Subnet = LAB_NETWORK.parse().or_cannot("understand", LAB_NETWORK)?;
-        netlink.add_route(lab, gateway)?;
+        let mut destinations = vec![lab];
         if self.pool != lab {
-            netlink.add_route(self.pool, gateway)?;
+            destinations.push(self.pool);
         }
         // Answers to whoever comes by a published port need a way too; what may be begun, the firewall decides.
         if self.wanted.internet.is_some() || !self.wanted.published.is_empty() {
-            let everywhere = Subnet::containing(Ipv4Addr::UNSPECIFIED, 0);
-            everywhere.map_or(Ok(()), |everywhere| netlink.add_route(everywhere, gateway))?;
+            destinations.extend(Subnet::containing(Ipv4Addr::UNSPECIFIED, 0));
         }
-        Ok(())
+        Ok(destinations)
     }
 }
 

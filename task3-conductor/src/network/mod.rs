@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::net::address::Subnet;
 use nsutil::net::nat::{Backend, Firewall, Table};
-use nsutil::net::{Netlink, sysctl};
+use nsutil::net::{Netlink, conntrack, sysctl};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Change, Ledger};
@@ -225,6 +225,7 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let mut networks = Networks::load(store)?;
     let peers = networks.peers_of(name);
+    let address = networks.of(name).map(|record| subnet::container_address(record.subnet));
     let firewall = networks.firewall();
     // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
     // And forwarding before the rules go that keep strangers from making use of it.
@@ -239,6 +240,9 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
         rules::apply(&firewall, &containers, strangers(store, Some(name))?)
     }));
     outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
+    if let Some(address) = address {
+        outcomes.push(conntrack::forget(address).map(drop));
+    }
     outcomes.extend(peers.iter().map(|peer| refresh_names(store, &networks, peer)));
     all(outcomes)?;
     // Last: until now it can be begun again.

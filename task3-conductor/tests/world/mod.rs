@@ -71,6 +71,12 @@ impl Space {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// A line for its shell, which must succeed.
+    pub fn run_script(&self, line: &str) {
+        let status = self.command("sh").args(["-ec", line]).status().unwrap();
+        assert!(status.success(), "{line}");
+    }
+
     /// Runs `work` in its network namespace, on a thread that ends there; sockets made by it belong there.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(format!("/proc/{}/ns/net", self.pid())).unwrap();

@@ -10,6 +10,7 @@
 //! | [`link`] | interfaces; a veth pair is a cable between two namespaces | veth(4), ip-link(8) |
 //! | [`address`] | addresses, subnets, routes | ip-address(8), ip-route(8) |
 //! | [`nat`] | the firewall's tables: what passes, and under which address | iptables(8) |
+//! | [`conntrack`] | the connections that the firewall remembers | conntrack(8) |
 //! | [`sysctl`] | the knobs under /proc/sys/net | sysctl(8) |
 //!
 //! A netlink socket belongs for ever to the network namespace in which it was made. That is why [`Netlink`] has no
@@ -18,6 +19,7 @@
 //! Look: `ip -details link`, `strace -e sendto,recvmsg ip link`. Manual: netlink(7), rtnetlink(7).
 
 pub mod address;
+pub mod conntrack;
 pub mod link;
 pub mod nat;
 pub mod netns;

@@ -198,11 +198,6 @@ impl Rules {
         self.lines.iter().any(|line| line.strip_prefix("-N ") == Some(chain))
     }
 
-    /// The chains that were made, built-in ones not among them.
-    pub fn chains(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().filter_map(|line| line.strip_prefix("-N "))
-    }
-
     /// The rules of a chain, in order, without the leading `-A CHAIN`.
     pub fn of_chain<'a>(&'a self, chain: &str) -> impl Iterator<Item = &'a str> {
         let start = format!("-A {chain} ");
@@ -288,14 +283,6 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.name())
-    }
-}
-
-impl FromStr for Table {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|table| table.name() == text).ok_or_else(|| format!("{text:?} is no table we use"))
     }
 }
 
