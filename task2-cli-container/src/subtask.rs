@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nsutil::cgroup::{Cgroup, Limits, Quota};
 use nsutil::error::Result;
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, Child, exec, spawn};
+use nsutil::process::{Birth, Child, Membership, exec, spawn};
 use nsutil::rootfs::Rootfs;
 
 use crate::running::Running;
@@ -78,7 +78,11 @@ fn start_isolated(container: &Container) -> Result<Child> {
 fn start_limited(container: &Container) -> Result<(Child, Cgroup)> {
     let namespaces = [Kind::Pid, Kind::Uts, Kind::Ipc];
     let limit = Cgroup::create("2c", &Limits { cpu: Some(container.cpu), ..Limits::default() })?;
-    let child = start_in_own_root(container, Birth { namespaces: &namespaces, cgroup: Some(&limit) }, "subtask3")?;
+    let child = start_in_own_root(
+        container,
+        Birth { namespaces: &namespaces, cgroup: Some(Membership::Of(&limit)) },
+        "subtask3",
+    )?;
     Ok((child, limit))
 }
 

@@ -1,10 +1,42 @@
-//! `conductor`: Task 3, a container manager without a daemon. It is not built yet.
+//! `conductor`: a container manager without a daemon.
 //!
-//! Until it is, the program says so and ends with 125, the exit code it will keep for its own failures.
+//! Each command parses into types that cannot be wrong, plans without side effects, acts through guards, and last
+//! writes a record. What the kernel knows (does it run? which address?) is asked, never stored. What a command changes
+//! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
+//! one left behind. See docs/architecture.md.
+
+mod cli;
+mod commands;
+mod failure;
+mod image;
+mod ledger;
+mod name;
+mod network;
+mod plan;
+mod record;
+mod runtime;
+mod store;
+mod table;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    eprintln!("conductor: not built yet; tasks 1 and 2 are: see README.md");
-    ExitCode::from(125)
+    let options = match cli::Conductor::try_parse() {
+        Ok(options) => options,
+        // clap prints usage errors itself; --help and --version are no errors.
+        Err(error) => {
+            let code = if error.use_stderr() { failure::OURS } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match options.run() {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell();
+            ExitCode::from(failure.code())
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nsutil::cgroup::{Cgroup, Limits, Quota};
-use nsutil::process::{Birth, spawn};
+use nsutil::process::{Birth, Membership, spawn};
 
 const BUSY: Duration = Duration::from_millis(600);
 
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for directory in cgroup.directories() {
         println!("made    {}", directory.display());
     }
-    let child = spawn(Birth { cgroup: Some(&cgroup), ..Birth::default() }, |_| {
+    let child = spawn(Birth { cgroup: Some(Membership::Of(&cgroup)), ..Birth::default() }, |_| {
         let end = Instant::now() + BUSY;
         while Instant::now() < end {
             std::hint::spin_loop();

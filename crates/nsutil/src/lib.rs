@@ -7,7 +7,13 @@
 //! | [`mount`] | which file trees a process sees, and where | mount_namespaces(7), pivot_root(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
 //! | [`cgroup`] | how much of the machine a set of processes may use | cgroups(7) |
+//! | [`detached`] | mounts that are nowhere yet, held by a descriptor | mount_setattr(2) |
+//! | [`overlay`] | many folders seen as one, and one that takes the changes | mount(8) |
+//! | [`capability`] | root's power in pieces | capabilities(7) |
+//! | [`seccomp`] | which system calls a process may make | seccomp(2) |
+//! | [`terminal`] | a terminal of one's own | pty(7) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
+//! | [`net`] | interfaces, addresses, routes, the firewall | network_namespaces(7), rtnetlink(7) |
 //! | [`step`] | each step taken on the kernel, told as it happens | – |
 //! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
 //! | [`sys`] | the few calls that need `unsafe` | – |
@@ -16,14 +22,20 @@
 //! (a child, a mount, a cgroup) gives it back when dropped, unless told to keep it. And every step on the kernel is
 //! announced before it is taken (see [`step`]), so that a program's `--explain` is the story of what truly happened.
 
+pub mod capability;
 pub mod cgroup;
+pub mod detached;
 pub mod elf;
 pub mod error;
 pub mod mount;
 pub mod namespace;
+pub mod net;
+pub mod overlay;
 pub mod process;
 pub mod rootfs;
+pub mod seccomp;
 pub mod step;
 pub mod sys;
+pub mod terminal;
 
 pub use error::{Error, OrCannot, Result};

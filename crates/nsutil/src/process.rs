@@ -39,6 +39,7 @@ pub struct Child {
     process: PidFd,
     report: File,
     exit: Option<Exit>,
+    released: bool,
 }
 
 /// How a child is to be born.
@@ -47,7 +48,16 @@ pub struct Birth<'a> {
     /// Namespaces made for it; the others it shares with its parent.
     pub namespaces: &'a [Kind],
     /// The cgroup that it is in before it runs `inside`; none is its parent's.
-    pub cgroup: Option<&'a Cgroup>,
+    pub cgroup: Option<Membership<'a>>,
+}
+
+/// A cgroup that a child is to be in.
+#[derive(Debug, Clone, Copy)]
+pub enum Membership<'a> {
+    /// This one: the child is born there on v2, and moved there before it goes on where that takes v1.
+    Of(&'a Cgroup),
+    /// A cgroup v2 directory that somebody else keeps: the child is born there.
+    Directory(BorrowedFd<'a>),
 }
 
 /// How a process ended.
@@ -90,7 +100,10 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map(|(read, write)| (File::from(read), File::from(write)))
         .or_cannot("make", "a pipe for the child's report")?;
-    let birthplace = birth.cgroup.and_then(Cgroup::birthplace);
+    let birthplace = birth.cgroup.and_then(|membership| match membership {
+        Membership::Of(cgroup) => cgroup.birthplace(),
+        Membership::Directory(directory) => Some(directory),
+    });
     let (into, too) = match birthplace {
         Some(_) => ("|CLONE_INTO_CGROUP", ", and that is in its cgroup by then"),
         None => ("", ""),
@@ -107,13 +120,16 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
             shell: "unshare --fork {} COMMAND", Options(birth.namespaces));
     }
     // Where a cgroup is no place of birth, the child waits at a gate until it has been moved there.
-    let to_join = birth.cgroup.filter(|cgroup| cgroup.has_to_be_joined());
+    let to_join = match birth.cgroup {
+        Some(Membership::Of(cgroup)) if cgroup.has_to_be_joined() => Some(cgroup),
+        _ => None,
+    };
     let joined = to_join.map(|cgroup| Gate::shut().map(|gate| (cgroup, gate))).transpose()?;
     let gate = joined.as_ref().map(|(_, gate)| gate);
     let (pid, descriptor) = sys::clone3(flags(birth.namespaces), birthplace, || child(Report(reporter), gate, inside))
         .or_cannot("start", whom(birth.namespaces))
         .map_err(why_refused)?;
-    let child = Child { process: PidFd { pid, descriptor }, report, exit: None };
+    let child = Child { process: PidFd { pid, descriptor }, report, exit: None, released: false };
     if let Some((cgroup, gate)) = &joined {
         cgroup.join(pid)?;
         gate.open()?;
@@ -176,6 +192,14 @@ impl Report {
         self.send(READY, &[])
     }
 
+    /// Lets this process live on when its parent ends; without that it is killed then.
+    ///
+    /// # Errors
+    /// None that the kernel could have.
+    pub fn outlive_parent(&self) -> Result<()> {
+        prctl::set_pdeathsig(None).or_cannot("live on after", "the parent's end")
+    }
+
     fn send(&mut self, kind: u8, text: &[u8]) -> Result<()> {
         let mut message = vec![kind];
         message.extend((text.len() as u32).to_le_bytes());
@@ -214,12 +238,41 @@ impl Child {
     /// # Errors
     /// The child's own error, if it failed on the way.
     pub fn ready(&mut self) -> Result<()> {
+        // If it is not, `wait` tells why.
+        self.is_ready().map(drop)
+    }
+
+    /// Waits until the child says that it is ready: false when it has become another program or ended instead.
+    ///
+    /// # Errors
+    /// The child's own error, if it failed on the way.
+    pub fn is_ready(&mut self) -> Result<bool> {
         match self.next_report()? {
-            Reported::Ready => Ok(()),
+            Reported::Ready => Ok(true),
             Reported::Failed(error) => Err(error),
-            // By exec, or by its end: `wait` tells which.
-            Reported::Closed => Ok(()),
+            Reported::Closed => Ok(false),
         }
+    }
+
+    /// Waits until the child has become another program, or has ended: what it was and held as our child is gone then.
+    ///
+    /// # Errors
+    /// The child's own error, if it failed on the way, also after it said that it was ready.
+    pub fn gone(&mut self) -> Result<()> {
+        loop {
+            match self.next_report()? {
+                Reported::Ready => (),
+                Reported::Failed(error) => return Err(error),
+                Reported::Closed => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets it live on, unwaited for, when this value goes.
+    ///
+    /// It still dies with its parent, unless it asked to [outlive](Report::outlive_parent) it.
+    pub fn release(mut self) {
+        self.released = true;
     }
 
     /// Sends it a signal.
@@ -283,7 +336,7 @@ enum Reported {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.exit.is_none() {
+        if self.exit.is_none() && !self.released {
             // Both fail only when there is nothing left to end.
             let _ = self.process.signal(Signal::SIGKILL);
             let _ = self.reap();
@@ -374,6 +427,9 @@ impl Exit {
     }
 }
 
+/// The signals by which users and systems ask a program to end. See signal(7).
+const REQUESTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
 /// Signals that ask a program to end: kept from ending it at once, so that it can give back what it borrowed.
 #[derive(Debug)]
 pub struct Requests(SignalFd);
@@ -386,10 +442,15 @@ impl Requests {
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn hold() -> Result<Self> {
-        let mut mask = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-            mask.add(signal);
-        }
+        Self::hold_also(&[])
+    }
+
+    /// The same for these signals as well.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is free.
+    pub fn hold_also(others: &[Signal]) -> Result<Self> {
+        let mask: SigSet = REQUESTS.iter().chain(others).copied().collect();
         mask.thread_block().or_cannot("hold back", "signals")?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
     }
@@ -408,10 +469,44 @@ impl Requests {
             if !asked {
                 return Ok(None);
             }
-            if let Some(info) = self.0.read_signal().or_cannot("read", "the signal that came")? {
-                return Ok(Signal::try_from(info.ssi_signo as i32).ok());
+            if let Some(signal) = self.take()? {
+                return Ok(Some(signal));
             }
         }
+    }
+
+    /// Takes the signal that has come, waiting for one; to wait for other things as well, poll the descriptor first.
+    ///
+    /// # Errors
+    /// None that a valid descriptor can cause.
+    pub fn take(&mut self) -> Result<Option<Signal>> {
+        let info = self.0.read_signal().or_cannot("read", "the signal that came")?;
+        Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
+    }
+}
+
+impl Requests {
+    /// Puts a signal back as if it had not been taken: it acts as soon as it may ([`let_requests_act`]).
+    ///
+    /// # Errors
+    /// None that a signal which has come can cause.
+    pub fn put_back(&self, signal: Signal) -> Result<()> {
+        // To the thread whose mask holds it back, and no other.
+        nix::sys::signal::raise(signal).or_cannot("put back", signal)
+    }
+}
+
+/// Undoes [`Requests::hold`]: a signal that has come and was not taken acts now, which usually ends the program.
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn let_requests_act() -> Result<()> {
+    REQUESTS.iter().copied().collect::<SigSet>().thread_unblock().or_cannot("let go of", "signals")
+}
+
+impl AsFd for Requests {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -452,9 +547,12 @@ fn c_strings(texts: &[&str]) -> std::result::Result<Vec<CString>, std::ffi::NulE
     texts.iter().map(|text| CString::new(*text)).collect()
 }
 
-/// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, and [`Requests`] blocks signals.
+/// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, its caller may ignore others (nohup(1)
+/// does), and [`Requests`] blocks signals.
 fn default_signals() -> Result<()> {
-    sys::default_action(Signal::SIGPIPE).or_cannot("reset", "SIGPIPE")?;
+    for signal in Signal::iterator().filter(|signal| ![Signal::SIGKILL, Signal::SIGSTOP].contains(signal)) {
+        sys::default_action(signal).or_cannot("reset", signal)?;
+    }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).or_cannot("unblock", "signals")
 }
 

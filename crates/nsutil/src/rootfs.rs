@@ -15,6 +15,7 @@
 //!
 //! Look: `readlink /proc/PID/root`, `ls -l /proc/PID/root/`. Manual: chroot(2), path_resolution(7), openat2(2).
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -83,21 +84,35 @@ impl Rootfs {
     /// Those of [`elf::needs`]; `ENOTDIR` and `EISDIR` when something else is where a folder or file belongs; `ENOSPC`,
     /// `EROFS`; `EPERM` without `CAP_SYS_CHROOT`; words when the loader still misses something inside.
     pub fn add_program(&self, program: &Path, inside: &Path) -> Result<()> {
-        let needs = elf::needs(program)?;
-        let mut copies = Vec::new();
-        plan(program, inside, &needs, &mut copies)?;
+        self.add_programs([(program, inside)])
+    }
+
+    /// Copies several programs, each with the path it gets inside; what two of them need is copied once.
+    ///
+    /// # Errors
+    /// Those of [`Rootfs::add_program`], for the first that fails.
+    pub fn add_programs<'a>(&self, programs: impl IntoIterator<Item = (&'a Path, &'a Path)>) -> Result<()> {
+        let (mut copies, mut checks) = (Vec::new(), Vec::new());
+        for (program, inside) in programs {
+            let needs = elf::needs(program)?;
+            plan(program, inside, &needs, &mut copies)?;
+            checks.push((inside, needs));
+        }
+        let mut arrived = HashSet::new();
+        copies.retain(|copy| arrived.insert(copy.clone()));
         // Held until `turn` is closed, at the end; the kernel sees to that also when this process is killed.
         let turn = File::open(&self.path).or_cannot("open", self.path.display())?;
         rustix::fs::flock(&turn, FlockOperation::LockExclusive).or_cannot("wait for", self.path.display())?;
         for (from, to) in &copies {
             self.copy(from, to)?;
         }
-        let outcome = self.ask_inside(inside, &needs);
+        let check = || checks.iter().try_for_each(|(inside, needs)| self.ask_inside(inside, needs));
+        let outcome = check();
         if outcome.is_ok() || !Path::new(LOADER_CACHE).exists() {
             return outcome;
         }
         self.copy(Path::new(LOADER_CACHE), Path::new(LOADER_CACHE))?;
-        self.ask_inside(inside, &needs)
+        check()
     }
 
     /// Makes it the root of the calling process, and its working directory.
@@ -157,8 +172,16 @@ impl Rootfs {
         copy.set_permissions(Permissions::from_mode(mode)).or_cannot(&attempt, self.path.display())
     }
 
+    /// Whether `path`, looked up as a process inside would, is a folder.
+    pub fn has_folder(&self, path: &Path) -> bool {
+        self.open_folder(path).is_ok()
+    }
+
     /// Opens a folder inside; makes it, and those above it, if missing.
-    fn folder(&self, path: &Path) -> Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// `ENOTDIR` when something else is there; `ENOENT` when a link to nowhere is; those of mkdir(2).
+    pub fn folder(&self, path: &Path) -> Result<OwnedFd> {
         match self.open_folder(path) {
             Err(Errno::ENOENT) => (),
             outcome => {

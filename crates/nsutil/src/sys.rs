@@ -119,3 +119,52 @@ pub fn rand() -> i32 {
     // SAFETY: rand has no precondition; its state is behind the C library's own lock.
     unsafe { libc::rand() }
 }
+
+/// Adds attributes (`MOUNT_ATTR_*`) to those of the mount that `mount` is the root of. See mount_setattr(2).
+///
+/// # Errors
+/// `EINVAL` when the descriptor is not a mount's root; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
+pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
+    // Without AT_RECURSIVE: what is mounted below keeps its own.
+    let changes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a C string, `changes` has the size given, and the kernel writes to neither.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const changes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(outcome).map(drop)
+}
+
+/// Leaves the session keyring for a new and empty one. See keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`.
+///
+/// # Errors
+/// `ENOSYS` where the kernel has no keys; `EDQUOT` when the user's quota of keys is used up.
+pub fn join_new_session_keyring() -> Result<(), Errno> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let no_name: *const libc::c_char = std::ptr::null();
+    // SAFETY: this operation takes a name or, as here, a null pointer.
+    let outcome = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) };
+    Errno::result(outcome).map(drop)
+}
+
+/// Takes one capability, by its number, out of the calling thread's bounding set. See prctl(2), `PR_CAPBSET_DROP`.
+///
+/// # Errors
+/// `EINVAL` for a number that this kernel does not know; `EPERM` without `CAP_SETPCAP`.
+pub fn drop_from_bounding_set(capability: u8) -> Result<(), Errno> {
+    // SAFETY: the call takes a number and no pointer.
+    let outcome = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
+    Errno::result(outcome).map(drop)
+}
+
+/// Takes possession of a descriptor that the kernel has just made for this process, received over a socket.
+pub(crate) fn own(number: RawFd) -> OwnedFd {
+    // SAFETY: the one caller passes a number out of a message it has just received: nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}

@@ -1,0 +1,248 @@
+//! Mounts that are nowhere yet: made, shaped and held by a descriptor, and only then put in place.
+//!
+//! mount(2) does everything at once and by path: what to mount, with which options, and where. A path can be made to
+//! mean something else between two looks at it, and in a folder that belongs to a container that is what an attacker
+//! does: `/proc` becomes a symbolic link to `/etc` just in time. The newer calls take the three parts asunder.
+//! fsopen(2) and fsmount(2) make a mount that no path leads to, mount_setattr(2) makes it read-only while nobody can
+//! see it, and move_mount(2) puts it onto a directory that was opened before and looked at since.
+//!
+//! Look: `strace -e fsopen,fsconfig,fsmount,open_tree,mount_setattr,move_mount PROGRAM`; `findmnt` shows the outcome.
+//! Manual: the kernel's document "fs/namespace"; mount_setattr(2), and mount(8) for what the options of each kind mean.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use crate::error::{Error, OrCannot, Result};
+use crate::{step, sys};
+
+/// A mount that no path leads to yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Detached {
+    descriptor: OwnedFd,
+    /// What it is, for a person: `proc`, or the path it was cloned from.
+    what: String,
+}
+
+/// A new file system to be mounted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filesystem<'a> {
+    /// Its type: a line of /proc/filesystems.
+    pub kind: &'a str,
+    /// Options of that type, such as `("size", "64m")`; an empty value is a flag.
+    pub options: &'a [(&'a str, &'a str)],
+    /// What holds for everything reached through the mount.
+    pub attributes: Attributes,
+}
+
+/// What holds for everything reached through a mount. See mount_setattr(2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Nothing can be written.
+    pub read_only: bool,
+    /// Device nodes do not open their devices.
+    pub no_devices: bool,
+    /// Set-user-ID, set-group-ID and file capabilities are ignored.
+    pub no_set_user_id: bool,
+    /// No program can be executed.
+    pub no_execution: bool,
+}
+
+impl Attributes {
+    /// What a container's proc has, for instance: no devices, no set-user-ID programs, no programs at all.
+    pub const DATA_ONLY: Self = Self { read_only: false, no_devices: true, no_set_user_id: true, no_execution: true };
+
+    /// The same, and nothing can be written either.
+    #[must_use]
+    pub const fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
+    }
+
+    fn flags(self) -> MountAttrFlags {
+        let Self { read_only, no_devices, no_set_user_id, no_execution } = self;
+        [
+            (read_only, MountAttrFlags::MOUNT_ATTR_RDONLY),
+            (no_devices, MountAttrFlags::MOUNT_ATTR_NODEV),
+            (no_set_user_id, MountAttrFlags::MOUNT_ATTR_NOSUID),
+            (no_execution, MountAttrFlags::MOUNT_ATTR_NOEXEC),
+        ]
+        .into_iter()
+        .filter_map(|(wanted, flag)| wanted.then_some(flag))
+        .collect()
+    }
+}
+
+/// As mount(8) takes them: `ro,nosuid,nodev,noexec`.
+impl fmt::Display for Attributes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if self.read_only { "ro" } else { "rw" })?;
+        for (wanted, name) in
+            [(self.no_set_user_id, ",nosuid"), (self.no_devices, ",nodev"), (self.no_execution, ",noexec")]
+        {
+            if wanted {
+                out.write_str(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Filesystem<'_> {
+    /// Makes the file system and a mount of it that is nowhere yet.
+    ///
+    /// # Errors
+    /// `ENODEV` when the kernel does not know the type; `EINVAL` for an option it does not take, with the kernel's own
+    /// words where it has some; `EPERM` without `CAP_SYS_ADMIN`.
+    pub fn make(&self) -> Result<Detached> {
+        let Self { kind, options, attributes } = *self;
+        step!("fsmount",
+            call: "fd = fsopen(\"{kind}\"); fsconfig(fd, {options:?}); fsmount(fd, {attributes})";
+            why: "a {kind} that no path leads to yet: nobody can come between its making and its placing";
+            shell: "mount -t {kind} -o {attributes}{} {kind} DIR", Joined(options));
+        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).or_cannot("mount", kind)?;
+        // Its first column in /proc/mounts.
+        rustix::mount::fsconfig_set_string(&context, "source", kind).or_cannot("name", kind)?;
+        for (key, value) in options {
+            let set = if value.is_empty() {
+                rustix::mount::fsconfig_set_flag(&context, *key)
+            } else {
+                rustix::mount::fsconfig_set_string(&context, *key, *value)
+            };
+            set.map_err(|errno| refusal(&context, errno)).or_cannot("set", format_args!("{key}={value} of {kind}"))?;
+        }
+        rustix::mount::fsconfig_create(&context).map_err(|errno| refusal(&context, errno)).or_cannot("make", kind)?;
+        let descriptor = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes.flags())
+            .map_err(|errno| refusal(&context, errno))
+            .or_cannot("mount", kind)?;
+        Ok(Detached { descriptor, what: kind.to_owned() })
+    }
+}
+
+impl Detached {
+    /// A second mount of the file or folder that `file` is open on: what a bind mount puts in place.
+    ///
+    /// # Errors
+    /// `EINVAL` when it is in another mount namespace; `EPERM` without `CAP_SYS_ADMIN`.
+    pub fn of_file(file: BorrowedFd<'_>, what: impl Into<String>) -> Result<Self> {
+        let what = what.into();
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let descriptor = rustix::mount::open_tree(file, "", flags).or_cannot("make a second mount of", &what)?;
+        Ok(Self { descriptor, what })
+    }
+
+    /// Adds attributes to those it has.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
+    pub fn restrict(self, attributes: Attributes) -> Result<Self> {
+        sys::mount_setattr(self.descriptor.as_fd(), u64::from(attributes.flags().bits()))
+            .or_cannot(format_args!("make {attributes} the mount of"), &self.what)?;
+        Ok(self)
+    }
+
+    /// Puts it onto `place`, a file or folder that is open.
+    ///
+    /// # Errors
+    /// `ENOTDIR` for a folder onto a file or a file onto a folder; `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` when the
+    /// place is in another mount namespace, or the mount is in place already.
+    pub fn attach(self, place: BorrowedFd<'_>, shown: &Path) -> Result<()> {
+        step!("move_mount",
+            call: "move_mount(mount of {}, \"\", {}, \"\")", self.what, shown.display();
+            why: "from here on {} leads to it; the place is a descriptor, so no link can lead elsewhere", shown.display();
+            shell: "mount --move DIR {}", shown.display());
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(&self.descriptor, "", place, "", flags)
+            .or_cannot(format_args!("mount {} on", self.what), shown.display())
+    }
+
+    /// What it shows, without ever being put in place: the mount lives as long as the descriptor.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.descriptor
+    }
+}
+
+/// Opens a path below `within` as a process would whose root that is, and refuses symbolic links on the way.
+///
+/// # Errors
+/// `ELOOP` when a symbolic link is on the way; others of openat2(2).
+pub fn look_up(within: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, rustix::io::Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(within, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// Opens the folder at `path` below `within` to mount something on it; it is made if it is missing.
+///
+/// # Errors
+/// In words when a symbolic link or something other than a folder is there: whoever made the image wants the mount to
+/// land somewhere else (CVE-2019-19921, CVE-2026-41579).
+pub fn mount_point(within: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let open = || look_up(within, path, OFlags::PATH | OFlags::DIRECTORY);
+    let refuse = |errno: rustix::io::Errno| match Errno::from_raw(errno.raw_os_error()) {
+        Errno::ELOOP => Error::new("mount on", path.display(), "a symbolic link stands there")
+            .hint("a container's root must have a real folder there"),
+        Errno::ENOTDIR => Error::new("mount on", path.display(), "it is not a folder"),
+        errno => Error::new("open", path.display(), errno),
+    };
+    match open() {
+        Err(rustix::io::Errno::NOENT) => {
+            make_folder(within, path)?;
+            open().map_err(refuse)
+        }
+        found => found.map_err(refuse),
+    }
+}
+
+fn make_folder(within: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = path.file_name() else {
+        return Err(Error::new("make the folder", path.display(), "it has no name"));
+    };
+    let parent = look_up(within, parent, OFlags::PATH | OFlags::DIRECTORY).or_cannot("open", parent.display())?;
+    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        made => made.or_cannot("make the folder", path.display()),
+    }
+}
+
+/// The kernel's own words about a refused option, if it has left some in the context; its errno otherwise.
+fn refusal(context: &OwnedFd, errno: rustix::io::Errno) -> crate::error::Cause {
+    let mut words = [0; 256];
+    let said = rustix::io::read(context, &mut words).unwrap_or(0);
+    let errno = Errno::from_raw(errno.raw_os_error());
+    match std::str::from_utf8(&words[..said]).map(str::trim) {
+        // "e overlay: …": an error, a warning or an information, by its first letter.
+        Ok(text) if text.len() > 2 => format!("{} ({errno:?}): {}", errno.desc(), &text[2..]).into(),
+        _ => errno.into(),
+    }
+}
+
+/// Options as mount(8) takes them, each after a comma.
+struct Joined<'a>(&'a [(&'a str, &'a str)]);
+
+impl fmt::Display for Joined<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in self.0 {
+            write!(out, ",{key}")?;
+            if !value.is_empty() {
+                write!(out, "={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `file` is the device node with these numbers, and not something that only has its name.
+///
+/// # Errors
+/// None that a valid descriptor can cause.
+pub fn is_character_device(file: BorrowedFd<'_>, major: u32, minor: u32) -> Result<bool> {
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::BASIC_STATS)
+        .or_cannot("look at", "a device node")?;
+    let is_device =
+        rustix::fs::FileType::from_raw_mode(u32::from(stat.stx_mode)) == rustix::fs::FileType::CharacterDevice;
+    Ok(is_device && (stat.stx_rdev_major, stat.stx_rdev_minor) == (major, minor))
+}

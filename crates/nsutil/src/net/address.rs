@@ -1,0 +1,245 @@
+//! Addresses, subnets and routes.
+//!
+//! An address on a link says two things: "this is me" and, by its prefix length, "these are my neighbours on this
+//! cable". For everybody else there must be a route: which link, and which neighbour passes it on.
+//!
+//! Look: `ip address`, `ip route`, `ip route get 1.1.1.1`. Manual: ip-address(8), ip-route(8), rtnetlink(7).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use futures_util::TryStreamExt;
+use nix::errno::Errno;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+
+use super::Netlink;
+use crate::error::{Cause, Error, OrCannot, Result};
+use crate::step;
+
+/// A range of IPv4 addresses that share their first bits: `192.168.1.0/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subnet {
+    network: Ipv4Addr,
+    prefix: u8,
+}
+
+/// A route of the kernel's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Route {
+    to: Subnet,
+    /// Number of the link it goes out by.
+    link: Option<u32>,
+    metric: u32,
+    table: u32,
+    kind: RouteType,
+}
+
+impl Subnet {
+    /// The subnet of `prefix` bits that `address` is in; none when there are no such prefixes.
+    pub fn containing(address: Ipv4Addr, prefix: u8) -> Option<Self> {
+        let network = address.to_bits() & mask(prefix)?;
+        Some(Self { network: Ipv4Addr::from_bits(network), prefix })
+    }
+
+    /// Its first address, which stands for the subnet itself.
+    pub fn network(self) -> Ipv4Addr {
+        self.network
+    }
+
+    /// How many leading bits its addresses share.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// Its address number `n`; none when it has not that many.
+    pub fn host(self, n: u32) -> Option<Ipv4Addr> {
+        let size = 1u64 << (32 - u32::from(self.prefix));
+        (u64::from(n) < size).then(|| Ipv4Addr::from_bits(self.network.to_bits() + n))
+    }
+
+    /// Its part number `n` when cut into subnets of `prefix` bits; none when it has not that many.
+    pub fn part(self, prefix: u8, n: u32) -> Option<Self> {
+        let bits = prefix.checked_sub(self.prefix)?;
+        if prefix > 32 || u64::from(n) >= 1u64 << bits {
+            return None;
+        }
+        // A shift by 32 only happens with n = 0: one part that is everything.
+        let offset = n.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        Some(Self { network: Ipv4Addr::from_bits(self.network.to_bits() + offset), prefix })
+    }
+
+    /// Whether any address is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        let shared = mask(self.prefix.min(other.prefix)).unwrap_or(u32::MAX);
+        self.network.to_bits() & shared == other.network.to_bits() & shared
+    }
+}
+
+fn mask(prefix: u8) -> Option<u32> {
+    let zeros = 32u32.checked_sub(u32::from(prefix))?;
+    Some(u32::MAX.checked_shl(zeros).unwrap_or(0))
+}
+
+impl FromStr for Subnet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            let address: Ipv4Addr = address.parse().ok()?;
+            // u8's own parser takes "+8" too.
+            let prefix = prefix.bytes().all(|byte| byte.is_ascii_digit()).then(|| prefix.parse().ok())??;
+            Self::containing(address, prefix).filter(|subnet| subnet.network == address)
+        });
+        parsed.ok_or_else(|| {
+            format!("{text:?} is no subnet: write its first address and its prefix, like 192.168.0.0/16")
+        })
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.network, self.prefix)
+    }
+}
+
+impl Netlink {
+    /// Gives a link an address whose neighbours share `prefix` bits with it; one that it has already stays.
+    ///
+    /// # Errors
+    /// `ENODEV` when there is no link of that name.
+    pub fn add_address(&self, link: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
+        step!("address.add",
+            call: "sendto(netlink, RTM_NEWADDR {{ \"{link}\", {address}/{prefix} }})";
+            why: "its own address, and by the prefix which others are on the same cable";
+            shell: "ip address add {address}/{prefix} dev {link}");
+        let attempt = format_args!("give address {address}/{prefix} to").to_string();
+        let index = self.find(link)?.ok_or(Errno::ENODEV).or_cannot(&attempt, link)?;
+        match self.ask(self.handle.address().add(index, IpAddr::V4(address), prefix).execute()) {
+            Ok(()) | Err(Cause::Kernel(Errno::EEXIST)) => Ok(()),
+            Err(cause) => Err(Error::new(attempt, link, cause)),
+        }
+    }
+
+    /// Sends what goes to `to` by the neighbour `gateway`; a route that is there already is replaced.
+    ///
+    /// # Errors
+    /// `ENETUNREACH` when the gateway is nobody's neighbour here.
+    pub fn add_route(&self, to: Subnet, gateway: Ipv4Addr) -> Result<()> {
+        let shown = if to.prefix == 0 { "default".to_owned() } else { to.to_string() };
+        step!("route.add",
+            call: "sendto(netlink, RTM_NEWROUTE {{ to {to}, by {gateway} }})";
+            why: "whoever is not on the same cable is reached by a neighbour that passes packets on";
+            shell: "ip route replace {shown} via {gateway}");
+        let message = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network, to.prefix).gateway(gateway);
+        self.ask(self.handle.route().add(message.build()).replace().execute())
+            .or_cannot("route", format_args!("{shown} by {gateway}"))
+    }
+
+    /// The subnets for which there is a route or an address here, in any table; the default route is not among them.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub fn routed(&self) -> Result<Vec<Subnet>> {
+        Ok(self.routes()?.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix > 0).collect())
+    }
+
+    /// The name of the link by which packets leave that have no better route; none without a default route.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub fn default_interface(&self) -> Result<Option<String>> {
+        let main = u32::from(RouteHeader::RT_TABLE_MAIN);
+        let ways = self.routes()?.into_iter().filter(|route| {
+            route.to.prefix == 0 && route.table == main && route.kind == RouteType::Unicast && route.link.is_some()
+        });
+        let Some(link) = ways.min_by_key(|route| route.metric).and_then(|route| route.link) else { return Ok(None) };
+        self.name(link).map(Some)
+    }
+
+    fn routes(&self) -> Result<Vec<Route>> {
+        let all = async {
+            let message = RouteMessageBuilder::<Ipv4Addr>::new().build();
+            self.handle.route().get(message).execute().try_collect::<Vec<_>>().await
+        };
+        Ok(self.ask(all).or_cannot("list", "routes")?.iter().filter_map(Route::read).collect())
+    }
+
+    fn name(&self, link: u32) -> Result<String> {
+        use rtnetlink::packet_route::link::LinkAttribute;
+        let found = async { self.handle.link().get().match_index(link).execute().try_next().await };
+        let message = self.ask(found).or_cannot("look at link number", link)?;
+        let name = message.into_iter().flat_map(|link| link.attributes).find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        });
+        name.ok_or(Errno::ENODEV).or_cannot("look at link number", link)
+    }
+}
+
+impl Route {
+    fn read(message: &RouteMessage) -> Option<Self> {
+        let mut route = Self {
+            to: Subnet::containing(Ipv4Addr::UNSPECIFIED, message.header.destination_prefix_length)?,
+            link: None,
+            metric: 0,
+            table: u32::from(message.header.table),
+            kind: message.header.kind,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                    route.to = Subnet::containing(*address, message.header.destination_prefix_length)?;
+                }
+                RouteAttribute::Oif(link) => route.link = Some(*link),
+                RouteAttribute::Priority(metric) => route.metric = *metric,
+                RouteAttribute::Table(table) => route.table = *table,
+                _ => (),
+            }
+        }
+        Some(route)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(text: &str) -> Subnet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_subnet_is_written_with_its_first_address_and_its_prefix() {
+        assert_eq!(subnet("192.168.0.0/16").to_string(), "192.168.0.0/16");
+        assert_eq!(subnet("0.0.0.0/0").to_string(), "0.0.0.0/0");
+        for wrong in
+            ["192.168.0.0", "192.168.1.0/16", "192.168.0.0/33", "192.168.0.0/+8", "192.168/16", "a/8", "", "1.2.3.4/"]
+        {
+            let error = wrong.parse::<Subnet>().unwrap_err();
+            assert!(error.contains("like 192.168.0.0/16"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn parts_and_hosts_are_counted_from_the_first_and_end_at_the_last() {
+        let pool = subnet("192.168.0.0/16");
+        assert_eq!(pool.part(24, 1), Some(subnet("192.168.1.0/24")));
+        assert_eq!(pool.part(24, 255), Some(subnet("192.168.255.0/24")));
+        assert_eq!(pool.part(24, 256), None, "not wrapped past its end");
+        assert_eq!(pool.part(8, 0), None, "a part is not larger than the whole");
+        assert_eq!(subnet("0.0.0.0/0").part(0, 0), Some(subnet("0.0.0.0/0")));
+        assert_eq!(subnet("192.168.1.0/24").host(2), Some(Ipv4Addr::new(192, 168, 1, 2)));
+        assert_eq!(subnet("192.168.1.0/24").host(256), None);
+        assert_eq!(subnet("255.255.255.255/32").host(0), Some(Ipv4Addr::BROADCAST));
+    }
+
+    #[test]
+    fn subnets_overlap_when_one_holds_the_other() {
+        assert!(subnet("192.168.0.0/16").overlaps(subnet("192.168.7.0/24")));
+        assert!(subnet("192.168.7.9/32").overlaps(subnet("192.168.7.0/24")));
+        assert!(subnet("0.0.0.0/0").overlaps(subnet("10.0.0.0/8")));
+        assert!(!subnet("192.168.7.0/24").overlaps(subnet("192.168.8.0/24")));
+    }
+}

@@ -1,0 +1,182 @@
+//! The kernel's memory of connections, and how to have it forget some.
+//!
+//! An address is rewritten by the first packet of a connection; those that follow are treated like the first (see
+//! [`nat`](super::nat)). For UDP a "connection" is whatever keeps flowing between two ports. So a client that goes on
+//! sending is led to where a rule once pointed, for as long as it does not pause: also when that rule has gone and
+//! another container has the port. Whoever takes an address away must have it forgotten here.
+//!
+//! Look: `conntrack -L`, or /proc/net/nf_conntrack. Manual: conntrack(8), netlink(7).
+
+use std::net::Ipv4Addr;
+
+use nix::errno::Errno;
+use rtnetlink::sys::protocols::NETLINK_NETFILTER;
+use rtnetlink::sys::{Socket, SocketAddr};
+
+use crate::error::{OrCannot, Result};
+use crate::step;
+
+// linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h.
+const NFNL_SUBSYS_CTNETLINK: u16 = 1;
+const IPCTNL_MSG_CT_GET: u16 = 1;
+const IPCTNL_MSG_CT_DELETE: u16 = 2;
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_ZONE: u16 = 18;
+// linux/netlink.h.
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLA_TYPE_MASK: u16 = 0x3fff;
+/// Header of a message, and the "generic netfilter" header behind it.
+const HEADER: usize = 16;
+const NFGENMSG: usize = 4;
+
+/// Has the kernel forget every connection that this address takes part in, as sender or receiver, before or after its
+/// addresses were rewritten; returns how many there were.
+///
+/// A kernel that offers no such list (nf_conntrack_netlink) is nothing to do: it remembers until they time out.
+///
+/// # Errors
+/// `EPERM` without `CAP_NET_ADMIN`; others by netlink(7).
+pub fn forget(address: Ipv4Addr) -> Result<usize> {
+    step!("conntrack.forget",
+        call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every connection of {address} }})";
+        why: "the kernel would go on leading what flows already to where the rules once pointed";
+        shell: "conntrack -D -s {address}; conntrack -D -d {address}; conntrack -D -q {address}; conntrack -D -r {address}");
+    match forget_all_of(address) {
+        Err(Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(0),
+        outcome => outcome.or_cannot("have connections forgotten of", address),
+    }
+}
+
+fn forget_all_of(address: Ipv4Addr) -> std::result::Result<usize, Errno> {
+    let mut socket = Socket::new(NETLINK_NETFILTER).map_err(errno)?;
+    socket.bind_auto().map_err(errno)?;
+    let mut forgotten = 0;
+    for connection in connections_of(&socket, address)? {
+        send(&socket, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &connection)?;
+        match each_answer(&socket, |_| ()) {
+            Ok(()) => forgotten += 1,
+            // It ended by itself in between.
+            Err(Errno::ENOENT) => (),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(forgotten)
+}
+
+/// What names each connection of `address`: its original tuple and its zone, as the kernel wrote them.
+fn connections_of(socket: &Socket, address: Ipv4Addr) -> std::result::Result<Vec<Vec<u8>>, Errno> {
+    let mut found = Vec::new();
+    send(socket, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[])?;
+    each_answer(socket, |message| {
+        let attributes = message.get(HEADER + NFGENMSG..).unwrap_or_default();
+        let of_address = Attributes(attributes).any(|attribute| {
+            [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].contains(&attribute.kind) && names(attribute.value, address)
+        });
+        if of_address {
+            let key = Attributes(attributes).filter(|attribute| [CTA_TUPLE_ORIG, CTA_ZONE].contains(&attribute.kind));
+            found.push(key.flat_map(|attribute| attribute.whole).copied().collect());
+        }
+    })?;
+    Ok(found)
+}
+
+/// Whether a tuple has this address at either end.
+fn names(tuple: &[u8], address: Ipv4Addr) -> bool {
+    let ends = Attributes(tuple).filter(|attribute| attribute.kind == CTA_TUPLE_IP);
+    ends.flat_map(|ends| Attributes(ends.value)).any(|end| end.value == address.octets())
+}
+
+fn send(socket: &Socket, kind: u16, flags: u16, attributes: &[u8]) -> std::result::Result<(), Errno> {
+    let mut message = Vec::with_capacity(HEADER + NFGENMSG + attributes.len());
+    message.extend(((HEADER + NFGENMSG + attributes.len()) as u32).to_ne_bytes());
+    message.extend((NFNL_SUBSYS_CTNETLINK << 8 | kind).to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    // Sequence and port numbers: one question at a time needs neither.
+    message.extend([0; 8]);
+    message.extend([libc::AF_INET as u8, 0, 0, 0]);
+    message.extend(attributes);
+    socket.send_to(&message, &SocketAddr::new(0, 0), 0).map_err(errno).map(drop)
+}
+
+/// Hands each message of an answer to `see`, up to its end or the kernel's word about how it went.
+fn each_answer(socket: &Socket, mut see: impl FnMut(&[u8])) -> std::result::Result<(), Errno> {
+    loop {
+        let (datagram, _) = socket.recv_from_full().map_err(errno)?;
+        let mut rest = datagram.as_slice();
+        while let Some((length, kind)) = header(rest) {
+            let (message, after) = rest.split_at(length);
+            match kind {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => {
+                    let code = message.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok());
+                    let code = -i32::from_ne_bytes(code.unwrap_or_default());
+                    return if code == 0 { Ok(()) } else { Err(Errno::from_raw(code)) };
+                }
+                _ => see(message),
+            }
+            rest = after.get(length.next_multiple_of(4) - length..).unwrap_or_default();
+        }
+    }
+}
+
+/// Length and kind of the message that `bytes` begin with.
+fn header(bytes: &[u8]) -> Option<(usize, u16)> {
+    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    (HEADER..=bytes.len()).contains(&length).then_some((length, kind))
+}
+
+/// Attributes one after another: length, kind, value, and padding to four bytes. See netlink(7).
+struct Attributes<'a>(&'a [u8]);
+
+struct Attribute<'a> {
+    kind: u16,
+    value: &'a [u8],
+    /// With its header and padding.
+    whole: &'a [u8],
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let length = usize::from(u16::from_ne_bytes(self.0.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(self.0.get(2..4)?.try_into().ok()?) & NLA_TYPE_MASK;
+        let value = self.0.get(4..length)?;
+        let padded = length.next_multiple_of(4).min(self.0.len());
+        let (whole, rest) = self.0.split_at(padded);
+        self.0 = rest;
+        Some(Attribute { kind, value, whole })
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tuple_names_its_two_addresses_and_no_other() {
+        // CTA_TUPLE_IP (nested) with CTA_IP_V4_SRC and CTA_IP_V4_DST.
+        let tuple = [20, 0, 1, 0x80, 8, 0, 1, 0, 10, 9, 0, 1, 8, 0, 2, 0, 192, 168, 1, 2];
+        assert!(names(&tuple, Ipv4Addr::new(10, 9, 0, 1)) && names(&tuple, Ipv4Addr::new(192, 168, 1, 2)));
+        assert!(!names(&tuple, Ipv4Addr::new(192, 168, 1, 1)));
+    }
+
+    #[test]
+    fn what_is_cut_short_ends_the_reading() {
+        for bytes in [&[][..], &[8, 0], &[8, 0, 1, 0, 1], &[2, 0, 1, 0], &[0; 4]] {
+            assert_eq!(Attributes(bytes).count(), 0, "{bytes:?}");
+            assert_eq!(header(bytes), None, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Network namespaces, entered for a moment.
+//!
+//! To make an interface inside another namespace somebody has to be there. `setns` moves only the calling *thread*, so
+//! a thread of its own goes, works, and ends there; the caller never leaves home, whatever fails on the way.
+//!
+//! Look: `nsenter --target PID --net ip address`. Manual: network_namespaces(7), setns(2).
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+
+use crate::error::{Error, OrCannot, Result};
+use crate::namespace::{self, Kind};
+use crate::process::PidFd;
+
+/// A network namespace that another process is in.
+#[derive(Debug, Clone, Copy)]
+pub struct NetNs<'a> {
+    holder: &'a PidFd,
+}
+
+/// A descriptor of the caller's own network namespace, to have links moved there.
+#[derive(Debug)]
+pub struct Home(File);
+
+impl<'a> NetNs<'a> {
+    /// The network namespace of this process.
+    pub fn of(holder: &'a PidFd) -> Self {
+        Self { holder }
+    }
+
+    /// Runs `work` in it, on a thread that ends with it.
+    ///
+    /// The thread is gone when this returns: the caller may fork again.
+    ///
+    /// # Errors
+    /// `ESRCH` when the process has ended; `EPERM` without `CAP_SYS_ADMIN`; those of `work`.
+    pub fn run<T: Send>(self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let visit = scope.spawn(|| {
+                namespace::join(self.holder, &[Kind::Net])?;
+                work()
+            });
+            visit.join().unwrap_or_else(|_| {
+                Err(Error::new("work in", "another network namespace", "the thread there panicked"))
+            })
+        })
+    }
+}
+
+impl Home {
+    /// A descriptor of the caller's network namespace.
+    ///
+    /// # Errors
+    /// `ENOENT` when /proc is not mounted; `EMFILE` when no descriptor is free.
+    pub fn open() -> Result<Self> {
+        // Not /proc/self: that is the process's first thread, which may be elsewhere.
+        let path = "/proc/thread-self/ns/net";
+        File::open(path).map(Self).or_cannot("open", path)
+    }
+}
+
+impl AsFd for Home {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,160 @@
+//! Overlays: many read-only folders and one that takes the changes, seen as one.
+//!
+//! A container wants a whole file tree of its own, and copying one costs seconds and gigabytes. An overlay shows the
+//! layers of an image on top of each other and puts above them an empty folder, the *upper*: what is written goes
+//! there, a file of a layer is copied up when it is first changed, and a deleted one is remembered by a *whiteout*.
+//! The layers stay as they were, so a hundred containers can share them.
+//!
+//! The calls of [`crate::detached`] take each layer by itself (`lowerdir+`, since Linux 6.7), five hundred of them,
+//! whatever letters their paths hold. Before that all options were one string of at most a page; there the layers are
+//! opened and named `/proc/self/fd/N`, which is short and has no `:` in it.
+//!
+//! Look: `findmnt -t overlay`; `ls UPPER` after a write. Manual: mount(8), "overlay"; the kernel's document "Overlay
+//! Filesystem".
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
+
+use crate::error::{Error, OrCannot, Result};
+use crate::step;
+
+/// The folders of an overlay.
+#[derive(Debug, Clone, Copy)]
+pub struct Overlay<'a> {
+    /// Read-only layers, the topmost first.
+    pub layers: &'a [PathBuf],
+    /// Takes what is written. Not on an overlay itself, and in use by no other: that is for the caller to see to, the
+    /// kernel would only log a line.
+    pub upper: &'a Path,
+    /// An empty folder on the same file system as `upper`, for the kernel's own use.
+    pub work: &'a Path,
+}
+
+/// An overlay in its place. Dropping it unmounts it, unless it was told to [`Mounted::keep`].
+#[derive(Debug)]
+pub struct Mounted {
+    place: PathBuf,
+    kept: bool,
+}
+
+/// The kernel's limit.
+const MOST_LAYERS: usize = 500;
+
+impl Overlay<'_> {
+    /// Mounts it on the folder `place`, with device nodes in it dead (`nodev`), and set-user-ID bits and file
+    /// capabilities ignored (`nosuid`): an image's `ping` that asks for a capability which the container has not would
+    /// otherwise be refused by execve(2) with `EPERM`.
+    ///
+    /// It is *volatile*: the upper is not written to disk at unmounting, nor at a sync inside. What a container wrote
+    /// ends with the container, so nothing is lost but waiting; after a crash of the machine the kernel refuses to
+    /// mount the same upper again.
+    ///
+    /// # Errors
+    /// `ENOENT` when a folder is missing; `EINVAL` when `upper` is on an overlay, or on another file system than `work`;
+    /// in words when there are more than 500 layers.
+    pub fn mount(&self, place: &Path) -> Result<Mounted> {
+        if self.layers.is_empty() || self.layers.len() > MOST_LAYERS {
+            let count = format!("it takes 1 to {MOST_LAYERS} layers, these are {}", self.layers.len());
+            return Err(Error::new("mount an overlay on", place.display(), count));
+        }
+        step!("overlay",
+            call: "fsopen(\"overlay\"); fsconfig(lowerdir+ = each of {} layers, upperdir = {}, workdir = {}); fsmount(nodev, nosuid); move_mount({})",
+                self.layers.len(), self.upper.display(), self.work.display(), place.display();
+            why: "the image's layers are seen as one tree and stay unchanged; what the container writes goes to upper";
+            shell: "mount -t overlay -o nodev,nosuid,volatile,lowerdir={},upperdir={},workdir={} overlay {}",
+                Joined(self.layers), self.upper.display(), self.work.display(), place.display());
+        let mounted = match self.mount_by_descriptor(place) {
+            // This kernel takes only all layers in one option.
+            Err(rustix::io::Errno::INVAL) => self.mount_by_string(place),
+            outcome => outcome.map_err(|errno| Errno::from_raw(errno.raw_os_error())),
+        };
+        mounted.or_cannot("mount an overlay on", place.display()).map_err(|error| self.explain(error))?;
+        Ok(Mounted { place: place.to_owned(), kept: false })
+    }
+
+    fn mount_by_descriptor(&self, place: &Path) -> rustix::io::Result<()> {
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
+        for layer in self.layers {
+            rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer)?;
+        }
+        rustix::mount::fsconfig_set_string(&context, "upperdir", self.upper)?;
+        rustix::mount::fsconfig_set_string(&context, "workdir", self.work)?;
+        rustix::mount::fsconfig_set_flag(&context, "volatile")?;
+        rustix::mount::fsconfig_create(&context)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
+        let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+        rustix::mount::move_mount(&mount, "", rustix::fs::CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    }
+
+    fn mount_by_string(&self, place: &Path) -> nix::Result<()> {
+        let open =
+            |path: &Path| File::open(path).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+        let layers = self.layers.iter().map(|layer| open(layer)).collect::<nix::Result<Vec<File>>>()?;
+        let (upper, work) = (open(self.upper)?, open(self.work)?);
+        let name = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+        let options = format!(
+            "volatile,lowerdir={},upperdir={},workdir={}",
+            layers.iter().map(name).collect::<Vec<_>>().join(":"),
+            name(&upper),
+            name(&work)
+        );
+        nix::mount::mount(
+            Some("overlay"),
+            place,
+            Some("overlay"),
+            MsFlags::MS_NODEV | MsFlags::MS_NOSUID,
+            Some(options.as_str()),
+        )
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        match error.errno() {
+            Some(Errno::ENOENT) => {
+                let missing = self.layers.iter().map(PathBuf::as_path).chain([self.upper, self.work]).find(|path| !path.is_dir());
+                match missing {
+                    Some(missing) => error.hint(format_args!("there is no folder {}", missing.display())),
+                    None => error,
+                }
+            }
+            Some(Errno::EINVAL) => error.hint(format_args!(
+                "the kernel keeps changes only on an ordinary file system, and {} may be on an overlay (inside a container?), \
+                 NFS or FAT: choose another folder with --root; `dmesg` has the kernel's words",
+                self.upper.display()
+            )),
+            _ => error,
+        }
+    }
+}
+
+impl Mounted {
+    /// Leaves it mounted: from here on it is somebody else's to unmount.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Fails only when it is not mounted any more.
+            let _ = nix::mount::umount2(&self.place, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+struct Joined<'a>(&'a [PathBuf]);
+
+impl std::fmt::Display for Joined<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, layer) in self.0.iter().enumerate() {
+            write!(out, "{}{}", if index > 0 { ":" } else { "" }, layer.display())?;
+        }
+        Ok(())
+    }
+}

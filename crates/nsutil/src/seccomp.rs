@@ -1,0 +1,362 @@
+//! Seccomp: which system calls a process may make.
+//!
+//! Capabilities say what a process may do; the four hundred system calls are what it can *try*, and a mistake in any
+//! of them is a way into the kernel. A filter is a small program that the kernel runs before each call: it sees the
+//! number, the processor's calling convention and the six arguments as numbers (never what they point to), and answers
+//! *allow*, *refuse with this errno*, or *kill*. Once loaded it stays, for all descendants too.
+//!
+//! Three kinds of refusal, because programs listen to them. What is known and forbidden gets `EPERM`. What is unknown
+//! (newer than this list) gets `ENOSYS`, "not there", upon which a C library falls back to an older call. `clone3` gets
+//! `ENOSYS` as well: its flags lie in memory that a filter cannot read, while those of `clone` are an argument. And a
+//! call by another convention (32-bit, x32), where every number means something else, ends the process.
+//!
+//! The list is cut into ranges of numbers and searched by halves: nine comparisons for a call, where a list in order
+//! takes hundreds. That also keeps loading short, since the kernel tries each number once to remember what is always
+//! allowed. The crate `seccompiler` supplies the instruction's shape and loads the program.
+//!
+//! Look: `grep Seccomp /proc/self/status`, `strace -f -e seccomp PROGRAM`. Manual: seccomp(2), the kernel's document "Seccomp BPF".
+
+use std::ops::RangeInclusive;
+
+use seccompiler::sock_filter;
+
+use crate::error::{OrCannot, Result};
+use crate::namespace::TABLE;
+use crate::step;
+
+/// A filter, ready to be loaded.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    program: Vec<sock_filter>,
+}
+
+/// What the filter answers to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Allow,
+    /// Known and forbidden.
+    Refuse,
+    /// Not there.
+    Unknown,
+    /// It depends on an argument.
+    Ask(Question),
+}
+
+/// One argument of a call, and what it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Question {
+    /// 0 to 5; only its lower half is looked at, as the kernel does for these calls.
+    argument: u8,
+    test: Test,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Test {
+    /// Refused when any of these bits is set.
+    Without(u32),
+    /// Allowed only when it is one of these.
+    Only(&'static [u32]),
+    /// Refused when it is one of these.
+    Except(&'static [u32]),
+}
+
+macro_rules! numbers {
+    ($($name:ident)*) => { &[$(libc::$name as u32),*] };
+}
+
+/// Calls that programs in a container need, on every machine: what Docker and Podman let through without a capability.
+#[rustfmt::skip]
+const EVERYWHERE: &[u32] = numbers![
+    SYS_accept SYS_accept4 SYS_adjtimex SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_chroot
+    SYS_clock_adjtime SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_close_range SYS_connect
+    SYS_copy_file_range SYS_dup SYS_dup3 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2
+    SYS_eventfd2 SYS_execve SYS_execveat SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fadvise64
+    SYS_fallocate SYS_fanotify_mark SYS_fchdir SYS_fchmod SYS_fchmodat SYS_fchown SYS_fchownat SYS_fcntl
+    SYS_fdatasync SYS_fgetxattr SYS_flistxattr SYS_flock SYS_fremovexattr SYS_fsetxattr SYS_fstat SYS_fstatfs
+    SYS_fsync SYS_ftruncate SYS_futex SYS_futex_waitv SYS_get_mempolicy SYS_get_robust_list SYS_getcpu SYS_getcwd
+    SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getgroups SYS_getitimer SYS_getpeername SYS_getpgid
+    SYS_getpid SYS_getppid SYS_getpriority SYS_getrandom SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid
+    SYS_getsockname SYS_getsockopt SYS_gettid SYS_gettimeofday SYS_getuid SYS_getxattr SYS_inotify_add_watch
+    SYS_inotify_init1 SYS_inotify_rm_watch SYS_io_cancel SYS_io_destroy SYS_io_getevents SYS_io_setup SYS_io_submit
+    SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
+    SYS_landlock_restrict_self SYS_lgetxattr SYS_linkat SYS_listen SYS_listxattr SYS_llistxattr SYS_lremovexattr
+    SYS_lseek SYS_lsetxattr SYS_madvise SYS_membarrier SYS_memfd_create SYS_memfd_secret SYS_mincore SYS_mkdirat
+    SYS_mknodat SYS_mlock SYS_mlock2 SYS_mlockall SYS_mmap SYS_mprotect SYS_mq_getsetattr SYS_mq_notify SYS_mq_open
+    SYS_mq_timedreceive SYS_mq_timedsend SYS_mq_unlink SYS_mremap SYS_mseal SYS_msgctl SYS_msgget SYS_msgrcv
+    SYS_msgsnd SYS_msync SYS_munlock SYS_munlockall SYS_munmap SYS_nanosleep SYS_newfstatat SYS_openat SYS_openat2
+    SYS_pidfd_open SYS_pidfd_send_signal SYS_pipe2 SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_ppoll
+    SYS_prctl SYS_pread64 SYS_preadv SYS_preadv2 SYS_prlimit64 SYS_process_mrelease SYS_pselect6 SYS_ptrace
+    SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmmsg
+    SYS_recvmsg SYS_remap_file_pages SYS_removexattr SYS_renameat2 SYS_restart_syscall SYS_rseq SYS_rt_sigaction
+    SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigqueueinfo SYS_rt_sigreturn SYS_rt_sigsuspend SYS_rt_sigtimedwait
+    SYS_rt_tgsigqueueinfo SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_sched_getaffinity
+    SYS_sched_getattr SYS_sched_getparam SYS_sched_getscheduler SYS_sched_rr_get_interval SYS_sched_setaffinity
+    SYS_sched_setattr SYS_sched_setparam SYS_sched_setscheduler SYS_sched_yield SYS_seccomp SYS_semctl SYS_semget
+    SYS_semop SYS_semtimedop SYS_sendfile SYS_sendmmsg SYS_sendmsg SYS_sendto SYS_set_robust_list
+    SYS_set_tid_address SYS_setfsgid SYS_setfsuid SYS_setgid SYS_setgroups SYS_setitimer SYS_setpgid SYS_setpriority
+    SYS_setregid SYS_setresgid SYS_setresuid SYS_setreuid SYS_setsid SYS_setsockopt SYS_setuid SYS_setxattr
+    SYS_shmat SYS_shmctl SYS_shmdt SYS_shmget SYS_shutdown SYS_sigaltstack SYS_signalfd4 SYS_socketpair SYS_splice
+    SYS_statfs SYS_statx SYS_symlinkat SYS_sync SYS_syncfs SYS_sysinfo SYS_tee SYS_tgkill SYS_timer_create
+    SYS_timer_delete SYS_timer_getoverrun SYS_timer_gettime SYS_timer_settime SYS_timerfd_create SYS_timerfd_gettime
+    SYS_timerfd_settime SYS_times SYS_tkill SYS_truncate SYS_umask SYS_uname SYS_unlinkat SYS_utimensat SYS_vmsplice
+    SYS_wait4 SYS_waitid SYS_write SYS_writev
+];
+
+/// The same under the older names that only x86-64 has.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const HERE: &[u32] = numbers![
+    SYS_access SYS_alarm SYS_arch_prctl SYS_chmod SYS_chown SYS_creat SYS_dup2 SYS_epoll_create SYS_epoll_ctl_old
+    SYS_epoll_wait SYS_epoll_wait_old SYS_eventfd SYS_fork SYS_futimesat SYS_get_thread_area SYS_getdents
+    SYS_getpgrp SYS_getrlimit SYS_inotify_init SYS_lchown SYS_link SYS_lstat SYS_mkdir SYS_mknod SYS_modify_ldt
+    SYS_open SYS_pause SYS_pipe SYS_poll SYS_readlink SYS_rename SYS_renameat SYS_rmdir SYS_select
+    SYS_set_thread_area SYS_setrlimit SYS_signalfd SYS_stat SYS_symlink SYS_sync_file_range SYS_time SYS_unlink
+    SYS_utime SYS_utimes SYS_vfork
+];
+#[cfg(not(target_arch = "x86_64"))]
+const HERE: &[u32] = &[];
+
+/// Calls of Linux 6.5 to 6.13 that the C library's table may not know yet, alike on every machine: cachestat, fchmodat2,
+/// map_shadow_stack, futex_wake, futex_wait, futex_requeue, setxattrat, getxattrat, listxattrat, removexattrat.
+const NEWER: &[u32] = &[451, 452, 453, 454, 455, 456, 463, 464, 465, 466];
+/// statmount, listmount and the three lsm_* calls: harmless, not needed, and whoever asks falls back at `ENOSYS`.
+const NOT_OFFERED: RangeInclusive<u32> = 457..=461;
+/// io_pgetevents(2), which the C library's table leaves out.
+const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
+/// The last number that this list has an opinion on (removexattrat); what comes later is unknown to it.
+const LAST_KNOWN: u32 = 466;
+
+/// ioctl(2) requests that type into a terminal as if at its keyboard (CVE-2017-5226, CVE-2023-1523).
+const TYPING: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+/// Execution domains of personality(2) that change nothing of importance: none, no address randomisation (gdb),
+/// Linux 2.6 numbering (uname26), both, and the question which it is.
+const PERSONALITIES: &[u32] = &[0x0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
+/// Virtual machine sockets would reach the hypervisor past every firewall.
+const HYPERVISOR: &[u32] = &[libc::AF_VSOCK as u32];
+
+/// `AUDIT_ARCH_*` of linux/audit.h for the convention this program is compiled for.
+#[cfg(target_arch = "x86_64")]
+const CONVENTION: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const CONVENTION: u32 = 0xc000_00b7;
+/// Bit in the numbers of x86-64's x32 convention, which shares the architecture's value with the ordinary one.
+const X32: u32 = 0x4000_0000;
+
+impl Filter {
+    /// The filter of a container.
+    pub fn container() -> Self {
+        let ranges = ranges(answer);
+        let mut program =
+            vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
+        if cfg!(target_arch = "x86_64") {
+            program.extend([jump(BPF_JGE, X32, 0, 1), give(RET_KILL_PROCESS)]);
+        }
+        program.extend(search(&ranges));
+        Self { program }
+    }
+
+    /// Loads it: from here on, and in every descendant, each system call passes it. It also sets `no_new_privs`.
+    ///
+    /// # Errors
+    /// In words when the kernel refuses: it may have been built without `CONFIG_SECCOMP_FILTER`.
+    pub fn load(&self) -> Result<()> {
+        step!("seccomp",
+            call: "seccomp(SECCOMP_SET_MODE_FILTER, 0, {} instructions)", self.program.len();
+            why: "a call that a program in a container has no business with is refused before the kernel looks at it";
+            shell: "# no command: see systemd-run -p SystemCallFilter=@system-service COMMAND");
+        seccompiler::apply_filter(&self.program)
+            .map_err(|error| error.to_string())
+            .or_cannot("load", "the seccomp filter")
+    }
+}
+
+/// The answer to one number of this machine's convention.
+fn answer(number: u32) -> Answer {
+    let ask = |argument, test| Answer::Ask(Question { argument, test });
+    match i64::from(number) {
+        libc::SYS_clone3 => Answer::Unknown,
+        libc::SYS_clone => ask(0, Test::Without(namespace_flags())),
+        libc::SYS_ioctl => ask(1, Test::Except(TYPING)),
+        libc::SYS_personality => ask(0, Test::Only(PERSONALITIES)),
+        libc::SYS_socket => ask(0, Test::Except(HYPERVISOR)),
+        _ if [EVERYWHERE, HERE, NEWER].iter().any(|list| list.contains(&number)) => Answer::Allow,
+        _ if number == IO_PGETEVENTS => Answer::Allow,
+        _ if number > LAST_KNOWN || NOT_OFFERED.contains(&number) => Answer::Unknown,
+        _ => Answer::Refuse,
+    }
+}
+
+/// Every flag of clone(2) that makes a namespace; a new user namespace would bring all capabilities back.
+fn namespace_flags() -> u32 {
+    // No time namespace among them: its bit lies in the byte that is the signal at the child's end, and no flag there.
+    TABLE.iter().fold(0, |all, row| all | row.flag.bits() as u32)
+}
+
+/// Numbers that lie side by side and get the same answer, from 0 to the end.
+fn ranges(answer: impl Fn(u32) -> Answer) -> Vec<(RangeInclusive<u32>, Answer)> {
+    let mut ranges: Vec<(RangeInclusive<u32>, Answer)> = Vec::new();
+    for number in 0..=LAST_KNOWN + 1 {
+        let answer = answer(number);
+        match ranges.last_mut() {
+            Some((range, same)) if *same == answer => *range = *range.start()..=number,
+            _ => ranges.push((number..=number, answer)),
+        }
+    }
+    if let Some((last, _)) = ranges.last_mut() {
+        *last = *last.start()..=u32::MAX;
+    }
+    ranges
+}
+
+/// Instructions that find the range of the number by halves, and answer.
+fn search(ranges: &[(RangeInclusive<u32>, Answer)]) -> Vec<sock_filter> {
+    match ranges {
+        [] => vec![give(RET_KILL_PROCESS)],
+        [(_, answer)] => reply(*answer),
+        _ => {
+            let (lower, upper) = ranges.split_at(ranges.len() / 2);
+            let first_of_upper = *upper[0].0.start();
+            let (lower, upper) = (search(lower), search(upper));
+            // A conditional jump spans at most 255 instructions, an unconditional one any number.
+            let mut program = match u8::try_from(lower.len()) {
+                Ok(span) => vec![jump(BPF_JGE, first_of_upper, span, 0)],
+                Err(_) => vec![jump(BPF_JGE, first_of_upper, 0, 1), skip(lower.len() as u32)],
+            };
+            program.extend(lower);
+            program.extend(upper);
+            program
+        }
+    }
+}
+
+fn reply(answer: Answer) -> Vec<sock_filter> {
+    match answer {
+        Answer::Allow => vec![give(RET_ALLOW)],
+        Answer::Refuse => vec![give(RET_ERRNO | libc::EPERM as u32)],
+        Answer::Unknown => vec![give(RET_ERRNO | libc::ENOSYS as u32)],
+        Answer::Ask(Question { argument, test }) => {
+            let refuse = give(RET_ERRNO | libc::EPERM as u32);
+            let mut program = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(argument) + LOWER_HALF)];
+            let (values, on_match, otherwise) = match test {
+                Test::Without(bits) => {
+                    program.extend([jump(BPF_JSET, bits, 0, 1), refuse, give(RET_ALLOW)]);
+                    return program;
+                }
+                Test::Only(values) => (values, give(RET_ALLOW), refuse),
+                Test::Except(values) => (values, refuse, give(RET_ALLOW)),
+            };
+            for value in values {
+                program.extend([jump(BPF_JEQ, *value, 0, 1), on_match.clone()]);
+            }
+            program.push(otherwise);
+            program
+        }
+    }
+}
+
+// Offsets in `struct seccomp_data` and instruction codes: seccomp(2), linux/bpf_common.h.
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCH: u32 = 4;
+const OFFSET_ARGUMENTS: u32 = 16;
+const LOWER_HALF: u32 = if cfg!(target_endian = "little") { 0 } else { 4 };
+const BPF_LOAD_WORD: u16 = 0x20;
+const BPF_JUMP: u16 = 0x05;
+const BPF_JEQ: u16 = 0x15;
+const BPF_JGE: u16 = 0x35;
+const BPF_JSET: u16 = 0x45;
+const BPF_RETURN: u16 = 0x06;
+const RET_KILL_PROCESS: u32 = 0x8000_0000;
+const RET_ERRNO: u32 = 0x0005_0000;
+const RET_ALLOW: u32 = 0x7fff_0000;
+
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: BPF_LOAD_WORD, jt: 0, jf: 0, k: offset }
+}
+
+fn jump(code: u16, value: u32, if_true: u8, if_false: u8) -> sock_filter {
+    sock_filter { code, jt: if_true, jf: if_false, k: value }
+}
+
+fn skip(instructions: u32) -> sock_filter {
+    sock_filter { code: BPF_JUMP, jt: 0, jf: 0, k: instructions }
+}
+
+fn give(value: u32) -> sock_filter {
+    sock_filter { code: BPF_RETURN, jt: 0, jf: 0, k: value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel does with the filter, instruction by instruction.
+    fn run(filter: &Filter, arch: u32, number: u32, arguments: [u32; 6]) -> u32 {
+        let (mut at, mut value) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = filter.program[at].clone();
+            at += 1;
+            let mut branch = |taken: bool| at += usize::from(if taken { jt } else { jf });
+            match code {
+                BPF_LOAD_WORD => {
+                    value = match k {
+                        OFFSET_NUMBER => number,
+                        OFFSET_ARCH => arch,
+                        offset => arguments[((offset - OFFSET_ARGUMENTS) / 8) as usize],
+                    }
+                }
+                BPF_JEQ => branch(value == k),
+                BPF_JGE => branch(value >= k),
+                BPF_JSET => branch(value & k != 0),
+                BPF_JUMP => at += k as usize,
+                BPF_RETURN => return k,
+                code => panic!("instruction {code:#x} is none that we write"),
+            }
+        }
+    }
+
+    const REFUSED: u32 = RET_ERRNO | libc::EPERM as u32;
+    const NOT_THERE: u32 = RET_ERRNO | libc::ENOSYS as u32;
+
+    #[test]
+    fn the_program_answers_every_number_as_the_list_says() {
+        let filter = Filter::container();
+        assert!(filter.program.len() < 600, "{} instructions", filter.program.len());
+        for number in (0..2000).chain([X32 - 1]) {
+            let expected = match answer(number) {
+                Answer::Allow => RET_ALLOW,
+                Answer::Refuse => REFUSED,
+                Answer::Unknown => NOT_THERE,
+                Answer::Ask(_) => continue,
+            };
+            assert_eq!(run(&filter, CONVENTION, number, [0; 6]), expected, "call {number}");
+        }
+        assert_eq!(run(&filter, CONVENTION, libc::SYS_read as u32, [0; 6]), RET_ALLOW);
+        assert_eq!(run(&filter, CONVENTION, libc::SYS_mount as u32, [0; 6]), REFUSED);
+        assert_eq!(run(&filter, CONVENTION, libc::SYS_clone3 as u32, [0; 6]), NOT_THERE);
+    }
+
+    #[test]
+    fn arguments_decide_where_the_number_alone_cannot() {
+        let filter = Filter::container();
+        let clone = |flags| run(&filter, CONVENTION, libc::SYS_clone as u32, [flags, 0, 0, 0, 0, 0]);
+        assert_eq!(clone(libc::SIGCHLD as u32 | libc::CLONE_VM as u32), RET_ALLOW, "threads and forks");
+        for row in &TABLE {
+            assert_eq!(clone(row.flag.bits() as u32), REFUSED, "{}", row.flag_name);
+        }
+        let ioctl = |request| run(&filter, CONVENTION, libc::SYS_ioctl as u32, [0, request, 0, 0, 0, 0]);
+        assert_eq!((ioctl(libc::TIOCSTI as u32), ioctl(libc::TCGETS as u32)), (REFUSED, RET_ALLOW));
+        let socket = |family: i32| run(&filter, CONVENTION, libc::SYS_socket as u32, [family as u32, 0, 0, 0, 0, 0]);
+        assert_eq!((socket(libc::AF_VSOCK), socket(libc::AF_INET)), (REFUSED, RET_ALLOW));
+        let personality = |domain| run(&filter, CONVENTION, libc::SYS_personality as u32, [domain, 0, 0, 0, 0, 0]);
+        assert_eq!((personality(0x40_0000), personality(0x8)), (REFUSED, RET_ALLOW));
+    }
+
+    #[test]
+    fn a_call_by_another_convention_ends_the_process() {
+        let filter = Filter::container();
+        const I386: u32 = 0x4000_0003;
+        assert_eq!(run(&filter, I386, 3, [0; 6]), RET_KILL_PROCESS);
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(run(&filter, CONVENTION, X32 + libc::SYS_read as u32, [0; 6]), RET_KILL_PROCESS);
+    }
+}

@@ -1,0 +1,11 @@
+# Settings of conductor.sh. Each is passed on to the program as a variable of the same name with CONDUCTOR_ before it.
+
+# The host's interface to the internet, such as enp1s0 (see `ip route`). Empty: the one that the default route uses.
+DEFAULT_IFC=""
+
+# Addresses for containers: each gets a /24 of this, counting up from the second.
+SUBNET_POOL="192.168.0.0/16"
+
+# What `build` without a Conductorfile begins with, and where its packages come from. Empty: as the host is set up.
+IMAGE_FROM="debian:bookworm"
+MIRROR=""

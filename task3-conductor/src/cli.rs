@@ -1,0 +1,118 @@
+//! The command line: what can be asked of conductor.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nsutil::error::{OrCannot, Result};
+
+use crate::commands;
+use crate::failure::Failure;
+use crate::runtime::own_binary;
+use crate::store::Store;
+
+/// First line of stdout, which scripts count on (`tail -n +3`).
+const BANNER: &str = "CS695 Conductor that manages containers";
+
+/// A container manager without a daemon
+#[derive(Parser)]
+#[command(name = "conductor", version, about = BANNER, propagate_version = true)]
+pub struct Conductor {
+    /// Where images, containers and the cache live
+    #[arg(long, global = true, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
+    root: PathBuf,
+    /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
+    #[arg(long, global = true)]
+    explain: bool,
+    /// Leave out the banner
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(name = "addnetwork")]
+    AddNetwork(commands::addnetwork::AddNetwork),
+    Build(commands::build::Build),
+    Exec(commands::exec::Exec),
+    Images(commands::images::Images),
+    Inspect(commands::inspect::Inspect),
+    Logs(commands::logs::Logs),
+    Peer(commands::peer::Peer),
+    Ps(commands::ps::Ps),
+    Rmcache(commands::rmcache::Rmcache),
+    Rmi(commands::rmi::Rmi),
+    Run(commands::run::Run),
+    Stop(commands::stop::Stop),
+}
+
+impl Command {
+    /// Whether what it prints is for another program to read, all of it.
+    fn prints_data(&self) -> bool {
+        match self {
+            Self::Inspect(_) => true,
+            Self::Images(images) => images.format == commands::Format::Json,
+            Self::Ps(ps) => ps.format == commands::Format::Json,
+            _ => false,
+        }
+    }
+
+    /// Whether a process of this program will stand in a container.
+    fn enters_container(&self) -> bool {
+        matches!(self, Self::Build(_) | Self::Exec(_) | Self::Run(_))
+    }
+}
+
+impl Conductor {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// The command's own.
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        if self.explain {
+            nsutil::step::tell(anstream::stderr());
+        }
+        if self.command.enters_container() && nix::unistd::geteuid().is_root() {
+            own_binary::out_of_reach()?;
+        }
+        if !self.quiet && !self.command.prints_data() {
+            say(&format!("{BANNER}\n"))?;
+        }
+        require_root()?;
+        let store = Store::open(&self.root)?;
+        let code = match self.command {
+            Command::AddNetwork(add) => add.run(&store)?,
+            Command::Build(build) => build.run(&store)?,
+            Command::Exec(exec) => exec.run(&store)?,
+            Command::Images(images) => images.run(&store)?,
+            Command::Inspect(inspect) => inspect.run(&store)?,
+            Command::Logs(logs) => logs.run(&store)?,
+            Command::Peer(peer) => peer.run(&store)?,
+            Command::Ps(ps) => ps.run(&store)?,
+            Command::Rmcache(rmcache) => rmcache.run(&store)?,
+            Command::Rmi(rmi) => rmi.run(&store)?,
+            Command::Run(run) => run.run(&store)?,
+            Command::Stop(stop) => stop.run(&store)?,
+        };
+        Ok(code)
+    }
+}
+
+/// Writes to stdout at once.
+///
+/// # Errors
+/// `EPIPE` when nobody reads any more, `ENOSPC` …
+pub fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "stdout")
+}
+
+fn require_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(nsutil::Error::new("manage", "containers", "this takes root").hint("run it with sudo"))
+}

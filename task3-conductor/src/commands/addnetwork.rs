@@ -1,0 +1,58 @@
+//! `conductor addnetwork NAME`: give a running container a network.
+
+use std::process::ExitCode;
+
+use nsutil::Result;
+use nsutil::net::address::Subnet;
+
+use crate::cli::say;
+use crate::name::ContainerName;
+use crate::network::attach::{Attachment, Request};
+use crate::network::publish::Publish;
+use crate::store::Store;
+
+/// Give a running container a network; said again, it adds to what is there
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  conductor addnetwork web\n  conductor addnetwork web --internet --expose 3000:8080\n  \
+    conductor addnetwork -e 8080-3000 web"
+)]
+pub struct AddNetwork {
+    /// Container to give it to
+    name: ContainerName,
+    /// Let it reach the internet, behind the host's address
+    #[arg(short, long)]
+    internet: bool,
+    /// Have a port of the host lead to it, as HOST:CONTAINER or INNER-OUTER; /udp may follow; can be repeated
+    #[arg(short, long, value_name = "PORTS")]
+    expose: Vec<Publish>,
+    /// The host's interface to the internet; found by its default route when empty
+    #[arg(long, env = "CONDUCTOR_DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
+    interface: String,
+    /// Where subnets of 256 addresses are taken from, one for each container
+    #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET")]
+    pool: Subnet,
+}
+
+impl AddNetwork {
+    /// Chooses, says so, and makes it.
+    ///
+    /// # Errors
+    /// Those of [`Attachment`].
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        let request = Request {
+            internet: self.internet,
+            publish: self.expose,
+            interface: Some(self.interface).filter(|name| !name.is_empty()),
+            pool: self.pool,
+        };
+        let attachment = Attachment::plan(store, &self.name, &request)?;
+        say(&format!(
+            "Setting up network '{}' with peer ip {}. Waiting for interface configuration to settle...\n",
+            self.name,
+            attachment.address()
+        ))?;
+        attachment.make()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,108 @@
+//! `conductor build IMAGE [CONDUCTORFILE]`: make an image.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use nsutil::OrCannot;
+
+use crate::cli::say;
+use crate::failure::Failure;
+use crate::image::base::Base;
+use crate::image::build::{self, Recipe};
+use crate::image::conductorfile::{self, Conductorfile};
+use crate::image::interrupt;
+use crate::name::ImageName;
+use crate::store::Store;
+
+/// Make an image: a Debian system, or what a Conductorfile says
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor build mydebian                    Debian, by debootstrap
+  conductor build --from host small           this host's shell and tools, offline, in a second
+  conductor build web Conductorfile           what the file says; COPY copies from its folder
+A Conductorfile has lines FROM, COPY, RUN, ENV, WORKDIR and CMD, as a Dockerfile.")]
+pub struct Build {
+    /// Name for the image; one of that name is replaced
+    image: ImageName,
+    /// What to do, or the folder of a file Conductorfile; if left out, the one in this folder, or a Debian system
+    conductorfile: Option<PathBuf>,
+    /// What it begins with: debian:SUITE, ubuntu:SUITE, host, scratch, or another image
+    #[arg(long, value_name = "BASE", conflicts_with = "conductorfile")]
+    from: Option<Base>,
+    /// What it begins with when neither is said
+    #[arg(long, env = "CONDUCTOR_IMAGE_FROM", default_value = "", hide = true)]
+    usually_from: Setting<Base>,
+    /// Where packages come from, instead of the distribution's own mirror
+    #[arg(long, env = "CONDUCTOR_MIRROR", default_value = "", hide_default_value = true, value_name = "URL")]
+    mirror: Setting<Mirror>,
+}
+
+/// A setting that config.sh may leave empty.
+#[derive(Debug, Clone)]
+struct Setting<T>(Option<T>);
+
+/// An address that debootstrap can fetch from.
+#[derive(Debug, Clone)]
+struct Mirror(String);
+
+/// What an image begins with when nothing at all is said.
+const USUAL: &str = "debian:bookworm";
+
+impl Build {
+    /// Makes the image.
+    ///
+    /// # Errors
+    /// Those of [`build::build`].
+    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+        let path = match self.conductorfile {
+            Some(path) if path.is_dir() => Some(path.join(conductorfile::DEFAULT_NAME)),
+            Some(path) => Some(path),
+            None => {
+                Some(PathBuf::from(conductorfile::DEFAULT_NAME)).filter(|path| self.from.is_none() && path.exists())
+            }
+        };
+        let file = match &path {
+            Some(path) => build::read(path)?,
+            None => {
+                let usual = || USUAL.parse().or_cannot("understand", USUAL);
+                Conductorfile::only(self.from.or(self.usually_from.0).map_or_else(usual, Ok)?)
+            }
+        };
+        let context = path.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
+        let context = context.unwrap_or(Path::new("."));
+        let mirror = self.mirror.0.as_ref().map(|Mirror(address)| address.as_str());
+        let built = build::build(store, &self.image, &Recipe { file: &file, context, mirror });
+        match built {
+            Ok(record) => say(&format!("Built image {} from {}\n", record.name, record.from))?,
+            Err(error) => {
+                let failure = Failure::from(error);
+                failure.tell();
+                // If the user broke it off, this is the end.
+                interrupt::act()?;
+                return Err(Failure::told(failure.code().into()));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl<T: FromStr> FromStr for Setting<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> std::result::Result<Self, T::Err> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
+    }
+}
+
+impl FromStr for Mirror {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let has_host = |scheme: &&str| text.strip_prefix(*scheme).is_some_and(|rest| !rest.is_empty());
+        if ["http://", "https://", "file:///"].iter().any(has_host) && !text.contains(char::is_whitespace) {
+            return Ok(Self(text.trim_end_matches('/').to_owned()));
+        }
+        Err(format!("{text:?} is no mirror: that is an address such as http://deb.debian.org/debian"))
+    }
+}

@@ -1,0 +1,84 @@
+//! `conductor images`: the images there are.
+
+use std::process::ExitCode;
+
+use nsutil::error::{OrCannot, Result, line};
+use serde::Serialize;
+
+use super::{Format, date, size};
+use crate::cli::say;
+use crate::image::layer::Layers;
+use crate::name::ImageName;
+use crate::record::ImageRecord;
+use crate::store::Store;
+use crate::table::table;
+
+/// List images
+#[derive(clap::Args)]
+pub struct Images {
+    /// How to print them
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// One image as JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row {
+    Whole {
+        #[serde(flatten)]
+        record: ImageRecord,
+        /// Bytes of all its layers on disk; those that it shares with other images count for each.
+        size_bytes: u64,
+    },
+    Damaged {
+        name: ImageName,
+        /// Why it cannot be used.
+        damage: String,
+    },
+}
+
+impl Images {
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// When the folder of images cannot be read.
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        let layers = Layers::open(store)?;
+        let rows: Vec<Row> = store.images()?.into_iter().map(|(name, record)| Row::of(&layers, name, record)).collect();
+        let text = match self.format {
+            Format::Json => {
+                let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string());
+                text.or_cannot("show", "the images")? + "\n"
+            }
+            Format::Table if rows.is_empty() => "No images found\n".to_owned(),
+            Format::Table => {
+                table(&[20, 10], &["Name", "Size", "Date"], &rows.iter().map(Row::cells).collect::<Vec<_>>())
+            }
+        };
+        say(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Row {
+    fn of(layers: &Layers, name: ImageName, record: Result<ImageRecord>) -> Self {
+        // Measured when each layer was made: to look through all files now would take seconds.
+        let size = |record: &ImageRecord| {
+            record.layers.iter().map(|layer| layers.record(layer).map(|layer| layer.size_bytes)).sum::<Result<u64>>()
+        };
+        match record.and_then(|record| size(&record).map(|size_bytes| (record, size_bytes))) {
+            Ok((record, size_bytes)) => Self::Whole { record, size_bytes },
+            Err(error) => Self::Damaged { name, damage: line(&error) },
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        match self {
+            Self::Whole { record, size_bytes } => {
+                vec![record.name.to_string(), size(*size_bytes), date(record.created)]
+            }
+            Self::Damaged { name, damage } => vec![name.to_string(), "damaged".to_owned(), damage.clone()],
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `conductor inspect NAME`: all that is known about a container, as JSON.
+
+use std::process::ExitCode;
+
+use nsutil::error::{OrCannot, Result};
+use serde::Serialize;
+
+use super::ps::Status;
+use crate::cli::say;
+use crate::ledger::{Change, Ledger};
+use crate::name::ContainerName;
+use crate::network::{Networks, Shown};
+use crate::record::ContainerRecord;
+use crate::runtime::cgroup::{Cgroup, Limits};
+use crate::store::Store;
+
+/// Show all that is known about a container, as JSON
+#[derive(clap::Args)]
+pub struct Inspect {
+    /// Container to show
+    name: ContainerName,
+    /// JSON is the only form; the option is taken because other commands have it
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
+    format: String,
+}
+
+#[derive(Serialize)]
+struct Known {
+    #[serde(flatten)]
+    record: ContainerRecord,
+    #[serde(flatten)]
+    status: Status,
+    /// Where its root is seen on the host.
+    rootfs: String,
+    cgroups: Vec<String>,
+    /// Processes and threads.
+    processes: Processes,
+    network: Option<Shown>,
+    /// What of the host was changed for it.
+    ledger: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Processes {
+    limit: u32,
+    now: usize,
+}
+
+impl Inspect {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// In words when there is no such container, or its record is damaged.
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        let dir = store.container_dir(&self.name);
+        let record = store.container(&self.name)?;
+        let cgroup = Cgroup::of(&store.tag(&self.name))?;
+        let known = Known {
+            status: Status::of(store, &record)?,
+            rootfs: dir.join("rootfs").display().to_string(),
+            cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
+            processes: Processes { limit: Limits::default().processes, now: cgroup.processes().unwrap_or(0) },
+            network: Networks::load(store)?.show(&self.name),
+            ledger: Ledger::of(&dir).changes()?,
+            record,
+        };
+        let text = serde_json::to_string_pretty(&known).map_err(|error| error.to_string());
+        say(&format!("{}\n", text.or_cannot("show", &self.name)?))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

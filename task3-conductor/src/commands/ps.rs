@@ -1,0 +1,107 @@
+//! `conductor ps`: the containers there are, running or ended.
+
+use std::process::ExitCode;
+
+use nsutil::error::{OrCannot, Result, line};
+use serde::Serialize;
+
+use super::{Format, date};
+use crate::cli::say;
+use crate::name::ContainerName;
+use crate::network;
+use crate::record::ContainerRecord;
+use crate::runtime::teardown;
+use crate::store::Store;
+use crate::table::table;
+
+/// List containers; one whose first process has ended stays listed until `stop`
+#[derive(clap::Args)]
+pub struct Ps {
+    /// How to print them
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// What the kernel says about a container now.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Whether its first process runs.
+    running: bool,
+    /// What that ended with, if somebody was there to see it.
+    exit_code: Option<i32>,
+}
+
+/// One container as JSON.
+#[derive(Serialize)]
+struct Row {
+    name: ContainerName,
+    #[serde(flatten)]
+    status: Option<Status>,
+    #[serde(flatten)]
+    record: Option<ContainerRecord>,
+    /// Why it cannot be understood.
+    damage: Option<String>,
+}
+
+impl Ps {
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// When the folder of containers cannot be read.
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        teardown::clear_leftovers(store)?;
+        network::release_ended(store)?;
+        let mut rows = Vec::new();
+        for (name, record) in store.containers()? {
+            rows.push(match record {
+                Ok(record) => {
+                    Row { name, status: Some(Status::of(store, &record)?), record: Some(record), damage: None }
+                }
+                Err(error) => Row { name, status: None, record: None, damage: Some(line(&error)) },
+            });
+        }
+        let text = match self.format {
+            Format::Json => {
+                let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string());
+                text.or_cannot("show", "the containers")? + "\n"
+            }
+            Format::Table if rows.is_empty() => "No containers found\n".to_owned(),
+            Format::Table => {
+                let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+                table(&[20, 10, 12, 20], &["Name", "Date", "Status", "Image", "Command"], &rows)
+            }
+        };
+        say(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Status {
+    /// Asks for the status of a container.
+    ///
+    /// # Errors
+    /// When /proc cannot be read.
+    pub fn of(store: &Store, record: &ContainerRecord) -> Result<Self> {
+        let running = record.running()?.is_some();
+        let exit_code = if running { None } else { store.exit_code(&record.name) };
+        Ok(Self { running, exit_code })
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self { running: true, .. } => "running".to_owned(),
+            Self { exit_code: Some(code), .. } => format!("exited ({code})"),
+            Self { exit_code: None, .. } => "exited".to_owned(),
+        }
+    }
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let (Some(status), Some(record)) = (&self.status, &self.record) else {
+            return vec![self.name.to_string(), "damaged".to_owned(), self.damage.clone().unwrap_or_default()];
+        };
+        let (date, image) = (date(record.created), record.image.to_string());
+        vec![self.name.to_string(), date, status.words(), image, record.command.join(" ")]
+    }
+}

@@ -1,0 +1,54 @@
+//! `conductor rmcache`: give back the disk space of what no image uses.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+use nsutil::Result;
+
+use super::size;
+use crate::cli::say;
+use crate::image::layer::{LayerId, Layers, remove_tree, size_on_disk};
+use crate::store::Store;
+
+/// Remove what makes builds fast and is used by no image or container: layers and fetched packages
+#[derive(clap::Args)]
+pub struct Rmcache {}
+
+impl Rmcache {
+    /// Removes it and says how much it was.
+    ///
+    /// # Errors
+    /// In words while a build goes on, or when a damaged record hides which layers are used.
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        let layers = Layers::open_alone(store)?;
+        let used = used(store)?;
+        let (mut count, mut bytes) = (0_u64, 0);
+        for id in layers.all()?.iter().filter(|id| !used.contains(id)) {
+            bytes += layers.record(id).map_or(0, |record| record.size_bytes);
+            layers.remove(id)?;
+            count += 1;
+        }
+        let packages = store.packages_dir();
+        let fetched = if packages.exists() { size_on_disk(&packages)? } else { 0 };
+        remove_tree(&packages)?;
+        say(&match (count, fetched) {
+            (0, 0) => "Nothing to remove\n".to_owned(),
+            _ => format!("Removed {count} layers ({}) and fetched packages ({})\n", size(bytes), size(fetched)),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Layers that an image or a container needs.
+fn used(store: &Store) -> Result<HashSet<LayerId>> {
+    let mut used = HashSet::new();
+    for (name, record) in store.images()? {
+        let hint = format!("`conductor rmi {name}` or build it again; until then nobody knows which layers it needs");
+        used.extend(record.map_err(|error| error.hint(hint))?.layers);
+    }
+    for (name, record) in store.containers()? {
+        let hint = format!("`conductor stop {name}`; until then nobody knows which layers it needs");
+        used.extend(record.map_err(|error| error.hint(hint))?.layers);
+    }
+    Ok(used)
+}

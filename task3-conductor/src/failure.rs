@@ -1,0 +1,77 @@
+//! What went wrong, and the code to end with: scripts tell our own failures from those of the command inside.
+
+use nix::errno::Errno;
+use nsutil::Error;
+use nsutil::error::line;
+
+/// An error, and what conductor ends with because of it.
+#[derive(Debug)]
+pub struct Failure {
+    /// None when it has been told already.
+    error: Option<Error>,
+    code: u8,
+}
+
+/// Conductor itself could not do its part; other codes are those of the command in the container.
+pub const OURS: u8 = 125;
+/// The command is there and cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// The command is not there.
+const NOT_FOUND: u8 = 127;
+
+impl Failure {
+    /// A container was ready, and its command could not be executed in it.
+    pub fn of_command(error: Error) -> Self {
+        let code = match error.errno() {
+            Some(Errno::ENOENT | Errno::ENOTDIR) => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        };
+        Self { error: Some(error), code }
+    }
+
+    /// A failure that another process of ours has told the user already, with the code it ended with.
+    pub fn told(code: i32) -> Self {
+        Self { error: None, code: u8::try_from(code).unwrap_or(OURS) }
+    }
+
+    /// What went wrong, where the code does not matter.
+    pub fn into_error(self) -> Error {
+        self.error.unwrap_or_else(|| Error::new("go on with", "it", "the reason stands above"))
+    }
+
+    /// The code to end with.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// The whole story in one line; none when the user has been told.
+    fn line(&self) -> Option<String> {
+        self.error.as_ref().map(line)
+    }
+
+    /// Says it on stderr.
+    pub fn tell(&self) {
+        if let Some(line) = self.line() {
+            anstream::eprintln!("conductor: {line}");
+        }
+    }
+
+    /// The same, with what else went wrong while it was being undone.
+    #[must_use]
+    pub fn and(self, undone: Result<(), Error>) -> Self {
+        match (self.line(), undone) {
+            (_, Ok(())) => self,
+            (None, Err(other)) => Self { error: Some(other), code: self.code },
+            (Some(first), Err(other)) => {
+                let all = format!("{first}; and then {}", line(&other));
+                Self { error: Some(Error::new("start", "the container", all)), code: self.code }
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error: Some(error), code: OURS }
+    }
+}

@@ -1,0 +1,198 @@
+//! Making an image: the layers of its base, one more for each COPY, RUN and WORKDIR, and last the record that lists them.
+//!
+//! Nothing is done before the whole Conductorfile is understood ([`super::plan`]), and there is no image before all of
+//! its layers are there: the record is written last. Each layer is asked for by its key; from the first one that is
+//! not in the cache on, all are made, since the layer below is part of every key.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::namespace::Kind;
+use nsutil::overlay::Overlay;
+use nsutil::process::{Birth, Exit, spawn};
+use nsutil::rootfs::Rootfs;
+use nsutil::step;
+
+use super::base::Base;
+use super::conductorfile::Conductorfile;
+use super::copy::Tree;
+use super::debootstrap::Bootstrap;
+use super::layer::{Draft, Key, LayerId, Layers};
+use super::plan::{Act, Settings, What, plan};
+use super::progress::Progress;
+use super::run::Job;
+use super::{host, interrupt, run};
+use crate::name::ImageName;
+use crate::record::ImageRecord;
+use crate::store::Store;
+
+/// What to make an image of.
+#[derive(Debug)]
+pub struct Recipe<'a> {
+    /// What is done.
+    pub file: &'a Conductorfile,
+    /// The Conductorfile's folder, from which COPY copies.
+    pub context: &'a Path,
+    /// Where a distribution's packages come from; none is its usual place.
+    pub mirror: Option<&'a str>,
+}
+
+/// Makes the image `name`, or makes it anew.
+///
+/// # Errors
+/// Of the instruction that failed, with its line; `ENOSPC`, `EROFS` … with the path.
+pub fn build(store: &Store, name: &ImageName, recipe: &Recipe<'_>) -> Result<ImageRecord> {
+    // The caller's umask is about files of the caller's own; a layer is for all users that are in the image.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let file = recipe.file;
+    let inherited = match &file.from {
+        Base::Image(name) => settings_of(&store.image(name)?),
+        _ => Settings::default(),
+    };
+    let (acts, settings) = plan(file, inherited)?;
+    let mut site = Site { store, layers: Layers::open(store)?, image: name, recipe, progress: Progress::on_stderr() };
+    let mut stack = site.base()?;
+    for act in &acts {
+        let layer = site.layer(act, &stack).map_err(|error| act.failed(file, &error))?;
+        stack.insert(0, layer);
+    }
+    let record = ImageRecord {
+        name: name.clone(),
+        from: file.from.to_string(),
+        layers: stack,
+        created: jiff::Timestamp::now().as_second(),
+        command: settings.command,
+        environment: settings.environment,
+        working_directory: settings.working_directory,
+    };
+    store.save_image(&record)?;
+    Ok(record)
+}
+
+/// Where an image is being made.
+struct Site<'a> {
+    store: &'a Store,
+    layers: Layers,
+    image: &'a ImageName,
+    recipe: &'a Recipe<'a>,
+    progress: Progress,
+}
+
+impl Site<'_> {
+    /// The layers to begin with, the topmost first.
+    fn base(&mut self) -> Result<Vec<LayerId>> {
+        let Self { store, layers, recipe, progress, .. } = self;
+        let from = &recipe.file.from;
+        let made_by = format!("FROM {from}");
+        progress.begin(&made_by);
+        let (id, outcome) = match from {
+            Base::Image(name) => {
+                let image = store.image(name)?;
+                if let Some(lost) = image.layers.iter().find(|layer| !layers.has(layer)) {
+                    let lost =
+                        Error::new("build from", format_args!("image {name}"), format!("its layer {lost} is gone"));
+                    return Err(lost.hint(format_args!("build {name} again")));
+                }
+                return Ok(image.layers);
+            }
+            Base::Host => {
+                let id = host::key()?.id();
+                let outcome = layers.get_or_make(&id, None, &made_by, host::fill)?;
+                (id, outcome)
+            }
+            Base::Scratch => {
+                let id = Key::of("scratch").id();
+                let outcome = layers.get_or_make(&id, None, &made_by, |_| Ok(()))?;
+                (id, outcome)
+            }
+            Base::Suite(distribution, suite) => {
+                let packages = store.packages_dir();
+                let mirror = recipe.mirror.unwrap_or(distribution.usual_mirror());
+                let bootstrap = Bootstrap { distribution: *distribution, suite, mirror, packages: &packages };
+                let id = bootstrap.key().id();
+                let outcome = layers.get_or_make(&id, None, &made_by, |draft| bootstrap.fill(draft, progress))?;
+                (id, outcome)
+            }
+        };
+        progress.end(outcome);
+        Ok(vec![id])
+    }
+
+    /// The layer that `act` puts on top of `stack`.
+    fn layer(&mut self, act: &Act, stack: &[LayerId]) -> Result<LayerId> {
+        let Self { store, layers, image, recipe, progress } = self;
+        progress.begin(&act.text);
+        let parent = stack.first();
+        let key = |kind| Key::of(kind).with(parent.map(ToString::to_string).unwrap_or_default());
+        let roots: Vec<PathBuf> = stack.iter().map(|layer| store.layer_root(layer)).collect();
+        let (id, outcome) = match &act.what {
+            What::Copy { source, destination } => {
+                let tree = Tree::read(recipe.context, source)?;
+                let id = tree.add_to(key("copy").with(destination)).id();
+                let copy = |draft: &Draft| change(&roots, draft, |root| tree.copy_to(root, destination));
+                let outcome = layers.get_or_make(&id, parent, &act.text, copy)?;
+                (id, outcome)
+            }
+            What::Folder(folder) => {
+                let id = key("folder").with(folder.as_os_str().as_encoded_bytes()).id();
+                let make = |draft: &Draft| change(&roots, draft, |root| root.folder(folder).map(drop));
+                let outcome = layers.get_or_make(&id, parent, &act.text, make)?;
+                (id, outcome)
+            }
+            What::Run { command, settings } => {
+                let directory = settings.working_directory.as_deref().unwrap_or_default();
+                let key = command.iter().fold(key("run").with(directory), Key::with);
+                let id = settings.environment.iter().fold(key, |key, (name, value)| key.with(name).with(value)).id();
+                progress.clear();
+                let run = |draft: &Draft| {
+                    run::run(store, &Job { image, layers: stack, layer: &id, command, settings }, draft)
+                };
+                let outcome = layers.get_or_make(&id, parent, &act.text, run)?;
+                (id, outcome)
+            }
+        };
+        progress.end(outcome);
+        Ok(id)
+    }
+}
+
+fn settings_of(image: &ImageRecord) -> Settings {
+    let ImageRecord { command, environment, working_directory, .. } = image.clone();
+    Settings { command, environment, working_directory }
+}
+
+/// Lets `act` work on the whole tree, in a mount namespace that ends with it; what changes goes into the draft.
+fn change(layers: &[PathBuf], draft: &Draft, act: impl FnOnce(&Rootfs) -> Result<()>) -> Result<()> {
+    let end = interrupt::hold(|requests| {
+        let child = spawn(Birth { namespaces: &[Kind::Mount], ..Birth::default() }, |_| {
+            step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
+            why: "the overlay is for this process alone and goes when it ends"; shell: "mount --make-rprivate /");
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+                .or_cannot("make private", "all mounts")?;
+            let place = draft.place();
+            let _mounted = Overlay { layers, upper: &draft.root(), work: &draft.work() }.mount(&place)?;
+            act(&Rootfs::at(&place)?)?;
+            Ok(0)
+        })?;
+        interrupt::wait(child, requests)
+    })?;
+    match end {
+        Exit::Code(0) => Ok(()),
+        end => Err(Error::new("finish", "the layer", format!("its process ended with code {}", end.code()))),
+    }
+}
+
+/// Reads the Conductorfile at `path`.
+///
+/// # Errors
+/// `ENOENT` when it is not there; its first mistake.
+pub fn read(path: &Path) -> Result<Conductorfile> {
+    let bytes = fs::read(path).or_cannot("read", path.display()).map_err(|error| match error.errno() {
+        Some(Errno::ENOENT) => error.hint("without a Conductorfile, `conductor build IMAGE` makes a Debian system"),
+        _ => error,
+    })?;
+    Conductorfile::parse(&path.display().to_string(), &bytes)
+}

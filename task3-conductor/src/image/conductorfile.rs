@@ -1,0 +1,689 @@
+//! A Conductorfile: what an image begins with, and what is done to it, line by line.
+//!
+//! ```text
+//! # The counter service
+//! FROM debian:bookworm
+//! ENV PORT=8080
+//! RUN apt-get update && \
+//!     apt-get install -y python3
+//! COPY counter-service /counter-service
+//! WORKDIR /counter-service
+//! CMD ["bash", "run.sh"]
+//! ```
+//!
+//! The grammar is that of Dockerfiles, as far as it goes: `#` begins a comment line, a backslash at the end of a line
+//! goes on in the next, words may be quoted, `$NAME` and `${NAME}` stand for what ENV has set. Reading is apart from
+//! doing: a mistake in the last line is found before the first is run, and shown with a caret below it.
+
+use std::collections::BTreeMap;
+
+use nsutil::error::Error;
+
+use super::base::{Base, FORMS};
+
+/// File name when none is given.
+pub const DEFAULT_NAME: &str = "Conductorfile";
+
+/// A Conductorfile, read and understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conductorfile {
+    /// What follows FROM.
+    pub from: Base,
+    /// The other instructions, in order.
+    pub steps: Vec<Step>,
+    /// The lines, to point into when a step fails.
+    pub source: Source,
+}
+
+/// One instruction and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its first letter.
+    pub at: Place,
+    /// As written, in one line.
+    pub text: String,
+    /// What it says.
+    pub instruction: Instruction,
+}
+
+/// What can be said after FROM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instruction {
+    /// Copy a file or folder of the Conductorfile's folder into the image.
+    Copy {
+        /// Where from.
+        source: Word,
+        /// Where to.
+        destination: Word,
+    },
+    /// Run a command in the image and keep what it changes.
+    Run(Command),
+    /// Set variables of the environment.
+    Env(Vec<(String, Word)>),
+    /// Where the following commands start.
+    Workdir(Word),
+    /// What a container runs when nothing else is said.
+    Cmd(Command),
+}
+
+/// A command, in one of the two forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A line for the image's `/bin/sh -c`.
+    Shell(String),
+    /// A program and its arguments, written as a JSON list.
+    Exec(Vec<String>),
+}
+
+/// A word with its quotes taken off; variables are still to be put in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Its first letter.
+    pub at: Place,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Variable(String),
+}
+
+/// A letter in the file; both count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Letter in the line.
+    pub column: usize,
+}
+
+/// The text a Conductorfile was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    name: String,
+    lines: Vec<String>,
+}
+
+/// What is wrong, where, and what would be right.
+#[derive(Debug, PartialEq, Eq)]
+struct Mistake {
+    at: Place,
+    what: String,
+    right: String,
+}
+
+/// An instruction's line after continued lines have been joined; it knows where each letter came from.
+struct Line {
+    letters: Vec<(char, Place)>,
+    end: Place,
+}
+
+const INSTRUCTIONS: [&str; 6] = ["FROM", "COPY", "RUN", "ENV", "WORKDIR", "CMD"];
+/// Docker's others, and what takes their place here.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("ADD", "COPY copies; to fetch or unpack, RUN a command"),
+    ("ARG", "ENV sets variables"),
+    ("ENTRYPOINT", "CMD says what a container runs"),
+    ("EXPOSE", "`conductor addnetwork NAME -e HOST:CONTAINER` opens a port"),
+    ("HEALTHCHECK", "`conductor ps` shows whether a container runs"),
+    ("LABEL", "write a comment"),
+    ("MAINTAINER", "write a comment"),
+    ("ONBUILD", "write the instructions into the other Conductorfile"),
+    ("SHELL", "RUN [\"bash\", \"-c\", \"…\"] uses another shell"),
+    ("STOPSIGNAL", "`conductor stop` sends SIGTERM"),
+    ("USER", "CMD [\"su\", \"NAME\", \"-c\", \"…\"] runs as another user"),
+    ("VOLUME", "`.containers/NAME/rootfs` is there on the host while the container exists"),
+];
+/// How many letters of a long line are shown around a mistake.
+const SHOWN: usize = 100;
+
+impl Conductorfile {
+    /// Reads a Conductorfile; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// The first mistake, with its line, a caret below it, and what would be right.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let source = Source::new(name, bytes);
+        match parse(&source, bytes) {
+            Ok((from, steps)) => Ok(Self { from, steps, source }),
+            Err(mistake) => Err(source.point_at("understand", mistake.at, &mistake.what, &mistake.right)),
+        }
+    }
+
+    /// A file of one line: `FROM` and a base.
+    pub fn only(from: Base) -> Self {
+        let source = Source::new(DEFAULT_NAME, format!("FROM {from}\n").as_bytes());
+        Self { from, steps: Vec::new(), source }
+    }
+}
+
+impl Source {
+    fn new(name: &str, bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Self { name: name.to_owned(), lines: text.lines().map(str::to_owned).collect() }
+    }
+
+    /// An error that shows the line and points at a letter in it.
+    pub fn point_at(&self, attempt: &str, at: Place, what: &str, right: &str) -> Error {
+        let Place { line, column } = at;
+        let letters: Vec<char> = self.lines.get(line - 1).map(|text| text.chars().collect()).unwrap_or_default();
+        let from = if letters.len() > SHOWN { column.saturating_sub(SHOWN / 2) } else { 0 };
+        // A tab would move the caret, other control characters the whole screen.
+        let shown: String =
+            letters.iter().skip(from).take(SHOWN).map(|c| if c.is_control() { ' ' } else { *c }).collect();
+        let (cut, more) = (if from > 0 { "…" } else { "" }, if letters.len() > from + SHOWN { "…" } else { "" });
+        let number = line.to_string();
+        let margin = " ".repeat(number.len());
+        let before = " ".repeat(cut.chars().count() + column - 1 - from.min(column - 1));
+        let picture = format!("{what}\n  {number} | {cut}{shown}{more}\n  {margin} | {before}^ {right}");
+        Error::new(attempt, format_args!("{}:{line}:{column}", self.name), picture.trim_end())
+    }
+}
+
+impl Word {
+    /// The word with variables put in; one that is not set is empty.
+    pub fn expand(&self, environment: &BTreeMap<String, String>) -> String {
+        let value = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Variable(name) => environment.get(name).cloned().unwrap_or_default(),
+        };
+        self.parts.iter().map(value).collect()
+    }
+}
+
+impl Command {
+    /// What to execute.
+    pub fn arguments(&self) -> Vec<String> {
+        match self {
+            Self::Shell(line) => ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
+            Self::Exec(arguments) => arguments.clone(),
+        }
+    }
+}
+
+fn parse(source: &Source, bytes: &[u8]) -> Result<(Base, Vec<Step>), Mistake> {
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        return Err(mistake(Place { line, column: 1 }, "this line is not UTF-8 text", "save the file as UTF-8"));
+    }
+    let (mut from, mut steps) = (None, Vec::new());
+    for line in lines(source)? {
+        let (word, rest) = line.split_word();
+        let name = word.text().to_ascii_uppercase();
+        match (name.as_str(), &from) {
+            ("FROM", None) => from = Some((base(&rest)?, line.start())),
+            ("FROM", Some((_, first))) => {
+                let what = format!("a second FROM: an image has one base, and line {} names it", first.line);
+                return Err(mistake(line.start(), &what, "one Conductorfile makes one image"));
+            }
+            (_, None) if INSTRUCTIONS.contains(&name.as_str()) => {
+                let what = "the first instruction has to be FROM";
+                return Err(mistake(line.start(), what, "for example, above it: FROM debian:bookworm"));
+            }
+            _ => {
+                let instruction = instruction(&name, &word, &rest)?;
+                steps.push(Step { at: line.start(), text: line.text(), instruction });
+            }
+        }
+    }
+    match from {
+        Some((base, _)) => Ok((base, steps)),
+        None => Err(mistake(Place { line: 1, column: 1 }, "there is no FROM", "for example: FROM debian:bookworm")),
+    }
+}
+
+fn base(rest: &Line) -> Result<Base, Mistake> {
+    let right = format!("FROM takes {FORMS}");
+    let (word, more) = rest.split_word();
+    if word.is_empty() {
+        return Err(mistake(rest.start(), "FROM names no base", &right));
+    }
+    if !more.is_empty() {
+        return Err(mistake(more.start(), "FROM takes one word", &right));
+    }
+    word.text().parse().map_err(|error: String| mistake(word.start(), &error, &right))
+}
+
+fn instruction(name: &str, word: &Line, rest: &Line) -> Result<Instruction, Mistake> {
+    match name {
+        "COPY" => copy(rest),
+        "RUN" => command(rest, "RUN", "for example: RUN apt-get update").map(Instruction::Run),
+        "CMD" => command(rest, "CMD", "for example: CMD [\"bash\", \"run.sh\"]").map(Instruction::Cmd),
+        "ENV" => env(rest),
+        "WORKDIR" => match words(rest)?.as_slice() {
+            [folder] => Ok(Instruction::Workdir(folder.clone())),
+            [] => Err(mistake(rest.start(), "WORKDIR names no folder", "for example: WORKDIR /app")),
+            [_, second, ..] => Err(mistake(second.at, "WORKDIR takes one folder", "put a name with blanks in quotes")),
+        },
+        _ => Err(unknown(name, word)),
+    }
+}
+
+fn copy(rest: &Line) -> Result<Instruction, Mistake> {
+    let right = "for example: COPY counter-service /counter-service";
+    let words = match json(rest)? {
+        // Nothing is put into these.
+        Some(list) => list.into_iter().map(|text| Word { at: rest.start(), parts: vec![Part::Text(text)] }).collect(),
+        None => words(rest)?,
+    };
+    let option = |word: &&Word| matches!(word.parts.first(), Some(Part::Text(text)) if text.starts_with("--"));
+    if let Some(option) = words.iter().find(option) {
+        let what = "COPY takes no options: what is copied belongs to root and keeps its mode";
+        return Err(mistake(option.at, what, right));
+    }
+    match <[Word; 2]>::try_from(words) {
+        Ok([source, destination]) => Ok(Instruction::Copy { source, destination }),
+        Err(words) if words.len() < 2 => Err(mistake(rest.end, "COPY takes a source and a destination", right)),
+        Err(words) => {
+            Err(mistake(words[2].at, "COPY takes one source and one destination", "put a name with blanks in quotes"))
+        }
+    }
+}
+
+fn command(rest: &Line, name: &str, right: &str) -> Result<Command, Mistake> {
+    match json(rest)? {
+        Some(list) if list.is_empty() => Err(mistake(rest.start(), "this list names no program", right)),
+        Some(list) => Ok(Command::Exec(list)),
+        None if rest.is_empty() => Err(mistake(rest.end, &format!("{name} without a command"), right)),
+        None => Ok(Command::Shell(rest.text())),
+    }
+}
+
+/// `NAME=VALUE …`, or the older `NAME VALUE`, where all the rest is the value.
+fn env(rest: &Line) -> Result<Instruction, Mistake> {
+    let right = "for example: ENV PORT=8080";
+    let (first, more) = rest.split_word();
+    if first.is_empty() {
+        return Err(mistake(rest.end, "ENV sets nothing", right));
+    }
+    if !first.text().contains('=') {
+        let value = match words(&more)?.as_slice() {
+            [] => return Err(mistake(first.end, "this variable gets no value", right)),
+            _ => whole(&more)?,
+        };
+        return Ok(Instruction::Env(vec![(variable(&first.text(), first.start())?, value)]));
+    }
+    let pair = |mut word: Word| {
+        let Some(Part::Text(text)) = word.parts.first_mut() else {
+            return Err(mistake(word.at, "a variable's name stands here, as it is", right));
+        };
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(mistake(word.at, "a NAME=VALUE is wanted here", "put a value with blanks in quotes"));
+        };
+        let (name, value) = (variable(name, word.at)?, value.to_owned());
+        *text = value;
+        Ok((name, word))
+    };
+    words(rest)?.into_iter().map(pair).collect::<Result<_, _>>().map(Instruction::Env)
+}
+
+fn variable(name: &str, at: Place) -> Result<String, Mistake> {
+    let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if begins_well && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(name.to_owned());
+    }
+    Err(mistake(at, &format!("{name:?} is no name of a variable"), "letters, digits and _, beginning with no digit"))
+}
+
+fn unknown(name: &str, word: &Line) -> Mistake {
+    let what = format!("{name:?} is no instruction");
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(other, _)| *other == name) {
+        return mistake(word.start(), &format!("{name} is none of conductor's instructions"), instead);
+    }
+    let near = INSTRUCTIONS.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    match near.filter(|known| strsim::damerau_levenshtein(known, name) <= 2) {
+        Some(known) => mistake(word.start(), &what, &format!("did you mean {known}?")),
+        None => mistake(word.start(), &what, &format!("there are {}", INSTRUCTIONS.join(", "))),
+    }
+}
+
+/// Joins continued lines; leaves out comments and empty lines.
+fn lines(source: &Source) -> Result<Vec<Line>, Mistake> {
+    let mut lines = Vec::new();
+    let mut letters: Vec<(char, Place)> = Vec::new();
+    let mut open_at = None;
+    for (index, text) in source.lines.iter().enumerate() {
+        let line = index + 1;
+        if text.trim().is_empty() || text.trim_start().starts_with('#') {
+            continue;
+        }
+        if let Some(column) = text.chars().position(|letter| letter == '\0') {
+            let at = Place { line, column: column + 1 };
+            return Err(mistake(at, "a NUL byte", "this is no text file"));
+        }
+        let whole = text.trim_end();
+        let (whole, continued) = whole.strip_suffix('\\').map_or((whole, false), |whole| (whole, true));
+        letters.extend(whole.chars().enumerate().map(|(column, letter)| (letter, Place { line, column: column + 1 })));
+        let end = Place { line, column: whole.chars().count() + 1 };
+        open_at = continued.then_some(end);
+        if !continued {
+            lines.push(Line { letters: std::mem::take(&mut letters), end }.trim());
+        }
+    }
+    match open_at {
+        None => Ok(lines),
+        Some(at) => Err(mistake(at, "the file ends after this backslash", "it says that the line goes on")),
+    }
+}
+
+impl Line {
+    fn start(&self) -> Place {
+        self.letters.first().map_or(self.end, |(_, place)| *place)
+    }
+
+    fn text(&self) -> String {
+        self.letters.iter().map(|(letter, _)| letter).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// Without blanks at its ends.
+    fn trim(&self) -> Self {
+        let blank = |(letter, _): &&(char, Place)| letter.is_whitespace();
+        let before = self.letters.iter().take_while(blank).count();
+        let after = self.letters[before..].iter().rev().take_while(blank).count();
+        let letters = self.letters[before..self.letters.len() - after].to_vec();
+        let end = letters.last().map_or(self.end, |(_, at)| Place { column: at.column + 1, ..*at });
+        Self { letters, end }
+    }
+
+    /// What stands before the first blank, and the rest without the blanks between.
+    fn split_word(&self) -> (Self, Self) {
+        let length = self.letters.iter().take_while(|(letter, _)| !letter.is_whitespace()).count();
+        let part = |letters: &[(char, Place)]| Self { letters: letters.to_vec(), end: self.end }.trim();
+        (part(&self.letters[..length]), part(&self.letters[length..]))
+    }
+}
+
+/// A JSON list of strings; none if it is something else. `[ -e /x ]` is a shell's test, `["a"` a list gone wrong.
+fn json(rest: &Line) -> Result<Option<Vec<String>>, Mistake> {
+    let text = rest.text();
+    let inner = text.strip_prefix('[').map(str::trim_start);
+    match serde_json::from_str(&text) {
+        Ok(list) => Ok(Some(list)),
+        Err(error) if inner.is_some_and(|inner| inner.starts_with(['"', '\''])) => {
+            let column = text.char_indices().filter(|(byte, _)| *byte + 1 < error.column()).count();
+            let at = rest.letters.get(column).map_or(rest.end, |(_, place)| *place);
+            let why = error.to_string();
+            let why = why.split(" at line").next().unwrap_or_default();
+            let right = "a list is written [\"program\", \"argument\"], with double quotes";
+            Err(mistake(at, &format!("this list is no JSON: {why}"), right))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// The words of a line, as a shell splits them: blanks between, quotes around, backslash before a single letter.
+fn words(line: &Line) -> Result<Vec<Word>, Mistake> {
+    let (mut words, mut rest) = (Vec::new(), line.letters.as_slice());
+    loop {
+        let blanks = rest.iter().take_while(|(letter, _)| letter.is_whitespace()).count();
+        rest = &rest[blanks..];
+        if rest.is_empty() {
+            return Ok(words);
+        }
+        let (word, after) = word(rest, Blanks::End)?;
+        words.push(word);
+        rest = after;
+    }
+}
+
+/// All of a line as one word.
+fn whole(line: &Line) -> Result<Word, Mistake> {
+    word(&line.letters, Blanks::Belong).map(|(word, _)| word)
+}
+
+/// Whether a blank outside of quotes ends the word or belongs to it.
+#[derive(Clone, Copy, PartialEq)]
+enum Blanks {
+    End,
+    Belong,
+}
+
+type Letters<'a> = &'a [(char, Place)];
+
+fn word(letters: Letters<'_>, blanks: Blanks) -> Result<(Word, Letters<'_>), Mistake> {
+    let at = letters.first().map_or(Place { line: 1, column: 1 }, |(_, at)| *at);
+    let mut word = Word { at, parts: vec![Part::Text(String::new())] };
+    let mut quote: Option<(char, Place)> = None;
+    let mut rest = letters;
+    while let Some(((letter, at), after)) = rest.split_first() {
+        rest = after;
+        match (*letter, quote) {
+            (letter, None) if letter.is_whitespace() && blanks == Blanks::End => return Ok((word, rest)),
+            ('"' | '\'', None) => quote = Some((*letter, *at)),
+            (letter, Some((open, _))) if letter == open => quote = None,
+            ('\\', None | Some(('"', _))) => match rest.split_first() {
+                Some(((escaped, _), after)) => {
+                    rest = after;
+                    word.push(*escaped);
+                }
+                None => word.push('\\'),
+            },
+            ('$', None | Some(('"', _))) => {
+                let (name, after) = variable_name(*at, rest)?;
+                rest = after;
+                word.parts.extend([Part::Variable(name), Part::Text(String::new())]);
+            }
+            (letter, _) => word.push(letter),
+        }
+    }
+    match quote {
+        None => Ok((word, rest)),
+        Some((quote, at)) => Err(mistake(at, "this quote is never closed", &format!("a second {quote} ends the word"))),
+    }
+}
+
+/// `NAME` or `{NAME}` after a dollar sign.
+fn variable_name(dollar: Place, letters: Letters<'_>) -> Result<(String, Letters<'_>), Mistake> {
+    let wrong = || mistake(dollar, "a variable is written $NAME or ${NAME}", "a dollar sign itself is written \\$");
+    let braced = letters.first().is_some_and(|(letter, _)| *letter == '{');
+    let letters = if braced { &letters[1..] } else { letters };
+    let is_part = |(letter, _): &&(char, Place)| letter.is_ascii_alphanumeric() || *letter == '_';
+    let length = letters.iter().take_while(is_part).count();
+    let name: String = letters[..length].iter().map(|(letter, _)| letter).collect();
+    let name = variable(&name, dollar).map_err(|_| wrong())?;
+    match (braced, letters.get(length)) {
+        (false, _) => Ok((name, &letters[length..])),
+        (true, Some(('}', _))) => Ok((name, &letters[length + 1..])),
+        (true, _) => Err(wrong()),
+    }
+}
+
+impl Word {
+    fn push(&mut self, letter: char) {
+        if let Some(Part::Text(text)) = self.parts.last_mut() {
+            text.push(letter);
+        }
+    }
+}
+
+fn mistake(at: Place, what: &str, right: &str) -> Mistake {
+    Mistake { at, what: what.to_owned(), right: right.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Conductorfile {
+        Conductorfile::parse(DEFAULT_NAME, text.as_bytes()).unwrap_or_else(|error| panic!("{}", show(&error)))
+    }
+
+    fn show(error: &Error) -> String {
+        nsutil::error::line(error)
+    }
+
+    fn refusal(text: &str) -> String {
+        show(&Conductorfile::parse(DEFAULT_NAME, text.as_bytes()).unwrap_err())
+    }
+
+    fn instructions(text: &str) -> Vec<Instruction> {
+        parse(&format!("FROM host\n{text}")).steps.into_iter().map(|step| step.instruction).collect()
+    }
+
+    /// A COPY's two words after expansion.
+    fn copied(text: &str) -> (String, String) {
+        let set = BTreeMap::from([("A".to_owned(), "1 2".to_owned())]);
+        match instructions(text).remove(0) {
+            Instruction::Copy { source, destination } => (source.expand(&set), destination.expand(&set)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_instruction_is_read() {
+        let file = parse(
+            "FROM debian:bookworm\nCOPY a /b\nRUN echo hi\nENV A=1 B=\"2 3\"\nWORKDIR /b\nCMD [\"bash\", \"-c\", \"x y\"]\n",
+        );
+        assert_eq!(file.from, "debian:bookworm".parse().unwrap());
+        let lines: Vec<(usize, &str)> = file.steps.iter().map(|step| (step.at.line, step.text.as_str())).collect();
+        assert_eq!(lines[..2], [(2, "COPY a /b"), (3, "RUN echo hi")]);
+        assert_eq!(file.steps[1].instruction, Instruction::Run(Command::Shell("echo hi".to_owned())));
+        let Instruction::Env(pairs) = &file.steps[2].instruction else { panic!() };
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.expand(&BTreeMap::new()))).collect();
+        assert_eq!(pairs, [("A", "1".to_owned()), ("B", "2 3".to_owned())]);
+        let command = Command::Exec(vec!["bash".to_owned(), "-c".to_owned(), "x y".to_owned()]);
+        assert_eq!(file.steps[4].instruction, Instruction::Cmd(command));
+    }
+
+    #[test]
+    fn line_ends_marks_case_and_comments_do_not_matter() {
+        let plain = parse("FROM host\nRUN a && b\n").steps.remove(0).instruction;
+        for text in [
+            "FROM host\r\nRUN a && b\r\n",
+            "\u{feff}FROM host\nRUN a && b",
+            "# first\n\n  from   host  \n\trun   a && b  \n# last",
+            "FROM host\nRUN a \\\n# between\n\n&& b",
+            "FROM host\nRUN a \\\r\n&& b\r\n",
+            "FROM host\nRUN a && b # not a comment",
+        ] {
+            let expected = match text.contains("not a comment") {
+                true => Instruction::Run(Command::Shell("a && b # not a comment".to_owned())),
+                false => plain.clone(),
+            };
+            assert_eq!(parse(text).steps.remove(0).instruction, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_split_as_a_shell_does() {
+        for (text, source, destination) in [
+            ("COPY a /b", "a", "/b"),
+            ("COPY 'a b' \"/c d\"", "a b", "/c d"),
+            ("COPY a\\ b /c", "a b", "/c"),
+            ("COPY [\"a b\", \"/c $A\"]", "a b", "/c $A"),
+            ("COPY $A /x${A}y", "1 2", "/x1 2y"),
+            ("COPY '$A' \"/$A\"", "$A", "/1 2"),
+            ("COPY \\$A /é😀", "$A", "/é😀"),
+            ("COPY x$NONE /y", "x", "/y"),
+        ] {
+            assert_eq!(copied(text), (source.to_owned(), destination.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_shells_test_is_not_taken_for_a_list() {
+        let run = Instruction::Run(Command::Shell("[ -e /x ] || touch /x".to_owned()));
+        assert_eq!(instructions("RUN [ -e /x ] || touch /x"), [run]);
+    }
+
+    #[test]
+    fn the_older_form_of_env_takes_the_rest_of_the_line() {
+        let Instruction::Env(pairs) = instructions("ENV GREETING hello to  all").remove(0) else { panic!() };
+        assert_eq!(pairs[0].1.expand(&BTreeMap::new()), "hello to  all");
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_its_line_a_caret_and_what_would_be_right() {
+        assert_eq!(
+            refusal("FROM host\n\nCOPY app\n"),
+            "cannot understand Conductorfile:3:9: COPY takes a source and a destination\n  \
+               3 | COPY app\n    \
+                 |         ^ for example: COPY counter-service /counter-service"
+        );
+        assert_eq!(
+            refusal("FROM host\nRUN true \\\n  && true\n\tCOPPY a /b"),
+            "cannot understand Conductorfile:4:2: \"COPPY\" is no instruction\n  \
+               4 |  COPPY a /b\n    \
+                 |  ^ did you mean COPY?"
+        );
+    }
+
+    #[test]
+    fn each_kind_of_mistake_points_at_its_place_and_says_what_is_wrong() {
+        for (text, place, what) in [
+            ("", "1:1", "there is no FROM"),
+            ("# only a comment", "1:1", "there is no FROM"),
+            ("RUN true\nFROM host", "1:1", "the first instruction has to be FROM"),
+            ("FROM host\nFROM host", "2:1", "line 1 names it"),
+            ("FROM", "1:5", "FROM names no base"),
+            ("FROM alpine:3", "1:6", "is none of debian:SUITE"),
+            ("FROM debian:../x", "1:6", "is no suite"),
+            ("FROM host AS x", "1:11", "FROM takes one word"),
+            ("FROM host\nCOPY a b c", "2:10", "one source and one destination"),
+            ("FROM host\nCOPY --chown=1 a b", "2:6", "takes no options"),
+            ("FROM host\nCOPY \"a b", "2:6", "never closed"),
+            ("FROM host\nRUN", "2:4", "RUN without a command"),
+            ("FROM host\nCMD []", "2:5", "names no program"),
+            ("FROM host\nRUN [\"a\", b]", "2:11", "no JSON"),
+            ("FROM host\nRUN ['a']", "2:6", "no JSON"),
+            ("FROM host\nENV", "2:4", "ENV sets nothing"),
+            ("FROM host\nENV A", "2:6", "gets no value"),
+            ("FROM host\nENV A=1 B", "2:9", "NAME=VALUE is wanted here"),
+            ("FROM host\nENV 1=2", "2:5", "is no name of a variable"),
+            ("FROM host\nENV =x", "2:5", "is no name of a variable"),
+            ("FROM host\nWORKDIR", "2:8", "names no folder"),
+            ("FROM host\nWORKDIR a b", "2:11", "one folder"),
+            ("FROM host\nWORKDIR /${A", "2:10", "$NAME or ${NAME}"),
+            ("FROM host\nWORKDIR /${A:-b}", "2:10", "$NAME or ${NAME}"),
+            ("FROM host\nEXPOSE 80", "2:1", "EXPOSE is none of conductor's instructions"),
+            ("FROM host\nxyzzy", "2:1", "\"XYZZY\" is no instruction"),
+            ("FROM host\nRUN a \\\n", "2:7", "ends after this backslash"),
+            ("FROM host\nRUN a\0b", "2:6", "a NUL byte"),
+        ] {
+            let told = refusal(text);
+            assert!(told.starts_with(&format!("cannot understand Conductorfile:{place}: ")), "{text:?}: {told}");
+            assert!(told.contains(what), "{text:?}: {told}");
+            assert_eq!(told.lines().count(), 3, "{told}");
+            let (_, right) = told.rsplit_once("^ ").unwrap();
+            assert!(right.len() > 5, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_megabyte_is_read_and_its_mistake_is_shown_in_a_hundred_letters() {
+        let long = "x".repeat(1 << 20);
+        let run = Instruction::Run(Command::Shell(format!("echo {long}")));
+        assert_eq!(instructions(&format!("RUN echo {long}")), [run]);
+        let told = refusal(&format!("FROM host\nCOPY {long} /x more {long}"));
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[1].chars().count() < 120, "{}", lines[1].len());
+        let caret = lines[2].chars().position(|letter| letter == '^').unwrap();
+        assert_eq!(lines[1].chars().skip(caret).take(4).collect::<String>(), "more");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_line() {
+        let told = show(&Conductorfile::parse("x", b"FROM host\nRUN \xff").unwrap_err());
+        assert!(told.starts_with("cannot understand x:2:1: this line is not UTF-8 text"), "{told}");
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        // Every prefix and every single change of a file with a bit of everything.
+        let text = "FROM host\nENV A=\"$B ${C}\" D='e'\nCOPY [\"a\", \"b\"]\nRUN [\"x\", \"\\u00e9\"] \\\n # c\n y\n";
+        for end in 0..text.len() {
+            let _ = Conductorfile::parse("x", &text.as_bytes()[..end]);
+            for byte in [0, b' ', b'"', b'\'', b'\\', b'$', b'{', b'[', b'\n', 0xff] {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes[end] = byte;
+                let _ = Conductorfile::parse("x", &bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! `FROM debian:SUITE`: a base layer by debootstrap(8), the tool that Debian's own installer uses.
+//!
+//! It fetches the packages of a minimal system, checks them against the distribution's signature, unpacks them into a
+//! folder, and lets dpkg configure them in there under chroot(8). It mounts /proc in that folder and, when it is killed,
+//! leaves that and its children behind. So it runs in a mount namespace and a PID namespace of its own, as process 1: when
+//! it ends or is killed, the kernel ends all that it started and takes its mounts away.
+//!
+//! The packages it fetches stay in `.cache/packages`, so a build that was interrupted goes on where it was. What it
+//! does it tells as it tells Debian's installer (`--debian-installer`): on descriptor 3, in lines for programs to read.
+//!
+//! Look: `conductor build --explain eg`, `tail -f .cache/building/*/log`. Manual: debootstrap(8), pid_namespaces(7).
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::namespace::Kind;
+use nsutil::process::{self, Birth, Exit, Requests, spawn};
+use nsutil::step;
+
+use super::base::{Distribution, Suite};
+use super::interrupt;
+use super::layer::{Draft, Key, make_folder};
+use super::progress::{Progress, Reached};
+
+/// A base system to be made.
+#[derive(Debug)]
+pub struct Bootstrap<'a> {
+    /// Whose packages.
+    pub distribution: Distribution,
+    /// Which release.
+    pub suite: &'a Suite,
+    /// Where from.
+    pub mirror: &'a str,
+    /// Where fetched packages are kept, a folder for each distribution.
+    pub packages: &'a Path,
+}
+
+/// In the default selection of Debian's suites anyway; without them it would not be the image that the course describes.
+const INCLUDED: &str = "iproute2,iputils-ping,procps";
+const SCRIPTS: &str = "/usr/share/debootstrap/scripts";
+/// Changes when what we do to a finished system changes.
+const RECIPE: &str = "1";
+/// What a shell has to be told to give debootstrap descriptor 3; the words themselves come as arguments, not as text.
+const WITH_DESCRIPTOR_3: &str = "exec \"$0\" \"$@\" 3>&1 1>&2";
+/// The user's own, by which a campus or company reaches the internet.
+const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+/// Lines of its log that an error shows.
+const LAST_LINES: usize = 6;
+
+impl Distribution {
+    /// Where its packages are when nothing else is said.
+    pub fn usual_mirror(self) -> &'static str {
+        match self {
+            Self::Debian => "http://deb.debian.org/debian",
+            Self::Ubuntu => "http://archive.ubuntu.com/ubuntu",
+        }
+    }
+
+    /// The keys that its releases are signed with, and the package that brings them.
+    fn keyring(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Debian => ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+            Self::Ubuntu => ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "ubuntu-keyring"),
+        }
+    }
+}
+
+impl Bootstrap<'_> {
+    /// What the layer is made from.
+    pub fn key(&self) -> Key {
+        let Self { distribution, suite, mirror, .. } = self;
+        [&distribution.to_string(), &suite.to_string(), *mirror, INCLUDED].iter().fold(Key::of(RECIPE), Key::with)
+    }
+
+    /// Fills the layer.
+    ///
+    /// # Errors
+    /// In words when debootstrap, its keyring or its script for the suite is missing, or when it fails: then with its
+    /// own last lines; when the user interrupts it.
+    pub fn fill(&self, draft: &Draft, progress: &mut Progress) -> Result<()> {
+        let program = find_program()?;
+        self.check_suite()?;
+        let (keyring, package) = self.distribution.keyring();
+        if !Path::new(keyring).exists() {
+            let missing = Error::new("check the signatures of", self.distribution, format!("there is no {keyring}"));
+            return Err(missing.hint(format_args!("apt install {package}")));
+        }
+        let packages = self.packages.join(self.distribution.to_string());
+        for folder in [self.packages, &packages] {
+            make_folder(folder)?;
+        }
+        let arguments = [
+            "--debian-installer",
+            "--force-check-gpg",
+            &format!("--keyring={keyring}"),
+            &format!("--cache-dir={}", packages.display()),
+            &format!("--include={INCLUDED}"),
+            &self.suite.to_string(),
+            &draft.root().display().to_string(),
+            self.mirror,
+        ]
+        .map(str::to_owned);
+        let log = draft.log();
+        let end = run(&program, &arguments, &log, progress)?;
+        if let Some(fault) = end {
+            return Err(self.explain(&fault, &log));
+        }
+        make_neutral(&draft.root())
+    }
+
+    fn check_suite(&self) -> Result<()> {
+        let name = self.suite.to_string();
+        if Path::new(SCRIPTS).join(&name).exists() {
+            return Ok(());
+        }
+        let unknown =
+            Error::new("build from", format_args!("{}:{name}", self.distribution), "debootstrap knows no such suite");
+        let known: Vec<String> = fs::read_dir(SCRIPTS)
+            .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+            .unwrap_or_default();
+        let near = known.iter().map(|known| (strsim::damerau_levenshtein(known, &name), known)).min();
+        Err(match near {
+            Some((distance, near)) if distance <= 2 => unknown.hint(format_args!("did you mean {near}?")),
+            _ => unknown.hint(format_args!("`ls {SCRIPTS}` lists those it knows, bookworm and trixie among them")),
+        })
+    }
+
+    /// Says what debootstrap said, and what to do about it.
+    fn explain(&self, fault: &Fault, log: &Path) -> Error {
+        let said = fault.message.clone().unwrap_or_else(|| format!("it ended with code {}", fault.exit.code()));
+        let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        let last: String = last.iter().map(|line| format!("\n  debootstrap: {line}")).collect();
+        let place = format!("{}:{}", self.distribution, self.suite);
+        let error = Error::new("build from", place, format!("{said}{last}\n "));
+        let mirror = self.mirror;
+        match fault.name.as_str() {
+            "NOGETREL" | "INVALIDREL" | "MISSINGRELENTRY" | "WRONGSUITE" => error.hint(format_args!(
+                "has {mirror} this suite, and is it reachable from here? Try `wget {mirror}/dists/{}/Release`",
+                self.suite
+            )),
+            "COULDNTDL" | "COULDNTDLPKGS" | "LEFTOVERDEBS" => {
+                error.hint(format_args!("run the same command again: what was fetched from {mirror} is kept"))
+            }
+            "BADRELSIG" | "NOGETRELSIG" | "SIGCHECK" | "UNKNOWNRELSIG" => {
+                let (_, package) = self.distribution.keyring();
+                error.hint(format_args!(
+                    "the release may be signed by a newer key: apt install {package}; or the clock is wrong"
+                ))
+            }
+            "NEEDWGET" => error.hint("apt install wget"),
+            "NEEDGPGV" => error.hint("apt install gpgv"),
+            _ => error,
+        }
+    }
+}
+
+/// How debootstrap failed.
+#[derive(Debug)]
+struct Fault {
+    exit: Exit,
+    /// Its own name for what went wrong, such as `NOGETREL`.
+    name: String,
+    message: Option<String>,
+}
+
+/// Runs it to the end; none is success.
+fn run(program: &Path, arguments: &[String], log: &Path, progress: &mut Progress) -> Result<Option<Fault>> {
+    interrupt::hold(|requests| {
+        let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map(|(read, write)| (File::from(read), File::from(write)))
+            .or_cannot("make", "a pipe for debootstrap's progress")?;
+        let log_file = File::create(log).or_cannot("write", log.display())?;
+        let birth = Birth { namespaces: &[Kind::Mount, Kind::Pid], ..Birth::default() };
+        let child = spawn(birth, |_| {
+            let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
+            dup2_stdin(&null).or_cannot("set", "stdin")?;
+            dup2_stdout(&writer).or_cannot("set", "stdout")?;
+            dup2_stderr(&log_file).or_cannot("set", "stderr")?;
+            match become_debootstrap(program, arguments)? {}
+        })?;
+        // Ours would keep the pipe open after its end.
+        drop(writer);
+        let mut told = Told::default();
+        let mut bytes = Vec::new();
+        loop {
+            match next(&mut reader, requests)? {
+                Next::Bytes(new) if new.is_empty() => break,
+                Next::Bytes(new) => bytes.extend(new),
+                // Dropping the child kills it, and the kernel all that it started.
+                Next::Interrupted(signal) => return Err(interrupt::by(signal, requests)),
+            }
+            while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = bytes.drain(..=end).collect();
+                if let Some((phase, detail, reached)) = told.line(String::from_utf8_lossy(&line).trim_end()) {
+                    progress.step(phase, detail, reached);
+                }
+            }
+        }
+        let exit = child.wait()?;
+        Ok((exit != Exit::Code(0)).then_some(Fault { exit, name: told.error_name, message: told.error }))
+    })
+}
+
+enum Next {
+    Bytes(Vec<u8>),
+    Interrupted(Signal),
+}
+
+/// What comes first: something to read (nothing, when the other side has ended), or a signal.
+fn next(reader: &mut File, requests: &mut Requests) -> Result<Next> {
+    loop {
+        let mut ends =
+            [PollFd::new(requests.as_fd(), PollFlags::POLLIN), PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ends, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            outcome => outcome.or_cannot("wait for", "debootstrap")?,
+        };
+        let (asked, readable) = (ends[0].any().unwrap_or(false), ends[1].any().unwrap_or(false));
+        if asked {
+            if let Some(signal) = requests.take()? {
+                return Ok(Next::Interrupted(signal));
+            }
+        }
+        if readable {
+            let mut bytes = vec![0; 4096];
+            let count = reader.read(&mut bytes).or_cannot("read", "debootstrap's progress")?;
+            bytes.truncate(count);
+            return Ok(Next::Bytes(bytes));
+        }
+    }
+}
+
+/// In the child: gives debootstrap surroundings of its own, and becomes it.
+fn become_debootstrap(program: &Path, arguments: &[String]) -> Result<Infallible> {
+    step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
+        why: "what debootstrap mounts must not appear on the host, and not stay there"; shell: "mount --make-rprivate /");
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .or_cannot("make private", "all mounts")?;
+    step!("mount.proc", call: "mount(\"proc\", \"/proc\", \"proc\")";
+        why: "process numbers are new in here, and the host's /proc knows others"; shell: "mount -t proc proc /proc");
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).or_cannot("mount", "/proc")?;
+    let program = program.display().to_string();
+    let words: Vec<&str> =
+        ["sh", "-c", WITH_DESCRIPTOR_3, &program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    let proxies = PROXIES.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
+    let fixed = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C"].map(str::to_owned);
+    let environment: Vec<String> = proxies.chain(fixed).collect();
+    let environment: Vec<&str> = environment.iter().map(String::as_str).collect();
+    process::exec(Path::new("/bin/sh"), &words, &environment)
+}
+
+fn find_program() -> Result<PathBuf> {
+    let places = ["/usr/sbin/debootstrap", "/usr/bin/debootstrap", "/usr/local/sbin/debootstrap"].map(PathBuf::from);
+    places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        let missing = Error::new("find", "debootstrap", "it makes Debian systems, and is not installed");
+        missing.hint("apt install debootstrap, or build without the internet: --from host")
+    })
+}
+
+/// Takes out what belongs to this host and not to the system: its name and name servers, and packages that were used.
+fn make_neutral(root: &Path) -> Result<()> {
+    for file in ["etc/hostname", "etc/resolv.conf"] {
+        let file = root.join(file);
+        // A link could lead out of the root.
+        let _ = fs::remove_file(&file);
+        fs::write(&file, "").or_cannot("write", file.display())?;
+    }
+    let archives = root.join("var/cache/apt/archives");
+    for entry in fs::read_dir(&archives).or_cannot("list", archives.display())?.flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "deb") {
+            fs::remove_file(entry.path()).or_cannot("remove", entry.path().display())?;
+        }
+    }
+    Ok(())
+}
+
+/// What debootstrap has told so far; see `/usr/share/debootstrap/functions`, where each kind of line is written.
+#[derive(Debug, Default)]
+struct Told {
+    /// What it does, in words.
+    phase: String,
+    /// Its name for that.
+    tag: String,
+    now: u64,
+    of: u64,
+    fetched: u64,
+    packages: u64,
+    message: String,
+    arguments: Vec<String>,
+    error_name: String,
+    error: Option<String>,
+}
+
+/// A phase, what it is about just now, and how far it is.
+type Shown<'a> = (&'a str, &'a str, Reached);
+
+impl Told {
+    /// Takes in one line: a letter that says what it is about, another that says which part of it, and the text.
+    fn line(&mut self, line: &str) -> Option<Shown<'_>> {
+        let (kind, text) = line.split_once(':')?;
+        let text = text.trim_start();
+        match kind {
+            // A count, and at the beginning of a phase its name: then a PF follows.
+            "P" => {
+                let mut words = text.split(' ');
+                self.now = words.next()?.parse().ok()?;
+                self.of = words.next()?.parse().ok()?;
+                match words.next() {
+                    Some(tag) => tag.clone_into(&mut self.tag),
+                    None => return Some(self.shown(false)),
+                }
+            }
+            "PF" => {
+                if self.tag == "SIZEDEBS" {
+                    self.packages = self.of;
+                }
+                text.clone_into(&mut self.phase);
+                return Some(self.shown(false));
+            }
+            "I" | "W" | "E" => {
+                text.clone_into(&mut self.message);
+                self.arguments.clear();
+            }
+            "IA" | "WA" | "EA" => self.arguments.push(text.to_owned()),
+            "IF" => {
+                if self.message == "RETRIEVING" && self.tag == "DOWNDEBS" {
+                    self.fetched += 1;
+                }
+                if matches!(self.message.as_str(), "RETRIEVING" | "EXTRACTING" | "UNPACKING" | "CONFIGURING") {
+                    return Some(self.shown(true));
+                }
+            }
+            "EF" => {
+                self.error =
+                    Some(self.arguments.iter().fold(text.to_owned(), |text, word| text.replacen("%s", word, 1)));
+                self.error_name = std::mem::take(&mut self.message);
+            }
+            _ => (),
+        }
+        None
+    }
+
+    fn shown(&self, with_detail: bool) -> Shown<'_> {
+        let detail = self.arguments.first().filter(|_| with_detail).map_or("", String::as_str);
+        let reached = match self.tag.as_str() {
+            "DOWNDEBS" => Reached::Count { now: self.fetched, of: self.packages },
+            // These count bytes, which say nothing to a person.
+            tag if tag.starts_with("DOWN") => Reached::Percent(100 * self.now / self.of.max(1)),
+            _ => Reached::Count { now: self.now, of: self.of },
+        };
+        (&self.phase, detail, reached)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is shown for lines as debootstrap 1.0.128 writes them.
+    fn shown(lines: &str) -> (Vec<(String, String, Reached)>, Told) {
+        let mut told = Told::default();
+        let mut all = Vec::new();
+        for line in lines.lines() {
+            let shown = told.line(line).map(|(phase, detail, reached)| (phase.to_owned(), detail.to_owned(), reached));
+            all.extend(shown);
+        }
+        (all, told)
+    }
+
+    #[test]
+    fn packages_are_counted_and_bytes_are_percent() {
+        let (all, _) = shown(
+            "P: 0 50060337 DOWNPKGS\nPF: Downloading Packages files\nI: RETRIEVING\nIA: Packages\nIA: \n\
+             IF: Retrieving %s %s\nP: 25030168 50060337\nP: 0 156 SIZEDEBS\nPF: Finding package sizes\n\
+             P: 0 51000000 DOWNDEBS\nPF: Downloading packages\nI: RETRIEVING\nIA: adduser\nIA: 3.134\n\
+             IF: Retrieving %s %s\nI: VALIDATING\nIA: adduser\nIF: Validating %s %s\n\
+             P: 1 88 EXTRACTPKGS\nPF: Extracting packages\nI: EXTRACTING\nIA: apt\nIF: Extracting %s...\n",
+        );
+        let all: Vec<(&str, &str, Reached)> = all.iter().map(|(phase, detail, r)| (&**phase, &**detail, *r)).collect();
+        let count = |now, of| Reached::Count { now, of };
+        assert_eq!(
+            all,
+            [
+                ("Downloading Packages files", "", Reached::Percent(0)),
+                ("Downloading Packages files", "Packages", Reached::Percent(0)),
+                ("Downloading Packages files", "", Reached::Percent(49)),
+                ("Finding package sizes", "", count(0, 156)),
+                ("Downloading packages", "", count(0, 156)),
+                ("Downloading packages", "adduser", count(1, 156)),
+                ("Extracting packages", "", count(1, 88)),
+                ("Extracting packages", "apt", count(1, 88)),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_error_is_put_together_and_nonsense_is_passed_over() {
+        let (all, told) =
+            shown("nonsense\nP: x y\nP: 1\n:\nE: NOGETREL\nEA: http://x/Release\nEF: Failed getting release file %s\n");
+        assert_eq!(all, []);
+        assert_eq!(told.error.unwrap(), "Failed getting release file http://x/Release");
+        assert_eq!(told.error_name, "NOGETREL");
+    }
+}

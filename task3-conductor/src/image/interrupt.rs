@@ -1,0 +1,47 @@
+//! Ctrl-C in the middle of a build: what was begun is undone, and then the build ends as the signal says.
+//!
+//! A signal that ends the program at once would leave half a layer and a running child. So while something is made,
+//! signals wait; whoever waits for the maker looks at them too. One that comes is *put back*, the failure goes up
+//! through every guard, and in the end [`act`] lets it do what it came for, so the shell sees a program that was ended
+//! by SIGINT. Look: `conductor build eg; echo $?` with Ctrl-C. Manual: signal(7), signalfd(2).
+
+use nix::sys::signal::Signal;
+use nsutil::error::{Error, Result};
+use nsutil::process::{Child, Exit, Requests, let_requests_act};
+
+/// Does `make` while signals wait; after a success they act as before.
+///
+/// # Errors
+/// Those of `make`.
+pub fn hold<T>(make: impl FnOnce(&mut Requests) -> Result<T>) -> Result<T> {
+    let made = make(&mut Requests::hold()?)?;
+    let_requests_act()?;
+    Ok(made)
+}
+
+/// Waits for the end of a child; the first signal ends it.
+///
+/// # Errors
+/// The child's own; in words when a signal came.
+pub fn wait(child: Child, requests: &mut Requests) -> Result<Exit> {
+    match requests.or_end_of(child.pidfd())? {
+        None => child.wait(),
+        // The child is killed when it is dropped here.
+        Some(signal) => Err(by(signal, requests)),
+    }
+}
+
+/// The error of something that a signal broke off.
+pub fn by(signal: Signal, requests: &Requests) -> Error {
+    // Should it fail, the build ends as one that failed for another reason.
+    let _ = requests.put_back(signal);
+    Error::new("go on with", "the build", format!("{signal} interrupted it"))
+}
+
+/// Ends the program if a signal was put back.
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn act() -> Result<()> {
+    let_requests_act()
+}

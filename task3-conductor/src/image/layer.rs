@@ -1,0 +1,364 @@
+//! Layers on disk: each made beside its place, renamed when it is whole, and found again by what it was made from.
+//!
+//! ```text
+//! .cache/layers/ID/root            the files, one layer of an overlay
+//!                  record.json     how it was made, its size
+//! .cache/building/ID/              the same, while somebody makes it (and holds its flock)
+//! ```
+//!
+//! The ID is a hash of everything that went into the layer: the layer below it, the instruction, the files it copies.
+//! The same question has the same ID, so looking whether a folder of that name exists is the whole cache. A build that
+//! is killed leaves only a folder under `building` that nobody holds locked: the next build removes it.
+//!
+//! Look: `ls .cache/layers`, `cat .cache/layers/*/record.json`. Manual: flock(2), rename(2), syncfs(2).
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::fcntl::{Flock, FlockArg};
+use nsutil::error::{Error, OrCannot, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::record;
+use crate::store::{Lock, Store};
+
+/// Which layer: 32 hexadecimal digits, the beginning of the hash of what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LayerId(String);
+
+/// All that goes into a layer, in order. Two keys are equal only if every part is.
+#[derive(Debug, Clone)]
+pub struct Key(Sha256);
+
+/// What is known about a layer that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The instruction that made it, such as `COPY app /app`.
+    pub made_by: String,
+    /// The layer below it; a base has none.
+    pub parent: Option<LayerId>,
+    /// Bytes on disk, as du(1) counts them.
+    pub size_bytes: u64,
+    /// Seconds since 1970 at which it was whole.
+    pub created: i64,
+}
+
+/// Whether a layer had to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was there.
+    Cached,
+    /// It was made now.
+    Made,
+}
+
+/// The layers of a store. As long as this value lives, none of them is removed.
+#[derive(Debug)]
+pub struct Layers {
+    dir: PathBuf,
+    building: PathBuf,
+    _shared: Lock,
+}
+
+/// A layer that is being made: removed when dropped, unless it was [kept](Draft::keep).
+#[derive(Debug)]
+pub struct Draft {
+    dir: PathBuf,
+    /// Held as long as somebody works on it; the kernel lets go of it when that process is killed.
+    _turn: Flock<File>,
+}
+
+/// Bytes of a hash that are used; as hexadecimal digits twice as many. Short, since overlay's options have little room.
+const ID_BYTES: usize = 16;
+
+impl Key {
+    /// A key that begins with what kind of layer it is for.
+    pub fn of(kind: &str) -> Self {
+        Self(Sha256::new()).with(kind)
+    }
+
+    /// Adds a part.
+    #[must_use]
+    pub fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+        // Its length first: ("ab", "c") is not ("a", "bc").
+        self.0.update((part.as_ref().len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// The layer it stands for.
+    pub fn id(self) -> LayerId {
+        let hash = self.0.finalize();
+        LayerId(hash.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl Layers {
+    /// The layers of `store`, for reading and adding.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS`, `ENOSPC` by mkdir(2) and open(2), with the path.
+    pub fn open(store: &Store) -> Result<Self> {
+        let layers = Self::at(store, store.lock_layers_shared()?)?;
+        layers.sweep()?;
+        Ok(layers)
+    }
+
+    /// The layers of `store`, for removing: nobody else reads or adds any.
+    ///
+    /// # Errors
+    /// In words while a build goes on; those of [`Layers::open`].
+    pub fn open_alone(store: &Store) -> Result<Self> {
+        let layers = Self::at(store, store.lock_layers_alone()?)?;
+        layers.sweep()?;
+        Ok(layers)
+    }
+
+    fn at(store: &Store, lock: Lock) -> Result<Self> {
+        let (dir, building) = (store.layers_dir(), store.cache_dir().join("building"));
+        for folder in [&dir, &building] {
+            make_folder(folder)?;
+        }
+        Ok(Self { dir, building, _shared: lock })
+    }
+
+    /// Gives the layer `id`, made by `make` if it is not there yet. When two want it at once, one waits for the other.
+    ///
+    /// # Errors
+    /// Those of `make`; `ENOSPC`, `EROFS` … with the path.
+    pub fn get_or_make(
+        &self,
+        id: &LayerId,
+        parent: Option<&LayerId>,
+        made_by: &str,
+        make: impl FnOnce(&Draft) -> Result<()>,
+    ) -> Result<Outcome> {
+        if self.has(id) {
+            return Ok(Outcome::Cached);
+        }
+        let Some(draft) = self.draft(id)? else { return Ok(Outcome::Cached) };
+        make(&draft)?;
+        let record = LayerRecord {
+            made_by: made_by.to_owned(),
+            parent: parent.cloned(),
+            size_bytes: size_on_disk(&draft.root())?,
+            created: jiff::Timestamp::now().as_second(),
+        };
+        draft.keep(&record, &self.dir.join(&id.0))?;
+        Ok(Outcome::Made)
+    }
+
+    /// Whether the layer is there, whole.
+    pub fn has(&self, id: &LayerId) -> bool {
+        self.dir.join(&id.0).is_dir()
+    }
+
+    /// What is known about a layer.
+    ///
+    /// # Errors
+    /// When it is not there, or damaged.
+    pub fn record(&self, id: &LayerId) -> Result<LayerRecord> {
+        record::load(&self.dir.join(&id.0))
+    }
+
+    /// All layers that are there, in no order that means anything.
+    ///
+    /// # Errors
+    /// When the folder of layers cannot be read.
+    pub fn all(&self) -> Result<Vec<LayerId>> {
+        let entries = fs::read_dir(&self.dir).or_cannot("list", self.dir.display())?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// Removes a layer. Its name goes first and at once, so that it is never there in part.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is not there; `EROFS`, `EBUSY` … with the path.
+    pub fn remove(&self, id: &LayerId) -> Result<()> {
+        let (dir, away) = (self.dir.join(&id.0), self.building.join(format!("{}.removed", id.0)));
+        fs::rename(&dir, &away).or_cannot("remove", dir.display())?;
+        remove_tree(&away)
+    }
+
+    /// A place to make the layer in; none when somebody else made it while we waited for our turn.
+    fn draft(&self, id: &LayerId) -> Result<Option<Draft>> {
+        let dir = self.building.join(&id.0);
+        loop {
+            make_folder(&dir)?;
+            let folder = match File::open(&dir) {
+                Ok(folder) => folder,
+                // Swept away in between.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::new("open", dir.display(), error)),
+            };
+            let turn = Flock::lock(folder, FlockArg::LockExclusive)
+                .map_err(|(_, errno)| errno)
+                .or_cannot("wait for", dir.display())?;
+            if self.has(id) {
+                return Ok(None);
+            }
+            // While we waited, the folder we opened may have been moved to its place, or removed after a failure.
+            if is_same(&turn, &dir) {
+                let draft = Draft { dir, _turn: turn };
+                draft.prepare()?;
+                return Ok(Some(draft));
+            }
+        }
+    }
+
+    /// Removes what killed builds left: folders under `building` that nobody holds.
+    fn sweep(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.building).or_cannot("list", self.building.display())?.flatten() {
+            let Ok(folder) = File::open(entry.path()) else { continue };
+            if let Ok(_turn) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Draft {
+    /// The folder for the layer's files: there, empty, and mode 755, as a root has to be for users other than root.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// An empty folder beside it on the same file system, as overlay wants one while it writes into a layer.
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// An empty folder beside it, to mount the whole on.
+    pub fn place(&self) -> PathBuf {
+        self.dir.join("place")
+    }
+
+    /// A file beside it for what the tool that fills it says.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Empties what a killed build left.
+    fn prepare(&self) -> Result<()> {
+        for folder in [self.root(), self.work(), self.place()] {
+            remove_tree(&folder)?;
+            make_folder(&folder)?;
+        }
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.root(), mode).or_cannot("set the mode of", self.root().display())
+    }
+
+    /// Puts the layer in its place, whole.
+    fn keep(self, record: &LayerRecord, place: &Path) -> Result<()> {
+        for folder in [self.work(), self.place()] {
+            remove_tree(&folder)?;
+        }
+        let _ = fs::remove_file(self.log());
+        record::save(record, &self.dir)?;
+        // A rename may reach the disk before the data: after a power cut there would be a whole layer of empty files.
+        File::open(&self.dir)
+            .and_then(|folder| rustix::fs::syncfs(folder).map_err(Into::into))
+            .or_cannot("write to disk", self.dir.display())?;
+        fs::rename(&self.dir, place).or_cannot("put a layer at", place.display())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
+        if is_same(&self._turn, &self.dir) {
+            // What cannot be removed now is swept by the next build.
+            let _ = remove_tree(&self.dir);
+        }
+    }
+}
+
+impl fmt::Display for LayerId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for LayerId {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == 2 * ID_BYTES && text.bytes().all(is_digit) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("{text:?} is no layer: that is {} hexadecimal digits", 2 * ID_BYTES))
+    }
+}
+
+impl TryFrom<String> for LayerId {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<LayerId> for String {
+    fn from(id: LayerId) -> Self {
+        id.0
+    }
+}
+
+/// Bytes that a file tree takes on disk; a file with several names counts once.
+///
+/// # Errors
+/// Those of readdir(3) and lstat(2), with the path.
+pub fn size_on_disk(tree: &Path) -> Result<u64> {
+    /// st_blocks counts in these, whatever the file system's own block size. See stat(2).
+    const BLOCK: u64 = 512;
+    let (mut bytes, mut several_names) = (0, std::collections::HashSet::new());
+    let mut folders = vec![tree.to_owned()];
+    while let Some(folder) = folders.pop() {
+        bytes += BLOCK * fs::symlink_metadata(&folder).or_cannot("look at", folder.display())?.blocks();
+        for entry in fs::read_dir(&folder).or_cannot("list", folder.display())? {
+            let entry = entry.or_cannot("list", folder.display())?;
+            let about = entry.metadata().or_cannot("look at", entry.path().display())?;
+            if about.is_dir() {
+                folders.push(entry.path());
+            } else if about.nlink() == 1 || several_names.insert((about.dev(), about.ino())) {
+                bytes += BLOCK * about.blocks();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// Removes a file tree; one that is not there is fine. Links in it are removed, never followed.
+///
+/// # Errors
+/// `EROFS`, `EBUSY` … with the path.
+pub fn remove_tree(tree: &Path) -> Result<()> {
+    match fs::remove_dir_all(tree) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", tree.display(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a folder for root alone; one that is there is fine.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Error::new("make folder", folder.display(), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether what is open is what stands at the path.
+fn is_same(open: &File, path: &Path) -> bool {
+    let identity = |about: fs::Metadata| (about.dev(), about.ino());
+    open.metadata().map(identity).ok().zip(fs::symlink_metadata(path).map(identity).ok()).is_some_and(|(a, b)| a == b)
+}

@@ -1,0 +1,25 @@
+//! Images: read-only layers, stacked.
+//!
+//! A container needs a whole file tree, and a hundred containers of one image must not need a hundred copies of it. The
+//! kernel's overlay file system takes folders as layers and shows them as one: a file is read from the topmost layer
+//! that has it, and what a container writes goes to a folder of its own, on top of all. So an image is only a *list* of
+//! layers; two images that begin alike share them, and starting a container copies nothing.
+//!
+//! | module | what happens there |
+//! |---|---|
+//! | [`host`] | a base of this host's own programs |
+//! | [`layer`] | layers on disk: made beside, renamed when whole, found again by what they were made from |
+//!
+//! Look: `cat .images/NAME/record.json`, `ls .cache/layers`. Manual: mount(8), "overlay"; the kernel's overlayfs document.
+
+pub mod base;
+pub mod build;
+pub mod conductorfile;
+pub mod copy;
+pub mod debootstrap;
+pub mod host;
+pub mod interrupt;
+pub mod layer;
+pub mod plan;
+pub mod progress;
+pub mod run;

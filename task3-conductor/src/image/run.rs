@@ -1,0 +1,73 @@
+//! `RUN COMMAND`: what a command changes in the image becomes a layer.
+//!
+//! The command runs in a container like any other: the same namespaces, capabilities, system calls and devices. Only its
+//! network is the host's, since packages have to be fetched from somewhere. The folder that takes what it writes (the
+//! upper of its overlay) is the layer to be, once it has ended well and everything it started is gone.
+//!
+//! Look: `conductor build --explain eg Conductorfile`, `ls .cache/layers/*/root`. Manual: mount(8), "overlay".
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::process::Exit;
+
+use super::interrupt;
+use super::layer::{Draft, LayerId};
+use super::plan::Settings;
+use crate::name::{ContainerName, ImageName};
+use crate::plan::{Plan, Process, Purpose, default_environment};
+use crate::runtime::host::{self, Voice};
+use crate::runtime::teardown;
+use crate::store::Store;
+
+/// A command to be run for a layer.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The image that is being made.
+    pub image: &'a ImageName,
+    /// What it sees, the topmost first.
+    pub layers: &'a [LayerId],
+    /// The layer to be.
+    pub layer: &'a LayerId,
+    /// Program and arguments.
+    pub command: &'a [String],
+    /// Its environment and folder.
+    pub settings: &'a Settings,
+}
+
+/// Runs the command to its end; what it wrote is in the draft then.
+///
+/// # Errors
+/// In words when it ends with another code than 0; those of starting a container.
+pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
+    // Who makes this layer has its draft to himself, so nobody else uses this name.
+    let name: ContainerName = format!("build-{}", job.layer).parse().or_cannot("name", "a step of the build")?;
+    let plan = Plan {
+        name,
+        image: job.image.clone(),
+        layers: job.layers.to_vec(),
+        hostname: None,
+        remove_at_end: true,
+        purpose: Purpose::Layer { upper: draft.root(), work: draft.work() },
+        process: Process {
+            command: job.command.to_vec(),
+            environment: default_environment().into_iter().chain(job.settings.environment.clone()).collect(),
+            working_directory: job.settings.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+        },
+    };
+    let output = io::stderr().as_fd().try_clone_to_owned().map(File::from).or_cannot("hand on", "stderr")?;
+    interrupt::hold(|requests| {
+        let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
+        let (started, lock) = host::start_and_hold(store, &plan, claim, Voice::Output(&output))
+            .map_err(crate::failure::Failure::into_error)?;
+        // Process 1 was the last of its PID namespace: with it, whatever it left in the background has ended.
+        let ended = interrupt::wait(started.init, requests).and_then(|exit| match exit {
+            Exit::Code(0) => Ok(()),
+            end => Err(Error::new("run", "the command", format!("it ended with code {}", end.code()))),
+        });
+        let gone = teardown::take_back(store, &plan.name, lock);
+        ended.and(gone)
+    })
+}

@@ -1,0 +1,275 @@
+//! The cable between a container and the host: laid, given addresses, and told where to send what.
+//!
+//! The pair is made *inside* the container's network namespace, with the other end put into the host's: a descriptor of
+//! the container's first process opens the one, our own the other, so neither can turn out to be a stranger's.
+//!
+//! Look: `ip -details address show type veth`, `conductor exec NAME -- ip route`. Manual: veth(4), rtnetlink(7).
+
+use std::net::Ipv4Addr;
+
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::net::address::Subnet;
+use nsutil::net::link::{Ends, Veth};
+use nsutil::net::netns::{Home, NetNs};
+use nsutil::net::{Netlink, sysctl};
+use nsutil::process::PidFd;
+
+use super::publish::{Publish, holder};
+use super::{
+    NetworkRecord, Networks, all, chains, detach_locked, note, note_forwarding, refresh_names, release_ended_locked,
+    rules, start_forwarding, strangers, subnet,
+};
+use crate::ledger::{Change, Ledger};
+use crate::name::ContainerName;
+use crate::store::{Lock, Store};
+
+/// Where the host is the way to, inside, whatever else is asked for (besides the pool, if that is another one).
+const LAB_NETWORK: &str = "192.168.0.0/16";
+
+/// What is asked for; it is added to what the container has already.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Whether it may reach what is beyond the host.
+    pub internet: bool,
+    /// Ports of the host that shall lead to it.
+    pub publish: Vec<Publish>,
+    /// The host's interface to the world; none is that of the default route.
+    pub interface: Option<String>,
+    /// Where subnets are taken from.
+    pub pool: Subnet,
+}
+
+/// A network that was thought through and can be made. Until then nothing is changed.
+#[derive(Debug)]
+pub struct Attachment<'a> {
+    store: &'a Store,
+    name: &'a ContainerName,
+    init: PidFd,
+    pool: Subnet,
+    /// What it had before, if it had a network.
+    before: Option<NetworkRecord>,
+    wanted: NetworkRecord,
+    networks: Networks,
+    // Two containers must not choose the same subnet, nor one be stopped while its cable is laid.
+    _networks_lock: Lock,
+    _container_lock: Lock,
+}
+
+impl<'a> Attachment<'a> {
+    /// Chooses a subnet and makes sure that all that is asked for can be had.
+    ///
+    /// # Errors
+    /// In words: when the container has ended, no subnet is free, a port is in use, there is no way out, or a link of
+    /// its name is somebody else's.
+    pub fn plan(store: &'a Store, name: &'a ContainerName, request: &Request) -> Result<Self> {
+        let container_lock = store.lock_container(name)?;
+        let Some(init) = store.container(name)?.running()? else {
+            let ended = Error::new("add a network to", format_args!("container {name}"), "its first process has ended");
+            return Err(ended.hint(format_args!("`conductor stop {name}` removes it; then it can be run again")));
+        };
+        let networks_lock = store.lock_networks()?;
+        release_ended_locked(store)?;
+        let dir = store.container_dir(name);
+        let before = NetworkRecord::load(&dir)?;
+        let networks = Networks::load(store)?;
+        let netlink = Netlink::open()?;
+
+        let mut wanted = match &before {
+            Some(known) => known.clone(),
+            None => {
+                refuse_foreign_link(&netlink, name, &Ledger::of(&dir))?;
+                let mut taken = netlink.routed()?;
+                taken.extend(networks.all.values().map(|record| record.subnet));
+                NetworkRecord {
+                    subnet: subnet::choose(request.pool, &taken)?,
+                    internet: None,
+                    published: Default::default(),
+                    later_peers: Default::default(),
+                    firewall: networks.firewall()?.backend(),
+                }
+            }
+        };
+        if request.internet {
+            wanted.internet = Some(way_out(&netlink, request.interface.as_deref())?);
+        }
+        for publish in &request.publish {
+            if !wanted.published.contains(publish) {
+                refuse_taken_port(&networks, *publish)?;
+                if let Some(same) =
+                    wanted.published.iter().find(|same| (same.host, same.protocol) == (publish.host, publish.protocol))
+                {
+                    let twice = format!("{same} was asked for as well");
+                    return Err(Error::new("publish", publish, twice));
+                }
+                wanted.published.insert(*publish);
+            }
+        }
+        Ok(Self {
+            store,
+            name,
+            init,
+            pool: request.pool,
+            before,
+            wanted,
+            networks,
+            _networks_lock: networks_lock,
+            _container_lock: container_lock,
+        })
+    }
+
+    /// The address that the container will have.
+    pub fn address(&self) -> Ipv4Addr {
+        subnet::container_address(self.wanted.subnet)
+    }
+
+    /// Makes it so. What a killed command had begun is completed.
+    ///
+    /// # Errors
+    /// The kernel's or the firewall tool's; then the network is as it was before.
+    pub fn make(mut self) -> Result<()> {
+        self.act().or_else(|error| {
+            let undone = match self.before.take() {
+                None => detach_locked(self.store, self.name),
+                Some(before) => {
+                    self.wanted = before;
+                    self.act()
+                }
+            };
+            all(vec![Err(error), undone])
+        })
+    }
+
+    fn act(&mut self) -> Result<()> {
+        let (store, name) = (self.store, self.name);
+        let dir = store.container_dir(name);
+        let ledger = Ledger::of(&dir);
+        self.wanted.save(&dir)?;
+        note(&ledger, &Change::Link(rules::outside(name)))?;
+        chains(name).try_for_each(|chain| note(&ledger, &chain))?;
+        self.networks.all.insert(name.clone(), self.wanted.clone());
+        let forwarding = self.wanted.needs_forwarding(&self.networks.peers_of(name));
+        if forwarding {
+            note_forwarding(store, name)?;
+        }
+        // The rules before the cable: there is no moment at which something passes that must not.
+        let wanted = self.networks.permissions(name);
+        let firewall = nsutil::net::nat::Firewall::of(self.wanted.firewall)?;
+        rules::apply(&firewall, &[(name, wanted.as_ref())], strangers(store, None)?)?;
+        if forwarding {
+            start_forwarding()?;
+        }
+        let cable = self.lay_cable()?;
+        super::names::refresh_resolvers(&dir)?;
+        refresh_names(store, &self.networks, name)?;
+        if let Some(cable) = cable {
+            cable.keep();
+        }
+        Ok(())
+    }
+
+    /// # Lesson 3.c (8 marks): lay the cable between a container and its host
+    ///
+    /// A veth pair has two ends: `inside` in the container's network namespace, `outside` in the host's. Give each its
+    /// address, switch both on, and `lo` too; then tell the container that the host (`gateway`) is the way to everybody
+    /// else. What is done inside goes through [`NetNs::run`]. A pair that is there already is completed; a new one is
+    /// returned, and vanishes again unless it is kept. See veth(4), ip-link(8), ip-address(8), ip-route(8).
+    ///
+    /// You may want: [`Netlink::add_veth`], [`Netlink::add_address`], [`Netlink::set_up`], [`Netlink::add_route`]
+    fn lay_cable(&self) -> Result<Option<Veth>> {
+        let (inside, outside) = (rules::inside(self.name), rules::outside(self.name));
+        let (gateway, own) = (subnet::host_address(self.wanted.subnet), self.address());
+        let container = NetNs::of(&self.init);
+        let home = Home::open()?;
+        let cable = container.run(|| {
+            let netlink = Netlink::open()?;
+            let ends = Ends { here: inside.clone(), there: outside.clone() };
+            let cable = if netlink.find(&inside)?.is_none() { Some(netlink.add_veth(&ends, &home)?) } else { None };
+            netlink.add_address(&inside, own, subnet::PREFIX)?;
+            netlink.set_up(&inside)?;
+            netlink.set_up("lo")?;
+            netlink.set_alias(&inside, self.name.as_str())?;
+            Ok(cable)
+        })?;
+        self.guard(&outside)?;
+        let netlink = Netlink::open()?;
+        netlink.add_address(&outside, gateway, subnet::PREFIX)?;
+        netlink.set_up(&outside)?;
+        netlink.set_alias(&outside, self.name.as_str())?;
+        netlink.wait_until_up(&outside)?;
+        container.run(|| {
+            let netlink = Netlink::open()?;
+            netlink.wait_until_up(&inside)?;
+            self.destinations()?.into_iter().try_for_each(|to| netlink.add_route(to, gateway))
+        })?;
+        Ok(cable)
+    }
+
+    /// What may not pass the host's end of the cable, whatever the firewall says: before it is switched on.
+    fn guard(&self, outside: &str) -> Result<()> {
+        let conf = |family: &str, knob: &str| format!("net/{family}/conf/{outside}/{knob}");
+        // A kernel without IPv6 has no such knob.
+        if sysctl::exists(&conf("ipv6", "disable_ipv6")) {
+            let why = "the firewall's rules are for IPv4, so nothing else may come by this cable";
+            sysctl::write(&conf("ipv6", "disable_ipv6"), "1", why)?;
+        }
+        sysctl::write(&conf("ipv4", "rp_filter"), "1", "nobody on this cable may claim to be somebody else")?;
+        let local = if self.wanted.published.is_empty() { "0" } else { "1" };
+        if sysctl::read(&conf("ipv4", "route_localnet"))? != local {
+            let why = "so that 127.0.0.1:PORT of the host can lead into the container";
+            sysctl::write(&conf("ipv4", "route_localnet"), local, why)?;
+        }
+        Ok(())
+    }
+
+    /// What the container reaches by its host.
+    fn destinations(&self) -> Result<Vec<Subnet>> {
+        let lab: Subnet = LAB_NETWORK.parse().or_cannot("understand", LAB_NETWORK)?;
+        let mut destinations = vec![lab];
+        if self.pool != lab {
+            destinations.push(self.pool);
+        }
+        // Answers to whoever comes by a published port need a way too; what may be begun, the firewall decides.
+        if self.wanted.internet.is_some() || !self.wanted.published.is_empty() {
+            destinations.extend(Subnet::containing(Ipv4Addr::UNSPECIFIED, 0));
+        }
+        Ok(destinations)
+    }
+}
+
+/// A link of the name we would give to ours, that no command of ours has made.
+fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger) -> Result<()> {
+    let link = rules::outside(name);
+    if netlink.find(&link)?.is_none() || ledger.changes()?.contains(&Change::Link(link.clone())) {
+        return Ok(());
+    }
+    let taken = Error::new("make link", &link, "there is one of that name, and it is not this container's");
+    Err(taken
+        .hint(format_args!("see `ip -details link show {link}`; another --root may have a container of the same name")))
+}
+
+/// The interface by which the world is reached.
+fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<String> {
+    if let Some(asked) = asked {
+        let known = netlink.find(asked)?.map(|_| asked.to_owned());
+        return known.ok_or("there is none of that name").or_cannot("use interface", asked).map_err(|error| {
+            error.hint("`ip route` shows the right one after `default … dev`; leave DEFAULT_IFC empty to have it found")
+        });
+    }
+    netlink.default_interface()?.ok_or("this host has no default route").or_cannot("reach", "the internet").map_err(
+        |error| error.hint("connect the host first, or name an interface: DEFAULT_IFC in config.sh, or --interface"),
+    )
+}
+
+/// A port that leads to another container, or that a program of the host listens on.
+fn refuse_taken_port(networks: &Networks, publish: Publish) -> Result<()> {
+    let refused = |holder: String| {
+        Err(Error::new("publish", publish, format!("port {} of the host is in use by {holder}", publish.host)))
+    };
+    if let Some((other, known)) = networks.publisher(publish) {
+        return refused(format!("container {other} (published as {known})"));
+    }
+    match holder(publish.host, publish.protocol)? {
+        Some(process) => refused(process),
+        None => Ok(()),
+    }
+}

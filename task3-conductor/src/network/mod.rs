@@ -1,0 +1,397 @@
+//! A container's network: its cable to the host, its addresses, what the firewall lets through, and its names.
+//!
+//! A container is born into a network namespace with nothing in it. `addnetwork` lays a cable (a veth pair) to the host,
+//! gives both ends an address of a subnet that only the two share, and says to the firewall what may pass:
+//!
+//! ```text
+//!   container web                     host                            the world
+//!   web-inside ───────────────── web-outside   ip_forward   enp1s0 ───────────
+//!   192.168.1.2/24               192.168.1.1/24    firewall
+//! ```
+//!
+//! What was asked for stands in `network.json` in the container's folder; the rules, links and hosts files are made from
+//! it, and can be made from it again. It is written before anything is changed, and all networks are changed under one
+//! lock, so a command that was killed half-way is completed by saying it again, and undone by `stop`.
+//!
+//! | module | |
+//! |---|---|
+//! | [`subnet`] | which subnet is free |
+//! | [`attach`] | the cable, the addresses, the routes |
+//! | [`rules`] | what the firewall lets through |
+//! | [`publish`] | ports of the host that lead inside |
+//! | [`peer`] | two containers that may talk |
+//! | [`names`] | hosts and resolv.conf |
+//!
+//! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
+
+pub mod attach;
+pub mod names;
+pub mod peer;
+pub mod publish;
+pub mod rules;
+pub mod subnet;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::net::address::Subnet;
+use nsutil::net::nat::{Backend, Firewall, Table};
+use nsutil::net::{Netlink, conntrack, sysctl};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Change, Ledger};
+use crate::name::ContainerName;
+use crate::record;
+use crate::store::Store;
+use names::Entry;
+use publish::Publish;
+use rules::{Permissions, Stranger};
+
+const FILE: &str = "network.json";
+/// Whether this host passes packets on at all.
+const IP_FORWARD: &str = "net/ipv4/ip_forward";
+
+/// What a container's network was asked to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// The subnet of its cable.
+    #[serde(with = "as_text")]
+    pub subnet: Subnet,
+    /// The interface by which it reaches what is beyond the host, if it may.
+    #[serde(default)]
+    pub internet: Option<String>,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub published: BTreeSet<Publish>,
+    /// Peers whose names come after its own; those that come before have it in their record. See
+    /// [`Networks::peers_of`].
+    #[serde(default)]
+    pub later_peers: BTreeSet<ContainerName>,
+    /// The set of firewall tables that holds its rules.
+    #[serde(with = "as_text")]
+    pub firewall: Backend,
+}
+
+/// A container's network as `inspect` shows it.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    #[serde(serialize_with = "as_text::serialize")]
+    subnet: Subnet,
+    link_inside: String,
+    link_outside: String,
+    internet: Option<String>,
+    published: Vec<Publish>,
+    peers: Vec<ContainerName>,
+}
+
+/// The networks of all containers, read under [`Store::lock_networks`].
+#[derive(Debug)]
+pub struct Networks {
+    all: BTreeMap<ContainerName, NetworkRecord>,
+}
+
+impl NetworkRecord {
+    /// Reads it; none when the container has no network.
+    ///
+    /// # Errors
+    /// When it is damaged or from a newer version.
+    pub fn load(container_dir: &Path) -> Result<Option<Self>> {
+        let path = container_dir.join(FILE);
+        if path.exists() { record::load_from(&path).map(Some) } else { Ok(None) }
+    }
+
+    fn save(&self, container_dir: &Path) -> Result<()> {
+        record::save_to(self, &container_dir.join(FILE))
+    }
+
+    /// Whether packets must be passed on for it, and not only to and from the host.
+    fn needs_forwarding(&self, peers: &[ContainerName]) -> bool {
+        self.internet.is_some() || !self.published.is_empty() || !peers.is_empty()
+    }
+}
+
+impl Networks {
+    /// Reads all of them. A damaged one is left out here: its own container's commands name it.
+    ///
+    /// # Errors
+    /// When the folder of containers cannot be read.
+    pub fn load(store: &Store) -> Result<Self> {
+        let names = store.containers()?.into_iter().map(|(name, _)| name);
+        let networks = names.filter_map(|name| {
+            let record = NetworkRecord::load(&store.container_dir(&name)).ok()??;
+            Some((name, record))
+        });
+        Ok(Self { all: networks.collect() })
+    }
+
+    /// The network of one container.
+    pub fn of(&self, name: &ContainerName) -> Option<&NetworkRecord> {
+        self.all.get(name)
+    }
+
+    /// The peers of a container, in order of their names.
+    ///
+    /// A pair stands in one record only, that of the earlier name, so that it is made and ended in one step.
+    pub fn peers_of(&self, name: &ContainerName) -> Vec<ContainerName> {
+        let later = self.of(name).into_iter().flat_map(|record| record.later_peers.iter());
+        let earlier = self.all.iter().filter(|(_, record)| record.later_peers.contains(name)).map(|(other, _)| other);
+        let known: BTreeSet<&ContainerName> = later.chain(earlier).filter(|peer| self.of(peer).is_some()).collect();
+        known.into_iter().cloned().collect()
+    }
+
+    /// A container's network for people and programs to read.
+    pub fn show(&self, name: &ContainerName) -> Option<Shown> {
+        let record = self.of(name)?;
+        Some(Shown {
+            address: subnet::container_address(record.subnet),
+            gateway: subnet::host_address(record.subnet),
+            subnet: record.subnet,
+            link_inside: rules::inside(name),
+            link_outside: rules::outside(name),
+            internet: record.internet.clone(),
+            published: record.published.iter().copied().collect(),
+            peers: self.peers_of(name),
+        })
+    }
+
+    /// The container that a port of the host leads to.
+    fn publisher(&self, wanted: Publish) -> Option<(&ContainerName, Publish)> {
+        self.all.iter().find_map(|(name, record)| {
+            let same = |known: &&Publish| (known.host, known.protocol) == (wanted.host, wanted.protocol);
+            record.published.iter().find(same).map(|known| (name, *known))
+        })
+    }
+
+    fn permissions(&self, name: &ContainerName) -> Option<Permissions> {
+        let record = self.of(name)?;
+        Some(Permissions {
+            address: subnet::container_address(record.subnet),
+            internet: record.internet.clone(),
+            published: record.published.iter().copied().collect(),
+            peers: self.peers_of(name),
+        })
+    }
+
+    /// The set of tables that the others' rules are in: all must be in one, for they share the chains that lead there.
+    fn firewall(&self) -> Result<Firewall> {
+        match self.all.values().next() {
+            Some(record) => Firewall::of(record.firewall),
+            None => Firewall::of_this_host(),
+        }
+    }
+
+    /// The lines of a container's hosts file.
+    fn entries(&self, name: &ContainerName, hostname: &str) -> Vec<Entry> {
+        let own = self.of(name).map(|record| {
+            let names = if hostname == name.as_str() {
+                vec![name.to_string()]
+            } else {
+                vec![hostname.to_owned(), name.to_string()]
+            };
+            Entry { address: subnet::container_address(record.subnet), names }
+        });
+        let peers = self.peers_of(name).into_iter().filter_map(|peer| {
+            let address = subnet::container_address(self.of(&peer)?.subnet);
+            Some(Entry { address, names: vec![peer.to_string()] })
+        });
+        own.into_iter().chain(peers).collect()
+    }
+}
+
+/// Gives back all that a container's network holds of the host, and takes the container out of its peers' networks.
+///
+/// For the ledger's lines about links, chains and sysctls nothing is left to do afterwards. A container without a network
+/// is nothing to do, and what is gone already neither; every step is tried. The caller holds the container's lock.
+///
+/// # Errors
+/// All that failed, in one.
+pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
+    let dir = store.container_dir(name);
+    if !dir.join(FILE).exists() && !Ledger::of(&dir).changes()?.iter().any(is_of_network) {
+        return Ok(());
+    }
+    let _networks = store.lock_networks()?;
+    detach_locked(store, name)
+}
+
+/// [`detach`], by one who holds the lock of all networks.
+fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
+    let dir = store.container_dir(name);
+    let mut networks = Networks::load(store)?;
+    let peers = networks.peers_of(name);
+    let address = networks.of(name).map(|record| subnet::container_address(record.subnet));
+    let firewall = networks.firewall();
+    // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
+    // And forwarding before the rules go that keep strangers from making use of it.
+    let mut outcomes = vec![forget_peer(store, &mut networks, name), restore_forwarding(store, name)];
+    networks.all.remove(name);
+    outcomes.push(firewall.and_then(|firewall| {
+        let remaining: Vec<(&ContainerName, Option<Permissions>)> =
+            peers.iter().map(|peer| (peer, networks.permissions(peer))).collect();
+        let mut containers: Vec<(&ContainerName, Option<&Permissions>)> =
+            remaining.iter().map(|(peer, wanted)| (*peer, wanted.as_ref())).collect();
+        containers.push((name, None));
+        rules::apply(&firewall, &containers, strangers(store, Some(name))?)
+    }));
+    outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
+    if let Some(address) = address {
+        outcomes.push(conntrack::forget(address).map(drop));
+    }
+    outcomes.extend(peers.iter().map(|peer| refresh_names(store, &networks, peer)));
+    all(outcomes)?;
+    // Last: until now it can be begun again.
+    match fs::remove_file(dir.join(FILE)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", dir.join(FILE).display(), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives back the networks of containers whose first process has ended: their cables are gone already.
+///
+/// # Errors
+/// When the folder of containers cannot be read, or one of them cannot be given back.
+pub fn release_ended(store: &Store) -> Result<()> {
+    if ended_with_network(store)?.is_empty() {
+        return Ok(());
+    }
+    let _networks = store.lock_networks()?;
+    release_ended_locked(store)
+}
+
+fn release_ended_locked(store: &Store) -> Result<()> {
+    all(ended_with_network(store)?.iter().map(|name| detach_locked(store, name)).collect())
+}
+
+fn ended_with_network(store: &Store) -> Result<Vec<ContainerName>> {
+    let mut ended = Vec::new();
+    for (name, record) in store.containers()? {
+        let Ok(record) = record else { continue };
+        if store.container_dir(&name).join(FILE).exists() && record.running()?.is_none() {
+            ended.push(name);
+        }
+    }
+    Ok(ended)
+}
+
+fn forget_peer(store: &Store, networks: &mut Networks, name: &ContainerName) -> Result<()> {
+    let earlier = networks.all.iter_mut().filter(|(_, record)| record.later_peers.contains(name));
+    let saved = earlier.map(|(other, record)| {
+        record.later_peers.remove(name);
+        record.save(&store.container_dir(other))
+    });
+    all(saved.collect::<Vec<_>>())
+}
+
+/// Writes a container's hosts file anew.
+fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Result<()> {
+    let hostname = match store.container(name)?.hostname {
+        Some(hostname) => hostname,
+        None => nix::unistd::gethostname().or_cannot("ask for", "the host's name")?.to_string_lossy().into_owned(),
+    };
+    names::refresh_hosts(&store.container_dir(name), &networks.entries(name, &hostname))
+}
+
+/// Writes down what the host did with packets for others before the first container came, if conductor changes it.
+fn note_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
+    let ledger = Ledger::of(&store.container_dir(name));
+    if noted_before(&ledger)?.is_some() {
+        return Ok(());
+    }
+    let before = match forwarding_before(store, None)? {
+        Some(before) => before,
+        // The host does it already, for reasons of its own: nothing to put back.
+        None if sysctl::read(IP_FORWARD)? == "1" => return Ok(()),
+        None => sysctl::read(IP_FORWARD)?,
+    };
+    ledger.note(&Change::Sysctl { key: PathBuf::from(IP_FORWARD), before })
+}
+
+/// Makes the host pass packets on. The rules must be there before: it does so for everybody.
+fn start_forwarding() -> Result<()> {
+    if sysctl::read(IP_FORWARD)? == "1" {
+        return Ok(());
+    }
+    sysctl::write(IP_FORWARD, "1", "a host drops packets that are for others; a router passes them on")
+}
+
+/// Puts back what the host did before, when this was the last container that needs it to pass packets on.
+fn restore_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
+    let Some(before) = noted_before(&Ledger::of(&store.container_dir(name)))? else { return Ok(()) };
+    if forwarding_before(store, Some(name))?.is_some() || sysctl::read(IP_FORWARD)? == before {
+        return Ok(());
+    }
+    sysctl::write(IP_FORWARD, &before, "no container needs it any more: as it was found")
+}
+
+/// What the host did before the first container with a network came, if one of them (but for `leaving`) changed it.
+fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<Option<String>> {
+    for (name, _) in store.containers()? {
+        let dir = store.container_dir(&name);
+        if Some(&name) != leaving && dir.join(FILE).exists() {
+            if let Some(before) = noted_before(&Ledger::of(&dir))? {
+                return Ok(Some(before));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the packets of others passed this host before conductor came.
+fn strangers(store: &Store, leaving: Option<&ContainerName>) -> Result<Stranger> {
+    let was_no_router = forwarding_before(store, leaving)?.is_some_and(|before| before == "0");
+    Ok(if was_no_router { Stranger::Dropped } else { Stranger::Unchanged })
+}
+
+fn noted_before(ledger: &Ledger) -> Result<Option<String>> {
+    let noted = ledger.changes()?.into_iter().find_map(|change| match change {
+        Change::Sysctl { key, before } if key == Path::new(IP_FORWARD) => Some(before),
+        _ => None,
+    });
+    Ok(noted)
+}
+
+/// Writes a change into the ledger, unless it stands there already.
+fn note(ledger: &Ledger, change: &Change) -> Result<()> {
+    if ledger.changes()?.contains(change) { Ok(()) } else { ledger.note(change) }
+}
+
+fn is_of_network(change: &Change) -> bool {
+    matches!(change, Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. })
+}
+
+/// The chains of a container, as the ledger names them.
+fn chains(name: &ContainerName) -> impl Iterator<Item = Change> + '_ {
+    Table::ALL.iter().map(|table| Change::Chain { table: table.to_string(), name: rules::chain(name) })
+}
+
+/// All of them were tried; their failures in one.
+fn all(outcomes: Vec<Result<()>>) -> Result<()> {
+    let mut failures: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
+    if failures.len() < 2 {
+        return failures.pop().map_or(Ok(()), Err);
+    }
+    let words: Vec<String> = failures.iter().map(line).collect();
+    Err(Error::new("give back", "the network", words.join("; ")))
+}
+
+/// Types of nsutil in records, by the text they are written and read as.
+mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,345 @@
+//! What the firewall lets through: a container's rules, as text, and how they get into the tables.
+//!
+//! Each container has a chain of its own in three tables, reached by jumps from one conductor chain for each built-in
+//! one, which stands at the end of that, after the user's rules. The policies of built-in chains are never touched:
+//!
+//! ```text
+//! raw     PREROUTING ─ CONDUCTOR-PREROUTING ─ from its cable ─ conductor-NAME   only its own address may be the sender
+//! nat     PREROUTING ─ CONDUCTOR-PREROUTING ─ to this host ─── conductor-NAME   published ports lead inside
+//!         OUTPUT ───── CONDUCTOR-OUTPUT ───── to this host ─── conductor-NAME   … for the host's own packets too
+//!         POSTROUTING  CONDUCTOR-POSTROUTING                                    who must be hidden behind the host
+//! filter  FORWARD ──── CONDUCTOR-FORWARD ──── by its cable ─── conductor-NAME   what passes; the rest does not
+//! ```
+//!
+//! A packet from one container to another goes by two cables. The sender's chain is asked first (its jump is put at the
+//! front), so a permission to send stands in one place, the sender's chain, and goes with it.
+//!
+//! Look: `iptables -S`, `iptables -t nat -S`. Manual: iptables-extensions(8).
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use nsutil::error::Result;
+use nsutil::net::link::LONGEST_NAME;
+use nsutil::net::nat::{Changes, Firewall, Rules, Table, value};
+
+use super::publish::Publish;
+use crate::name::ContainerName;
+use crate::store::fnv1a;
+
+/// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its NUL).
+const LONGEST_CHAIN: usize = 28;
+/// The built-in chains from which ours are reached, by table.
+const HOOKS: [(Table, &str); 5] = [
+    (Table::Raw, "PREROUTING"),
+    (Table::Nat, "PREROUTING"),
+    (Table::Nat, "OUTPUT"),
+    (Table::Nat, "POSTROUTING"),
+    (Table::Filter, "FORWARD"),
+];
+/// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`Stranger`]s.
+const NOBODYS: &str = "conductor";
+
+/// All that a container's rules depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// Its address; no other may be the sender on its cable.
+    pub address: Ipv4Addr,
+    /// The interface by which it may reach what is beyond the host, if it may.
+    pub internet: Option<String>,
+    /// Its published ports.
+    pub published: Vec<Publish>,
+    /// The containers that it may send to.
+    pub peers: Vec<ContainerName>,
+}
+
+/// What happens to packets between networks that are none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// They meet whatever the host's own rules say.
+    Unchanged,
+    /// They are dropped: the host passed nothing on before conductor made it do so for its containers.
+    Dropped,
+}
+
+/// Puts the rules of some containers into the tables, or takes them out (`None`), whatever of them is there already.
+///
+/// # Errors
+/// The firewall tool's own words.
+pub fn apply(
+    firewall: &Firewall,
+    containers: &[(&ContainerName, Option<&Permissions>)],
+    strangers: Stranger,
+) -> Result<()> {
+    let mut changes = Changes::default();
+    for table in Table::ALL {
+        plan(table, &firewall.rules(table)?, containers, strangers, &mut changes);
+    }
+    firewall.make(&changes)
+}
+
+/// The name of a link's end on the host: `NAME-outside`, or with a hash in place of a name that is too long.
+pub fn outside(name: &ContainerName) -> String {
+    format!("{}-outside", short(name, LONGEST_NAME - "-outside".len()))
+}
+
+/// The name of a link's end in the container: `NAME-inside`, or with a hash in place of a name that is too long.
+pub fn inside(name: &ContainerName) -> String {
+    format!("{}-inside", short(name, LONGEST_NAME - "-inside".len()))
+}
+
+/// The name of a container's chain, the same in every table.
+pub fn chain(name: &ContainerName) -> String {
+    format!("conductor-{}", short(name, LONGEST_CHAIN - "conductor-".len()))
+}
+
+/// The name, if it fits; else a hash of it behind a `_`, with which no container's name begins.
+fn short(name: &ContainerName, room: usize) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    if name.as_str().len() <= room {
+        return name.to_string();
+    }
+    // Thirty bits of it, the same in every version of conductor.
+    let hash = fnv1a(name.as_str().as_bytes());
+    let letters = (0..6).map(|n| char::from(LETTERS[(hash >> (5 * n)) as usize % LETTERS.len()]));
+    std::iter::once('_').chain(letters).collect()
+}
+
+fn hook_chain(built_in: &str) -> String {
+    format!("CONDUCTOR-{built_in}")
+}
+
+/// A rule of one of the hook chains.
+#[derive(Debug, PartialEq, Eq)]
+struct Jump {
+    hook: &'static str,
+    /// Before those of all other containers.
+    first: bool,
+    rule: String,
+}
+
+/// A container's part of one table.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    /// Its own chain; empty is none.
+    chain: Vec<String>,
+    jumps: Vec<Jump>,
+}
+
+/// The changes that lead from `now` to what is wanted in one table.
+fn plan(
+    table: Table,
+    now: &Rules,
+    containers: &[(&ContainerName, Option<&Permissions>)],
+    strangers: Stranger,
+    changes: &mut Changes,
+) {
+    let hooks = HOOKS.iter().filter(|(of, _)| *of == table).map(|(_, hook)| *hook);
+    let parts: Vec<(&ContainerName, Option<Part>)> =
+        containers.iter().map(|(name, wanted)| (*name, wanted.map(|wanted| part(table, name, wanted)))).collect();
+    let is_ours = |rule: &str| {
+        let whose = value(rule, "--comment").unwrap_or_default();
+        whose == NOBODYS || parts.iter().any(|(name, _)| whose == tag(name))
+    };
+    let somebody_comes = parts.iter().any(|(_, part)| part.is_some());
+    let somebody_stays = |ours: &str| now.of_chain(ours).any(|rule| !is_ours(rule));
+    // What is there now goes, and the way to it when nobody is left.
+    for hook in hooks.clone() {
+        let ours = hook_chain(hook);
+        let mut jumps = now.of_chain(hook).filter(|rule| value(rule, "-j") == Some(ours.as_str()));
+        if somebody_comes || somebody_stays(&ours) {
+            if !now.has_chain(&ours) {
+                changes.new_chain(table, &ours);
+            }
+            now.of_chain(&ours).filter(|rule| is_ours(rule)).for_each(|rule| changes.delete(table, &ours, rule));
+            if jumps.next().is_none() {
+                changes.append(table, hook, format_args!("-m comment --comment {NOBODYS} -j {ours}"));
+            }
+        } else {
+            jumps.for_each(|jump| changes.delete(table, hook, jump));
+            if now.has_chain(&ours) {
+                changes.remove_chain(table, &ours);
+            }
+        }
+    }
+    for (name, part) in &parts {
+        let chain = chain(name);
+        match part {
+            Some(part) if !part.chain.is_empty() => {
+                changes.empty_chain(table, &chain);
+                part.chain.iter().for_each(|rule| changes.append(table, &chain, rule));
+            }
+            _ if now.has_chain(&chain) => changes.remove_chain(table, &chain),
+            _ => (),
+        }
+        for jump in part.iter().flat_map(|part| &part.jumps) {
+            let ours = hook_chain(jump.hook);
+            if jump.first {
+                changes.insert(table, &ours, &jump.rule);
+            } else {
+                changes.append(table, &ours, &jump.rule);
+            }
+        }
+    }
+    for hook in hooks.filter(|hook| *hook == "FORWARD" && strangers == Stranger::Dropped) {
+        let ours = hook_chain(hook);
+        if somebody_comes || somebody_stays(&ours) {
+            // Behind all others.
+            changes.append(table, &ours, format_args!("-m comment --comment {NOBODYS} -j DROP"));
+        }
+    }
+}
+
+/// What marks a rule as a container's.
+fn tag(name: &ContainerName) -> String {
+    format!("conductor:{name}")
+}
+
+/// A container's rules for one table.
+fn part(table: Table, name: &ContainerName, wanted: &Permissions) -> Part {
+    let mut part = match table {
+        Table::Raw => raw(name, wanted),
+        Table::Nat => nat(name, wanted),
+        Table::Filter => filter(name, wanted),
+    };
+    let tagged = |rule: &mut String| {
+        // Writing to a String cannot fail.
+        let _ = write!(rule, " -m comment --comment {}", tag(name));
+    };
+    part.chain.iter_mut().for_each(tagged);
+    part.jumps.iter_mut().for_each(|jump| tagged(&mut jump.rule));
+    part
+}
+
+/// What may come by its cable at all.
+fn raw(name: &ContainerName, wanted: &Permissions) -> Part {
+    let (cable, chain, address) = (outside(name), chain(name), wanted.address);
+    Part {
+        chain: vec![
+            // Nobody can be spoken for.
+            format!("! -s {address}/32 -j DROP"),
+            // Published ports make the host take packets for its loopback from this cable (route_localnet): only as
+            // answers, whose address the kernel turns back later.
+            "-d 127.0.0.0/8 -j DROP".to_owned(),
+        ],
+        jumps: vec![Jump { hook: "PREROUTING", first: false, rule: format!("-i {cable} -j {chain}") }],
+    }
+}
+
+/// Under whose address packets travel.
+fn nat(name: &ContainerName, wanted: &Permissions) -> Part {
+    let (cable, chain, address) = (outside(name), chain(name), wanted.address);
+    let lead_inside = |publish: &Publish| {
+        let Publish { host, inside, protocol } = publish;
+        format!("-p {protocol} -m {protocol} --dport {host} -j DNAT --to-destination {address}:{inside}")
+    };
+    let mut jumps = Vec::new();
+    if let Some(interface) = &wanted.internet {
+        // The world knows no way to 192.168.N.2: it answers to the host, and the kernel remembers for whom.
+        let rule = format!("-s {address}/32 -o {interface} -j MASQUERADE");
+        jumps.push(Jump { hook: "POSTROUTING", first: false, rule });
+    }
+    if !wanted.published.is_empty() {
+        for hook in ["PREROUTING", "OUTPUT"] {
+            let rule = format!("-m addrtype --dst-type LOCAL -j {chain}");
+            jumps.push(Jump { hook, first: false, rule });
+        }
+        // From 127.0.0.1 of the host, and from the container to itself: it could not answer to either address.
+        for source in ["127.0.0.0/8".to_owned(), format!("{address}/32")] {
+            let rule = format!("-s {source} -o {cable} -j MASQUERADE");
+            jumps.push(Jump { hook: "POSTROUTING", first: false, rule });
+        }
+    }
+    Part { chain: wanted.published.iter().map(lead_inside).collect(), jumps }
+}
+
+/// What passes the host by its cable.
+fn filter(name: &ContainerName, wanted: &Permissions) -> Part {
+    let (cable, chain) = (outside(name), chain(name));
+    // Whoever was let through may be answered.
+    let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned()];
+    rules.extend(wanted.peers.iter().map(|peer| format!("-i {cable} -o {} -j ACCEPT", outside(peer))));
+    rules.extend(wanted.internet.iter().map(|interface| format!("-i {cable} -o {interface} -j ACCEPT")));
+    // A port of the host that leads to a container: from outside, and from that container itself.
+    let published = |publish: &Publish| {
+        let Publish { host, inside, protocol } = publish;
+        format!(
+            "-o {cable} -p {protocol} -m {protocol} --dport {inside} \
+             -m conntrack --ctstate DNAT --ctorigdstport {host} -j ACCEPT"
+        )
+    };
+    let from_itself = |publish: &Publish| format!("-i {cable} {}", published(publish));
+    rules.extend(wanted.published.iter().map(from_itself));
+    // Told at once, so that nobody inside waits for a timeout.
+    rules.push(format!("-i {cable} -j REJECT --reject-with icmp-admin-prohibited"));
+    rules.extend(wanted.published.iter().map(published));
+    rules.push(format!("-o {cable} -j DROP"));
+    Part {
+        chain: rules,
+        jumps: vec![
+            Jump { hook: "FORWARD", first: true, rule: format!("-i {cable} -j {chain}") },
+            Jump { hook: "FORWARD", first: false, rule: format!("-o {cable} -j {chain}") },
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> ContainerName {
+        text.parse().unwrap()
+    }
+
+    fn nothing() -> Permissions {
+        Permissions { address: Ipv4Addr::new(192, 168, 1, 2), internet: None, published: vec![], peers: vec![] }
+    }
+
+    #[test]
+    fn links_carry_the_published_names_as_long_as_they_fit() {
+        assert_eq!((outside(&name("eg")), inside(&name("eg"))), ("eg-outside".to_owned(), "eg-inside".to_owned()));
+        assert_eq!(outside(&name("seven77")), "seven77-outside");
+        assert_eq!(inside(&name("eight888")), "eight888-inside");
+        let long = name("a-much-longer-name-1");
+        let other = name("a-much-longer-name-2");
+        for named in [outside, inside, chain] {
+            assert_ne!(named(&long), named(&other), "the same first letters are not the same name");
+        }
+        for named in [outside, inside] {
+            assert!(named(&long).len() <= LONGEST_NAME && named(&long).starts_with('_'), "{}", named(&long));
+        }
+        let longest = name(&"x".repeat(63));
+        assert!(chain(&longest).len() <= LONGEST_CHAIN, "{}", chain(&longest));
+        assert_eq!(chain(&name("eg")), "conductor-eg");
+    }
+
+    #[test]
+    fn without_permissions_nothing_passes_and_every_rule_says_whose_it_is() {
+        let part = part(Table::Filter, &name("eg"), &nothing());
+        assert_eq!(
+            part.chain,
+            [
+                "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT -m comment --comment conductor:eg",
+                "-i eg-outside -j REJECT --reject-with icmp-admin-prohibited -m comment --comment conductor:eg",
+                "-o eg-outside -j DROP -m comment --comment conductor:eg",
+            ]
+        );
+        assert_eq!(nat(&name("eg"), &nothing()), Part { chain: vec![], jumps: vec![] }, "no address is rewritten");
+    }
+
+    #[test]
+    fn each_permission_is_a_rule_before_the_refusal() {
+        let wanted = Permissions {
+            internet: Some("enp1s0".to_owned()),
+            peers: vec![name("db")],
+            published: vec!["3000:8080".parse().unwrap()],
+            ..nothing()
+        };
+        let rules = filter(&name("eg"), &wanted).chain;
+        let refusal = rules.iter().position(|rule| rule.contains("REJECT")).unwrap();
+        for allowed in ["-i eg-outside -o db-outside -j ACCEPT", "-i eg-outside -o enp1s0 -j ACCEPT"] {
+            assert!(rules[..refusal].iter().any(|rule| rule == allowed), "{allowed}: {rules:?}");
+        }
+        assert!(!rules.iter().any(|rule| rule.starts_with("-i db-outside")), "the way back is the peer's own rule");
+    }
+}

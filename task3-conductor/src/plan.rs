@@ -1,0 +1,283 @@
+//! Plans: everything about a container that can be decided before the kernel is asked for anything.
+//!
+//! A plan is made of an image's record and what the user typed; making one touches nothing, so its tests need no root.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use nsutil::error::{Error, Result};
+
+use crate::image::layer::LayerId;
+use crate::name::{ContainerName, ImageName};
+use crate::record::{ContainerRecord, ImageRecord, ProcessIdentity};
+
+/// A container to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name.
+    pub name: ContainerName,
+    /// Its image.
+    pub image: ImageName,
+    /// That image's layers, the topmost first.
+    pub layers: Vec<LayerId>,
+    /// Its own host name; none is the host's.
+    pub hostname: Option<Hostname>,
+    /// Whether it goes away by itself when its first process ends.
+    pub remove_at_end: bool,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its first process.
+    pub process: Process,
+}
+
+/// What a container is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be used: it has a network of its own, is listed, and goes when the user says so.
+    Use,
+    /// A `RUN` line: what it writes becomes a layer. It is listed nowhere, and shares the host's network, for packages
+    /// have to be fetched from somewhere; to change that network it lacks the capabilities.
+    Layer {
+        /// Takes what it writes.
+        upper: PathBuf,
+        /// Overlay's own; see [`nsutil::overlay::Overlay`].
+        work: PathBuf,
+    },
+}
+
+/// A process to be, in a container: the same for `run`, `exec` and a `RUN` line of a Conductorfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// Its whole environment: nothing of the caller's gets in.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts, an absolute path.
+    pub working_directory: String,
+}
+
+/// What the user typed about a container.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Its command; empty is the image's.
+    pub command: Vec<String>,
+    /// Added to the environment.
+    pub variables: Vec<Variable>,
+    /// Its own host name.
+    pub hostname: Option<Hostname>,
+    /// Whether it goes away by itself.
+    pub remove_at_end: bool,
+    /// The kind of the caller's terminal (`TERM`), if it gets one.
+    pub terminal: Option<String>,
+}
+
+/// `KEY=VALUE`, for a process's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    key: String,
+    value: String,
+}
+
+/// The name of a host: 1 to 63 letters, digits and `-`, the ends letters or digits; several with dots between, up to 64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hostname(String);
+
+const DEFAULT_COMMAND: &str = "/bin/bash";
+/// Where programs are searched for, as in Docker's containers.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_HOME: &str = "/root";
+/// The kernel takes no longer one. See gethostname(2).
+const LONGEST_HOSTNAME: usize = 64;
+
+impl Plan {
+    /// A plan for a container `name` of `image`, as the user wishes it.
+    pub fn new(name: ContainerName, image: ImageRecord, wishes: Wishes) -> Self {
+        let Wishes { command, variables, hostname, remove_at_end, terminal } = wishes;
+        let command = [command, image.command, vec![DEFAULT_COMMAND.to_owned()]].into_iter().find(|c| !c.is_empty());
+        let mut environment = BTreeMap::from(default_environment());
+        environment.extend(image.environment);
+        environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
+        environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
+        let process = Process {
+            command: command.unwrap_or_default(),
+            environment,
+            working_directory: image.working_directory.unwrap_or_else(|| "/".to_owned()),
+        };
+        Self { name, image: image.name, layers: image.layers, hostname, remove_at_end, purpose: Purpose::Use, process }
+    }
+
+    /// The record of the container that this plan has become.
+    pub fn record(&self, init: ProcessIdentity, created: i64) -> ContainerRecord {
+        ContainerRecord {
+            name: self.name.clone(),
+            image: self.image.clone(),
+            layers: self.layers.clone(),
+            created,
+            command: self.process.command.clone(),
+            environment: self.process.environment.clone(),
+            working_directory: self.process.working_directory.clone(),
+            hostname: self.hostname.as_ref().map(ToString::to_string),
+            remove_at_end: self.remove_at_end,
+            init,
+        }
+    }
+}
+
+/// What every process in a container finds in its environment, unless it is told otherwise.
+pub fn default_environment() -> [(String, String); 2] {
+    [("PATH", DEFAULT_PATH), ("HOME", DEFAULT_HOME)].map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+impl Process {
+    /// A further process in a container: in the surroundings of its first one, with what the user adds to them.
+    pub fn joining(
+        record: &ContainerRecord,
+        command: Vec<String>,
+        variables: Vec<Variable>,
+        terminal: Option<String>,
+    ) -> Self {
+        let mut environment = record.environment.clone();
+        environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
+        environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
+        let command = if command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { command };
+        Self { command, environment, working_directory: record.working_directory.clone() }
+    }
+
+    /// The program as it was typed: a path, or a name to be searched for.
+    pub fn program(&self) -> &str {
+        self.command.first().map_or(DEFAULT_COMMAND, String::as_str)
+    }
+}
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() && !text.contains('\0') => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err(format!("{text:?} is no variable: use KEY=VALUE, for example LANG=C.UTF-8")),
+        }
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_label = |label: &str| {
+            let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+            let bytes = label.as_bytes();
+            bytes.len() < LONGEST_HOSTNAME
+                && ends_well(bytes.first())
+                && ends_well(bytes.last())
+                && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        };
+        if text.len() <= LONGEST_HOSTNAME && text.split('.').all(is_label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{text:?} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab"
+        ))
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(&self.0)
+    }
+}
+
+/// Who talks to the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Talk {
+    /// The caller's own descriptors, handed on as they are: byte for byte, with no process between.
+    Direct,
+    /// A terminal of its own, copied to and from the caller's.
+    Terminal,
+}
+
+impl Talk {
+    /// A terminal when it was asked for, or when a person sits at both ends; never when nobody listens.
+    ///
+    /// # Errors
+    /// In words when a terminal was asked for a process that is to run by itself.
+    pub fn choose(
+        asked_for_terminal: bool,
+        stdin_is_terminal: bool,
+        stdout_is_terminal: bool,
+        alone: bool,
+    ) -> Result<Self> {
+        match (alone, asked_for_terminal) {
+            (true, true) => Err(Error::new("give a terminal to", "a detached container", "nobody would sit at it")
+                .hint("leave out --tty or --detach")),
+            (true, false) => Ok(Self::Direct),
+            (false, true) => Ok(Self::Terminal),
+            (false, false) if stdin_is_terminal && stdout_is_terminal => Ok(Self::Terminal),
+            (false, false) => Ok(Self::Direct),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> ImageRecord {
+        ImageRecord {
+            name: "mydebian".parse().unwrap(),
+            from: "host".to_owned(),
+            layers: vec!["0123456789abcdef0123456789abcdef".parse().unwrap()],
+            created: 0,
+            command: vec![],
+            environment: BTreeMap::from([("LANG".to_owned(), "C".to_owned())]),
+            working_directory: None,
+        }
+    }
+
+    fn plan(image: ImageRecord, wishes: Wishes) -> Plan {
+        Plan::new("eg".parse().unwrap(), image, wishes)
+    }
+
+    #[test]
+    fn the_users_command_goes_before_the_images_and_bash_is_last() {
+        let with_command = || ImageRecord { command: vec!["nginx".to_owned()], ..image() };
+        assert_eq!(plan(image(), Wishes::default()).process.command, ["/bin/bash"]);
+        assert_eq!(plan(with_command(), Wishes::default()).process.command, ["nginx"]);
+        let wishes = Wishes { command: vec!["ps".to_owned(), "-e".to_owned()], ..Wishes::default() };
+        assert_eq!(plan(with_command(), wishes).process.command, ["ps", "-e"]);
+    }
+
+    #[test]
+    fn the_environment_holds_what_was_said_and_nothing_of_the_callers() {
+        let wishes =
+            Wishes { variables: vec!["LANG=de".parse().unwrap(), "X=a=b".parse().unwrap()], ..Wishes::default() };
+        let environment = plan(image(), wishes).process.environment;
+        let pairs: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(pairs, ["HOME=/root", "LANG=de", &format!("PATH={DEFAULT_PATH}"), "X=a=b"]);
+    }
+
+    #[test]
+    fn a_terminal_is_given_when_a_person_sits_at_both_ends_or_asks_for_it() {
+        assert_eq!(Talk::choose(false, true, true, false).unwrap(), Talk::Terminal);
+        assert_eq!(Talk::choose(false, true, false, false).unwrap(), Talk::Direct, "the output goes into a pipe");
+        assert_eq!(Talk::choose(true, false, false, false).unwrap(), Talk::Terminal);
+        assert_eq!(Talk::choose(false, true, true, true).unwrap(), Talk::Direct);
+        assert!(Talk::choose(true, true, true, true).is_err());
+    }
+
+    #[test]
+    fn variables_and_host_names_that_are_none_are_refused_with_an_example() {
+        for wrong in ["", "=x", "A", "A\0=b"] {
+            assert!(wrong.parse::<Variable>().unwrap_err().contains("for example LANG"), "{wrong:?}");
+        }
+        let long = ["x"; 33].join(".");
+        for wrong in ["", "a b", "-a", "a-", "a..b", "é", "a_b", &long] {
+            assert!(wrong.parse::<Hostname>().unwrap_err().contains("for example web-1"), "{wrong:?}");
+        }
+        assert_eq!("web-1.lab".parse::<Hostname>().unwrap().to_string(), "web-1.lab");
+    }
+}

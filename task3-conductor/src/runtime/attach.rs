@@ -1,0 +1,201 @@
+//! Staying with a process: signals go on to it, its terminal is copied to ours, and its exit code becomes ours.
+//!
+//! Without a terminal nothing is copied: the process has the caller's own descriptors, and waiting is all there is to
+//! do. With one, bytes go both ways between the caller's terminal, which is raw meanwhile, and the one inside.
+//!
+//! Manual: poll(2), termios(3), signalfd(2), pidfd_open(2).
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nsutil::error::{OrCannot, Result};
+use nsutil::process::{Child, Exit, PidFd, Requests};
+use nsutil::terminal::{self, Raw, is_terminal};
+
+/// What a signal that conductor gets means for the process it stays with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The container's first process: signals that it has no handler for do not reach it, so it is killed instead.
+    First,
+    /// Any other.
+    Other,
+}
+
+/// Signals that are handed on.
+#[derive(Debug)]
+pub struct Signals(Requests);
+
+impl Signals {
+    /// From here on they wait to be handed on. To be called before the process is started.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is free.
+    pub fn hold() -> Result<Self> {
+        Requests::hold_also(&[Signal::SIGWINCH, Signal::SIGUSR1, Signal::SIGUSR2]).map(Self)
+    }
+}
+
+/// Waits for the end of the process, staying with it until then.
+///
+/// # Errors
+/// Those of the copying; the process is killed then.
+pub fn stay(child: Child, terminal: Option<OwnedFd>, mut signals: Signals, role: Role) -> Result<Exit> {
+    match terminal {
+        None => loop {
+            match signals.0.or_end_of(child.pidfd())? {
+                None => return child.wait(),
+                Some(signal) => hand_on(signal, child.pidfd(), role)?,
+            }
+        },
+        Some(master) => {
+            let (stdin, stdout) = (io::stdin(), io::stdout());
+            let raw = is_terminal(stdin.as_fd()).then(|| Raw::enter(stdin.as_fd())).transpose()?;
+            let copied = copy(child.pidfd(), &master, stdin.as_fd(), stdout.as_fd(), &mut signals, role);
+            drop(raw);
+            copied?;
+            // Who still holds the terminal inside gets a hang-up from the kernel now.
+            drop(master);
+            child.wait()
+        }
+    }
+}
+
+/// Hands a signal on, or, to a first process that would never notice, its meaning.
+fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
+    if signal == Signal::SIGWINCH {
+        return Ok(());
+    }
+    let lost = role == Role::First && !handles(process, signal);
+    let sent = if lost {
+        anstream::eprintln!(
+            "conductor: the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
+        );
+        process.signal(Signal::SIGKILL)
+    } else {
+        process.signal(signal)
+    };
+    match sent {
+        Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
+        sent => sent,
+    }
+}
+
+/// Whether a process has a handler for a signal (`SigCgt` in proc_pid_status(5)); one that has ended has none.
+pub fn handles(process: &PidFd, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    caught & (1 << (signal as u32 - 1)) != 0
+}
+
+/// The copying: ends when the process has ended and what it wrote has been read.
+fn copy(
+    process: &PidFd,
+    master: &OwnedFd,
+    stdin: BorrowedFd<'_>,
+    stdout: BorrowedFd<'_>,
+    signals: &mut Signals,
+    role: Role,
+) -> Result<()> {
+    rustix::io::ioctl_fionbio(master, true).or_cannot("prepare", "the terminal")?;
+    let mut typed: VecDeque<u8> = VecDeque::new();
+    let mut stdin_open = true;
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let when = |wanted: bool, flags| if wanted { flags } else { PollFlags::empty() };
+        let to_master = PollFlags::POLLIN | when(!typed.is_empty(), PollFlags::POLLOUT);
+        let mut ends = [
+            PollFd::new(master.as_fd(), to_master),
+            PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
+            PollFd::new(process.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stdin, when(stdin_open && typed.is_empty(), PollFlags::POLLIN)),
+        ];
+        match poll(&mut ends, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            polled => polled.or_cannot("wait for", "the terminal")?,
+        };
+        let [at_master, at_signals, at_end, at_stdin] = ends.map(|end| end.revents().unwrap_or(PollFlags::empty()));
+        if at_signals.contains(PollFlags::POLLIN) {
+            match signals.0.take()? {
+                Some(Signal::SIGWINCH) => follow_size(stdin, master)?,
+                Some(signal) => hand_on(signal, process, role)?,
+                None => (),
+            }
+        }
+        if at_master.intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
+            match rustix::io::read(master, &mut buffer) {
+                Ok(count) if count > 0 => {
+                    if let Some(text) = buffer.get(..count) {
+                        write_all(stdout, text)?;
+                    }
+                    // There may be more: before the end is believed, all is read.
+                    continue;
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
+                // Nobody holds the terminal's other end any more: what is left is the end of the process itself.
+                Ok(_) | Err(rustix::io::Errno::IO) => return wait_for_end(process, signals, role),
+                Err(errno) => return Err(errno).or_cannot("read", "the terminal"),
+            }
+        }
+        if at_end.contains(PollFlags::POLLIN) {
+            return Ok(());
+        }
+        if at_master.contains(PollFlags::POLLOUT) {
+            let (front, _) = typed.as_slices();
+            match rustix::io::write(master, front) {
+                Ok(count) => drop(typed.drain(..count)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
+                Err(errno) => return Err(errno).or_cannot("write to", "the terminal"),
+            }
+        }
+        if stdin_open && at_stdin.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+            match rustix::io::read(stdin, &mut buffer) {
+                Ok(count) if count > 0 => typed.extend(buffer.iter().take(count)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
+                Ok(_) | Err(_) => {
+                    stdin_open = false;
+                    // What a person types to say so.
+                    typed.push_back(END_OF_INPUT);
+                }
+            }
+        }
+    }
+}
+
+/// Ctrl-D, which a terminal takes for the end of input. See termios(3), `VEOF`.
+const END_OF_INPUT: u8 = 4;
+
+fn wait_for_end(process: &PidFd, signals: &mut Signals, role: Role) -> Result<()> {
+    while let Some(signal) = signals.0.or_end_of(process)? {
+        hand_on(signal, process, role)?;
+    }
+    Ok(())
+}
+
+fn follow_size(from: BorrowedFd<'_>, master: &OwnedFd) -> Result<()> {
+    match terminal::size(from) {
+        Ok(size) => terminal::set_size(master.as_fd(), size),
+        // The caller's stdin is no terminal: there is no size to follow.
+        Err(_) => Ok(()),
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut text: &[u8]) -> Result<()> {
+    while !text.is_empty() {
+        match rustix::io::write(to, text) {
+            Ok(count) => text = text.get(count..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => (),
+            Err(rustix::io::Errno::AGAIN) => {
+                let mut end = [PollFd::new(to, PollFlags::POLLOUT)];
+                poll(&mut end, PollTimeout::NONE).or_cannot("wait for", "stdout")?;
+            }
+            Err(errno) => return Err(errno).or_cannot("write to", "stdout"),
+        }
+    }
+    Ok(())
+}

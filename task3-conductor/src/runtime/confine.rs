@@ -1,0 +1,101 @@
+//! The last stretch into a container: one road, for `run`, `exec` and `RUN` alike.
+//!
+//! Two roads would differ one day, and the weaker one would be the way in (CVE-2022-29162 was such a day). From here on
+//! the process loses what it does not need, in an order that each step still allows the next, and ends as the command.
+//!
+//! Look: `grep -E 'Cap|NoNewPrivs|Seccomp' /proc/self/status` by run and by exec. Manual: capabilities(7), seccomp(2),
+//! keyrings(7), prctl(2).
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{AccessFlags, Gid, access, fchdir, getcwd, setgroups};
+use nsutil::capability;
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::process::{Report, exec};
+use nsutil::seccomp::Filter;
+use nsutil::{step, sys};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
+
+use crate::plan::Process;
+
+/// Gives up everything that the command must not have, tells the parent that it is ready, and becomes the command.
+///
+/// The caller stands in the container's namespaces, with its streams connected. An error before it is ready is ours;
+/// one after that is the command's: it is not there, or cannot be executed.
+///
+/// # Errors
+/// Of the step that failed.
+pub fn become_command(process: &Process, report: &mut Report) -> Result<Infallible> {
+    leave_keyring()?;
+    enter(&process.working_directory)?;
+    umask(Mode::from_bits_truncate(0o022));
+    setgroups(&[] as &[Gid]).or_cannot("leave", "the caller's groups")?;
+    capability::keep_only(capability::CONTAINER)?;
+    let filter = Filter::container();
+    step!("no_new_privs", call: "prctl(PR_SET_NO_NEW_PRIVS, 1)";
+        why: "no set-user-ID program can give back what was given up"; shell: "setpriv --no-new-privs COMMAND");
+    nix::sys::prctl::set_no_new_privs().or_cannot("renounce", "new privileges")?;
+    report.ready()?;
+    filter.load()?;
+    let program = find(process)?;
+    let arguments: Vec<&str> = process.command.iter().map(String::as_str).collect();
+    let environment: Vec<String> = process.environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let environment: Vec<&str> = environment.iter().map(String::as_str).collect();
+    exec(&program, &arguments, &environment)
+}
+
+/// Leaves the caller's session keyring, whose keys would be seen inside.
+fn leave_keyring() -> Result<()> {
+    step!("keyring", call: "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)";
+        why: "keys that the caller holds stay with the caller"; shell: "keyctl session - COMMAND");
+    match sys::join_new_session_keyring() {
+        // A kernel without keys.
+        Err(Errno::ENOSYS) => Ok(()),
+        joined => joined.or_cannot("begin", "a session keyring"),
+    }
+}
+
+/// Enters the working directory, which must be a place in the container.
+fn enter(directory: &str) -> Result<()> {
+    // A magic link (/proc/self/fd/N) can lead out of the root (CVE-2024-21626).
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = rustix::fs::openat2(CWD, directory, flags, rustix::fs::Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+        .or_cannot("enter working directory", directory)?;
+    fchdir(&found).or_cannot("enter working directory", directory)?;
+    // The kernel's own word: a folder that is not below the root is "(unreachable)", which getcwd(3) refuses.
+    match getcwd() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(Error::new("enter working directory", directory, "it is not below the container's root")),
+    }
+}
+
+/// Where the program is: itself when it is a path, else the first in `PATH` that can be executed. See execvp(3).
+fn find(process: &Process) -> Result<PathBuf> {
+    let program = process.program();
+    if program.is_empty() {
+        return Err(Errno::ENOENT).or_cannot("execute", "a command without a name");
+    }
+    if program.contains('/') {
+        return Ok(PathBuf::from(program));
+    }
+    let path = process.environment.get("PATH").map_or("", String::as_str);
+    let mut refused = None;
+    for place in path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(program)) {
+        if !place.is_file() {
+            continue;
+        }
+        match access(&place, AccessFlags::X_OK) {
+            Ok(()) => return Ok(place),
+            Err(errno) => refused = Some((place, errno)),
+        }
+    }
+    match refused {
+        Some((place, errno)) => Err(errno).or_cannot("execute", place.display()),
+        None => Err(Errno::ENOENT)
+            .or_cannot("find", program)
+            .map_err(|error: Error| error.hint(format_args!("the container has no such program in its PATH, {path}"))),
+    }
+}

@@ -1,0 +1,85 @@
+//! A further process in a running container.
+//!
+//! It joins all six namespaces and the cgroup of the first process through one descriptor of it, so that it cannot end
+//! up in a stranger's. Only a child can be in another PID namespace, so the parent says where its next child is born
+//! (`setns` with `CLONE_NEWPID`), forks, and the child joins the rest: nobody stands with one foot in each world.
+//!
+//! Look: `conductor exec --explain NAME -- true`. Manual: setns(2), nsenter(1).
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nsutil::error::{OrCannot, Result};
+use nsutil::namespace::{self, Kind};
+use nsutil::process::{Birth, Child, Membership, PidFd, Report, spawn};
+use nsutil::terminal::{self, Size};
+use rustix::fs::{Mode, OFlags};
+
+use super::cgroup::Cgroup;
+use super::confine;
+use super::host::be_unreadable;
+use super::inside::{Streams, connect, join_cgroup};
+use crate::failure::Failure;
+use crate::plan::Process;
+
+/// A process in a container, from the side of who started it.
+#[derive(Debug)]
+pub struct Joined {
+    /// The process.
+    pub child: Child,
+    /// The caller's end of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// What the child itself joins; its PID namespace is where its parent had it born.
+const REST: [Kind; 5] = [Kind::Uts, Kind::Net, Kind::Ipc, Kind::Cgroup, Kind::Mount];
+
+/// Starts `process` in the container whose first process is `init`; `terminal` is the size of the one it is to have.
+///
+/// The calling process is of no use for anything else afterwards: its children are born in the container.
+///
+/// # Errors
+/// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
+pub fn start(
+    init: &PidFd,
+    cgroup: &Cgroup,
+    process: &Process,
+    terminal: Option<Option<Size>>,
+) -> Result<Joined, Failure> {
+    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
+    let streams = match terminal {
+        Some(size) => Streams::Terminal { to: &theirs, size },
+        None => Streams::Callers,
+    };
+    be_unreadable()?;
+    namespace::join(init, &[Kind::Pid])?;
+    let birth =
+        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
+    let mut child =
+        spawn(birth, |report| become_part(init, &doors, process, &streams, report).map(|never| match never {}))?;
+    drop(theirs);
+    child.ready()?;
+    let terminal = match terminal {
+        Some(_) => terminal::receive(&ours)?,
+        None => None,
+    };
+    child.gone().map_err(Failure::of_command)?;
+    Ok(Joined { child, terminal })
+}
+
+fn become_part(
+    init: &PidFd,
+    doors: &[File],
+    process: &Process,
+    streams: &Streams<'_>,
+    report: &mut Report,
+) -> Result<Infallible> {
+    join_cgroup(doors)?;
+    namespace::join(init, &REST)?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    connect(streams, root.or_cannot("open", "/")?.as_fd())?;
+    confine::become_command(process, report)
+}

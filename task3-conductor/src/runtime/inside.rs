@@ -1,0 +1,239 @@
+//! What the first process of a container does to its surroundings before it becomes the command.
+//!
+//! It is born with namespaces of its own and still sees the host's files through them. Read from top to bottom, it puts
+//! the container's root in place of the host's, mounts what a program expects there, and takes what it must not have.
+//! It can only succeed by becoming another program: hence `Infallible`.
+//!
+//! Look: `conductor run --explain IMAGE NAME -- true`. Manual: pivot_root(2), mount_namespaces(7).
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::umask;
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
+use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point};
+use nsutil::error::{OrCannot, Result};
+use nsutil::namespace::{self, Kind};
+use nsutil::process::Report;
+use nsutil::step;
+use nsutil::terminal::{self, Pair, Size};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
+
+use super::cgroup::{Limits, limit_processes_of_namespace};
+use super::{confine, devices, loopback, masks};
+use crate::network::names;
+use crate::plan::{Hostname, Process};
+
+/// Namespaces that the first process is born with. The cgroup namespace comes a little later: see [`become_container`].
+pub const BORN_WITH: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
+
+/// What the first process of a container is told at its birth.
+#[derive(Debug)]
+pub struct Inside<'a> {
+    /// Its folder on the host, with its root and its private files.
+    pub directory: &'a Path,
+    /// Its own host name; none is the host's.
+    pub hostname: Option<&'a Hostname>,
+    /// Where `0` has to be written to be in every part of the cgroup.
+    pub cgroup_doors: &'a [File],
+    /// What its PID namespace has to limit, because its cgroup cannot.
+    pub pid_namespace_limits: Option<&'a Limits>,
+    /// Whether its network is its own, to be set up as it needs it, or the host's.
+    pub has_own_network: bool,
+    /// What it becomes.
+    pub process: &'a Process,
+    /// Who talks to it.
+    pub streams: Streams<'a>,
+    /// Whether it lives on when its parent dies.
+    pub outlives_parent: bool,
+}
+
+/// What stdin, stdout and stderr of a process in a container are.
+#[derive(Debug, Clone, Copy)]
+pub enum Streams<'a> {
+    /// The caller's own.
+    Callers,
+    /// A terminal of the container's, whose other end goes through this socket.
+    Terminal {
+        /// To the caller.
+        to: &'a UnixStream,
+        /// Its size from the first moment.
+        size: Option<Size>,
+    },
+    /// Nothing to read, and this file for both outputs.
+    Log(&'a File),
+}
+
+/// Makes the container around the caller, which was just born for it, and becomes the command.
+///
+/// # Errors
+/// Of the step that failed.
+pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
+    // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
+    umask(nix::sys::stat::Mode::empty());
+    join_cgroup(inside.cgroup_doors)?;
+    // Only now, in its place, would a new view of the cgroups begin there. At birth it would begin at the parent's.
+    namespace::unshare(&[Kind::Cgroup])?;
+    if let Some(name) = inside.hostname {
+        set_host_name(name)?;
+    }
+    keep_mounts_to_oneself()?;
+    let private = names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file)), place));
+    enter_root(&inside.directory.join("rootfs"))?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let root = root.or_cannot("open", "/")?;
+    mount_windows_into_the_kernel(root.as_fd())?;
+    if let Some(limits) = inside.pid_namespace_limits {
+        limit_processes_of_namespace(limits)?;
+    }
+    devices::provide(root.as_fd())?;
+    if inside.has_own_network {
+        loopback::switch_on()?;
+        let_everybody_ping()?;
+    }
+    masks::apply(root.as_fd())?;
+    for (file, place) in private {
+        cover(root.as_fd(), Path::new(place), file?)?;
+    }
+    if let Some(slave) = connect(&inside.streams, root.as_fd())? {
+        devices::provide_console(root.as_fd(), slave.as_fd())?;
+    }
+    if inside.outlives_parent {
+        report.outlive_parent()?;
+    }
+    confine::become_command(inside.process, report)
+}
+
+/// Makes the streams stdin, stdout and stderr of the caller, in a session of its own; returns the terminal, if it is one.
+///
+/// # Errors
+/// When there is no terminal to be had.
+pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    step!("setsid", call: "setsid()";
+        why: "away from the caller's terminal: nothing can be typed into it from here, and its Ctrl-C is not ours";
+        shell: "setsid COMMAND");
+    setsid().or_cannot("begin", "a session")?;
+    let (stdin, output, slave) = match *streams {
+        Streams::Callers => return Ok(None),
+        Streams::Log(log) => {
+            let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
+            (null, log.try_clone().or_cannot("hand on", "the log")?, None)
+        }
+        Streams::Terminal { to, size } => {
+            let Pair { master, slave } = Pair::new(root, size)?;
+            terminal::send(master.as_fd(), to)?;
+            terminal::be_controlled_by(slave.as_fd())?;
+            let copy = || slave.try_clone().map(File::from).or_cannot("hand on", "the terminal");
+            (copy()?, copy()?, Some(slave))
+        }
+    };
+    dup2_stdin(&stdin).or_cannot("set", "stdin")?;
+    dup2_stdout(&output).or_cannot("set", "stdout")?;
+    dup2_stderr(&output).or_cannot("set", "stderr")?;
+    Ok(slave)
+}
+
+/// Moves the caller into the parts of the cgroup that it was not born in.
+///
+/// # Errors
+/// `ENODEV` when the cgroup has been removed meanwhile.
+pub fn join_cgroup(doors: &[File]) -> Result<()> {
+    for mut door in doors {
+        step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
+            why: "a v1 cgroup cannot be a place of birth: the process goes in itself, before it does anything else";
+            shell: "echo $$ > cgroup.procs");
+        door.write_all(b"0").or_cannot("join", "the container's cgroup")?;
+    }
+    Ok(())
+}
+
+fn set_host_name(name: &Hostname) -> Result<()> {
+    step!("sethostname", call: "sethostname(\"{name}\")";
+        why: "a name of its own; only who shares the UTS namespace sees it"; shell: "hostname {name}");
+    sethostname(name.to_string()).or_cannot("set the host name to", name)
+}
+
+fn keep_mounts_to_oneself() -> Result<()> {
+    step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
+        why: "what is mounted from here on must not appear on the host"; shell: "mount --make-rprivate /");
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .or_cannot("make private", "all mounts")
+}
+
+/// Puts the container's root in place of the host's.
+fn enter_root(root: &Path) -> Result<()> {
+    let directory = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_cannot("open", root.display())?;
+    step!("pivot_root", call: "fchdir(\"{}\"); pivot_root(\".\", \".\")", root.display();
+        why: "the container's root takes the place of the host's; chroot would only hide the way back";
+        shell: "cd {}; pivot_root . .", root.display());
+    fchdir(&directory).or_cannot("enter", root.display())?;
+    pivot_root(".", ".").or_cannot("pivot into", root.display())?;
+    step!("umount.host", call: "umount2(\".\", MNT_DETACH); chdir(\"/\")";
+        why: "the host's tree lies under the new root now; unmounted, no path leads there any more";
+        shell: "umount -l .");
+    umount2(".", MntFlags::MNT_DETACH).or_cannot("let go of", "the host's files")?;
+    chdir("/").or_cannot("enter", "/")
+}
+
+/// /proc, /sys and the view of the cgroups.
+fn mount_windows_into_the_kernel(root: BorrowedFd<'_>) -> Result<()> {
+    let read_only = Attributes::DATA_ONLY.read_only();
+    for (path, kind, attributes) in
+        [("proc", "proc", Attributes::DATA_ONLY), ("sys", "sysfs", read_only), ("sys/fs/cgroup", "cgroup2", read_only)]
+    {
+        let path = Path::new(path);
+        let place = mount_point(root, path)?;
+        Filesystem { kind, options: &[], attributes }.make()?.attach(place.as_fd(), &Path::new("/").join(path))?;
+    }
+    Ok(())
+}
+
+/// A second mount of a file of the host's, made while the host's files can still be seen.
+fn second_mount(file: &Path) -> Result<Detached> {
+    let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
+        .restrict(Attributes::DATA_ONLY)
+}
+
+/// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.
+fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
+    let inside = place.strip_prefix("/").unwrap_or(place);
+    let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
+    let folder = mount_point(root, folder)?;
+    let open = |flags| look_up(folder.as_fd(), Path::new(name), flags);
+    let found = match open(OFlags::PATH) {
+        Err(rustix::io::Errno::LOOP) => {
+            unlinkat(&folder, name, AtFlags::empty()).or_cannot("replace the link", place.display())?;
+            None
+        }
+        Err(rustix::io::Errno::NOENT) => None,
+        found => Some(found.or_cannot("open", place.display())?),
+    };
+    let found = match found {
+        Some(found) => found,
+        None => {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o644)).or_cannot("make", place.display())?
+        }
+    };
+    file.attach(found.as_fd(), place)
+}
+
+/// Lets every group send echo requests, so that `ping` needs neither `CAP_NET_RAW` nor a set-user-ID bit. See icmp(7).
+fn let_everybody_ping() -> Result<()> {
+    const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
+    step!("sysctl.ping", call: "write(\"{RANGE}\", \"0 2147483647\")";
+        why: "ping works by a socket of its own kind, and raw sockets, which could forge anything, stay shut";
+        shell: "sysctl -w net.ipv4.ping_group_range='0 2147483647'");
+    match fs::write(RANGE, "0 2147483647") {
+        // A kernel without IPv4.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        written => written.or_cannot("write", RANGE),
+    }
+}

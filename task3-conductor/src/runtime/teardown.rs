@@ -1,0 +1,148 @@
+//! The end of a container: its processes, then every change of the host, then its folder.
+//!
+//! Its first process is asked to end, if it can hear: for process 1 of a PID namespace the kernel drops signals that
+//! have no handler, and waiting ten seconds for nothing helps nobody. Then everything in its cgroup is killed at once,
+//! and the ledger is read backwards. The record goes last, so that an end that was broken off can be begun again.
+//!
+//! Manual: pid_namespaces(7) "the namespace's init process", cgroups(7), umount(2).
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::Signal;
+use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::process::PidFd;
+use nsutil::step;
+
+use super::attach::handles;
+use super::cgroup::{Cgroup, ends_within};
+use crate::ledger::{Change, Ledger};
+use crate::name::ContainerName;
+use crate::network;
+use crate::store::{Lock, Store};
+
+/// Asks the first process to end, and kills it when it does not within so many milliseconds.
+///
+/// Returns why it had to be killed without being asked, if so.
+///
+/// # Errors
+/// `EBUSY` when it does not even go then: it hangs in the kernel.
+pub fn end_first_process(init: &PidFd, patience_ms: u16) -> Result<Option<String>> {
+    let hears = handles(init, Signal::SIGTERM);
+    if hears {
+        let asked = init.signal(Signal::SIGTERM);
+        if is_over(asked)? || ends_within(init.as_fd(), patience_ms)? {
+            return Ok(None);
+        }
+    }
+    if !is_over(init.signal(Signal::SIGKILL))? && !ends_within(init.as_fd(), KILL_PATIENCE_MS)? {
+        return Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
+            .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"));
+    }
+    let why = "its first process has no handler for SIGTERM, and for process 1 the kernel then drops the signal";
+    Ok((!hears).then(|| why.to_owned()))
+}
+
+const KILL_PATIENCE_MS: u16 = 5000;
+
+fn is_over(sent: Result<()>) -> Result<bool> {
+    match sent {
+        Ok(()) => Ok(false),
+        Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes back everything that a container holds, by its ledger, and removes its folder.
+///
+/// It may be running, ended, half started or half removed. What is gone already is nothing to do.
+///
+/// # Errors
+/// All that failed, in one; the container is still there then, and it can be tried again.
+pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> {
+    let dir = store.container_dir(name);
+    let ledger = Ledger::of(&dir);
+    // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
+    Cgroup::of(&store.tag(name))?.remove()?;
+    let network = network::detach(store, name);
+    both(network, ledger.undo(undo))?;
+    remove_folder(&dir)?;
+    drop(lock);
+    Ok(())
+}
+
+/// Takes back what killed commands have left: folders without a record that nobody works on.
+///
+/// # Errors
+/// All that failed, in one.
+pub fn clear_leftovers(store: &Store) -> Result<()> {
+    for (name, lock) in store.leftovers()? {
+        take_back(store, &name, lock)?;
+    }
+    Ok(())
+}
+
+fn undo(change: &Change) -> Result<()> {
+    match change {
+        Change::Mount(place) => unmount(place),
+        Change::Cgroup(name) => Cgroup::of(name)?.remove(),
+        Change::Process(identity) => match identity.open()? {
+            Some(process) => end_first_process(&process, 0).map(drop),
+            None => Ok(()),
+        },
+        // With the rest of the network, which knows about peers and about who else needs a sysctl.
+        Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. } => Ok(()),
+    }
+}
+
+/// Both were tried; their failures in one.
+fn both(one: Result<()>, other: Result<()>) -> Result<()> {
+    match (one, other) {
+        (Err(one), Err(other)) => {
+            Err(Error::new("take back", "a container", format!("{}; {}", line(&one), line(&other))))
+        }
+        (one, other) => one.and(other),
+    }
+}
+
+fn unmount(place: &Path) -> Result<()> {
+    step!("umount", call: "umount2(\"{}\", MNT_DETACH)", place.display();
+        why: "the container's root goes out of the host's tree, also when a shell stands in it";
+        shell: "umount -l {}", place.display());
+    loop {
+        match umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            // There may be one on top of another.
+            Ok(()) => (),
+            // Nothing is mounted there (any more).
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno).or_cannot("unmount", place.display()),
+        }
+    }
+}
+
+/// Removes the folder, the record first: from then on it is a leftover and no container any more.
+///
+/// What is below a mount is never touched: it might be the user's own.
+fn remove_folder(dir: &Path) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").or_cannot("read", "/proc/self/mounts")?;
+    let below = format!(" {}/", dir.display());
+    if let Some(mount) = mounts.lines().find(|line| line.contains(&below)) {
+        return Err(Error::new("remove", dir.display(), format!("something is mounted there: {mount}")));
+    }
+    for path in [dir.join(crate::record::FILE), dir.join("ledger")] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::new("remove", path.display(), error));
+            }
+            _ => (),
+        }
+    }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.or_cannot("remove", dir.display()),
+    }
+}

@@ -1,0 +1,421 @@
+//! Where everything lies: one root, and under it images, containers and the cache.
+//!
+//! ```text
+//! ROOT/.images/NAME/record.json        a list of layers, and what to run
+//! ROOT/.containers/NAME/record.json    what was asked for; and who its first process is
+//!                       ledger         what was changed on the host for it
+//!                       rootfs         the container's root, mounted while it exists
+//!                       upper, work    what it wrote (overlay)
+//!                       log            what a detached one printed
+//!                       exit           what its first process ended with
+//! ROOT/.cache/layers/ID                read-only layers (see the module image::layer)
+//!        building/ID                   layers that are being made
+//!        packages/…                    what debootstrap fetched
+//! ```
+//!
+//! The command that works on a container holds a lock (flock) on its folder. A folder without a record is a container
+//! that is being started, while somebody holds that lock; otherwise it is what a killed command has left.
+//!
+//! The three folders are closed to everybody but root: an image is full of set-user-ID programs that users of the host
+//! have no business with. Manual: flock(2).
+
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use nsutil::error::{Error, OrCannot, Result};
+use rustix::fs::FlockOperation;
+
+use crate::image::layer::LayerId;
+use crate::ledger::Ledger;
+use crate::name::{ContainerName, ImageName};
+use crate::record::{self, ContainerRecord, ImageRecord};
+
+/// The root of conductor's state, and the way to everything under it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A lock on one container, on the layers, or on the whole store; released when dropped, also by the kernel when its holder is killed.
+#[derive(Debug)]
+pub struct Lock {
+    /// Closing unlocks, once every copy is closed: a process forked while the lock is held has it as well, so nobody may
+    /// unlock in so many words.
+    held: File,
+}
+
+/// A name that is taken, with its folder, for a container that is being started.
+#[derive(Debug)]
+pub struct Claim {
+    directory: PathBuf,
+    lock: Lock,
+}
+
+impl Claim {
+    /// The container's folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The container's ledger.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::of(&self.directory)
+    }
+
+    /// The lock, to give the name up with.
+    pub fn into_lock(self) -> Lock {
+        self.lock
+    }
+}
+
+impl Lock {
+    /// Lets go of it, also on behalf of children that were forked while it was held: they have a copy of its
+    /// descriptor, and closing ours alone would leave it locked as long as they live. See flock(2).
+    ///
+    /// # Errors
+    /// None that a valid descriptor can cause.
+    pub fn release(self) -> Result<()> {
+        rustix::fs::flock(&self.held, FlockOperation::Unlock).or_cannot("let go of", "a lock")
+    }
+
+    /// Whether what is locked is what the path leads to.
+    fn is_still_at(&self, path: &Path) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let held = self.held.metadata().map(identity).ok();
+        held.is_some() && held == fs::symlink_metadata(path).map(identity).ok()
+    }
+}
+
+/// Name of the file that holds the first process's exit code.
+const EXIT: &str = "exit";
+
+impl Store {
+    /// Opens the store at `root`, making its folders where they are missing.
+    ///
+    /// # Errors
+    /// `EACCES` without root's rights, `EROFS`, `ENOTDIR` … by mkdir(2), with the folder named.
+    pub fn open(root: &Path) -> Result<Self> {
+        let root = std::path::absolute(root).or_cannot("find", root.display())?;
+        let store = Self { root };
+        for dir in [store.images_dir(), store.containers_dir(), store.cache_dir()] {
+            match DirBuilder::new().recursive(true).mode(0o700).create(&dir) {
+                Ok(()) => (),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => (),
+                Err(error) => return Err(Error::new("make folder", dir.display(), error)),
+            }
+        }
+        Ok(store)
+    }
+
+    /// `ROOT/.images`.
+    pub fn images_dir(&self) -> PathBuf {
+        self.root.join(".images")
+    }
+
+    /// `ROOT/.containers`.
+    pub fn containers_dir(&self) -> PathBuf {
+        self.root.join(".containers")
+    }
+
+    /// `ROOT/.cache`.
+    pub fn cache_dir(&self) -> PathBuf {
+        self.root.join(".cache")
+    }
+
+    /// `ROOT/.cache/layers`.
+    pub fn layers_dir(&self) -> PathBuf {
+        self.cache_dir().join("layers")
+    }
+
+    /// `ROOT/.cache/packages`: what debootstrap fetched.
+    pub fn packages_dir(&self) -> PathBuf {
+        self.cache_dir().join("packages")
+    }
+
+    /// The folder of a layer's files, as overlay wants it.
+    pub fn layer_root(&self, id: &LayerId) -> PathBuf {
+        self.layers_dir().join(id.to_string()).join("root")
+    }
+
+    /// The folder of an image.
+    pub fn image_dir(&self, name: &ImageName) -> PathBuf {
+        self.images_dir().join(name)
+    }
+
+    /// The folder of a container.
+    pub fn container_dir(&self, name: &ContainerName) -> PathBuf {
+        self.containers_dir().join(name)
+    }
+
+    /// All images with their records, by name; a damaged record is an error in its place.
+    ///
+    /// # Errors
+    /// When the folder of images cannot be read.
+    pub fn images(&self) -> Result<Vec<(ImageName, Result<ImageRecord>)>> {
+        let names: Vec<ImageName> = names_in(&self.images_dir())?;
+        Ok(names.into_iter().map(|name| (name.clone(), self.image(&name))).collect())
+    }
+
+    /// The record of an image.
+    ///
+    /// # Errors
+    /// In words when there is no such image; when its record is damaged or from a newer version.
+    pub fn image(&self, name: &ImageName) -> Result<ImageRecord> {
+        if !self.image_dir(name).exists() {
+            return Err(no_such_image(name));
+        }
+        ImageRecord::load(&self.image_dir(name))
+    }
+
+    /// Writes an image's record, new or in the place of an older one of that name, whole or not at all.
+    ///
+    /// # Errors
+    /// `ENOSPC`, `EROFS` … with the path.
+    pub fn save_image(&self, record: &ImageRecord) -> Result<()> {
+        let dir = self.image_dir(&record.name);
+        // No name begins with a dot, so nobody lists this one; it is a fresh folder for each process.
+        let beside = self.images_dir().join(format!(".{}.{}", record.name, std::process::id()));
+        match fs::create_dir(&beside) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::new("make folder", beside.display(), error));
+            }
+            _ => (),
+        }
+        record.save(&beside)?;
+        match fs::rename(&beside, &dir) {
+            Ok(()) => Ok(()),
+            // There is an image of that name: its record is what is replaced.
+            Err(_) if dir.is_dir() => {
+                let saved = record.save(&dir);
+                let _ = fs::remove_dir_all(&beside);
+                saved
+            }
+            Err(error) => Err(Error::new("put an image at", dir.display(), error)),
+        }
+    }
+
+    /// Removes an image, whatever state its record is in. Its name goes first and at once.
+    ///
+    /// # Errors
+    /// In words when there is no such image; `EROFS` … with the path.
+    pub fn remove_image(&self, name: &ImageName) -> Result<()> {
+        let dir = self.image_dir(name);
+        let away = self.images_dir().join(format!(".{name}.{}.removed", std::process::id()));
+        match fs::rename(&dir, &away) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_such_image(name)),
+            renamed => renamed.or_cannot("remove", dir.display())?,
+        }
+        fs::remove_dir_all(&away).or_cannot("remove", away.display())
+    }
+
+    /// All containers with their records, by name; a damaged record is an error in its place. One that is being started
+    /// has none yet and is left out.
+    ///
+    /// # Errors
+    /// When the folder of containers cannot be read.
+    pub fn containers(&self) -> Result<Vec<(ContainerName, Result<ContainerRecord>)>> {
+        let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
+        let recorded = names.into_iter().filter(|name| self.container_dir(name).join(record::FILE).exists());
+        Ok(recorded.map(|name| (name.clone(), self.container(&name))).collect())
+    }
+
+    /// The record of a container.
+    ///
+    /// # Errors
+    /// In words when there is no such container; when its record is damaged or from a newer version.
+    pub fn container(&self, name: &ContainerName) -> Result<ContainerRecord> {
+        if !self.container_dir(name).exists() {
+            return Err(no_such_container(name));
+        }
+        ContainerRecord::load(&self.container_dir(name))
+    }
+
+    /// Waits for the lock of one container, so that two commands never work on it at once.
+    ///
+    /// # Errors
+    /// In words when there is no such container.
+    pub fn lock_container(&self, name: &ContainerName) -> Result<Lock> {
+        self.try_lock_container(name)?.ok_or_else(|| no_such_container(name))
+    }
+
+    /// The same; none when there is no such container, also when it goes while we wait.
+    ///
+    /// # Errors
+    /// Those of open(2) and flock(2).
+    pub fn try_lock_container(&self, name: &ContainerName) -> Result<Option<Lock>> {
+        let path = self.container_dir(name);
+        loop {
+            let folder = match open_folder(&path) {
+                Ok(folder) => folder,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::new("open", path.display(), error)),
+            };
+            let lock = lock(folder, &path)?;
+            // Whoever had the lock may have removed the folder, and another may have made a new one.
+            if lock.is_still_at(&path) {
+                return Ok(Some(lock));
+            }
+        }
+    }
+
+    /// Takes a name for a new container: makes its folder and locks it.
+    ///
+    /// Of many who want the same name at once, one gets it; the others wait until they see that it has become a
+    /// container. What a killed command left under the name is first taken away by `clear`.
+    ///
+    /// # Errors
+    /// In words when there is a container of that name; those of `clear`.
+    pub fn claim(&self, name: &ContainerName, clear: impl Fn(Lock) -> Result<()>) -> Result<Claim> {
+        let directory = self.container_dir(name);
+        loop {
+            let made = match DirBuilder::new().mode(0o700).create(&directory) {
+                Ok(()) => true,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(Error::new("make folder", directory.display(), error)),
+            };
+            let Some(lock) = self.try_lock_container(name)? else { continue };
+            if directory.join(record::FILE).exists() {
+                return Err(Error::new("run", format_args!("container {name}"), "there is one of that name")
+                    .hint(format_args!("`conductor stop {name}` removes it, `conductor exec {name}` enters it")));
+            }
+            if made || is_empty(&directory) {
+                return Ok(Claim { directory, lock });
+            }
+            clear(lock)?;
+        }
+    }
+
+    /// Names under which a killed command left something, and nobody works on it now; each with its lock.
+    ///
+    /// # Errors
+    /// When the folder of containers cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<(ContainerName, Lock)>> {
+        let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
+        let leftover = |name: ContainerName| {
+            let directory = self.container_dir(&name);
+            if directory.join(record::FILE).exists() {
+                return None;
+            }
+            let folder = open_folder(&directory).ok()?;
+            let lock = flock(folder, FlockOperation::NonBlockingLockExclusive).ok()?;
+            let is_ours = lock.is_still_at(&directory) && !directory.join(record::FILE).exists();
+            is_ours.then_some((name, lock))
+        };
+        Ok(names.into_iter().filter_map(leftover).collect())
+    }
+
+    /// What a container is called where its name stands among those of others, such as in the tree of cgroups: it names
+    /// the store as well, for two stores may have a container of the same name.
+    pub fn tag(&self, name: &ContainerName) -> String {
+        format!("conductor-{name}-{:08x}", fnv1a(self.root.as_os_str().as_encoded_bytes()))
+    }
+
+    /// Writes down what a container's first process has ended with.
+    ///
+    /// # Errors
+    /// `ENOSPC` … with the path.
+    pub fn note_exit(&self, name: &ContainerName, code: i32) -> Result<()> {
+        let path = self.container_dir(name).join(EXIT);
+        fs::write(&path, format!("{code}\n")).or_cannot("write", path.display())
+    }
+
+    /// What a container's first process has ended with, if it has and somebody was there to see it.
+    pub fn exit_code(&self, name: &ContainerName) -> Option<i32> {
+        fs::read_to_string(self.container_dir(name).join(EXIT)).ok()?.trim().parse().ok()
+    }
+
+    /// Waits for the lock of the whole store: held while something is chosen that must be unique, such as a subnet.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS` by open(2).
+    pub fn lock_all(&self) -> Result<Lock> {
+        let (path, file) = self.lock_file("lock")?;
+        lock(file, &path)
+    }
+
+    /// Waits until nobody else changes networks: held while a subnet is chosen, and while rules of two containers change.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS` by open(2).
+    pub fn lock_networks(&self) -> Result<Lock> {
+        // Beside the containers, as `rmcache` empties the cache. No container's name begins with a dot.
+        let path = self.containers_dir().join(".networks.lock");
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        lock(file.or_cannot("open", path.display())?, &path)
+    }
+
+    /// Waits until nobody removes layers, and keeps it so: held while layers are looked up and used.
+    ///
+    /// # Errors
+    /// `EACCES`, `EROFS` by open(2).
+    pub fn lock_layers_shared(&self) -> Result<Lock> {
+        let (path, file) = self.lock_file("layers.lock")?;
+        flock(file, FlockOperation::LockShared).or_cannot("lock", path.display())
+    }
+
+    /// Has the layers for itself, to remove some.
+    ///
+    /// # Errors
+    /// In words when they are in use; `EACCES`, `EROFS` by open(2).
+    pub fn lock_layers_alone(&self) -> Result<Lock> {
+        let (path, file) = self.lock_file("layers.lock")?;
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::EWOULDBLOCK) => {
+                let busy = Error::new("remove", "layers", "another command is working with them");
+                Err(busy.hint("try again when the build has ended"))
+            }
+            outcome => outcome.or_cannot("lock", path.display()),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(PathBuf, File)> {
+        let path = self.cache_dir().join(name);
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        file.or_cannot("open", path.display()).map(|file| (path, file))
+    }
+}
+
+/// The error for a container that is not there.
+pub fn no_such_container(name: &ContainerName) -> Error {
+    Error::new("find", format_args!("container {name}"), "there is none of that name").hint("`conductor ps` lists them")
+}
+
+fn no_such_image(name: &ImageName) -> Error {
+    let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+    missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it"))
+}
+
+fn open_folder(path: &Path) -> std::io::Result<File> {
+    let flags = nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW;
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// The hash of Fowler, Noll and Vo, 32 bits: short, and the same on every machine.
+pub fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+fn lock(file: File, path: &Path) -> Result<Lock> {
+    flock(file, FlockOperation::LockExclusive).or_cannot("lock", path.display())
+}
+
+fn flock(file: File, how: FlockOperation) -> std::result::Result<Lock, Errno> {
+    let locked = rustix::fs::flock(&file, how).map_err(|errno| Errno::from_raw(errno.raw_os_error()));
+    locked.map(|()| Lock { held: file })
+}
+
+/// The entries of a folder that are names, in order; others (temporary files) are not ours to list.
+fn names_in<N: FromStr + Ord>(dir: &Path) -> Result<Vec<N>> {
+    let entries = fs::read_dir(dir).or_cannot("list", dir.display())?;
+    let mut names: Vec<N> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    names.sort();
+    Ok(names)
+}

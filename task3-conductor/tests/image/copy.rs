@@ -1,0 +1,117 @@
+//! COPY: exactly what is there, from nowhere else, to nowhere else.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::workshop::{Workshop, names};
+
+#[test]
+#[ignore = "needs root: make test"]
+fn files_arrive_with_names_modes_times_and_contents_and_belong_to_root() {
+    let workshop = Workshop::new("copy");
+    let odd = ["a b", "é😀", "-x", "new\nline", "quote'\""];
+    for name in odd {
+        let path = workshop.file(&format!("tree/{name}"), name);
+        std::os::unix::fs::chown(&path, Some(1000), Some(1000)).unwrap();
+    }
+    workshop.file("tree/empty", "");
+    workshop.file("tree/deep/er/x", "x");
+    let large = workshop.file("tree/large", vec![7; 5 << 20]);
+    fs::set_permissions(&large, fs::Permissions::from_mode(0o4751)).unwrap();
+    fs::File::options().write(true).open(&large).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    fs::set_permissions(workshop.context.path().join("tree/deep"), fs::Permissions::from_mode(0o1770)).unwrap();
+    symlink("/etc/passwd", workshop.context.path().join("tree/link")).unwrap();
+    workshop.story("FROM host\nCOPY tree /tree\n");
+    for name in odd {
+        assert_eq!(workshop.inside(&format!("cat -- '/tree/{}'", name.replace('\'', "'\\''"))), name);
+    }
+    // Not set-user-ID: it was another user's file before.
+    assert_eq!(workshop.inside("stat -c '%a %Y %s %u:%g' /tree/large"), "751 0 5242880 0:0\n");
+    assert_eq!(workshop.inside("stat -c '%a %u' /tree/deep /tree/empty; cat /tree/deep/er/x"), "1770 0\n644 0\nx");
+    assert_eq!(workshop.inside("readlink /tree/link; stat -c %u /tree/-x"), "/etc/passwd\n0\n");
+    let outside = Command::new("sha256sum").stdin(fs::File::open(&large).unwrap()).output().unwrap();
+    assert_eq!(workshop.inside("sha256sum < /tree/large"), String::from_utf8(outside.stdout).unwrap());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_destination_is_a_file_or_a_folder_as_it_is_written() {
+    let workshop = Workshop::new("destination");
+    workshop.file("a", "A");
+    workshop.file("tree/b", "B");
+    let text = "FROM host\nCOPY a /new\nCOPY a /folder/\nCOPY a /etc\nCOPY tree /etc\nCOPY tree/b /bin/b\n\
+                WORKDIR /w/x\nCOPY a .\nCOPY tree ../y\nCOPY . /all\nCOPY a /all/a\n";
+    workshop.story(text);
+    let looks = "cat /new /folder/a /etc/a /etc/b /usr/bin/b /w/x/a /w/y/b /all/a /all/tree/b; stat -c %a /folder /etc";
+    assert_eq!(workshop.inside(looks), "AAABBABAB755\n755\n");
+    assert_eq!(workshop.inside("ls -d /bin /etc/passwd; test -L /bin"), "/bin\n/etc/passwd\n");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_cannot_be_copied_is_refused_with_line_and_reason() {
+    let workshop = Workshop::new("refuse");
+    workshop.file("a", "A");
+    workshop.file("with/file", "x");
+    let context = workshop.context.path();
+    symlink("/etc/shadow", context.join("link")).unwrap();
+    symlink("/etc", context.join("folder")).unwrap();
+    symlink("b", context.join("loop")).unwrap();
+    symlink("loop", context.join("b")).unwrap();
+    for (script, name) in [("mkfifo", "pipe/p"), ("mknod", "device/null")] {
+        fs::create_dir_all(context.join(name).parent().unwrap()).unwrap();
+        let mut command = Command::new(script);
+        command.arg(context.join(name));
+        if script == "mknod" {
+            command.args(["c", "1", "3"]);
+        }
+        assert!(command.status().unwrap().success());
+    }
+    for (line, reason) in [
+        ("COPY gone /x", "cannot read gone: No such file or directory (ENOENT)"),
+        ("COPY a/x /x", "cannot read a/x: Not a directory"),
+        ("COPY link /x", "cannot copy link: a symbolic link leads there"),
+        ("COPY folder/shadow /x", "cannot copy folder/shadow: a symbolic link leads there"),
+        ("COPY loop /x", "a symbolic link leads there"),
+        ("COPY ../../etc/shadow /x", "leads out of the Conductorfile's folder"),
+        ("COPY /etc/shadow /x", "is an absolute path"),
+        ("COPY pipe /x", "cannot copy pipe/p: it is a named pipe"),
+        ("COPY device/null /x", "it is a device"),
+        ("COPY a /etc/passwd/x", "Not a directory"),
+        ("COPY with /etc/passwd", "Not a directory"),
+    ] {
+        let told = workshop.refusal(&format!("FROM host\n{line}\n"));
+        assert!(told.contains("Conductorfile:2:") && told.contains(reason), "{line}: {told}");
+        assert!(!workshop.has_image(), "{line}");
+    }
+    assert_eq!(workshop.cache("building"), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn links_in_the_image_never_lead_a_copy_out_of_it() {
+    let workshop = Workshop::new("escape");
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("canary"), "the host's").unwrap();
+    workshop.file("canary", "copied");
+    workshop.file("tree/canary", "copied");
+    let target = outside.path().display();
+    let links = format!(
+        "RUN ln -s {target} /absolute && ln -s ../../../../..{target} /relative && \
+         ln -s {target}/canary /file && ln -s /proc/self/root{target} /magic"
+    );
+    for destination in ["/absolute/canary", "/relative/canary", "/file", "/magic/canary", "/absolute/", "/absolute"] {
+        for source in ["canary", "tree"] {
+            // Whether it is refused or lands in the image: the host's file is not touched.
+            workshop.build(&format!("FROM host\n{links}\nCOPY {source} {destination}\n"));
+            assert_eq!(fs::read_to_string(outside.path().join("canary")).unwrap(), "the host's", "{destination}");
+            assert_eq!(names(outside.path()), ["canary"], "{destination}");
+        }
+    }
+    // The same place in the image is another one: where the link leads inside, there it lands.
+    workshop.story(&format!("FROM host\nRUN mkdir -p {target}\n{links}\nCOPY canary /absolute/canary\n"));
+    assert_eq!(workshop.inside(&format!("cat {target}/canary")), "copied");
+    assert!(Path::new(&outside.path().join("canary")).exists());
+}

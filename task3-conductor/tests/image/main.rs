@@ -1,0 +1,15 @@
+//! Images as their users meet them: built, listed, removed, broken off in the middle.
+//!
+//! They need root, and each makes a private host for itself first: mounts, network and host name of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod cache;
+mod copy;
+mod debootstrap;
+mod faults;
+#[allow(dead_code)]
+#[path = "../runtime/host.rs"]
+mod host;
+mod life;
+mod workshop;

@@ -1,0 +1,554 @@
+//! Networks of containers, tried with real packets on a host of namespaces. Every "no" stands behind a "yes" by the same
+//! path, so that a broken network is not taken for isolation.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Stdio;
+use std::time::Duration;
+
+use world::{HOST, Host, INTERNET, NEIGHBOUR, address, gateway};
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_network_has_the_published_names_addresses_and_routes() {
+    let host = Host::new();
+    let eg = host.container("eg");
+    let said = host.conductor("addnetwork eg");
+    assert!(
+        said.ends_with(
+            "\nSetting up network 'eg' with peer ip 192.168.1.2. Waiting for interface configuration to settle...\n"
+        ),
+        "{said}"
+    );
+    let inside = eg.run("ip -brief address");
+    assert!(inside.lines().any(|line| line.starts_with("eg-inside@") && line.contains("192.168.1.2/24")), "{inside}");
+    assert!(inside.lines().any(|line| line.starts_with("lo ") && line.contains("127.0.0.1/8")), "{inside}");
+    let outside = host.space.run("ip -brief address show eg-outside");
+    assert!(outside.contains("192.168.1.1/24") && !outside.contains("fe80"), "{outside}");
+    let routes = eg.run("ip route");
+    assert!(routes.contains("192.168.0.0/16 via 192.168.1.1 dev eg-inside"), "{routes}");
+    assert!(!routes.contains("default"), "{routes}");
+    assert!(eg.pings(gateway(1)), "container to host");
+    assert!(host.space.pings(address(1)), "host to container");
+    assert!(eg.pings(Ipv4Addr::LOCALHOST), "lo is up");
+}
+#[test]
+#[ignore = "needs root: make test"]
+fn nothing_beyond_the_host_is_reached_without_internet_whatever_the_policy() {
+    for policy in ["ACCEPT", "DROP"] {
+        let host = Host::new();
+        host.space.run(&format!("iptables -P FORWARD {policy}"));
+        let shut_in = host.networked("inner", "");
+        let connected = host.networked("outer", "--internet");
+        assert!(connected.pings(INTERNET) && connected.pings(NEIGHBOUR), "{policy}: the same way, with --internet");
+        let server = host.world.serve(80);
+        assert_eq!(connected.asks(INTERNET, 80), Some(HOST.to_string()), "{policy}: behind the host's address");
+        // Give it the route it lacks: the firewall alone must hold.
+        assert!(shut_in.pings(gateway(1)), "{policy}: its cable works");
+        shut_in.run("ip route add default via 192.168.1.1");
+        assert!(!shut_in.pings(INTERNET) && !shut_in.pings(NEIGHBOUR), "{policy}");
+        assert_eq!(shut_in.asks(INTERNET, 80), None, "{policy}");
+        drop(server);
+        assert!(host.rules().contains(&format!("filter: -P FORWARD {policy}\n")), "the policy is the user's");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn containers_reach_each_other_as_peers_only_both_ways_and_by_name() {
+    for policy in ["ACCEPT", "DROP"] {
+        let host = Host::new();
+        host.space.run(&format!("iptables -P FORWARD {policy}"));
+        // Forwarding is on for other reasons too.
+        let a = host.networked("a", "-i");
+        let b = host.networked("b", "-i");
+        let c = host.networked("c", "-i");
+        assert!(a.pings(gateway(2)), "{policy}: the host's end of the other's cable is the host");
+        assert!(!a.pings(address(2)) && !b.pings(address(1)), "{policy}: no peers yet");
+        host.conductor("peer b a");
+        assert!(a.pings(address(2)) && b.pings(address(1)), "{policy}: peers, both ways");
+        host.conductor("peer a b");
+        assert!(!a.pings(address(3)) && !c.pings(address(1)) && !c.pings(address(2)), "{policy}: nobody else");
+        let names = |name: &str| std::fs::read_to_string(host.dir(name).join("hosts")).unwrap();
+        assert!(names("a").contains("192.168.2.2\tb\n") && names("b").contains("192.168.1.2\ta\n"), "{}", names("a"));
+        assert!(names("a").starts_with("127.0.0.1\tlocalhost\n") && !names("c").contains("\ta\n"));
+        // One ends: the other's rules about it go, and a later one of its name is a stranger.
+        drop(b);
+        host.end("b");
+        assert!(!names("a").contains("\tb\n"), "{}", names("a"));
+        let b = host.networked("b", "-i");
+        assert!(b.pings(INTERNET) && !b.pings(address(1)) && !a.pings(address(2)), "{policy}: no peer by inheritance");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn peers_are_two_running_containers_with_networks() {
+    let host = Host::new();
+    let _a = host.networked("a", "");
+    let b = host.container("b");
+    let said = host.refused("peer a b");
+    assert!(
+        said.contains("cannot make a peer of container b: it has no network yet; run `conductor addnetwork b`"),
+        "{said}"
+    );
+    assert!(host.refused("peer a a").contains("they are the same container"));
+    assert!(host.refused("peer a none").contains("cannot find container none"));
+    drop(b);
+    assert!(host.refused("peer a b").contains("its first process has ended"));
+    assert!(host.refused("addnetwork b").contains("its first process has ended"));
+    assert!(host.refused("addnetwork none").contains("cannot find container none"));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_published_port_answers_from_everywhere_it_should() {
+    for (tables, policy) in [("iptables-nft", "ACCEPT"), ("iptables-nft", "DROP"), ("iptables-legacy", "DROP")] {
+        let host = Host::new();
+        // A rule of the user's tells which set of tables is in use.
+        host.space.run(&format!("{tables} -P FORWARD {policy}"));
+        host.space.run(&format!("{tables} -A INPUT -s 203.0.113.99 -j DROP"));
+        let web = host.networked("web", "--expose 3000:8080");
+        let _server = web.serve(8080);
+        let friend = host.networked("friend", "");
+        let stranger = host.networked("stranger", "-i");
+        host.conductor("peer web friend");
+        let case = format!("{tables} {policy}");
+        assert_eq!(
+            host.world.asks(HOST, 3000),
+            Some(NEIGHBOUR.to_string()),
+            "{case}: LAN, and the caller's address is seen"
+        );
+        assert_eq!(host.space.asks(HOST, 3000), Some(HOST.to_string()), "{case}: the host by its address");
+        assert_eq!(host.space.asks(Ipv4Addr::LOCALHOST, 3000), Some(gateway(1).to_string()), "{case}: 127.0.0.1");
+        assert_eq!(
+            host.space.asks(gateway(1), 3000),
+            Some(gateway(1).to_string()),
+            "{case}: the host's end of the cable"
+        );
+        assert_eq!(friend.asks(gateway(2), 3000), Some(address(2).to_string()), "{case}: a peer by its host");
+        assert_eq!(friend.asks(address(1), 8080), Some(address(2).to_string()), "{case}: a peer directly");
+        assert_eq!(web.asks(HOST, 3000), Some(gateway(1).to_string()), "{case}: itself");
+        assert_eq!(stranger.asks(HOST, 3000), None, "{case}: not a peer");
+        assert_eq!(host.world.asks(HOST, 8080), None, "{case}: only the port that was published");
+        let ours = host.space.run(&format!("{tables} -t nat -S"));
+        assert!(ours.contains("conductor:web"), "{case}: in the tables that are in use: {ours}");
+        let other = if tables == "iptables-nft" { "iptables-legacy" } else { "iptables-nft" };
+        assert!(!host.space.run(&format!("{other}-save")).contains("conductor"), "{case}: and only there");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn datagrams_are_published_too_and_both_spellings_mean_the_same() {
+    let host = Host::new();
+    let web = host.networked("web", "-e 5353-53/udp -e 8080-3000");
+    let (_names, _pages) = (web.serve_udp(5353), web.serve(8080));
+    assert_eq!(host.world.asks_udp(HOST, 53), Some(NEIGHBOUR.to_string()));
+    assert_eq!(host.space.asks_udp(Ipv4Addr::LOCALHOST, 53), Some(gateway(1).to_string()));
+    assert_eq!(host.world.asks(HOST, 3000), Some(NEIGHBOUR.to_string()));
+    assert_eq!(host.world.asks(HOST, 53), None, "another protocol, another port");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_port_in_use_is_refused_with_its_holder_and_nothing_is_left() {
+    let host = Host::new();
+    let _web = host.networked("web", "-e 3000:8080");
+    let _db = host.container("db");
+    let (rules, links) = (host.rules(), host.links());
+    let said = host.refused("addnetwork db -e 4000:80 -e 3000:80");
+    assert!(said.contains("port 3000 of the host is in use by container web (published as 3000:8080/tcp)"), "{said}");
+    let _listener = host.space.serve(4000);
+    let said = host.refused("addnetwork db -e 4000:80");
+    let me = format!("port 4000 of the host is in use by process {} (", std::process::id());
+    assert!(said.contains(&me), "{said}");
+    assert_eq!((host.rules(), host.links()), (rules, links));
+    assert!(!host.dir("db").join("network.json").exists());
+    host.conductor("addnetwork db -e 3000:80/udp");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn neighbours_cannot_route_in_nor_reach_the_loopback() {
+    let host = Host::new();
+    let web = host.networked("web", "-i -e 3000:8080");
+    let (_server, _loopback) = (web.serve(8080), host.space.serve_at(Ipv4Addr::LOCALHOST, 22));
+    assert!(host.world.asks(HOST, 3000).is_some() && host.space.asks(Ipv4Addr::LOCALHOST, 22).is_some());
+    host.world.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
+    assert_eq!(host.world.asks(address(1), 8080), None, "the container's own address is not for the LAN");
+    assert!(!host.world.pings(address(1)));
+    // With route_localnet on its cable, a container might send to 127.0.0.1 of the host.
+    web.run("ip address flush dev lo");
+    web.run("ip link set lo down");
+    web.run("ip route add 127.0.0.1 via 192.168.1.1 src 192.168.1.2");
+    web.run("sysctl -qw net.ipv4.conf.all.route_localnet=1");
+    assert_eq!(web.asks(Ipv4Addr::LOCALHOST, 22), None);
+    assert!(web.pings(INTERNET), "its cable still works");
+    assert!(host.space.asks(Ipv4Addr::LOCALHOST, 3000).is_some(), "and so does 127.0.0.1 the other way");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn nobody_can_be_spoken_for() {
+    let host = Host::new();
+    let a = host.networked("a", "-i");
+    let _b = host.networked("b", "-i");
+    a.run("ip address add 192.168.1.77/32 dev a-inside");
+    a.run("ip address add 192.168.2.2/32 dev a-inside");
+    let heard = |from: &str| {
+        let output = a.command("ping").args(["-c1", "-W1", "-I", from, "192.168.1.1"]).output().unwrap();
+        output.status.success()
+    };
+    assert!(heard("192.168.1.2"));
+    assert!(!heard("192.168.1.77") && !heard("192.168.2.2"));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_host_is_as_it_was_when_the_last_network_has_gone() {
+    for policy in ["ACCEPT", "DROP"] {
+        let host = Host::new();
+        for rule in [
+            "-A INPUT -p tcp --dport 22 -j ACCEPT",
+            "-A FORWARD -i virbr0 -j ACCEPT",
+            "-t nat -A POSTROUTING -s 10.77.0.0/24 -j MASQUERADE",
+            "-t raw -A PREROUTING -s 203.0.113.1 -j DROP",
+            "-t mangle -A FORWARD -j MARK --set-mark 7",
+        ] {
+            host.space.run(&format!("iptables {rule}"));
+        }
+        host.space.run(&format!("iptables -P FORWARD {policy}"));
+        // The counters of the built-in chains count the world's packets as well.
+        let saved = || {
+            host.space
+                .run("iptables-save")
+                .lines()
+                .filter(|line| !line.starts_with(['#', ':']))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let before = (host.rules(), saved(), host.links(), host.forwards(), host.space.run("ip route"));
+        let a = host.networked("a", "-i -e 3000:8080");
+        let b = host.networked("b", "-i");
+        host.conductor("peer a b");
+        assert_eq!(host.forwards(), "1");
+        let users: Vec<String> =
+            host.rules().lines().filter(|line| !line.to_lowercase().contains("conductor")).map(str::to_owned).collect();
+        assert_eq!(users.join("\n") + "\n", before.0, "the user's rules stand while ours are there");
+        drop(a);
+        host.end("a");
+        assert_eq!(host.forwards(), "1", "b needs it");
+        assert!(b.pings(INTERNET), "b is not touched");
+        drop(b);
+        host.end("b");
+        assert_eq!((host.rules(), saved(), host.links(), host.forwards(), host.space.run("ip route")), before);
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_host_that_was_a_router_stays_one_and_one_that_was_none_serves_its_containers_only() {
+    let host = Host::new();
+    let lan = world::Space::new();
+    host.space.run(&format!("ip link add lan0 type veth peer name lan0-far netns {}", lan.pid()));
+    host.space.run("ip address add 10.8.0.1/24 dev lan0");
+    host.space.run("ip link set lan0 up");
+    lan.run("ip address add 10.8.0.2/24 dev lan0-far");
+    lan.run("ip link set lan0-far up");
+    lan.run("ip route add default via 10.8.0.1");
+    host.world.run(&format!("ip route add 10.8.0.0/24 via {HOST}"));
+    assert!(!lan.pings(INTERNET), "the host passes nothing on");
+    let a = host.networked("a", "-i");
+    assert!(a.pings(INTERNET) && !lan.pings(INTERNET), "for its container only");
+    drop(a);
+    host.end("a");
+    host.space.run("sysctl -qw net.ipv4.ip_forward=1");
+    assert!(lan.pings(INTERNET), "now the user made it a router");
+    let a = host.networked("a", "-i");
+    assert!(a.pings(INTERNET) && lan.pings(INTERNET));
+    drop(a);
+    host.end("a");
+    assert_eq!(host.forwards(), "1", "what conductor did not set it does not take back");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn networks_are_added_to_and_said_twice_they_stay_the_same() {
+    let host = Host::new();
+    let web = host.networked("web", "-i");
+    let _server = web.serve(8080);
+    assert!(web.pings(INTERNET));
+    assert_eq!(host.world.asks(HOST, 3000), None);
+    host.conductor("addnetwork -e 3000:8080 web");
+    assert!(web.pings(INTERNET), "still");
+    assert_eq!(host.world.asks(HOST, 3000), Some(NEIGHBOUR.to_string()));
+    let (rules, links) = (host.rules(), host.links());
+    let said = host.conductor("addnetwork web -i -e 3000:8080");
+    assert!(said.contains("peer ip 192.168.1.2."), "{said}");
+    assert_eq!((host.rules(), host.links()), (rules, links), "no rule twice");
+    let said = host.refused("addnetwork web -e 3000:9090");
+    assert!(said.contains("in use by container web (published as 3000:8080/tcp)"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn twenty_at_once_get_twenty_subnets() {
+    let host = Host::new();
+    let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
+    let spaces: Vec<world::Space> = names.iter().map(|name| host.container(name)).collect();
+    let started: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut command = host.command();
+            command.args(["addnetwork", name, "-i"]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut addresses: Vec<String> = started
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success());
+            let said = String::from_utf8(output.stdout).unwrap();
+            said.split("peer ip ").nth(1).unwrap().split(". ").next().unwrap().to_owned()
+        })
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 20, "{addresses:?}");
+    for space in &spaces {
+        assert!(space.pings(INTERNET));
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn subnets_in_use_on_the_host_are_left_out_and_an_empty_pool_says_so() {
+    let host = Host::new();
+    host.space.run("ip address add 192.168.1.50/24 dev up0");
+    host.space.run("ip route add 192.168.2.128/25 via 10.9.0.1");
+    let _a = host.container("a");
+    assert!(host.conductor("addnetwork a").contains("peer ip 192.168.3.2."));
+    let _b = host.container("b");
+    assert!(host.conductor("addnetwork b --pool 10.200.0.0/16").contains("peer ip 10.200.1.2."));
+    let _c = host.container("c");
+    host.space.run("ip route add 192.168.0.0/16 via 10.9.0.1");
+    let said = host.refused("addnetwork c");
+    assert!(said.contains("every /24 of 192.168.0.0/16 has a route or a container already; stop containers"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn names_of_every_length_work() {
+    let host = Host::new();
+    let long = "x".repeat(63);
+    let names = ["seven77", "eight888", "fifteen-letters", "sixteen-letters1", "sixteen-letters2", &long];
+    for (index, name) in names.iter().enumerate() {
+        let space = host.networked(name, "-i");
+        assert!(space.pings(INTERNET), "{name}");
+        assert!(space.pings(gateway(index as u8 + 1)), "{name}");
+        let links = host.space.run("ip -details link show type veth");
+        assert!(links.contains(&format!("alias {name}\n")), "{name}: {links}");
+        std::mem::forget(space);
+    }
+    assert!(host.links().contains("seven77-outside@"));
+    for name in names {
+        host.end(name);
+    }
+    assert!(
+        !host.links().contains("outside") && !host.rules().to_lowercase().contains("conductor"),
+        "{}",
+        host.rules()
+    );
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_a_kill_left_half_done_is_completed_by_saying_it_again() {
+    let host = Host::new();
+    let clean = (host.rules(), host.links());
+    for delay in (0..25).map(|n| Duration::from_millis(5 * n)) {
+        let web = host.container("web");
+        let mut command = host.command();
+        command.args(["addnetwork", "web", "-i", "-e", "3000:8080"]).stdout(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(delay);
+        // nsenter(1) has become conductor: this is its number.
+        let _ = child.kill();
+        child.wait().unwrap();
+        host.conductor("addnetwork web -i -e 3000:8080");
+        let _server = web.serve(8080);
+        assert!(web.pings(INTERNET), "after {delay:?}");
+        assert!(host.world.asks(HOST, 3000).is_some(), "after {delay:?}");
+        let rules = host.rules();
+        let mut ours: Vec<&str> = rules.lines().filter(|line| line.to_lowercase().contains("conductor")).collect();
+        let count = ours.len();
+        ours.sort_unstable();
+        ours.dedup();
+        assert_eq!(ours.len(), count, "after {delay:?} a rule stands twice: {rules}");
+        drop(web);
+        host.end("web");
+        assert_eq!((host.rules(), host.links()), clean, "after {delay:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_network_that_cannot_be_made_leaves_nothing() {
+    let host = Host::new();
+    let (rules, links) = (host.rules(), host.links());
+    let web = host.container("web");
+    // Its own end cannot get the address: a link of that name is there, but no cable leads out of it.
+    web.run("ip link add web-inside type veth peer name elsewhere");
+    let said = host.refused("addnetwork web -i -e 3000:8080");
+    assert!(said.contains("web-outside"), "{said}");
+    assert_eq!((host.rules(), host.links(), host.forwards()), (rules, links, "0".to_owned()));
+    assert!(!host.dir("web").join("network.json").exists());
+    web.run("ip link delete web-inside");
+    host.conductor("addnetwork web -i -e 3000:8080");
+    assert!(web.pings(INTERNET));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_link_that_is_somebody_elses_is_left_alone() {
+    let host = Host::new();
+    host.space.run("ip link add web-outside type veth peer name elsewhere");
+    let _web = host.container("web");
+    let said = host.refused("addnetwork web");
+    assert!(said.contains("cannot make link web-outside: there is one of that name"), "{said}");
+    host.end("web");
+    assert!(host.links().contains("web-outside"));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_way_out_is_found_by_route_or_named() {
+    let host = Host::new();
+    let web = host.container("web");
+    let said = host.refused("addnetwork web -i --interface enp9s9");
+    assert!(said.contains("cannot use interface enp9s9: there is none of that name; `ip route` shows"), "{said}");
+    host.conductor("addnetwork web -i --interface up0");
+    assert!(web.pings(INTERNET));
+    host.space.run("ip route delete default");
+    let _db = host.container("db");
+    let said = host.refused("addnetwork db -i");
+    assert!(said.contains("cannot reach the internet: this host has no default route; connect the host"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_story_of_a_network_names_each_step() {
+    let host = Host::new();
+    let _web = host.container("web");
+    let output = host.command().args(["addnetwork", "web", "-i", "--explain"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    for shell in [
+        "nsenter --target",
+        "ip link add web-inside type veth peer name web-outside",
+        "ip address add 192.168.1.2/24 dev web-inside",
+        "ip link set lo up",
+        "ip route replace default via 192.168.1.1",
+        "iptables-restore --noflush",
+        "sysctl -w net.ipv4.ip_forward=1",
+    ] {
+        assert!(told.contains(shell), "{shell}: {told}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn datagrams_that_flow_already_follow_the_port_to_its_next_container() {
+    let host = Host::new();
+    let first = host.networked("first", "-e 53:53/udp");
+    let second = host.networked("second", "");
+    let (_one, _two) = (first.serve_udp(53), second.serve_udp(53));
+    let client = host.world.inside(|| UdpSocket::bind("0.0.0.0:5000").unwrap());
+    client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let answered = || {
+        client.send_to(b"who", (HOST, 53)).unwrap();
+        client.recv_from(&mut [0; 64]).is_ok()
+    };
+    assert!(answered());
+    drop(first);
+    host.end("first");
+    host.conductor("addnetwork second -e 53:53/udp");
+    assert!(answered(), "the same flow, led to the new container");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_hosts_own_names_are_left_alone_and_its_stub_resolver_is_replaced() {
+    let host = Host::new();
+    let _web = host.container("web");
+    // In the mounts of this host of namespaces only.
+    host.space.run("mount -t tmpfs tmpfs /mnt");
+    host.space.run("mkdir -p /run/systemd/resolve");
+    let write = |path: &str, text: &str| {
+        host.space.run_script(&format!("printf '{text}' > {path}"));
+    };
+    write("/mnt/stub", "nameserver 127.0.0.53\\nsearch lab.example\\n");
+    host.space.run("mount --bind /mnt/stub /etc/resolv.conf");
+    write("/run/systemd/resolve/resolv.conf", "nameserver 10.9.0.53\\nsearch lab.example\\n");
+    let own = || (host.space.run("cat /etc/resolv.conf"), host.space.run("cat /etc/hosts"));
+    let before = own();
+    host.conductor("addnetwork web -i");
+    assert_eq!(own(), before);
+    let inside = std::fs::read_to_string(host.dir("web").join("resolv.conf")).unwrap();
+    assert_eq!(inside, "nameserver 10.9.0.53\nsearch lab.example\n");
+    host.end("web");
+    assert_eq!(own(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn peer_and_stop_that_were_killed_can_be_said_again() {
+    let host = Host::new();
+    let clean = (host.rules(), host.links(), host.forwards());
+    let killed_after = |delay: Duration, words: &[&str]| {
+        let mut command = host.command();
+        let mut child = command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(delay);
+        let _ = child.kill();
+        child.wait().unwrap();
+    };
+    for delay in (0..10).map(|n| Duration::from_millis(12 * n)) {
+        let (a, b) = (host.networked("a", ""), host.networked("b", ""));
+        killed_after(delay, &["peer", "a", "b"]);
+        host.conductor("peer a b");
+        assert!(a.pings(address(2)) && b.pings(address(1)), "after {delay:?}");
+        drop(a);
+        killed_after(delay, &["stop", "a"]);
+        if host.dir("a").exists() {
+            host.end("a");
+        }
+        let a = host.networked("a", "");
+        assert!(a.pings(gateway(1)) && !a.pings(address(2)) && !b.pings(address(1)), "after {delay:?}");
+        drop((a, b));
+        // Ended, and nobody has said stop: the next command that looks gives back what they held.
+        host.conductor("ps");
+        assert_eq!((host.rules(), host.links(), host.forwards()), clean, "after {delay:?}");
+        host.end("a");
+        host.end("b");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn rules_that_somebody_flushed_are_put_back_by_saying_it_again() {
+    let host = Host::new();
+    let web = host.networked("web", "-i -e 3000:8080");
+    let _server = web.serve(8080);
+    let whole = host.rules();
+    for table in ["filter", "nat", "raw"] {
+        host.space.run(&format!("iptables -t {table} -F"));
+        host.space.run(&format!("iptables -t {table} -X"));
+    }
+    assert_eq!(host.world.asks(HOST, 3000), None);
+    host.conductor("addnetwork web");
+    assert_eq!(host.rules(), whole);
+    assert!(host.world.asks(HOST, 3000).is_some() && web.pings(INTERNET));
+}

@@ -1,0 +1,177 @@
+//! What is killed, started at once, or damaged: afterwards every name is usable and the host as it was.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::host::Host;
+use crate::life::wait_for;
+
+#[test]
+#[ignore = "needs root: make test"]
+fn of_fifty_equal_runs_one_wins() {
+    let host = Host::new("fifty");
+    let before = host.snapshot();
+    let all: Vec<_> = (0..50).map(|_| host.piped(&["run", "-d", "img", "eg", "--", "sleep", "infinity"])).collect();
+    let outcomes: Vec<_> = all.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    let won = outcomes.iter().filter(|output| output.status.success()).count();
+    assert_eq!(won, 1);
+    for output in outcomes.iter().filter(|output| !output.status.success()) {
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(err.contains("there is one of that name"), "{err}");
+    }
+    host.ok(&["exec", "eg", "--", "true"]);
+    host.ok(&["stop", "eg"]);
+    assert_eq!(host.snapshot(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_run_killed_at_any_moment_leaves_the_name_usable_and_the_host_equal() {
+    let host = Host::new("killed");
+    let before = host.snapshot();
+    // Times from before the first step to after the last; a fixed sequence, spread by an odd step.
+    for round in 0_u64..100 {
+        let detached = round % 2 == 0;
+        let arguments: &[&str] = if detached {
+            &["run", "-d", "img", "eg", "--", "sleep", "5"]
+        } else {
+            &["run", "img", "eg", "--", "sleep", "5"]
+        };
+        let mut child = host.piped(arguments);
+        std::thread::sleep(Duration::from_micros((round * 389) % 30_000));
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+        // The monitor may have gone on; a container that runs is stopped, and one that does not is no obstacle.
+        let listed = wait_for(|| Some(host.run(&["ps"])).filter(|ps| ps.code == 0));
+        if listed.out.contains("eg ") {
+            host.ok(&["stop", "eg"]);
+        }
+        let again = host.run(&["run", "--rm", "img", "eg", "--", "true"]);
+        if again.code != 0 {
+            // The monitor of the killed one was still at it when we listed.
+            assert!(again.err.contains("there is one of that name"), "round {round}: {again:?}");
+            host.ok(&["stop", "eg"]);
+            host.ok(&["run", "--rm", "img", "eg", "--", "true"]);
+        }
+        assert_eq!(host.snapshot(), before, "round {round}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_container_whose_monitor_is_killed_is_listed_and_can_be_stopped() {
+    let host = Host::new("monitor");
+    let before = host.snapshot();
+    host.start("web");
+    let known: serde_json::Value = serde_json::from_str(&host.run(&["inspect", "web"]).out).unwrap();
+    let init = known["init"]["pid"].as_i64().unwrap();
+    let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+    let parent: i32 = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(parent), Signal::SIGKILL).unwrap();
+    wait_for(|| (!fs::exists(format!("/proc/{parent}")).unwrap()).then_some(()));
+    assert!(host.ok(&["ps"]).contains("running"));
+    host.ok(&["exec", "web", "--", "true"]);
+    host.ok(&["stop", "web"]);
+    assert_eq!(host.snapshot(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_record_of_another_boot_or_process_means_nobody() {
+    let host = Host::new("stranger");
+    host.start("web");
+    let path = host.container("web").join("record.json");
+    let truth = fs::read_to_string(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&truth).unwrap();
+    record["init"]["pid"] = std::process::id().into();
+    fs::write(&path, record.to_string()).unwrap();
+    assert!(host.ok(&["ps"]).contains("exited"));
+    let refused = host.run(&["exec", "web", "--", "true"]);
+    assert_eq!(refused.code, 125);
+    assert!(refused.err.contains("its first process has ended"), "{refused:?}");
+    // Stopping it ends those in its cgroup, and not the process whose number stands there: that is us.
+    host.ok(&["stop", "web"]);
+    assert!(host.cgroups().is_empty());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn damaged_records_are_named_do_not_hide_others_and_can_be_removed() {
+    let host = Host::new("records");
+    let before = host.snapshot();
+    for (name, text) in
+        [("empty", ""), ("cut", "{\"schema\": 1, \"na"), ("newer", "{\"schema\": 99}"), ("binary", "\0\u{1}\u{2}")]
+    {
+        host.start(name);
+        fs::write(host.container(name).join("record.json"), text).unwrap();
+    }
+    host.start("whole");
+    let listed = host.ok(&["ps"]);
+    assert_eq!(listed.matches("damaged").count(), 4, "{listed}");
+    assert!(listed.contains("running") && listed.contains("it has version 99"), "{listed}");
+    for name in ["empty", "cut", "newer", "binary", "whole"] {
+        host.ok(&["stop", name]);
+    }
+    assert_eq!(host.snapshot(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_fork_bomb_hits_the_limit_and_stops_at_once() {
+    let host = Host::new("bomb");
+    let before = host.snapshot();
+    let numbers_of_host = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    host.ok(&["run", "-d", "img", "bomb", "--", "bash", "-c", "bomb() { bomb | bomb & }; bomb; sleep infinity"]);
+    wait_for(|| {
+        let known: serde_json::Value = serde_json::from_str(&host.run(&["inspect", "bomb"]).out).unwrap();
+        let now = known["processes"]["now"].as_u64().unwrap();
+        assert!(now <= 1024, "{now} processes");
+        host.ok(&["logs", "bomb"]).contains("Resource temporarily unavailable").then_some(())
+    });
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/pid_max").unwrap(), numbers_of_host);
+    let start = std::time::Instant::now();
+    host.ok(&["stop", "bomb"]);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(host.snapshot(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_shell_that_stands_in_the_root_does_not_hold_stop_up() {
+    let host = Host::new("busy");
+    let before = host.snapshot();
+    host.start("web");
+    let mut shell = std::process::Command::new("sleep")
+        .arg("100")
+        .current_dir(host.container("web").join("rootfs"))
+        .spawn()
+        .unwrap();
+    host.ok(&["stop", "web"]);
+    assert_eq!(host.snapshot(), before);
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn removing_never_walks_into_what_is_mounted_below() {
+    let host = Host::new("walk");
+    let treasure = host.store.join("treasure");
+    fs::create_dir_all(&treasure).unwrap();
+    fs::write(treasure.join("kept"), "of the user").unwrap();
+    host.start("web");
+    let place = host.container("web").join("upper/mnt");
+    fs::create_dir_all(&place).unwrap();
+    let bind = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(&treasure), &place, None::<&str>, bind, None::<&str>).unwrap();
+    let refused = host.run(&["stop", "web"]);
+    assert_eq!(refused.code, 125);
+    assert!(refused.err.contains("something is mounted there"), "{refused:?}");
+    assert_eq!(fs::read_to_string(treasure.join("kept")).unwrap(), "of the user");
+    nix::mount::umount(&place).unwrap();
+    host.ok(&["stop", "web"]);
+    assert!(treasure.join("kept").exists());
+}

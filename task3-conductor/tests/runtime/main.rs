@@ -1,0 +1,12 @@
+//! Containers as their users meet them: the program is run, and the kernel is asked what came of it.
+//!
+//! They need root, and each makes a private host for itself first: mounts, network and host name of its own, so that
+//! what a test breaks is nobody else's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod attacks;
+mod faults;
+mod host;
+mod life;
+mod terminal;

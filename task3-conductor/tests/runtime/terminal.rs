@@ -1,0 +1,120 @@
+//! Terminals: a person's shell in a container.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+
+use crate::host::Host;
+
+/// A person's terminal with a conductor command at it.
+struct Person {
+    master: File,
+    slave: OwnedFd,
+    child: Child,
+    seen: String,
+}
+
+impl Person {
+    fn sits_at(host: &Host, arguments: &[&str], size: (u16, u16)) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        resize(&master, size);
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        let child = host.conductor(arguments).stdin(end()).stdout(end()).stderr(end()).env("TERM", "vt100").spawn();
+        Self { master: File::from(master), slave, child: child.unwrap(), seen: String::new() }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Reads until the text shows.
+    fn sees(&mut self, text: &str) {
+        while !self.seen.contains(text) {
+            let mut ends = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut ends, 10_000_u16).unwrap();
+            assert!(ready > 0, "{text:?} did not show: {:?}", self.seen);
+            let mut buffer = [0; 4096];
+            let count = self.master.read(&mut buffer).unwrap();
+            self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        let end = self.seen.find(text).unwrap() + text.len();
+        self.seen.drain(..end);
+    }
+
+    fn is_cooked(&self) -> bool {
+        tcgetattr(&self.slave).unwrap().local_modes.contains(rustix::termios::LocalModes::ICANON)
+    }
+}
+
+fn resize(terminal: impl AsFd, (rows, columns): (u16, u16)) {
+    tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_shell_has_a_terminal_of_its_own_that_follows_the_size_and_makes_signals_of_keys() {
+    let host = Host::new("shell");
+    host.start("web");
+    for arguments in [&["run", "--rm", "img", "eg"][..], &["exec", "web"]] {
+        let mut person = Person::sits_at(&host, arguments, (33, 101));
+        person.types("tty; stty size; echo $TERM\n");
+        person.sees("/dev/pts/0\r\n33 101\r\nvt100\r\n");
+        assert!(!person.is_cooked(), "keys go through as they are");
+        resize(&person.master, (44, 99));
+        // The person's terminal has no session here, so the kernel's signal is sent by hand.
+        kill(Pid::from_raw(person.child.id() as i32), Signal::SIGWINCH).unwrap();
+        person.types("sleep 0.2; stty size; bash -c 'echo ready $((6 * 7)); exec sleep 100'\n");
+        person.sees("44 99\r\n");
+        person.sees("ready 42");
+        person.types("\x03");
+        person.types("echo after $?; exit 5\n");
+        person.sees("after 130\r\n");
+        assert_eq!(person.child.wait().unwrap().code(), Some(5));
+        assert!(person.is_cooked(), "the mode is as it was");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_persons_terminal_is_given_back_when_conductor_is_asked_to_end() {
+    let host = Host::new("given-back");
+    let mut person = Person::sits_at(&host, &["run", "img", "eg"], (24, 80));
+    person.types("echo up $((6 * 7))\n");
+    person.sees("up 42");
+    assert!(!person.is_cooked());
+    kill(Pid::from_raw(person.child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(person.child.wait().unwrap().code(), Some(137), "bash ignores SIGTERM at a terminal");
+    assert!(person.is_cooked());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_first_size_is_there_before_the_first_instruction() {
+    let host = Host::new("first-size");
+    for _ in 0..10 {
+        let mut person = Person::sits_at(&host, &["run", "--rm", "img", "eg", "--", "stty", "size"], (17, 71));
+        person.sees("17 71\r\n");
+        assert_eq!(person.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_terminal_can_be_asked_for_where_there_is_none() {
+    let host = Host::new("asked");
+    let outcome = host.run(&["-q", "run", "-t", "--rm", "img", "eg", "--", "bash", "-c", "tty; exit 4"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (4, "/dev/pts/0\r\n"), "{outcome:?}");
+    let both = host.run(&["run", "-d", "-t", "img", "eg"]);
+    assert_eq!(both.code, 125);
+    assert!(both.err.contains("leave out --tty or --detach"), "{both:?}");
+}
