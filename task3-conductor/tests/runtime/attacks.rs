@@ -50,8 +50,7 @@ fn what_gets_through_in_a_chroot_is_stopped_in_a_container_by_run_and_by_exec() 
     let mark = format!("MARK={}", host.store.display());
     let by_exec = host.run(&["exec", "-e", &mark, "web", "--", "/attacks"]);
     // And where they must succeed, or they prove nothing: root in a chroot, in namespaces of this test's.
-    let weak =
-        "mount -o remount,dev $0; mount -t proc proc $0/proc; mount -t sysfs sysfs $0/sys; exec chroot $0 /attacks";
+    let weak = "mount -o remount,dev,suid $0; mount -t proc proc $0/proc; mount -t sysfs sysfs $0/sys; exec chroot $0 /attacks";
     let unconfined = Command::new("unshare")
         .args(["-mnupf", "--propagation", "private", "sh", "-c", weak])
         .arg(&root)
