@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::signal::Signal;
 use nsutil::error::{OrCannot, Result};
 
 use crate::commands;
@@ -75,6 +76,8 @@ impl Conductor {
         if self.explain {
             nsutil::step::tell(anstream::stderr());
         }
+        // A caller that ignores the end of its children hands that on, and nobody could wait for one then.
+        nsutil::sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)?;
         if self.command.enters_container() && nix::unistd::geteuid().is_root() {
             own_binary::out_of_reach()?;
         }

@@ -137,6 +137,11 @@ impl ProcessIdentity {
         Ok(Self { pid, start_time, boot_id: boot_id()? })
     }
 
+    /// Whether it was started since the host was.
+    pub fn is_of_this_boot(&self) -> bool {
+        boot_id().is_ok_and(|now| now == self.boot_id)
+    }
+
     /// A descriptor of this very process, or none when it has ended, whoever has its number now.
     ///
     /// # Errors

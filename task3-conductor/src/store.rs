@@ -328,15 +328,6 @@ impl Store {
         fs::read_to_string(self.container_dir(name).join(EXIT)).ok()?.trim().parse().ok()
     }
 
-    /// Waits for the lock of the whole store: held while something is chosen that must be unique, such as a subnet.
-    ///
-    /// # Errors
-    /// `EACCES`, `EROFS` by open(2).
-    pub fn lock_all(&self) -> Result<Lock> {
-        let (path, file) = self.lock_file("lock")?;
-        lock(file, &path)
-    }
-
     /// Waits until nobody else changes networks: held while a subnet is chosen, and while rules of two containers change.
     ///
     /// # Errors

@@ -552,3 +552,37 @@ fn rules_that_somebody_flushed_are_put_back_by_saying_it_again() {
     assert_eq!(host.rules(), whole);
     assert!(host.world.asks(HOST, 3000).is_some() && web.pings(INTERNET));
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn after_a_reboot_the_hosts_own_choice_stands() {
+    let host = Host::new();
+    let _web = host.networked("web", "-i");
+    assert_eq!(host.forwards(), "1");
+    // As if the host had been started again, and made a router by its own settings.
+    let record = host.dir("web").join("record.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    std::fs::write(&record, text.replace(boot_id.trim_end(), "another")).unwrap();
+    host.end("web");
+    assert_eq!(host.forwards(), "1");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_damaged_record_of_a_network_is_named_and_can_be_stopped() {
+    let host = Host::new();
+    let (rules, links) = (host.rules(), host.links());
+    let (web, db) = (host.networked("web", "-i"), host.networked("db", "-i"));
+    host.conductor("peer web db");
+    std::fs::write(host.dir("web").join("network.json"), "{\"schema\": 1").unwrap();
+    assert!(host.refused("addnetwork web").contains("cannot understand") && db.pings(INTERNET));
+    drop(web);
+    host.end("web");
+    let web = host.networked("web", "-i");
+    assert!(web.pings(INTERNET) && !db.pings(address(1)) && !web.pings(address(2)), "no peer by inheritance");
+    drop((web, db));
+    host.end("web");
+    host.end("db");
+    assert_eq!((host.rules(), host.links()), (rules, links));
+}

@@ -224,13 +224,19 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
 fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let mut networks = Networks::load(store)?;
-    let peers = networks.peers_of(name);
-    let address = networks.of(name).map(|record| subnet::container_address(record.subnet));
+    let (peers, address) = match networks.of(name) {
+        Some(record) => (networks.peers_of(name), Some(subnet::container_address(record.subnet))),
+        // Its record is damaged: anybody may have been a peer.
+        None if dir.join(FILE).exists() => (networks.all.keys().cloned().collect(), None),
+        None => (Vec::new(), None),
+    };
     let firewall = networks.firewall();
     // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
     // And forwarding before the rules go that keep strangers from making use of it.
     let mut outcomes = vec![forget_peer(store, &mut networks, name), restore_forwarding(store, name)];
     networks.all.remove(name);
+    // The cable before the rules: there is no moment at which something passes that must not.
+    outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
     outcomes.push(firewall.and_then(|firewall| {
         let remaining: Vec<(&ContainerName, Option<Permissions>)> =
             peers.iter().map(|peer| (peer, networks.permissions(peer))).collect();
@@ -239,7 +245,6 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
         containers.push((name, None));
         rules::apply(&firewall, &containers, strangers(store, Some(name))?)
     }));
-    outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
     if let Some(address) = address {
         outcomes.push(conntrack::forget(address).map(drop));
     }
@@ -323,6 +328,10 @@ fn start_forwarding() -> Result<()> {
 /// Puts back what the host did before, when this was the last container that needs it to pass packets on.
 fn restore_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
     let Some(before) = noted_before(&Ledger::of(&store.container_dir(name)))? else { return Ok(()) };
+    if store.container(name).is_ok_and(|record| !record.init.is_of_this_boot()) {
+        // What it found then is nothing to go by: the host has chosen anew since.
+        return Ok(());
+    }
     if forwarding_before(store, Some(name))?.is_some() || sysctl::read(IP_FORWARD)? == before {
         return Ok(());
     }

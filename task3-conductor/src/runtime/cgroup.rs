@@ -89,7 +89,7 @@ impl Cgroup {
     /// In words when this host has no cgroups.
     pub fn of(name: &str) -> Result<Self> {
         let place = |tree: &str, version| Place { directory: Path::new(tree).join(name), version };
-        let is = |path: &str, magic: i64| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == magic);
+        let is = |path: &str, magic: i64| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == magic);
         if is("/sys/fs/cgroup", CGROUP2) {
             return Ok(Self { places: vec![place("/sys/fs/cgroup", Version::V2)] });
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::host::{Host, Snapshot};
 use crate::life::wait_for;
@@ -50,8 +50,7 @@ fn what_gets_through_in_a_chroot_is_stopped_in_a_container_by_run_and_by_exec() 
     let mark = format!("MARK={}", host.store.display());
     let by_exec = host.run(&["exec", "-e", &mark, "web", "--", "/attacks"]);
     // And where they must succeed, or they prove nothing: root in a chroot, in namespaces of this test's.
-    let weak =
-        "mount -o remount,dev $0; mount -t proc proc $0/proc; mount -t sysfs sysfs $0/sys; exec chroot $0 /attacks";
+    let weak = "mount -o remount,dev,suid $0; mount -t proc proc $0/proc; mount -t sysfs sysfs $0/sys; exec chroot $0 /attacks";
     let unconfined = Command::new("unshare")
         .args(["-mnupf", "--propagation", "private", "sh", "-c", weak])
         .arg(&root)
@@ -207,32 +206,41 @@ fn the_program_file_cannot_be_written_through_a_process_inside() {
     fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
     let whole = fs::read(&program).unwrap();
     host.plant_image("self", |root| {
+        // The libraries that conductor needs are in the image, as an attacker would see to.
+        arm(root);
         // The kernel starts what this leads to: the program that executes it, which is conductor.
         fs::write(root.join("entry"), "#!/proc/self/exe\n").unwrap();
         fs::set_permissions(root.join("entry"), fs::Permissions::from_mode(0o755)).unwrap();
     });
     host.ok(&["run", "-d", "self", "web", "--", "bash", "-c", WATCHER]);
-    for _ in 0..20 {
-        for command in [&["/entry"][..], &["true"]] {
-            let mut conductor = Command::new(&program);
-            conductor.arg("--root").arg(&host.store).args(["exec", "web", "--"]).args(command).output().unwrap();
-        }
-    }
-    let watched = host.ok(&["exec", "web", "--", "cat", "/seen"]);
-    assert!(watched.contains("tried"), "the watcher never saw a process to attack: {watched}");
+    let seen = || fs::read_to_string(host.container("web").join("rootfs/seen")).unwrap_or_default();
+    // Its loader tells so much that it waits at a pipe that nobody reads: there is all the time to get hold of it.
+    let mut conductor = Command::new(&program);
+    conductor.arg("--root").arg(&host.store).args(["exec", "-e", "LD_DEBUG=all", "web", "--", "/entry"]);
+    let mut held = conductor.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| seen().contains("holds").then_some(()));
+    held.kill().unwrap();
+    held.wait().unwrap();
+    let watched = wait_for(|| Some(seen()).filter(|text| text.contains("done")));
     assert!(!watched.contains("written"), "{watched}");
+    assert!(watched.contains("Read-only file system"), "{watched}");
     assert!(fs::read(&program).unwrap() == whole, "the program was changed");
-    let _ = wait_for(|| Some(()));
 }
 
-/// Waits for processes that are not its own and opens their program files for writing, as CVE-2019-5736 did.
+/// Waits for a process whose program is none of the container's, holds on to its file, and writes to it when nobody
+/// executes it any more: CVE-2019-5736.
 const WATCHER: &str = r#"
-touch /seen
 while :; do
     for process in /proc/[0-9]*; do
-        case $process in /proc/1|/proc/$$|/proc/$BASHPID) continue ;; esac
-        echo "tried $process" >> /seen
-        { exec 9<> $process/exe && echo "written $(readlink $process/exe)" >> /seen && echo broken >&9; } 2> /dev/null
+        target=$(readlink $process/exe) || continue
+        case $target in /usr/bin/*|/bin/*) continue ;; esac
+        exec 9< $process/exe || continue
+        echo "holds $target" >> /seen
+        while [ -e $process ]; do :; done
+        for attempt in 1 2 3 4 5; do
+            { echo broken > /proc/self/fd/9; } 2>> /seen && echo written >> /seen
+        done
+        echo done >> /seen
     done
 done"#;
 

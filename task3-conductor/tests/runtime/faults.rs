@@ -175,3 +175,59 @@ fn removing_never_walks_into_what_is_mounted_below() {
     host.ok(&["stop", "web"]);
     assert!(treasure.join("kept").exists());
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn odd_surroundings_change_nothing() {
+    let host = Host::new("odd");
+    let before = host.snapshot();
+    let program = env!("CARGO_BIN_EXE_conductor");
+    let run = format!(
+        "{program} -q --root {} run --rm img eg -- bash -c 'umask; stat -c %a /tmp /dev/null / /root; exit 3'",
+        host.store.display()
+    );
+    let surroundings = [
+        "true",
+        "trap '' CHLD",
+        "trap '' PIPE INT TERM HUP",
+        "umask 000",
+        "umask 077",
+        "mkdir /tmp/gone-$$; cd /tmp/gone-$$; rmdir /tmp/gone-$$",
+        "exec 0<&-",
+        "exec 2>&-",
+        "unset HOME PATH TERM USER",
+        "export RUST_BACKTRACE=1 LANG=C IFS=x LD_LIBRARY_PATH=/nowhere",
+    ];
+    for surrounding in surroundings {
+        let script = format!("{surrounding}; {}", run);
+        let output = std::process::Command::new("/bin/bash").args(["-c", &script]).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(3), "{surrounding}: {out}{err}");
+        assert_eq!(out, "0022\n1777\n666\n755\n700\n", "{surrounding}: {err}");
+        assert_eq!(host.snapshot(), before, "{surrounding}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn signals_to_an_attached_run_end_it_and_leave_nothing_with_rm() {
+    let host = Host::new("signals");
+    let before = host.snapshot();
+    for (signal, code) in [(Signal::SIGINT, 137), (Signal::SIGTERM, 137), (Signal::SIGHUP, 137)] {
+        let mut child = host.piped(&["run", "--rm", "img", "eg", "--", "sleep", "infinity"]);
+        wait_for(|| host.ok(&["ps"]).contains("running").then_some(()));
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
+        assert_eq!(host.snapshot(), before, "{signal}");
+    }
+    let trap = "trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done";
+    let mut child = host.piped(&["run", "--rm", "img", "eg", "--", "bash", "-c", trap]);
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("up") {
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9), "a handler inside is asked");
+    assert_eq!(host.snapshot(), before);
+}
