@@ -30,7 +30,8 @@ pub fn serve(name: &str, port: u16, threads: usize, routes: Router) -> Result<()
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await;
         let listener = listener.map_err(|error| format!("cannot listen on port {port}: {error}"))?;
         log(&format!("{name}: listening on port {port}"));
-        let service = routes.layer(middleware::from_fn(log_request)).into_make_service_with_connect_info::<SocketAddr>();
+        let service =
+            routes.layer(middleware::from_fn(log_request)).into_make_service_with_connect_info::<SocketAddr>();
         let served = axum::serve(listener, service).with_graceful_shutdown(async move {
             ended(&mut terminate, &mut interrupt).await;
         });

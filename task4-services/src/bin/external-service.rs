@@ -1,7 +1,8 @@
 //! `external-service COUNTER_URL`: greets each visitor with the number that the counter service gives out.
 //!
-//! Listens on port 8080. A browser gets a page, anybody else plain text. When the counter cannot be reached the answer
-//! is 502 and says why; nothing is remembered of that, so it recovers as soon as the counter does.
+//! Listens on port 8080. `GET /` is a visit: a browser gets a page, anybody else plain text. When the counter cannot be reached the answer
+//! is 502 and says why; nothing is remembered of that, so it recovers as soon as the counter does. `GET /health` answers
+//! `ok` and counts nobody.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let agent = Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
     let counter = Arc::new(Counter { url: options.counter_url, agent });
-    let routes = Router::new().route("/", get(greet)).with_state(counter);
+    let routes = Router::new().route("/", get(greet)).route("/health", get(async || "ok\n")).with_state(counter);
     match serve("external-service", PORT, THREADS, routes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
