@@ -1,10 +1,129 @@
-//! `service-orchestrator`: Task 4, two services in two containers. It is not built yet.
+//! `service-orchestrator`: two services in two containers, brought up, looked at, tried, and taken down.
 //!
-//! It will drive the `conductor` command; until that exists, the program says so and ends with 1.
+//! It drives the `conductor` command as a person would, with the lines of the assignment, and prints each as it would be
+//! typed; any tool with that command line will do. Nothing is remembered between two calls: what runs is asked of the
+//! tool, and how a service is, of the service. So `up` may be called in any state, and so may `down`.
 
+mod conductor;
+mod deployment;
+mod health;
+mod report;
+mod spec;
+mod trial;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+use nsutil::error::{OrCannot, Result, line};
+
+use crate::conductor::Conductor;
+use crate::deployment::Deployment;
+use crate::spec::{Spec, missing};
+
+/// Task 4: services in containers, through conductor's command line
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  sudo service-orchestrator up\n  sudo service-orchestrator up --offline --explain\n  sudo service-orchestrator test\n  sudo service-orchestrator down"
+)]
+struct Options {
+    /// The tool to drive [default: task3-conductor/conductor.sh of the workspace this program was built in]
+    #[arg(long, global = true, value_name = "PATH")]
+    conductor: Option<PathBuf>,
+    /// What to deploy [default: the assignment's two services]
+    #[arg(long, global = true, value_name = "FILE")]
+    spec: Option<PathBuf>,
+    /// Where the folders of the services are [default: that of --spec, else task4-services of the workspace]
+    #[arg(long, global = true, value_name = "DIR")]
+    files: Option<PathBuf>,
+    /// Say why, before each command
+    #[arg(long, global = true)]
+    explain: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Build the image, start the containers, connect them, start the services; what is up already is left alone
+    Up {
+        /// Build the image from programs of this host instead of a Debian mirror
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show the services, their addresses and whether they answer
+    Status,
+    /// Show what the services printed
+    Logs {
+        /// Only this service's
+        service: Option<String>,
+    },
+    /// Try the deployment: reachable, counted, closed where it should be
+    Test,
+    /// Remove the containers, in whatever state they are
+    Down,
+}
+
 fn main() -> ExitCode {
-    eprintln!("service-orchestrator: not built yet; tasks 1 and 2 are: see README.md");
-    ExitCode::from(1)
+    match run(Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("service-orchestrator: {}", line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what was asked; false when it was done and the answer is no.
+fn run(options: Options) -> Result<bool> {
+    let workspace = workspace();
+    let beside_spec = options.spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);
+    let conductor = options.conductor.unwrap_or_else(|| workspace.join("task3-conductor/conductor.sh"));
+    let mut deployment = Deployment {
+        spec: Spec::load(options.spec.as_deref())?,
+        conductor: Conductor::at(&conductor, options.explain)?,
+        files: options.files.or(beside_spec).unwrap_or_else(|| workspace.join("task4-services")),
+        build: Vec::new(),
+    };
+    match options.action {
+        Action::Up { offline } => {
+            if offline {
+                deployment.build.push(deployment.files.join("Conductorfile.offline").display().to_string());
+            }
+            deployment.up()?;
+            anstream::println!("\n{}", report::drawing(&deployment.look()));
+            deployment.status()
+        }
+        Action::Status => deployment.status(),
+        Action::Logs { service } => deployment.logs(service.as_deref()).map(|()| true),
+        Action::Test => deployment.try_out(),
+        Action::Down => deployment.down().map(|()| true),
+    }
+}
+
+/// The workspace: `target/PROFILE/service-orchestrator` stands two folders below it.
+fn workspace() -> PathBuf {
+    let program = std::env::current_exe().ok();
+    program.as_ref().and_then(|program| program.ancestors().nth(3)).map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+impl Deployment {
+    fn logs(&self, service: Option<&str>) -> Result<()> {
+        if let Some(name) = service.filter(|name| !self.spec.services.iter().any(|service| service.name == **name)) {
+            return Err(missing(name));
+        }
+        for name in self.spec.services.iter().map(|service| &service.name) {
+            if service.is_some_and(|only| only != name) {
+                continue;
+            }
+            let path = self.conductor.log(name);
+            let text = std::fs::read(&path).or_cannot("read", path.display())?;
+            for line in String::from_utf8_lossy(&text).lines() {
+                anstream::println!("{name}  {line}");
+            }
+        }
+        Ok(())
+    }
 }

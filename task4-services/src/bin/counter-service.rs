@@ -1,0 +1,67 @@
+//! `counter-service PORT THREADS`: counts, for whoever asks.
+//!
+//! | request | answer, as text/plain |
+//! |---|---|
+//! | `GET /get_and_increment_counter` | the counter; it is one more afterwards |
+//! | `GET /get_counter` | the counter |
+//! | `GET /reset_counter` | 1, which the counter is from then on |
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use clap::Parser;
+use task4_services::server::serve;
+
+/// What the first visitor is told.
+const FIRST: u64 = 1;
+
+/// Counts, for whoever asks over HTTP
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Port to listen on, at every address
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// How many requests are worked on at the same moment
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+}
+
+/// One atomic number: an addition can be neither lost nor doubled, whichever threads meet at it.
+type Counter = Arc<AtomicU64>;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match serve("counter-service", options.port, usize::from(options.threads), routes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("counter-service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/get_and_increment_counter", get(get_and_increment))
+        .route("/get_counter", get(get_counter))
+        .route("/reset_counter", get(reset))
+        .with_state(Counter::new(AtomicU64::new(FIRST)))
+}
+
+async fn get_and_increment(State(counter): State<Counter>) -> String {
+    counter.fetch_add(1, Ordering::Relaxed).to_string()
+}
+
+async fn get_counter(State(counter): State<Counter>) -> String {
+    counter.load(Ordering::Relaxed).to_string()
+}
+
+async fn reset(State(counter): State<Counter>) -> String {
+    counter.store(FIRST, Ordering::Relaxed);
+    FIRST.to_string()
+}

@@ -1,0 +1,99 @@
+//! `external-service COUNTER_URL`: greets each visitor with the number that the counter service gives out.
+//!
+//! Listens on port 8080. `GET /` is a visit: a browser gets a page, anybody else plain text. When the counter cannot be reached the answer
+//! is 502 and says why; nothing is remembered of that, so it recovers as soon as the counter does. `GET /health` answers
+//! `ok` and counts nobody.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use clap::Parser;
+use task4_services::server::serve;
+use ureq::Agent;
+
+const PORT: u16 = 8080;
+const THREADS: usize = 4;
+/// How long a visitor waits for the counter before being told that it does not answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAGE: &str = include_str!("../page.html");
+
+/// Greets each visitor with a number from the counter service
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Where the counter service is, for example http://192.168.2.2:8080/
+    #[arg(value_parser = base_url)]
+    counter_url: String,
+}
+
+/// The counter service, and how to ask it.
+struct Counter {
+    url: String,
+    agent: Agent,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let agent = Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
+    let counter = Arc::new(Counter { url: options.counter_url, agent });
+    let routes = Router::new().route("/", get(greet)).route("/health", get(async || "ok\n")).with_state(counter);
+    match serve("external-service", PORT, THREADS, routes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("external-service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A base URL without the slash at its end.
+fn base_url(text: &str) -> Result<String, String> {
+    match text.strip_prefix("http://") {
+        Some(host) if !host.trim_end_matches('/').is_empty() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("expected http://HOST:PORT/, for example http://192.168.2.2:8080/".to_owned()),
+    }
+}
+
+async fn greet(State(counter): State<Arc<Counter>>, headers: HeaderMap) -> Response {
+    let asked = Arc::clone(&counter);
+    // Asking blocks, so it happens beside the threads that answer.
+    let number = tokio::task::spawn_blocking(move || asked.next()).await;
+    let (status, title, text) = match number.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(number) => (StatusCode::OK, format!("{number}"), format!("Hello! You are visitor number {number}.")),
+        Err(cause) => {
+            let text = format!("The counter service cannot be reached: {cause}");
+            (StatusCode::BAD_GATEWAY, "?".to_owned(), text)
+        }
+    };
+    if wants_html(&headers) {
+        let page = PAGE.replace("{{number}}", &title).replace("{{text}}", &escaped(&text));
+        (status, Html(page)).into_response()
+    } else {
+        (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text + "\n").into_response()
+    }
+}
+
+impl Counter {
+    /// The next visitor's number.
+    fn next(&self) -> Result<u64, String> {
+        let url = format!("{}/get_and_increment_counter", self.url);
+        let cause = |error: ureq::Error| format!("{url}: {error}");
+        let answer = self.agent.get(&url).call().map_err(cause)?.body_mut().read_to_string().map_err(cause)?;
+        answer.trim().parse().map_err(|_| format!("{url} answered {answer:?}, which is no number"))
+    }
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|kinds| kinds.contains("text/html"))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,3 @@
+//! What the two services share: how they listen, log and end.
+
+pub mod server;

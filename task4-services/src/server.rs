@@ -1,0 +1,64 @@
+//! A small HTTP server that is a good first process of a container: it logs each request and ends when asked.
+//!
+//! The kernel gives process 1 of a PID namespace no default action for SIGTERM: without a handler the signal is dropped
+//! and `stop` has to wait for its deadline. So the handler is set before the port is opened. See pid_namespaces(7).
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Serves `routes` on every address of the container at `port` until SIGTERM or SIGINT, then lets open requests finish.
+///
+/// `threads` is how many requests are worked on at the same moment; 0 counts as 1.
+///
+/// # Errors
+/// `EADDRINUSE` when the port is taken, `EACCES` for a port below 1024 without the right to it.
+pub fn serve(name: &str, port: u16, threads: usize, routes: Router) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start {threads} threads: {error}"))?;
+    runtime.block_on(async {
+        let cannot_handle = |error| format!("cannot set a handler for signals: {error}");
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot_handle)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_handle)?;
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await;
+        let listener = listener.map_err(|error| format!("cannot listen on port {port}: {error}"))?;
+        log(&format!("{name}: listening on port {port}"));
+        let service =
+            routes.layer(middleware::from_fn(log_request)).into_make_service_with_connect_info::<SocketAddr>();
+        let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+            ended(&mut terminate, &mut interrupt).await;
+        });
+        served.await.map_err(|error| format!("cannot go on serving: {error}"))?;
+        log(&format!("{name}: asked to end, all requests answered"));
+        Ok(())
+    })
+}
+
+async fn ended(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => (),
+        _ = interrupt.recv() => (),
+    }
+}
+
+/// One line a request: who, what, the answer, how long it took.
+async fn log_request(ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    // Debug escapes control characters: a path may hold what a terminal obeys.
+    let asked = format!("{} {:?}", request.method(), request.uri().path());
+    let response = next.run(request).await;
+    log(&format!("{} {asked} {} {} us", client.ip(), response.status().as_u16(), begin.elapsed().as_micros()));
+    response
+}
+
+/// Writes one line to stdout; a log that cannot be written does not stop the service.
+fn log(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}

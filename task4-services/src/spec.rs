@@ -1,0 +1,163 @@
+//! What is to be deployed: a small TOML file, checked once when it is read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nsutil::error::{Error, OrCannot, Result};
+use serde::Deserialize;
+
+const DEFAULT: &str = include_str!("../deployment.toml");
+
+/// A deployment: one image, and a container for each service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Image that every container is made from.
+    pub image: String,
+    /// The services, in the order in which their containers are started.
+    #[serde(rename = "service")]
+    pub services: Vec<Service>,
+}
+
+/// One service and the container it runs in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Name of its container.
+    pub name: String,
+    /// Folder that is copied into the container's root.
+    pub files: String,
+    /// The command that starts it; `{NAME}` is the address of that service's container.
+    pub start: Vec<String>,
+    /// Services that must be healthy before it is started.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// Port it listens on in its container.
+    pub port: u16,
+    /// Path of a request that it answers when it is well.
+    pub health: String,
+    /// Whether it reaches what is beyond the host.
+    #[serde(default)]
+    pub internet: bool,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub expose: Vec<Publish>,
+    /// Services that it can talk to, and they to it.
+    #[serde(default)]
+    pub peers: Vec<String>,
+}
+
+/// A port of the host that leads to a port of a container: `3000:8080`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Publish {
+    /// Port of the host.
+    pub host: u16,
+    /// Port of the container.
+    pub inside: u16,
+}
+
+impl Spec {
+    /// Reads the deployment from a file, or takes the assignment's.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML of this shape, or names services that do not exist.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        match file {
+            None => Self::parse(DEFAULT).or_cannot("understand", "the built-in deployment"),
+            Some(file) => {
+                let text = std::fs::read_to_string(file).or_cannot("read", file.display())?;
+                Self::parse(&text).or_cannot("understand", file.display())
+            }
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let names: BTreeSet<&str> = spec.services.iter().map(|service| service.name.as_str()).collect();
+        if names.len() < spec.services.len() {
+            return Err("two services have the same name".to_owned());
+        }
+        for service in &spec.services {
+            for other in service.after.iter().chain(&service.peers) {
+                if !names.contains(other.as_str()) || *other == service.name {
+                    return Err(format!("service {} names {other:?}, which is no other service", service.name));
+                }
+            }
+            if service.start.is_empty() {
+                return Err(format!("service {} has no start command", service.name));
+            }
+        }
+        spec.in_start_order()?;
+        Ok(spec)
+    }
+
+    /// The services, each after those that it waits for.
+    ///
+    /// # Errors
+    /// When two wait for each other.
+    pub fn in_start_order(&self) -> Result<Vec<&Service>, String> {
+        let mut ordered: Vec<&Service> = Vec::new();
+        while ordered.len() < self.services.len() {
+            let started = |name: &String| ordered.iter().any(|service| service.name == *name);
+            let next =
+                self.services.iter().find(|service| !started(&service.name) && service.after.iter().all(started));
+            match next {
+                Some(service) => ordered.push(service),
+                None => return Err("services wait for each other in a circle (see their `after`)".to_owned()),
+            }
+        }
+        Ok(ordered)
+    }
+}
+
+impl TryFrom<String> for Publish {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let port = |text: &str| text.parse().ok().filter(|&port: &u16| port > 0);
+        let pair = text.split_once(':').and_then(|(host, inside)| Some((port(host)?, port(inside)?)));
+        let (host, inside) =
+            pair.ok_or_else(|| format!("{text:?} is no pair of ports: write HOST:CONTAINER, such as 3000:8080"))?;
+        Ok(Self { host, inside })
+    }
+}
+
+impl std::fmt::Display for Publish {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}:{}", self.host, self.inside)
+    }
+}
+
+/// For callers that hold a name that the spec has checked already.
+pub fn missing(name: &str) -> Error {
+    Error::new("find", format_args!("service {name}"), "the deployment has none of that name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_deployment_starts_the_counter_before_the_page() {
+        let spec = Spec::load(None).unwrap();
+        let order: Vec<_> = spec.in_start_order().unwrap().iter().map(|service| service.name.as_str()).collect();
+        assert_eq!(order, ["c2", "c1"]);
+        assert_eq!(spec.services[0].expose, [Publish { host: 3000, inside: 8080 }]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let with = |change: (&str, &str)| Spec::parse(&DEFAULT.replace(change.0, change.1)).unwrap_err();
+        for (change, said) in [
+            (("peers = [\"c2\"]", "peers = [\"c3\"]"), "names \"c3\", which is no other service"),
+            (("3000:8080", "3000-8080"), "write HOST:CONTAINER, such as 3000:8080"),
+            (("name = \"c2\"", "name = \"c1\""), "two services have the same name"),
+            (("internet", "internt"), "unknown field `internt`"),
+            (("files = \"counter-service\"", "files = \"counter-service\"\nafter = [\"c1\"]"), "in a circle"),
+        ] {
+            let error = with(change);
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
