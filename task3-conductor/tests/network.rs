@@ -41,12 +41,14 @@ fn nothing_beyond_the_host_is_reached_without_internet_whatever_the_policy() {
     for policy in ["ACCEPT", "DROP"] {
         let host = Host::new();
         host.space.run(&format!("iptables -P FORWARD {policy}"));
+        host.be_a_router();
         let shut_in = host.networked("inner", "");
         let connected = host.networked("outer", "--internet");
         assert!(connected.pings(INTERNET) && connected.pings(NEIGHBOUR), "{policy}: the same way, with --internet");
         let server = host.world.serve(80);
         assert_eq!(connected.asks(INTERNET, 80), Some(HOST.to_string()), "{policy}: behind the host's address");
-        // Give it the route it lacks: the firewall alone must hold.
+        // Give it the route it lacks, and the world a way to answer: the firewall alone must hold.
+        host.world.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
         assert!(shut_in.pings(gateway(1)), "{policy}: its cable works");
         shut_in.run("ip route add default via 192.168.1.1");
         assert!(!shut_in.pings(INTERNET) && !shut_in.pings(NEIGHBOUR), "{policy}");
@@ -62,7 +64,7 @@ fn containers_reach_each_other_as_peers_only_both_ways_and_by_name() {
     for policy in ["ACCEPT", "DROP"] {
         let host = Host::new();
         host.space.run(&format!("iptables -P FORWARD {policy}"));
-        // Forwarding is on for other reasons too.
+        host.be_a_router();
         let a = host.networked("a", "-i");
         let b = host.networked("b", "-i");
         let c = host.networked("c", "-i");
@@ -175,6 +177,7 @@ fn a_port_in_use_is_refused_with_its_holder_and_nothing_is_left() {
 #[ignore = "needs root: make test"]
 fn neighbours_cannot_route_in_nor_reach_the_loopback() {
     let host = Host::new();
+    host.be_a_router();
     let web = host.networked("web", "-i -e 3000:8080");
     let (_server, _loopback) = (web.serve(8080), host.space.serve_at(Ipv4Addr::LOCALHOST, 22));
     assert!(host.world.asks(HOST, 3000).is_some() && host.space.asks(Ipv4Addr::LOCALHOST, 22).is_some());

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::rootfs::Rootfs;
+use nsutil::step;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timestamps};
 use sha2::{Digest, Sha256};
 
@@ -153,6 +154,10 @@ impl Tree {
     }
 
     fn copy_file(&self, from: &Path, mode: u32, folder: &OwnedFd, name: &OsStr, shown: &Path) -> Result<()> {
+        step!("copy.file",
+            call: "openat2(context, \"{}\", RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS); copy_file_range; fchmod({mode:o})", from.display();
+            why: "{} is looked up in the image's own root, and no link in either tree leads out of it", shown.display();
+            shell: "install --mode {mode:o} {} ROOT{}", from.display(), shown.display());
         let mut original = self.open(from, OFlags::NONBLOCK)?;
         let about = rustix::fs::fstat(&original).or_cannot("look at", from.display())?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {

@@ -52,6 +52,10 @@ const RECIPE: &str = "1";
 const WITH_DESCRIPTOR_3: &str = "exec \"$0\" \"$@\" 3>&1 1>&2";
 /// The user's own, by which a campus or company reaches the internet.
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+/// Its warning that a package could not be fetched, after all attempts.
+const GIVEN_UP: &str = "COULDNTDL";
+/// Settings for wget(1), after the user's own. By itself it tries twenty times, and waits longer each time.
+const WGETRC: &str = "\ntries = 3\ntimeout = 20\n";
 /// Lines of its log that an error shows.
 const LAST_LINES: usize = 6;
 
@@ -108,8 +112,9 @@ impl Bootstrap<'_> {
             self.mirror,
         ]
         .map(str::to_owned);
-        let log = draft.log();
-        let end = run(&program, &arguments, &log, progress)?;
+        let (log, wgetrc) = (draft.log(), draft.work().join("wgetrc"));
+        fs::write(&wgetrc, users_wgetrc() + WGETRC).or_cannot("write", wgetrc.display())?;
+        let end = run(&program, &arguments, [&log, &wgetrc], progress)?;
         if let Some(fault) = end {
             return Err(self.explain(&fault, &log));
         }
@@ -141,7 +146,9 @@ impl Bootstrap<'_> {
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         let last: String = last.iter().map(|line| format!("\n  debootstrap: {line}")).collect();
         let place = format!("{}:{}", self.distribution, self.suite);
-        let error = Error::new("build from", place, format!("{said}{last}\n "));
+        // The hint that follows begins a line of its own, if there are several.
+        let end = if last.is_empty() { "" } else { "\n " };
+        let error = Error::new("build from", place, format!("{said}{last}{end}"));
         let mirror = self.mirror;
         match fault.name.as_str() {
             "NOGETREL" | "INVALIDREL" | "MISSINGRELENTRY" | "WRONGSUITE" => error.hint(format_args!(
@@ -174,7 +181,12 @@ struct Fault {
 }
 
 /// Runs it to the end; none is success.
-fn run(program: &Path, arguments: &[String], log: &Path, progress: &mut Progress) -> Result<Option<Fault>> {
+fn run(
+    program: &Path,
+    arguments: &[String],
+    [log, wgetrc]: [&Path; 2],
+    progress: &mut Progress,
+) -> Result<Option<Fault>> {
     interrupt::hold(|requests| {
         let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map(|(read, write)| (File::from(read), File::from(write)))
@@ -186,7 +198,7 @@ fn run(program: &Path, arguments: &[String], log: &Path, progress: &mut Progress
             dup2_stdin(&null).or_cannot("set", "stdin")?;
             dup2_stdout(&writer).or_cannot("set", "stdout")?;
             dup2_stderr(&log_file).or_cannot("set", "stderr")?;
-            match become_debootstrap(program, arguments)? {}
+            match become_debootstrap(program, arguments, wgetrc)? {}
         })?;
         // Ours would keep the pipe open after its end.
         drop(writer);
@@ -201,12 +213,16 @@ fn run(program: &Path, arguments: &[String], log: &Path, progress: &mut Progress
             }
             while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = bytes.drain(..=end).collect();
-                if let Some((phase, detail, reached)) = told.line(String::from_utf8_lossy(&line).trim_end()) {
+                let line = String::from_utf8_lossy(&line);
+                if let Some((phase, detail, reached)) = told.line(line.trim_end()) {
                     progress.step(phase, detail, reached);
                 }
             }
+            if told.error_name == GIVEN_UP {
+                break;
+            }
         }
-        let exit = child.wait()?;
+        let exit = if told.error_name == GIVEN_UP { Exit::Code(1) } else { child.wait()? };
         Ok((exit != Exit::Code(0)).then_some(Fault { exit, name: told.error_name, message: told.error }))
     })
 }
@@ -241,7 +257,7 @@ fn next(reader: &mut File, requests: &mut Requests) -> Result<Next> {
 }
 
 /// In the child: gives debootstrap surroundings of its own, and becomes it.
-fn become_debootstrap(program: &Path, arguments: &[String]) -> Result<Infallible> {
+fn become_debootstrap(program: &Path, arguments: &[String], wgetrc: &Path) -> Result<Infallible> {
     step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
         why: "what debootstrap mounts must not appear on the host, and not stay there"; shell: "mount --make-rprivate /");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -254,9 +270,17 @@ fn become_debootstrap(program: &Path, arguments: &[String]) -> Result<Infallible
         ["sh", "-c", WITH_DESCRIPTOR_3, &program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
     let proxies = PROXIES.iter().filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
     let fixed = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C"].map(str::to_owned);
-    let environment: Vec<String> = proxies.chain(fixed).collect();
+    let wgetrc = format!("WGETRC={}", wgetrc.display());
+    let environment: Vec<String> = proxies.chain(fixed).chain([wgetrc]).collect();
     let environment: Vec<&str> = environment.iter().map(String::as_str).collect();
     process::exec(Path::new("/bin/sh"), &words, &environment)
+}
+
+/// The user's own settings for wget(1), such as a proxy.
+fn users_wgetrc() -> String {
+    let of_home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".wgetrc"));
+    let path = std::env::var_os("WGETRC").map(PathBuf::from).or_else(of_home);
+    path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default()
 }
 
 fn find_program() -> Result<PathBuf> {
@@ -340,7 +364,8 @@ impl Told {
                     return Some(self.shown(true));
                 }
             }
-            "EF" => {
+            // It would go on and try the other packages, each as long as this one, and fail in the end.
+            "EF" | "WF" if kind == "EF" || self.message == GIVEN_UP => {
                 self.error =
                     Some(self.arguments.iter().fold(text.to_owned(), |text, word| text.replacen("%s", word, 1)));
                 self.error_name = std::mem::take(&mut self.message);

@@ -21,6 +21,7 @@ use std::str::FromStr;
 
 use nix::fcntl::{Flock, FlockArg};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::step;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -262,7 +263,10 @@ impl Draft {
         }
         let _ = fs::remove_file(self.log());
         record::save(record, &self.dir)?;
-        // A rename may reach the disk before the data: after a power cut there would be a whole layer of empty files.
+        step!("layer.keep",
+            call: "syncfs(\"{}\"); rename(\"{}\", \"{}\")", self.dir.display(), self.dir.display(), place.display();
+            why: "a layer is in its place whole or not at all; the data goes to disk first, or after a power cut its files were empty";
+            shell: "sync -f {}; mv {} {}", self.dir.display(), self.dir.display(), place.display());
         File::open(&self.dir)
             .and_then(|folder| rustix::fs::syncfs(folder).map_err(Into::into))
             .or_cannot("write to disk", self.dir.display())?;

@@ -7,8 +7,17 @@
 //!
 //! | module | what happens there |
 //! |---|---|
+//! | [`conductorfile`] | what a Conductorfile says, or where it is mistaken |
+//! | [`base`] | what an image begins with: the word after FROM |
+//! | [`plan`] | from lines to acts, before anything is touched |
+//! | [`build`] | the acts in order, each a layer from the cache or made now; last the record |
 //! | [`host`] | a base of this host's own programs |
+//! | [`debootstrap`] | a base from a distribution's packages |
+//! | [`copy`] | COPY: from the context into the image and nowhere else |
+//! | [`run`] | RUN: what a command changes |
 //! | [`layer`] | layers on disk: made beside, renamed when whole, found again by what they were made from |
+//! | [`interrupt`] | Ctrl-C in the middle: undone, and then obeyed |
+//! | [`progress`] | how far it is, for a person or a file |
 //!
 //! Look: `cat .images/NAME/record.json`, `ls .cache/layers`. Manual: mount(8), "overlay"; the kernel's overlayfs document.
 

@@ -52,7 +52,7 @@ fn the_destination_is_a_file_or_a_folder_as_it_is_written() {
 #[test]
 #[ignore = "needs root: make test"]
 fn what_cannot_be_copied_is_refused_with_line_and_reason() {
-    let workshop = Workshop::new("refuse");
+    let workshop = Workshop::with_own_cache("refuse");
     workshop.file("a", "A");
     workshop.file("with/file", "x");
     let context = workshop.context.path();

@@ -20,22 +20,23 @@ echo content > "$cache/one_1_all.deb"
 printf 'P: 0 2 SIZEDEBS\nPF: Finding package sizes\nP: 0 9000 DOWNDEBS\nPF: Downloading packages\n' >&3
 printf 'I: RETRIEVING\nIA: one\nIA: 1\nIF: Retrieving %%s %%s\n' >&3
 mount -t proc proc "$target/proc"
-sleep 7074 &
+SLEEP &
 "#;
 
-fn stand_in(workshop: &Workshop, rest: &str) {
-    let script = workshop.file("debootstrap", format!("{BEGIN}{rest}"));
+fn stand_in(workshop: &Workshop, sleep: &str, rest: &str) {
+    let script = workshop.file("debootstrap", format!("{BEGIN}{rest}").replace("SLEEP", &format!("sleep {sleep}")));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&script, mode).unwrap();
     let real = "/usr/sbin/debootstrap";
     mount(Some(&script), real, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
 }
 
-/// Numbers of processes that have this name.
-fn sleepers() -> usize {
+/// How many processes sleep for so long: each test has its own number.
+fn sleepers(sleep: &str) -> usize {
+    let wanted = format!("sleep\0{sleep}\0");
     let lines =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|line| line.starts_with(b"sleep\x007074")).count()
+    lines.filter(|line| line == wanted.as_bytes()).count()
 }
 
 #[test]
@@ -45,6 +46,7 @@ fn a_base_is_made_once_told_in_phases_and_nothing_it_mounted_or_started_stays() 
     let before = workshop.host.snapshot();
     stand_in(
         &workshop,
+        "7081",
         "echo neutral > \"$target/etc/hostname\"; touch \"$target/var/cache/apt/archives/one.deb\"; umount \"$target/proc\"",
     );
     let with_script = workshop.host.run(&["build", "made", "--from", "debian:bookworm"]);
@@ -58,7 +60,7 @@ fn a_base_is_made_once_told_in_phases_and_nothing_it_mounted_or_started_stays() 
     assert_eq!(names(&root.join("var/cache/apt/archives")), Vec::<String>::new());
     // It was process 1 of a PID namespace of its own.
     assert_eq!(fs::read_to_string(root.join("pid")).unwrap(), "1\n");
-    assert_eq!(sleepers(), 0);
+    assert_eq!(sleepers("7081"), 0);
     nix::mount::umount2("/usr/sbin/debootstrap", nix::mount::MntFlags::MNT_DETACH).unwrap();
     assert_eq!(workshop.host.snapshot(), before);
 }
@@ -70,6 +72,7 @@ fn its_failure_is_told_in_its_own_words_with_what_to_do_and_packages_are_kept() 
     let before = workshop.host.snapshot();
     stand_in(
         &workshop,
+        "7082",
         "echo 'wget: connection refused' >&2; printf 'E: COULDNTDLPKGS\\nEA: one two\\nEF: Could not download: %%s\\n' >&3; exit 1",
     );
     let failed = workshop.host.run(&["build", "made", "--from", "debian:bookworm"]);
@@ -84,24 +87,38 @@ fn its_failure_is_told_in_its_own_words_with_what_to_do_and_packages_are_kept() 
     assert_eq!(workshop.cache("packages/debian"), ["one_1_all.deb"]);
     assert!(!workshop.has_image());
     assert_eq!((workshop.cache("building"), workshop.cache("layers")), (vec![], vec![]));
-    assert_eq!(sleepers(), 0);
+    assert_eq!(sleepers("7082"), 0);
     nix::mount::umount2("/usr/sbin/debootstrap", nix::mount::MntFlags::MNT_DETACH).unwrap();
     assert_eq!(workshop.host.snapshot(), before);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_package_that_cannot_be_fetched_ends_it_at_once() {
+    let workshop = Workshop::with_own_cache("bootstrap-given-up");
+    // The real one would now try each of the other packages, for minutes.
+    let warning = "W: COULDNTDL\\nWA: two\\nWF: Could not download package %%s\\n";
+    stand_in(&workshop, "7083", &format!("printf '{warning}' >&3; SLEEP"));
+    let failed = workshop.host.run(&["build", "made", "--from", "debian:bookworm"]);
+    assert_eq!(failed.code, 125);
+    assert!(failed.err.contains("Could not download package two") && failed.err.contains("is kept"), "{failed:?}");
+    assert_eq!(sleepers("7083"), 0);
+    assert_eq!(workshop.cache("packages/debian"), ["one_1_all.deb"]);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn broken_off_or_killed_it_leaves_no_process_no_mount_and_no_image() {
     let workshop = Workshop::with_own_cache("bootstrap-killed");
-    stand_in(&workshop, "sleep 7074; exit 1");
+    stand_in(&workshop, "7084", "SLEEP; exit 1");
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let before = workshop.host.snapshot();
         let child = workshop.host.piped(&["build", "made", "--from", "debian:bookworm"]);
-        wait_for(|| (sleepers() == 2).then_some(()));
+        wait_for(|| (sleepers("7084") == 2).then_some(()));
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(signal as i32), "{output:?}");
-        wait_for(|| (sleepers() == 0).then_some(()));
+        wait_for(|| (sleepers("7084") == 0).then_some(()));
         assert_eq!(workshop.host.snapshot(), before, "{signal}");
         assert!(!workshop.has_image());
         // What a killed one had begun goes with the next command that looks at layers.

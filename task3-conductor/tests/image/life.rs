@@ -52,7 +52,7 @@ fn settings_of_a_conductorfile_are_those_of_its_containers_and_of_images_made_fr
 #[test]
 #[ignore = "needs root: make test"]
 fn a_run_line_is_as_confined_as_a_container_and_its_output_goes_to_stderr() {
-    let workshop = Workshop::new("confined");
+    let workshop = Workshop::with_own_cache("confined");
     let outcome = workshop.build(
         "FROM host\nRUN grep -E 'Cap(Eff|Bnd)|NoNewPrivs|Seccomp:' /proc/self/status > /status; ps -e | wc -l > /count; \
          ls /dev > /devices; echo said; read x || echo nothing to read\nRUN [\"touch\", \"/a b\"]\n",

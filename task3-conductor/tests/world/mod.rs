@@ -292,6 +292,11 @@ impl Host {
         tables.concat()
     }
 
+    /// Has it pass packets on for everybody, before conductor comes: then only a container's own rules shut it in.
+    pub fn be_a_router(&self) {
+        self.space.run("sysctl -qw net.ipv4.ip_forward=1");
+    }
+
     pub fn links(&self) -> String {
         self.space.run("ip -brief link")
     }
