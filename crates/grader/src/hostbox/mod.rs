@@ -81,7 +81,7 @@ impl HostBox {
             return Err(Fault::CannotRun("the box needs root (namespaces, mounts, cgroups): use sudo".into()));
         }
         let name = format!("host-{:04x}", mix(plan.seed) & 0xffff);
-        let cgroups = Cgroups::create(plan.limits, plan.cpu_enabled)?;
+        let cgroups = Cgroups::create(plan.limits)?;
         let init_plan = InitPlan {
             root: RootPlan {
                 size_bytes: plan.disk_bytes,
@@ -108,6 +108,7 @@ impl HostBox {
             other => return Err(unexpected(&other.0)),
         }
         made.cgroups.settle(init, INIT)?;
+        made.cgroups.hand_on(plan.cpu_enabled)?;
         Ok(made)
     }
 
