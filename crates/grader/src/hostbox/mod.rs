@@ -338,8 +338,11 @@ mod tests {
             assert_eq!(made.take_down(), Vec::<String>::new());
         }
         times.sort();
-        // 15 ms on an idle machine; what is refused here is a box that waits for something.
-        assert!(times[10] < Duration::from_millis(500), "{times:?}");
+        let start = std::time::Instant::now();
+        assert!((0..10).all(|_| std::process::Command::new("/bin/true").status().unwrap().success()));
+        let program = start.elapsed() / 10;
+        // 15 ms against 1 ms on an idle machine; what is refused here is a box that waits for something.
+        assert!(times[10] < program * 100, "{times:?}; a program starts in {program:?}");
         eprintln!("a box is up in {:?} to {:?}, half of them in {:?}", times[0], times[19], times[10]);
     }
 }
