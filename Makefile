@@ -43,7 +43,7 @@ bless: build ## record the reference outputs anew and show what changed
 	$(GRADE) bless task2
 
 self-test: build ## grade the zoo of right and wrong programs and print who lost what
-	$(GRADE) self-test
+	$(GRADE) self-test --mutants --jobs $$(nproc)
 
 lint: setup ## format, clippy, docs, licences: all without a warning
 	.ci/lint

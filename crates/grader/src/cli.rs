@@ -309,7 +309,7 @@ fn hexadecimal(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a factor.
-fn positive(text: &str) -> Result<f64, String> {
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
         _ => Err("a factor is a number above 0, such as 2 or 0.5".to_owned()),

@@ -41,6 +41,9 @@ pub struct SelfTest {
     /// How many programs are graded at the same time
     #[arg(long, default_value_t = 1, value_name = "N")]
     jobs: usize,
+    /// Factor on all time limits, for slow machines
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::cli::positive)]
+    time_scale: f64,
     /// Name the programs and what they are, and run nothing
     #[arg(long)]
     list: bool,
@@ -108,7 +111,7 @@ impl SelfTest {
     fn one_by_one(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
         let mut outcomes = Vec::new();
         for entry in entries {
-            let outcome = grade(entry)?;
+            let outcome = grade(entry, self.time_scale)?;
             if !self.raw {
                 progress(outcomes.len() + 1, entries.len(), &outcome);
             }
@@ -147,7 +150,7 @@ impl SelfTest {
         let broken = |why: String| Fault::Broken(format!("{}: {why}", entry.name));
         let grade = std::env::current_exe().map_err(|e| broken(e.to_string()))?;
         let output = Command::new(grade)
-            .args(["self-test", "--raw", "--only", &entry.name, "--zoo"])
+            .args(["self-test", "--raw", "--only", &entry.name, "--time-scale", &self.time_scale.to_string(), "--zoo"])
             .arg(&self.zoo)
             .stdin(Stdio::null())
             .output()
@@ -221,7 +224,7 @@ struct Report {
 ///
 /// # Errors
 /// [`Fault::CannotRun`] and [`Fault::Interrupted`]; any other fault is a surprise about this program.
-fn grade(entry: &Entry) -> Result<Outcome, Fault> {
+fn grade(entry: &Entry, time_scale: f64) -> Result<Outcome, Fault> {
     let started = Instant::now();
     let mut outcome = Outcome {
         name: entry.name.clone(),
@@ -232,7 +235,7 @@ fn grade(entry: &Entry) -> Result<Outcome, Fault> {
         seconds: 0.0,
     };
     if outcome.skipped.is_none() {
-        match try_out(entry, &mut outcome) {
+        match try_out(entry, time_scale, &mut outcome) {
             Ok(()) => {}
             Err(fault @ (Fault::CannotRun(_) | Fault::Interrupted(_))) => return Err(fault),
             Err(fault) => outcome.surprises.push(fault.to_string()),
@@ -243,7 +246,7 @@ fn grade(entry: &Entry) -> Result<Outcome, Fault> {
 }
 
 /// Unpacks, grades as `grade TASK` does, compares.
-fn try_out(entry: &Entry, outcome: &mut Outcome) -> Result<(), Fault> {
+fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), Fault> {
     let broken = |e: std::io::Error| Fault::Broken(format!("cannot make a temporary folder: {e}"));
     let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
     let request = Request {
@@ -253,7 +256,7 @@ fn try_out(entry: &Entry, outcome: &mut Outcome) -> Result<(), Fault> {
         seed: grading::random_seed(),
         runs: RUNS,
         keep: false,
-        time_scale: 1.0,
+        time_scale,
     };
     let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
     if let Some(error) = build_error {

@@ -85,7 +85,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// [`Fault::CannotRun`] with the directory and the kernel's reason.
-    pub fn create(limits: Limits, cpu_enabled: bool) -> Result<Cgroups, Fault> {
+    pub fn create(limits: Limits) -> Result<Cgroups, Fault> {
         let hierarchies = hierarchies()?;
         if !hierarchies.iter().any(Hierarchy::is_v2) {
             return Err(Fault::CannotRun(
@@ -103,11 +103,8 @@ impl Cgroups {
             let inner = outer.join("box");
             made.trees.push(Tree { hierarchy, outer, inner });
             let Some(tree) = made.trees.last() else { continue };
-            let result = if tree.hierarchy.is_v2() {
-                tree.make_v2(limits, cpu_enabled, &mut made.switched_on)
-            } else {
-                tree.make_v1(limits)
-            };
+            let result =
+                if tree.hierarchy.is_v2() { tree.make_v2(limits, &mut made.switched_on) } else { tree.make_v1(limits) };
             result.map_err(|why| {
                 Fault::CannotRun(format!("cannot make the box's cgroup {}: {why}", tree.outer.display()))
             })?;
@@ -129,6 +126,17 @@ impl Cgroups {
     /// [`Fault::CannotRun`] with the file and the kernel's reason.
     pub fn settle(&self, pid: i32, child: &str) -> Result<(), Fault> {
         self.trees.iter().filter(|tree| tree.hierarchy.is_v2()).try_for_each(|tree| join(&tree.inner.join(child), pid))
+    }
+
+    /// Lets the box's v2 root hand controllers on, as a host's does; only once no process stands in it any more.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] with the directory and the kernel's reason.
+    pub fn hand_on(&self, cpu: bool) -> Result<(), Fault> {
+        let wanted: &[&str] = if cpu { &["cpu", "memory", "pids"] } else { &["memory", "pids"] };
+        self.v2().map_or(Ok(()), |tree| tree.hand_on(&tree.inner, wanted)).map_err(|why| {
+            Fault::CannotRun(format!("the box's cgroup root cannot hand on {}: {why}", wanted.join(", ")))
+        })
     }
 
     /// The mounts that show these trees inside the box, exactly where the host has them.
@@ -328,7 +336,7 @@ impl Drop for Cgroups {
 }
 
 impl Tree {
-    fn make_v2(&self, limits: Limits, cpu_enabled: bool, switched_on: &mut Vec<String>) -> io::Result<()> {
+    fn make_v2(&self, limits: Limits, switched_on: &mut Vec<String>) -> io::Result<()> {
         let parent = &self.hierarchy.parent;
         let there = words(&parent.join("cgroup.controllers"));
         let on = words(&parent.join("cgroup.subtree_control"));
@@ -348,16 +356,22 @@ impl Tree {
             let _ = fs::write(self.outer.join("memory.swap.max"), "0");
         }
         fs::create_dir(&self.inner)?;
-        for (dir, cpu) in [(&self.outer, true), (&self.inner, cpu_enabled)] {
-            for name in wanted.iter().filter(|name| cpu || **name != "cpu") {
-                fs::write(dir.join("cgroup.subtree_control"), format!("+{name}"))?;
-            }
-        }
+        self.hand_on(&self.outer, &["cpu", "memory", "pids"])?;
         fs::create_dir(self.inner.join(INIT))?;
         fs::create_dir(self.inner.join(SESSION))?;
         // A kernel without CONFIG_CGROUP_BPF has no such lock; everything else of the box holds all the same.
         let _ = self.lock_devices();
         Ok(())
+    }
+
+    /// Lets the children of `dir` have those of `wanted` that it has.
+    fn hand_on(&self, dir: &Path, wanted: &[&str]) -> io::Result<()> {
+        let there = words(&dir.join("cgroup.controllers"));
+        let file = dir.join("cgroup.subtree_control");
+        wanted
+            .iter()
+            .filter(|name| there.iter().any(|word| word == *name))
+            .try_for_each(|name| fs::write(&file, format!("+{name}")))
     }
 
     /// Keeps the box from the host's disks: no block device may be opened or made, whoever makes its node.

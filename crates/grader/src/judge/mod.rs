@@ -317,6 +317,13 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
     if !lost.is_empty() && !differ {
         let why = lost.swap_remove(proven.unwrap_or(0));
         let Why { expected, observed, details, evidence, positive } = why;
+        // One reason for two parts is told once.
+        let same = verdict.losses.iter_mut().find(|loss| loss.expected == expected && loss.observed == observed);
+        if let Some(loss) = same {
+            loss.marks += marks;
+            loss.part = format!("{}, {part}", loss.part);
+            return Status::Failed;
+        }
         verdict.losses.push(Loss { part: part.to_owned(), marks, expected, observed, positive, details, evidence });
         return Status::Failed;
     }

@@ -26,6 +26,8 @@ pub struct Scene<'a> {
     moments: BTreeMap<Pid, Vec<Moment<'a>>>,
     /// Every process, in the order in which it was first seen.
     pids: Vec<Pid>,
+    /// The samples of all processes, oldest first.
+    samples: Vec<&'a Sample>,
 }
 
 /// What the kernel said of a process at one moment.
@@ -58,7 +60,8 @@ impl<'a> Scene<'a> {
             }
             known.push(moment);
         }
-        Scene { run, number, blanks: &rubric.reference.blanks, items, lines, rows, moments, pids }
+        let (blanks, samples) = (&rubric.reference.blanks, lasting(run));
+        Scene { run, number, blanks, items, lines, rows, moments, pids, samples }
     }
 
     /// The event that began `line`.
@@ -149,9 +152,7 @@ impl<'a> Scene<'a> {
 
     /// The samples of `pid`, oldest first.
     pub fn samples(&self, pid: Pid) -> Vec<&'a Sample> {
-        let mut found: Vec<&Sample> = self.run.samples.iter().filter(|sample| sample.pid == pid).collect();
-        found.sort_by_key(|sample| sample.at);
-        found
+        self.samples.iter().copied().filter(|sample| sample.pid == pid).collect()
     }
 
     /// The namespace of `kind` in which the submission started; none when it was not recorded.
@@ -210,9 +211,39 @@ fn all_moments(run: &Run) -> impl Iterator<Item = Moment<'_>> {
         let own = (!matches!(event.what, What::Exited { .. } | What::Reaped { .. })).then_some(own);
         own.into_iter().chain(child)
     });
-    let samples =
-        run.samples.iter().map(|sample| Moment { at: sample.at, pid: sample.pid, state: &sample.state, event: None });
+    let samples = lasting(run).into_iter().map(|sample| Moment {
+        at: sample.at,
+        pid: sample.pid,
+        state: &sample.state,
+        event: None,
+    });
     events.chain(samples).filter(|moment| !moment.state.namespaces.is_empty())
+}
+
+/// The samples after which their process showed another sign of life, oldest first.
+///
+/// A process on its way out has left its namespaces and, on v1, its cgroup for the root's before it is gone: what the
+/// kernel says of it then is not where it lived. A process that was sampled once keeps that sample.
+fn lasting(run: &Run) -> Vec<&Sample> {
+    let mut samples: Vec<&Sample> = run.samples.iter().collect();
+    samples.sort_by_key(|sample| sample.at);
+    let (mut first, mut newest) = (BTreeMap::new(), BTreeMap::new());
+    for sample in &samples {
+        first.entry(sample.pid).or_insert(sample.at);
+        newest.insert(sample.pid, sample.at);
+    }
+    let mut last_act: BTreeMap<Pid, Duration> = BTreeMap::new();
+    for event in run.events.iter().filter(|event| !matches!(event.what, What::Exited { .. } | What::Reaped { .. })) {
+        let act = last_act.entry(event.pid).or_default();
+        *act = event.at.max(*act);
+    }
+    samples.retain(|sample| {
+        let only_one = first.get(&sample.pid) == Some(&sample.at);
+        let seen_again = newest.get(&sample.pid).is_some_and(|at| *at > sample.at);
+        let acted_later = last_act.get(&sample.pid).is_some_and(|at| *at >= sample.at);
+        only_one || seen_again || acted_later
+    });
+    samples
 }
 
 /// What happened, as one line of text for people. The submission's own words are kept as they are: whoever prints

@@ -661,6 +661,30 @@ fn what_is_left_behind_is_named_and_nothing_at_all_is_no_cleanliness() {
     assert_eq!(marks, 0);
 }
 
+#[test]
+fn a_process_on_its_way_out_is_not_said_to_have_left_its_cgroup() {
+    let mut run = right2();
+    let mut dying = run.samples.last().cloned().unwrap();
+    dying.at += Duration::from_millis(100);
+    dying.state.cgroups.insert(String::new(), "/".to_owned());
+    dying.limits = vec![limit_of("/", None, 100_000, 0)];
+    run.samples.push(dying.clone());
+    assert_eq!(lost(Task::Task2, std::slice::from_ref(&run), RUST), expect([]));
+    // One that lives on there did leave.
+    dying.at += Duration::from_millis(100);
+    dying.cpu += Duration::from_millis(50);
+    run.samples.extend([dying.clone(), Sample { at: dying.at * 2, ..dying }]);
+    assert!(lost(Task::Task2, &[run], RUST).contains_key("limit.set"));
+}
+
+#[test]
+fn one_reason_for_two_parts_is_told_once() {
+    let empty = Film::new(Observer::Traced, StdoutKind::Pty).run;
+    let verdict = verdict(Task::Task1, &[empty], RUST, "child1.name");
+    assert_eq!(verdict.losses.len(), 1);
+    assert_eq!((verdict.losses[0].marks, verdict.losses[0].part.as_str()), (2, "lives, name"));
+}
+
 // ---- recorded runs ----
 
 /// Both runs of a program of the zoo, as `--record` wrote them.

@@ -5,16 +5,16 @@
 //! is busy, and stays at zero where there is no limit. It can only be seen by looking while the program computes.
 //! Look: `watch cat /sys/fs/cgroup/…/cpu.stat`. Manual: cgroups(7), the kernel's cgroup-v2 document, "CPU".
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signalfd::SignalFd;
 
-use super::{Recorder, calls, proc};
+use super::{Recorder, calls, proc, snapshot};
 use crate::hostbox::{HostBox, INIT};
-use crate::trace::{Pid, Sample};
+use crate::trace::{Pid, Sample, Snapshot};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(25);
@@ -39,7 +39,9 @@ pub enum Cut {
 pub struct Watch {
     over: Mutex<bool>,
     woken: Condvar,
-    cut: Mutex<Option<Cut>>,
+    cut: Mutex<Option<(Cut, Snapshot)>>,
+    /// Processes that a signal has stopped, as the tracer knows: to `/proc` each of its stops looks the same.
+    stopped: Mutex<BTreeSet<Pid>>,
 }
 
 impl Watch {
@@ -50,10 +52,14 @@ impl Watch {
     }
 
     /// Ends the run now, for this reason; the first reason stays, unless somebody wants the grader to end.
+    ///
+    /// The box is looked at once more before it dies.
     pub fn cut(&self, host: &HostBox, why: Cut) {
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        if cut.is_none() || matches!(why, Cut::Signal(_)) {
-            *cut = Some(why);
+        match &mut *cut {
+            Some((reason, _)) if matches!(why, Cut::Signal(_)) => *reason = why,
+            Some(_) => {}
+            None => *cut = Some((why, snapshot::take(host))),
         }
         drop(cut);
         host.kill();
@@ -61,7 +67,26 @@ impl Watch {
 
     /// Why the run was cut short, if it was.
     pub fn reason(&self) -> Option<Cut> {
-        self.cut.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(why, _)| why.clone())
+    }
+
+    /// The box as it was when the run was cut short, if it was.
+    pub fn last_look(&self) -> Option<Snapshot> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, shot)| shot.clone())
+    }
+
+    /// Notes whether a signal has stopped `pid`.
+    pub fn note_stopped(&self, pid: Pid, stopped: bool) {
+        let mut known = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if stopped {
+            known.insert(pid);
+        } else {
+            known.remove(&pid);
+        }
+    }
+
+    fn has_stopped(&self, pid: Pid) -> bool {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
     }
 
     /// Sleeps until it is time for the next look; false when there is none.
@@ -81,7 +106,7 @@ pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch, root: Pid, limit
             watch.cut(host, Cut::Signal(signal));
         }
         if start.elapsed() > limit && watch.reason().is_none() {
-            watch.cut(host, Cut::Time(where_it_stands(root)));
+            watch.cut(host, Cut::Time(where_it_stands(root, watch)));
         }
         recorder.find_container_root(host);
         for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
@@ -119,11 +144,12 @@ pub fn is_container_prog(argv: &[String]) -> bool {
 }
 
 /// What `pid` does at this moment, for a person: `asleep in wait4 on child 2`.
-pub fn where_it_stands(pid: Pid) -> String {
+fn where_it_stands(pid: Pid, watch: &Watch) -> String {
     let Some(stat) = proc::stat(pid) else { return "already gone".to_owned() };
     match stat.state {
-        // The second is what a stopped process is called that has a tracer.
-        'T' | 't' => return "stopped by a signal".to_owned(),
+        'T' => return "stopped by a signal".to_owned(),
+        't' if watch.has_stopped(pid) => return "stopped by a signal".to_owned(),
+        't' => return format!("making calls without end, {:.1} s of CPU time used", stat.cpu.as_secs_f64()),
         'R' => return format!("computing, {:.1} s of CPU time used", stat.cpu.as_secs_f64()),
         'Z' => return "ended, but not collected".to_owned(),
         _ => {}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::ptrace::{self, Options};
 
-use super::sampler::{self, is_container_prog};
+use super::sampler::{self, Watch, is_container_prog};
 use super::{FirstEnd, Recorder, calls, proc, snapshot};
 use crate::fault::Fault;
 use crate::hostbox::{Held, HostBox};
@@ -46,9 +46,15 @@ pub fn attach(held: &Held) -> Result<(), Fault> {
 ///
 /// To be called on the thread that attached. Returns how it ended and the box as it was then; the box's other processes
 /// are still traced: after the box is killed, [`let_go`] must be called, or their deaths are never completed.
-pub fn watch(host: &HostBox, recorder: &Recorder, root: Pid, streams: [Option<FileId>; 2]) -> (FirstEnd, Snapshot) {
+pub fn watch(
+    host: &HostBox,
+    recorder: &Recorder,
+    watch: &Watch,
+    root: Pid,
+    streams: [Option<FileId>; 2],
+) -> (FirstEnd, Snapshot) {
     let mut tracer =
-        Tracer { host, recorder, streams, pending: HashMap::new(), threads: HashMap::new(), dead: Vec::new() };
+        Tracer { host, recorder, watch, streams, pending: HashMap::new(), threads: HashMap::new(), dead: Vec::new() };
     let mut end = FirstEnd { status: None, wall: Duration::ZERO };
     while let Ok(Some(event)) = sys::wait_any(true) {
         tracer.handle(event);
@@ -94,6 +100,7 @@ pub fn let_go(host: &HostBox) {
 struct Tracer<'a> {
     host: &'a HostBox,
     recorder: &'a Recorder,
+    watch: &'a Watch,
     /// The files behind stdout and stderr.
     streams: [Option<FileId>; 2],
     /// Threads that are in a call of interest.
@@ -137,10 +144,14 @@ impl Tracer<'_> {
                 0
             }
             libc::PTRACE_EVENT_STOP if is_stop_signal(signal) => {
+                self.watch.note_stopped(pid, true);
                 let _ = sys::resume(pid, Resume::StayStopped, 0);
                 return;
             }
-            libc::PTRACE_EVENT_STOP => 0,
+            libc::PTRACE_EVENT_STOP => {
+                self.watch.note_stopped(pid, false);
+                0
+            }
             0 if signal == libc::SIGTRAP | 0x80 => {
                 self.leaving(pid);
                 0
