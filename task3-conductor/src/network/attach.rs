@@ -167,7 +167,7 @@ impl<'a> Attachment<'a> {
         Ok(())
     }
 
-    /// # Lesson 3.c (8 marks): lay the cable between a container and its host
+    /// # Lesson 3.c (10 marks): lay the cable between a container and its host
     ///
     /// A veth pair has two ends: `inside` in the container's network namespace, `outside` in the host's. Give each its
     /// address, switch both on, and `lo` too; then tell the container that the host (`gateway`) is the way to everybody

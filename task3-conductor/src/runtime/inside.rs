@@ -69,7 +69,23 @@ pub enum Streams<'a> {
     Log(&'a File),
 }
 
-/// Makes the container around the caller, which was just born for it, and becomes the command.
+/// # Lesson 3.a (12 marks): make the container around its first process, which then becomes the command
+///
+/// The caller was just born, in the namespaces of [`BORN_WITH`], and still sees the host's files. Everything it has to do
+/// is there as a function; the lesson is the order, for each step shuts a door that an earlier one went through:
+///
+/// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the cgroup namespace: a view of the tree begins where the caller stands.
+/// 2. Set the host name; make all mounts private. Before that, a mount made here could appear on the host.
+/// 3. Get hold of what lies on the host's side of the wall (the container's own hosts and resolv.conf) by
+///    descriptor, and enter the root. From here on no path leads to a file of the host's.
+/// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts it.
+///    Provide /dev, switch `lo` on, and *last* mask and protect: what is read-only cannot be set up any more.
+/// 5. Connect the streams; if it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as
+///    well: [`confine::become_command`].
+///
+/// See pivot_root(2), mount_namespaces(7), pid_namespaces(7), cgroup_namespaces(7).
+///
+/// You may want: [`namespace::unshare`], [`masks::apply`], [`devices::provide`], [`connect`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.
