@@ -7,7 +7,7 @@ export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 diff-task1 diff-task2 bless self-test lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 diff-task1 diff-task2 bless self-test bench vm vm-run lint msrv docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,7 @@ setup: ## make a bare Debian 12 or 13 ready (packages, a cargo that is new enoug
 
 build: setup ## build everything, as `cargo build --release`
 	cargo build --release --locked --workspace
+	task4-services/bundle
 
 demo: build ## run the tasks in order, each told and checked
 	$(SUDO) docs/demo
@@ -44,6 +45,17 @@ bless: build ## record the reference outputs anew and show what changed
 
 self-test: build ## grade the zoo of right and wrong programs and print who lost what
 	$(GRADE) self-test --mutants --jobs $$(nproc)
+
+bench: build ## how long the daily commands take, beside peers
+	cargo build --release --locked --package task3-conductor --examples
+	$(SUDO) target/release/examples/bench target/release
+
+vm: ## the Debian machine for VirtualBox, UTM and qemu, made from vm/
+	vm/provision --vm
+	vm/build
+
+vm-run: ## start that machine in qemu
+	vm/boot
 
 lint: setup ## format, clippy, docs, licences: all without a warning
 	.ci/lint

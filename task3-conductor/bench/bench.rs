@@ -4,7 +4,7 @@
 //! the median and its ratio to the peer. Absolute times are this machine's and nobody else's. Peers that are not
 //! installed are left out and named. Usage: `bench FOLDER_OF_BINARIES [ROUNDS]`, as root.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot run may end in a panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot run may end in a panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

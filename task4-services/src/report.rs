@@ -66,7 +66,7 @@ pub fn drawing(found: &[Found<'_>]) -> String {
     for (index, Found { service, address, .. }) in found.iter().enumerate() {
         let outside = address.as_deref().map_or("-".to_owned(), gateway_of);
         let reach = match (service.internet, service.expose.first()) {
-            (_, Some(pair)) => format!("NAT, port {} in", pair.host),
+            (_, Some(pair)) => format!("NAT, {} in", pair.host),
             (true, None) => "NAT only".to_owned(),
             (false, None) => "host only".to_owned(),
         };
