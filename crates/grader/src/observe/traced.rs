@@ -261,7 +261,8 @@ impl Tracer<'_> {
         match self.threads.get(&pid) {
             Some((process, state)) if *process == pid => {
                 // Whose child it is at the end: an orphan has become init's.
-                let parent = proc::stat(pid).map_or(state.parent, |stat| stat.parent);
+                // Collected while we look, it has parent 0, or none to be read: then its parent was there, the old one.
+                let parent = proc::stat(pid).map(|stat| stat.parent).filter(|pid| *pid > 0).unwrap_or(state.parent);
                 self.dead.push((pid, parent));
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
