@@ -1,7 +1,7 @@
 #!/bin/sh
 # The conductor with its state beside this file: .images, .containers and .cache. Settings stand in config.sh.
 
-here=$(CDPATH= cd -- "$(dirname -- "$(readlink -f -- "$0")")" && pwd) || exit 125
+here=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")" && pwd) || exit 125
 . "$here/config.sh" || exit 125
 
 program=${CONDUCTOR_BINARY:-$here/../target/release/conductor}

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 
 /// What was tried, on what, and why it failed.
 ///
-/// `Display` leaves out the reason; [`line`] joins it on, as `main` does for the user.
+/// `Display` leaves out the reason; [`line()`] joins it on, as `main` does for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {attempt}")]
 pub struct Error {

@@ -14,13 +14,13 @@
 //! | [`terminal`] | a terminal of one's own | pty(7) |
 //! | [`elf`] | what a program needs to start: its loader, its libraries | ld.so(8) |
 //! | [`net`] | interfaces, addresses, routes, the firewall | network_namespaces(7), rtnetlink(7) |
-//! | [`step`] | each step taken on the kernel, told as it happens | – |
+//! | [`mod@step`] | each step taken on the kernel, told as it happens | – |
 //! | [`error`] | what was tried, on what, and why the kernel refused | errno(3) |
 //! | [`sys`] | the few calls that need `unsafe` | – |
 //!
 //! Three rules shape all of them. Nothing here prints or parses arguments. A value that owns something of the kernel's
 //! (a child, a mount, a cgroup) gives it back when dropped, unless told to keep it. And every step on the kernel is
-//! announced before it is taken (see [`step`]), so that a program's `--explain` is the story of what truly happened.
+//! announced before it is taken (see [`mod@step`]), so that a program's `--explain` is the story of what truly happened.
 
 pub mod capability;
 pub mod cgroup;

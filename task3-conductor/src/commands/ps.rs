@@ -33,14 +33,17 @@ pub struct Status {
 
 /// One container as JSON.
 #[derive(Serialize)]
-struct Row {
-    name: ContainerName,
-    #[serde(flatten)]
-    status: Option<Status>,
-    #[serde(flatten)]
-    record: Option<ContainerRecord>,
-    /// Why it cannot be understood.
-    damage: Option<String>,
+#[serde(untagged)]
+enum Row {
+    /// What is known about it.
+    Known {
+        #[serde(flatten)]
+        record: Box<ContainerRecord>,
+        #[serde(flatten)]
+        status: Status,
+    },
+    /// Its name, and why its record cannot be understood.
+    Damaged { name: ContainerName, damage: String },
 }
 
 impl Ps {
@@ -54,10 +57,8 @@ impl Ps {
         let mut rows = Vec::new();
         for (name, record) in store.containers()? {
             rows.push(match record {
-                Ok(record) => {
-                    Row { name, status: Some(Status::of(store, &record)?), record: Some(record), damage: None }
-                }
-                Err(error) => Row { name, status: None, record: None, damage: Some(line(&error)) },
+                Ok(record) => Row::Known { status: Status::of(store, &record)?, record: Box::new(record) },
+                Err(error) => Row::Damaged { name, damage: line(&error) },
             });
         }
         let text = match self.format {
@@ -98,10 +99,12 @@ impl Status {
 
 impl Row {
     fn cells(&self) -> Vec<String> {
-        let (Some(status), Some(record)) = (&self.status, &self.record) else {
-            return vec![self.name.to_string(), "damaged".to_owned(), self.damage.clone().unwrap_or_default()];
-        };
-        let (date, image) = (date(record.created), record.image.to_string());
-        vec![self.name.to_string(), date, status.words(), image, record.command.join(" ")]
+        match self {
+            Self::Known { record, status } => {
+                let (name, date, image) = (record.name.to_string(), date(record.created), record.image.to_string());
+                vec![name, date, status.words(), image, record.command.join(" ")]
+            }
+            Self::Damaged { name, damage } => vec![name.to_string(), "damaged".to_owned(), damage.clone()],
+        }
     }
 }

@@ -33,6 +33,7 @@ impl Rmcache {
         remove_tree(&packages)?;
         say(&match (count, fetched) {
             (0, 0) => "Nothing to remove\n".to_owned(),
+            (1, _) => format!("Removed 1 layer ({}) and fetched packages ({})\n", size(bytes), size(fetched)),
             _ => format!("Removed {count} layers ({}) and fetched packages ({})\n", size(bytes), size(fetched)),
         })?;
         Ok(ExitCode::SUCCESS)
