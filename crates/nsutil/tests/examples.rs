@@ -101,6 +101,49 @@ fn cgroup_shows_half_of_a_core_and_three_processes() {
     assert!(shown.ends_with("gone    true\n"), "{shown}");
 }
 
+#[test]
+#[ignore = "needs root: make test"]
+fn overlay_shows_the_top_and_keeps_the_layers_as_they_were() {
+    let shown = run("overlay");
+    assert!(shown.contains("seen:  written by the container\nupper: written by the container\n"), "{shown}");
+    assert!(shown.contains("image: from the image, which lies on top\n"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn detached_restricts_before_anybody_sees_it() {
+    let shown = run("detached");
+    assert!(shown.contains("read:  Linux\n") && shown.contains("write: Read-only file system"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn capability_leaves_root_eleven_powers() {
+    let shown = run("capability");
+    assert!(shown.contains("after:  CapEff: 00000000800405fb (user 0)\n"), "{shown}");
+    assert!(shown.contains("sethostname: Operation not permitted\n"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn seccomp_refuses_what_was_allowed_before() {
+    assert_eq!(run("seccomp"), "unshare before: Ok(())\nunshare after:  Err(EPERM)\n");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn terminal_has_a_size_and_passes_what_is_typed() {
+    let shown = run("terminal");
+    assert!(shown.contains("a terminal: true, 24 lines of 80\nthe program reads: \"typed\\n\"\n"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn net_lays_a_cable_that_carries_packets() {
+    let shown = run("net");
+    assert!(shown.contains("inside:  link inside is number Some(") && shown.contains("carries packets"), "{shown}");
+}
+
 /// Runs an example to its end and returns what it printed.
 fn run(example: &str) -> String {
     let program = built(example);
