@@ -2,9 +2,11 @@
 
 # Built by the user who types, run with root's rights: namespaces, mounts and cgroups need them. sudo would replace
 # PATH by its own, in which a cargo from rustup is not.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E env PATH=$(PATH))
+ifneq ($(shell id -u),0)
+SUDO := sudo -E env PATH=$(PATH)
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
+endif
 GRADE := $(SUDO) target/release/grade
 
 .PHONY: help setup build demo test check check-task1 check-task2 diff-task1 diff-task2 bless self-test bench vm vm-run lint msrv docs clean
