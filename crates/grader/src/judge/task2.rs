@@ -419,8 +419,13 @@ fn limit_works(scene: &Scene<'_>, cast: &Cast) -> Finding {
         let evidence = limit.samples.last().map(|sample| looked(scene, sample)).into_iter().collect();
         return Finding::whole(Outcome::wrong("2c computes, and is held back while it does", observed, evidence));
     }
-    // The busy phase: from the first look at which it had begun to compute to the last at which it still went on.
-    let busy: Vec<&Sample> = limit.samples.iter().copied().filter(|sample| !sample.cpu.is_zero()).collect();
+    // The busy phase: from the first look at which it had begun to compute to the last at which it still went on. That
+    // it may have begun before it was under the limit is the matter of another check.
+    let limited = |sample: &&Sample| {
+        let held = |limit: &CpuLimit| limit.cgroup == tightest.cgroup && limit.quota_us == tightest.quota_us;
+        !sample.cpu.is_zero() && sample.limits.iter().any(held)
+    };
+    let busy: Vec<&Sample> = limit.samples.iter().copied().filter(limited).collect();
     let (Some(first), Some(last)) = (busy.first(), busy.iter().rev().find(|sample| goes_on(&busy, sample))) else {
         return Finding::whole(Outcome::Unseen("2c was not seen to compute".to_owned()));
     };

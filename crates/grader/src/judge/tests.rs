@@ -546,6 +546,22 @@ fn a_program_that_joins_its_cgroup_late_and_a_runner_that_joins_it_too_cost_one_
 }
 
 #[test]
+fn a_limit_that_came_late_works_from_then_on() {
+    let mut run = right2();
+    let (start, mut used) = (run.samples[0].at, Duration::ZERO);
+    for sample in run.samples.iter_mut().take(8) {
+        // Alone on its core, in the root: twice as fast as the rest.
+        used = (sample.at - start).max(used);
+        sample.limits = vec![limit_of("/", None, 100_000, 0)];
+        sample.cpu = used;
+    }
+    for sample in run.samples.iter_mut().skip(8) {
+        sample.cpu += used / 2;
+    }
+    assert_eq!(lost(Task::Task2, &[run], RUST), expect([("limit.all", 1)]));
+}
+
+#[test]
 fn the_number_of_a_dead_pid_namespace_makes_nobody_a_neighbour_of_2c() {
     let mut containers = containers();
     let reused = containers[1].state.namespaces["pid"];
