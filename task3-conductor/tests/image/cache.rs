@@ -97,7 +97,7 @@ fn rmcache_removes_what_nothing_uses_and_nothing_else() {
     workshop.host.ok(&["exec", "user", "--", "cat", "/a"]);
     workshop.host.ok(&["stop", "user"]);
     let told = workshop.host.ok(&["rmcache"]);
-    assert!(told.starts_with("Removed 1 layers ("), "{told}");
+    assert!(told.starts_with("Removed 1 layer ("), "{told}");
     workshop.host.ok(&["rmi", "made"]);
     workshop.host.ok(&["rmcache"]);
     assert_eq!(workshop.cache("layers"), Vec::<String>::new());
