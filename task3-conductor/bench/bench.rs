@@ -48,7 +48,8 @@ impl Stage {
         let record = |path: &str| -> serde_json::Value {
             serde_json::from_slice(&fs::read(stage.dir.path().join(path)).unwrap()).unwrap()
         };
-        let layer = record(".images/bench/record.json")["layers"][0].as_str().unwrap().to_owned();
+        let id = record(".images/bench/record.json")["layers"][0].as_str().unwrap().to_owned();
+        let layer = stage.path(&format!(".cache/layers/{id}/root"));
         let init = record(".containers/held/record.json")["init"]["pid"].as_u64().unwrap() as u32;
         (stage.layer, stage.init) = (layer, init);
         stage

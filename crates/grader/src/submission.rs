@@ -153,7 +153,7 @@ impl Submission {
         match &self.layout {
             Layout::Workspace(root) => {
                 let mut files = Vec::new();
-                for program in self.cargo_build(root, task)? {
+                for program in self.programs(root, task)? {
                     let bytes = fs::read(program)
                         .map_err(|why| Fault::CannotRun(format!("cannot read {}: {why}", program.display())))?;
                     let path = program.file_name().map(PathBuf::from).unwrap_or_default();
@@ -188,26 +188,22 @@ impl Submission {
     }
 
     /// Runs cargo once, on our side: the box has neither its registry nor a network. Returns the task's programs.
-    fn cargo_build(&self, root: &Path, task: Task) -> Result<&[PathBuf], Fault> {
+    fn programs(&self, root: &Path, task: Task) -> Result<&[PathBuf], Fault> {
         if let Some(built) = self.built.get() {
             return Ok(built);
         }
         let package = task.folder();
-        let output = cargo_as_owner_of(root)
-            .args(["build", "--release", "--message-format=json", "--package", package])
-            .current_dir(root)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|why| {
-                Fault::CannotRun(format!("cannot run cargo: {why}; under sudo, use sudo -E env PATH=\"$PATH\""))
-            })?;
-        let messages = String::from_utf8_lossy(&output.stdout);
-        let messages: Vec<serde_json::Value> =
-            messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        if !output.status.success() {
-            return Err(Fault::DoesNotBuild(first_cargo_error(&messages, &String::from_utf8_lossy(&output.stderr))));
+        // As `make build` does it, so that nothing is compiled twice; where another task does not build, this one alone.
+        let mut built = cargo_build(root, &["--workspace"])?;
+        if built.failed {
+            built = cargo_build(root, &["--package", package])?;
         }
-        let programs = executables(&messages);
+        let messages = built.messages;
+        if built.failed {
+            return Err(Fault::DoesNotBuild(first_cargo_error(&messages, &built.stderr)));
+        }
+        let manifest = root.join(package).join("Cargo.toml");
+        let programs = executables(&messages, &fs::canonicalize(&manifest).unwrap_or(manifest));
         if !programs.iter().any(|file| file.file_name() == Some(name_of(task).as_ref())) {
             return Err(Fault::Usage(format!("package {package} in {} builds no {}", root.display(), name_of(task))));
         }
@@ -304,6 +300,30 @@ fn collect(dir: &Path, below: &Path, files: &mut Vec<Planted>, bytes: &mut u64) 
     Ok(())
 }
 
+/// What came of one run of cargo.
+struct Built {
+    failed: bool,
+    messages: Vec<serde_json::Value>,
+    stderr: String,
+}
+
+/// Builds what `which` names of the workspace at `root`.
+fn cargo_build(root: &Path, which: &[&str]) -> Result<Built, Fault> {
+    let output = cargo_as_owner_of(root)
+        .args(["build", "--release", "--message-format=json"])
+        .args(which)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|why| {
+            Fault::CannotRun(format!("cannot run cargo: {why}; under sudo, use sudo -E env PATH=\"$PATH\""))
+        })?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(Built { failed: !output.status.success(), messages, stderr })
+}
+
 /// cargo, run by whom the workspace belongs to: what root builds there, its owner could not build again.
 fn cargo_as_owner_of(root: &Path) -> Command {
     let mut cargo = Command::new("cargo");
@@ -316,9 +336,13 @@ fn cargo_as_owner_of(root: &Path) -> Command {
     cargo
 }
 
-/// The programs in cargo's messages.
-fn executables(messages: &[serde_json::Value]) -> Vec<PathBuf> {
-    messages.iter().filter_map(|message| message.get("executable")?.as_str()).map(PathBuf::from).collect()
+/// The programs of one package in cargo's messages.
+fn executables(messages: &[serde_json::Value], manifest: &Path) -> Vec<PathBuf> {
+    let ours = messages.iter().filter(|message| {
+        let of = message.get("manifest_path").and_then(|path| path.as_str());
+        of.is_some_and(|path| Path::new(path) == manifest)
+    });
+    ours.filter_map(|message| message.get("executable")?.as_str()).map(PathBuf::from).collect()
 }
 
 /// The compiler's first error, else cargo's own.
