@@ -41,13 +41,17 @@ enum Command {
     Exec(commands::exec::Exec),
     Images(commands::images::Images),
     Inspect(commands::inspect::Inspect),
+    Kill(commands::kill::Kill),
     Logs(commands::logs::Logs),
     Peer(commands::peer::Peer),
     Ps(commands::ps::Ps),
+    Rm(commands::rm::Rm),
     Rmcache(commands::rmcache::Rmcache),
     Rmi(commands::rmi::Rmi),
     Run(commands::run::Run),
+    Stats(commands::stats::Stats),
     Stop(commands::stop::Stop),
+    Wait(commands::wait::Wait),
 }
 
 impl Command {
@@ -55,8 +59,9 @@ impl Command {
     fn prints_data(&self) -> bool {
         match self {
             Self::Inspect(_) => true,
-            Self::Images(images) => images.format == commands::Format::Json,
-            Self::Ps(ps) => ps.format == commands::Format::Json,
+            Self::Images(images) => images.quiet || images.format == commands::Format::Json,
+            Self::Ps(ps) => ps.quiet || ps.format == commands::Format::Json,
+            Self::Stats(stats) => stats.format == commands::Format::Json,
             _ => false,
         }
     }
@@ -92,13 +97,17 @@ impl Conductor {
             Command::Exec(exec) => exec.run(&store)?,
             Command::Images(images) => images.run(&store)?,
             Command::Inspect(inspect) => inspect.run(&store)?,
+            Command::Kill(kill) => kill.run(&store)?,
             Command::Logs(logs) => logs.run(&store)?,
             Command::Peer(peer) => peer.run(&store)?,
             Command::Ps(ps) => ps.run(&store)?,
+            Command::Rm(rm) => rm.run(&store)?,
             Command::Rmcache(rmcache) => rmcache.run(&store)?,
             Command::Rmi(rmi) => rmi.run(&store)?,
             Command::Run(run) => run.run(&store)?,
+            Command::Stats(stats) => stats.run(&store)?,
             Command::Stop(stop) => stop.run(&store)?,
+            Command::Wait(wait) => wait.run(&store)?,
         };
         Ok(code)
     }

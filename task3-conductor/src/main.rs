@@ -7,9 +7,11 @@
 
 mod cli;
 mod commands;
+mod confinement;
 mod failure;
 mod image;
 mod ledger;
+mod limits;
 mod name;
 mod network;
 mod plan;
@@ -17,6 +19,9 @@ mod record;
 mod runtime;
 mod store;
 mod table;
+mod user;
+mod variables;
+mod volume;
 
 use std::process::ExitCode;
 
