@@ -7,6 +7,7 @@
 
 mod attacks;
 mod faults;
+mod flags;
 mod host;
 mod life;
 mod terminal;
