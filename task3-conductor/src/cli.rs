@@ -38,11 +38,16 @@ enum Command {
     #[command(name = "addnetwork")]
     AddNetwork(commands::addnetwork::AddNetwork),
     Build(commands::build::Build),
+    Commit(commands::commit::Commit),
+    Completions(commands::completions::Completions),
+    Cp(commands::cp::Cp),
     Exec(commands::exec::Exec),
     Images(commands::images::Images),
     Inspect(commands::inspect::Inspect),
     Kill(commands::kill::Kill),
     Logs(commands::logs::Logs),
+    #[command(subcommand)]
+    Network(commands::network::Network),
     Peer(commands::peer::Peer),
     Ps(commands::ps::Ps),
     Rm(commands::rm::Rm),
@@ -58,7 +63,7 @@ impl Command {
     /// Whether what it prints is for another program to read, all of it.
     fn prints_data(&self) -> bool {
         match self {
-            Self::Inspect(_) => true,
+            Self::Completions(_) | Self::Inspect(_) => true,
             Self::Images(images) => images.quiet || images.format == commands::Format::Json,
             Self::Ps(ps) => ps.quiet || ps.format == commands::Format::Json,
             Self::Stats(stats) => stats.format == commands::Format::Json,
@@ -89,25 +94,42 @@ impl Conductor {
         if !self.quiet && !self.command.prints_data() {
             say(&format!("{BANNER}\n"))?;
         }
-        require_root()?;
-        let store = Store::open(&self.root)?;
+        let store = || {
+            require_root()?;
+            Store::open(&self.root)
+        };
         let code = match self.command {
-            Command::AddNetwork(add) => add.run(&store)?,
-            Command::Build(build) => build.run(&store)?,
-            Command::Exec(exec) => exec.run(&store)?,
-            Command::Images(images) => images.run(&store)?,
-            Command::Inspect(inspect) => inspect.run(&store)?,
-            Command::Kill(kill) => kill.run(&store)?,
-            Command::Logs(logs) => logs.run(&store)?,
-            Command::Peer(peer) => peer.run(&store)?,
-            Command::Ps(ps) => ps.run(&store)?,
-            Command::Rm(rm) => rm.run(&store)?,
-            Command::Rmcache(rmcache) => rmcache.run(&store)?,
-            Command::Rmi(rmi) => rmi.run(&store)?,
-            Command::Run(run) => run.run(&store)?,
-            Command::Stats(stats) => stats.run(&store)?,
-            Command::Stop(stop) => stop.run(&store)?,
-            Command::Wait(wait) => wait.run(&store)?,
+            Command::Completions(completions) => completions.run()?,
+            command => command.run(&store()?)?,
+        };
+        Ok(code)
+    }
+}
+
+impl Command {
+    /// Does what was asked, with the store.
+    fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+        let code = match self {
+            Self::Completions(completions) => completions.run()?,
+            Self::AddNetwork(add) => add.run(store)?,
+            Self::Build(build) => build.run(store)?,
+            Self::Commit(commit) => commit.run(store)?,
+            Self::Cp(cp) => cp.run(store)?,
+            Self::Exec(exec) => exec.run(store)?,
+            Self::Images(images) => images.run(store)?,
+            Self::Inspect(inspect) => inspect.run(store)?,
+            Self::Kill(kill) => kill.run(store)?,
+            Self::Logs(logs) => logs.run(store)?,
+            Self::Network(network) => network.run(store)?,
+            Self::Peer(peer) => peer.run(store)?,
+            Self::Ps(ps) => ps.run(store)?,
+            Self::Rm(rm) => rm.run(store)?,
+            Self::Rmcache(rmcache) => rmcache.run(store)?,
+            Self::Rmi(rmi) => rmi.run(store)?,
+            Self::Run(run) => run.run(store)?,
+            Self::Stats(stats) => stats.run(store)?,
+            Self::Stop(stop) => stop.run(store)?,
+            Self::Wait(wait) => wait.run(store)?,
         };
         Ok(code)
     }

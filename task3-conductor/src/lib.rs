@@ -19,6 +19,7 @@ mod record;
 mod runtime;
 mod store;
 mod table;
+mod tree;
 mod user;
 mod variables;
 mod volume;

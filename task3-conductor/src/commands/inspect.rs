@@ -16,6 +16,9 @@ use crate::store::Store;
 
 /// Show all that is known about a container, as JSON
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor inspect web
+  conductor inspect web | jq .network.address")]
 pub struct Inspect {
     /// Container to show
     name: ContainerName,

@@ -2,11 +2,15 @@
 
 pub mod addnetwork;
 pub mod build;
+pub mod commit;
+pub mod completions;
+pub mod cp;
 pub mod exec;
 pub mod images;
 pub mod inspect;
 pub mod kill;
 pub mod logs;
+pub mod network;
 pub mod options;
 pub mod peer;
 pub mod ps;

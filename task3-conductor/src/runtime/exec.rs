@@ -20,7 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use super::cgroup::Cgroup;
 use super::host::be_unreadable;
 use super::inside::{Streams, connect, join_cgroup};
-use super::{confine, weak};
+use super::{confine, root, weak};
 use crate::failure::Failure;
 use crate::plan::Process;
 
@@ -64,7 +64,7 @@ pub fn start(
         Some(size) => Streams::Terminal { to: &theirs, size },
         None => Streams::Callers,
     };
-    let chroot = if process.confinement.is_chroot() { Some(weak::root_of(init)?) } else { None };
+    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
     namespace::join(init, &[Kind::Pid])?;
     let birth =

@@ -22,6 +22,7 @@ pub mod loopback;
 pub mod masks;
 pub mod monitor;
 pub mod own_binary;
+pub mod root;
 pub mod teardown;
 pub mod volumes;
 pub mod weak;

@@ -15,8 +15,8 @@ use std::path::Path;
 use nix::sys::stat::umask;
 use nix::unistd::{chdir, chroot, fchdir};
 use nsutil::detached::{Attributes, Detached, Filesystem, loosen, mount_point};
-use nsutil::error::{Error, OrCannot, Result};
-use nsutil::process::{PidFd, Report};
+use nsutil::error::{OrCannot, Result};
+use nsutil::process::Report;
 use nsutil::step;
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -65,18 +65,6 @@ pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infal
         report.outlive_parent()?;
     }
     confine::become_command(inside.process, report)
-}
-
-/// The root of a running container that is only a chroot: no namespace tells it.
-///
-/// # Errors
-/// When the process has ended.
-pub fn root_of(init: &PidFd) -> Result<OwnedFd> {
-    let path = format!("/proc/{}/root", init.pid());
-    let root = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let root = root.or_cannot("open", &path)?;
-    // The number was still its own when it was looked up.
-    if init.has_ended()? { Err(Error::new("open", path, nix::errno::Errno::ESRCH)) } else { Ok(root) }
 }
 
 /// Makes an open folder the root of the caller, and no more than that.

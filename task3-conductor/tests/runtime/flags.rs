@@ -318,11 +318,10 @@ fn a_limit_holds_what_it_says() {
     wait_for(|| {
         let directories =
             known["cgroups"].as_array().unwrap().iter().map(|path| Path::new(path.as_str().unwrap()).join("cpu.stat"));
-        let throttled = directories.filter_map(|path| fs::read_to_string(path).ok()).find_map(|text| {
+        directories.filter_map(|path| fs::read_to_string(path).ok()).find_map(|text| {
             let line = text.lines().find_map(|line| line.strip_prefix("nr_throttled "))?.parse::<u32>().ok();
             line.filter(|count| *count > 0)
-        });
-        throttled
+        })
     });
 }
 
