@@ -12,6 +12,7 @@ use std::path::Path;
 
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
+use nsutil::step;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -230,6 +231,9 @@ pub fn save_to<R: Serialize>(record: &R, path: &Path) -> Result<()> {
         }
         _ => (),
     }
+    step!("record", call: "write(\"{}\"); rename(\"{}\", \"{}\")", beside.display(), beside.display(), path.display();
+        why: "a reader finds the old record or the new one, and never half of one";
+        shell: "mv {} {}", beside.display(), path.display());
     // O_EXCL: never through a link that somebody put there.
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
     file.and_then(|mut file| file.write_all(&text))

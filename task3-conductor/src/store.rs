@@ -27,6 +27,7 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::step;
 use rustix::fs::FlockOperation;
 
 use crate::image::layer::LayerId;
@@ -205,6 +206,8 @@ impl Store {
     pub fn remove_image(&self, name: &ImageName) -> Result<()> {
         let dir = self.image_dir(name);
         let away = self.images_dir().join(format!(".{name}.{}.removed", std::process::id()));
+        step!("image.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
+            why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
         match fs::rename(&dir, &away) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_such_image(name)),
             renamed => renamed.or_cannot("remove", dir.display())?,
@@ -271,6 +274,9 @@ impl Store {
     /// In words when there is a container of that name; those of `clear`.
     pub fn claim(&self, name: &ContainerName, clear: impl Fn(Lock) -> Result<()>) -> Result<Claim> {
         let directory = self.container_dir(name);
+        step!("claim", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", directory.display();
+            why: "of many who want the name, one makes the folder and has it locked; the kernel lets go if that one dies";
+            shell: "mkdir {0}; exec 9< {0}; flock 9", directory.display());
         loop {
             let made = match DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => true,

@@ -71,8 +71,9 @@ pub fn clone3(
 }
 
 /// Ends the process without running the exit handlers that it inherited from its parent. See _exit(2).
-fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child, nor in
+    // a process that is to end as if it had been killed.
     unsafe { libc::_exit(code) }
 }
 
