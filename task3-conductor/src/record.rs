@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
 use nsutil::step;
@@ -146,12 +147,19 @@ impl ProcessIdentity {
     /// A descriptor of this very process, or none when it has ended, whoever has its number now.
     ///
     /// # Errors
-    /// When /proc cannot be read.
+    /// When /proc cannot be read; `EMFILE`, `ENOMEM` …: a process that cannot be asked after has not ended.
     pub fn open(&self) -> Result<Option<PidFd>> {
         if boot_id()? != self.boot_id {
             return Ok(None);
         }
-        let Ok(process) = PidFd::open(nix::unistd::Pid::from_raw(self.pid)) else { return Ok(None) };
+        let process = match PidFd::open(nix::unistd::Pid::from_raw(self.pid)) {
+            Ok(process) => process,
+            // Nobody has that number, or a thread has it: a later one, as ours was a process.
+            Err(error) if matches!(error.errno(), Some(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         // Looked at after it was opened: if the time is right, the descriptor is of the right process.
         Ok(start_time(self.pid).is_ok_and(|time| time == self.start_time && !is_zombie(self.pid)).then_some(process))
     }
