@@ -14,6 +14,7 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::step;
 use serde::{Deserialize, Serialize};
 
+use crate::name::ContainerName;
 use crate::record::ProcessIdentity;
 
 /// One change of the host.
@@ -35,6 +36,8 @@ pub enum Change {
         /// Its name.
         name: String,
     },
+    /// Another container whose rules and hosts file speak of this one.
+    Peer(ContainerName),
     /// A sysctl and its value before; put back when no other container needs it.
     Sysctl {
         /// Path under /proc/sys.

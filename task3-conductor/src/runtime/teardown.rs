@@ -95,7 +95,7 @@ fn undo(change: &Change) -> Result<()> {
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.
-        Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. } => Ok(()),
+        Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } => Ok(()),
     }
 }
 
