@@ -17,6 +17,7 @@ mod record;
 mod runtime;
 mod store;
 mod table;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
             let code = if error.use_stderr() { failure::OURS } else { 0 };
-            let _ = error.print();
+            let _ = usage::harmless(error).print();
             return ExitCode::from(code);
         }
     };

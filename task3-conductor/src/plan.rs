@@ -12,6 +12,7 @@ use nsutil::error::{Error, Result};
 use crate::image::layer::LayerId;
 use crate::name::{ContainerName, ImageName};
 use crate::record::{ContainerRecord, ImageRecord, ProcessIdentity};
+use crate::usage::quoted;
 
 /// A container to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +160,7 @@ impl FromStr for Variable {
             Some((key, value)) if !key.is_empty() && !text.contains('\0') => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
-            _ => Err(format!("{text:?} is no variable: use KEY=VALUE, for example LANG=C.UTF-8")),
+            _ => Err(format!("{} is no variable: use KEY=VALUE, for example LANG=C.UTF-8", quoted(text))),
         }
     }
 }
@@ -180,7 +181,8 @@ impl FromStr for Hostname {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "{text:?} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab"
+            "{} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
+            quoted(text)
         ))
     }
 }
