@@ -10,6 +10,7 @@
 #[allow(dead_code)]
 #[path = "../runtime/host.rs"]
 mod host;
+mod input;
 mod random;
 mod steps;
 mod tally;
