@@ -308,11 +308,10 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
 
     let mut tally = Tally::new("bad inputs", "forms: the nearest command is named");
     for (typed, meant) in [
-        ("rnu", "run"),
+        ("rum", "run"),
         ("stpo", "stop"),
         ("exce", "exec"),
         ("image", "images"),
-        ("sp", "ps"),
         ("biuld", "build"),
         ("adnetwork", "addnetwork"),
         ("inspekt", "inspect"),
