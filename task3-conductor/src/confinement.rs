@@ -8,6 +8,8 @@ use nsutil::capability::{CONTAINER, Capability, Set};
 use nsutil::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// How much a process in a container is kept from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
@@ -119,11 +121,14 @@ impl FromStr for Named {
             return Ok(Self::All);
         }
         let known = || Set::ALL.iter().map(|capability| capability.to_string());
-        text.parse().map(Self::One).map_err(|error| {
+        text.parse().map(Self::One).map_err(|_| {
             let upper = format!("CAP_{}", text.to_ascii_uppercase().trim_start_matches("CAP_"));
             match crate::name::near(&upper, known()) {
-                Some(near) => format!("{text:?} is no capability: did you mean {near}?"),
-                None => error,
+                Some(near) => format!("{} is no capability: did you mean {near}?", quoted(text)),
+                None => format!(
+                    "{} is no capability: use a name of capabilities(7), for example NET_RAW, or ALL",
+                    quoted(text)
+                ),
             }
         })
     }

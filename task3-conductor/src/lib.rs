@@ -20,6 +20,7 @@ mod runtime;
 mod store;
 mod table;
 mod tree;
+mod usage;
 mod user;
 mod variables;
 mod volume;
@@ -36,7 +37,7 @@ pub fn main() -> ExitCode {
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
             let code = if error.use_stderr() { failure::OURS } else { 0 };
-            let _ = error.print();
+            let _ = usage::harmless(error).print();
             return ExitCode::from(code);
         }
     };

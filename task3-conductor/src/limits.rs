@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// What was asked for; what is `None` was not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -64,7 +66,7 @@ impl FromStr for Cpus {
 
     /// Digits, and up to four after a point: `2`, `0.5`, `1.25`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no number of CPUs: use 0.01 to {MOST_CPUS}, for example 0.5 or 2");
+        let wrong = || format!("{} is no number of CPUs: use 0.01 to {MOST_CPUS}, for example 0.5 or 2", quoted(text));
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
         let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !are_digits(whole) || !are_digits(part) || part.len() > 4 {
@@ -96,8 +98,9 @@ impl FromStr for Memory {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no size of memory: use digits and b, k, m, g or t (powers of 1024), at least 6m, \
-                 for example 512m"
+                "{} is no size of memory: use digits and b, k, m, g or t (powers of 1024), at least 6m, \
+                 for example 512m",
+                quoted(text)
             )
         };
         let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -128,7 +131,8 @@ impl FromStr for Processes {
         match digits.then(|| text.parse().ok()).flatten() {
             Some(most) if (1..=MOST_PROCESSES).contains(&most) => Ok(Self { most }),
             _ => Err(format!(
-                "{text:?} is no number of processes: use 1 to {MOST_PROCESSES}; without the option it is {USUAL_PROCESSES}"
+                "{} is no number of processes: use 1 to {MOST_PROCESSES}; without the option it is {USUAL_PROCESSES}",
+                quoted(text)
             )),
         }
     }

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// Longest name, in bytes: a host name's label may have 63 (hostname(7)).
 const LONGEST: usize = 63;
 
@@ -34,9 +36,9 @@ macro_rules! name_type {
                     return Ok(Self(text.to_owned()));
                 }
                 Err(format!(
-                    "{text:?} is no name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
+                    "{} is no name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
                      beginning and ending with a letter or digit, for example {}",
-                    $what, $example
+                    quoted(text), $what, $example
                 ))
             }
         }

@@ -14,6 +14,7 @@ use crate::image::layer::LayerId;
 use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
 use crate::record::{ContainerRecord, ImageRecord, ProcessIdentity};
+use crate::usage::quoted;
 use crate::user::User;
 use crate::variables::Variable;
 use crate::volume::Volume;
@@ -223,7 +224,10 @@ impl FromStr for WorkingDirectory {
         if text.starts_with('/') && !text.contains('\0') {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{text:?} is no working directory: use an absolute path in the container, for example /srv"))
+        Err(format!(
+            "{} is no working directory: use an absolute path in the container, for example /srv",
+            quoted(text)
+        ))
     }
 }
 
@@ -243,7 +247,8 @@ impl FromStr for Hostname {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "{text:?} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab"
+            "{} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
+            quoted(text)
         ))
     }
 }

@@ -28,6 +28,7 @@ use std::str::FromStr;
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
+use nsutil::step;
 use rustix::fs::FlockOperation;
 
 use crate::image::layer::LayerId;
@@ -157,6 +158,7 @@ impl Store {
     /// # Errors
     /// When the folder of images cannot be read.
     pub fn images(&self) -> Result<Vec<(ImageName, Result<ImageRecord>)>> {
+        self.sweep_images()?;
         let names: Vec<ImageName> = names_in(&self.images_dir())?;
         Ok(names.into_iter().map(|name| (name.clone(), self.image(&name))).collect())
     }
@@ -177,26 +179,39 @@ impl Store {
     /// # Errors
     /// `ENOSPC`, `EROFS` … with the path.
     pub fn save_image(&self, record: &ImageRecord) -> Result<()> {
+        self.sweep_images()?;
         let dir = self.image_dir(&record.name);
         // No name begins with a dot, so nobody lists this one; it is a fresh folder for each process.
         let beside = self.images_dir().join(format!(".{}.{}", record.name, std::process::id()));
-        match fs::create_dir(&beside) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::new("make folder", beside.display(), error));
-            }
-            _ => (),
-        }
-        record.save(&beside)?;
-        match fs::rename(&beside, &dir) {
-            Ok(()) => Ok(()),
+        DirBuilder::new().mode(0o700).create(&beside).or_cannot("make folder", beside.display())?;
+        let _held = lock(open_folder(&beside).or_cannot("open", beside.display())?, &beside)?;
+        let saved = record.save(&beside).and_then(|()| match fs::rename(&beside, &dir) {
             // There is an image of that name: its record is what is replaced.
-            Err(_) if dir.is_dir() => {
-                let saved = record.save(&dir);
-                let _ = fs::remove_dir_all(&beside);
-                saved
+            Err(_) if dir.is_dir() => record.save(&dir),
+            renamed => renamed.or_cannot("put an image at", dir.display()),
+        });
+        // It is still there if it was not needed.
+        let _ = fs::remove_dir_all(&beside);
+        saved
+    }
+
+    /// Removes what killed commands have left beside images: folders without a name that nobody holds.
+    ///
+    /// # Errors
+    /// When the folder of images cannot be read.
+    fn sweep_images(&self) -> Result<()> {
+        let dir = self.images_dir();
+        for entry in fs::read_dir(&dir).or_cannot("list", dir.display())?.flatten() {
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
             }
-            Err(error) => Err(Error::new("put an image at", dir.display(), error)),
+            let Ok(folder) = open_folder(&entry.path()) else { continue };
+            if let Ok(_held) = flock(folder, FlockOperation::NonBlockingLockExclusive) {
+                // What cannot be removed now the next command will try.
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
+        Ok(())
     }
 
     /// Removes an image, whatever state its record is in. Its name goes first and at once.
@@ -206,6 +221,9 @@ impl Store {
     pub fn remove_image(&self, name: &ImageName) -> Result<()> {
         let dir = self.image_dir(name);
         let away = self.images_dir().join(format!(".{name}.{}.removed", std::process::id()));
+        step!("image.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
+            why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
+        let _held = open_folder(&dir).ok().map(|folder| lock(folder, &dir)).transpose()?;
         match fs::rename(&dir, &away) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.no_such_image(name)),
             renamed => renamed.or_cannot("remove", dir.display())?,
@@ -287,6 +305,9 @@ impl Store {
     /// In words when there is a container of that name; those of `clear`.
     pub fn claim(&self, name: &ContainerName, clear: impl Fn(Lock) -> Result<()>) -> Result<Claim> {
         let directory = self.container_dir(name);
+        step!("claim", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", directory.display();
+            why: "of many who want the name, one makes the folder and has it locked; the kernel lets go if that one dies";
+            shell: "mkdir {0}; exec 9< {0}; flock 9", directory.display());
         loop {
             let made = match DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => true,

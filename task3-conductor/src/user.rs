@@ -16,6 +16,8 @@ use nsutil::error::{Error, OrCannot, Result};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// `USER` or `USER:GROUP`, as typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -174,7 +176,8 @@ impl FromStr for User {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no user: use USER or USER:GROUP, each a name or a number, for example nobody or 1000:1000"
+                "{} is no user: use USER or USER:GROUP, each a name or a number, for example nobody or 1000:1000",
+                quoted(text)
             )
         };
         let (user, group) = match text.split_once(':') {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use nsutil::error::{Error, OrCannot, Result};
 
+use crate::usage::quoted;
+
 /// `KEY=VALUE`, for a process's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
@@ -46,7 +48,7 @@ impl FromStr for Variable {
             Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) && !text.contains('\0') => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
-            _ => Err(format!("{text:?} is no variable: use KEY=VALUE, for example LANG=C.UTF-8")),
+            _ => Err(format!("{} is no variable: use KEY=VALUE, for example LANG=C.UTF-8", quoted(text))),
         }
     }
 }

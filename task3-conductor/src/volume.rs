@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// `SOURCE:PLACE[:ro]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
@@ -26,7 +28,8 @@ impl FromStr for Volume {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| {
             Err(format!(
-                "{text:?} is no volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro"
+                "{} is no volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro",
+                quoted(text)
             ))
         };
         let (source, place, read_only) = match text.split(':').collect::<Vec<_>>().as_slice() {

@@ -28,6 +28,8 @@ pub mod cgroup;
 pub mod detached;
 pub mod elf;
 pub mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 pub mod mount;
 pub mod namespace;
 pub mod net;

@@ -112,8 +112,9 @@ pub fn exit_status_of(process: BorrowedFd<'_>) -> Result<i32, Errno> {
 }
 
 /// Ends the process without running the exit handlers that it inherited from its parent. See _exit(2).
-fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child, nor in
+    // a process that is to end as if it had been killed.
     unsafe { libc::_exit(code) }
 }
 

@@ -11,6 +11,7 @@ use crate::name::ContainerName;
 use crate::runtime::root;
 use crate::store::Store;
 use crate::tree::{Root, copy};
+use crate::usage::quoted;
 
 /// Copy files or folders out of a container or into one, running or ended
 #[derive(clap::Args)]
@@ -82,7 +83,7 @@ impl FromStr for Place {
         };
         let name = name.parse()?;
         if path.is_empty() {
-            return Err(format!("{text:?} has no path: write NAME:PATH, for example {name}:/etc/hosts"));
+            return Err(format!("{} has no path: write NAME:PATH, for example {name}:/etc/hosts", quoted(text)));
         }
         // As from the container's root, whatever its working directory is.
         Ok(Self::Container(name, Path::new("/").join(path)))

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::name::{ContainerName, near};
 use crate::runtime::attach::handles;
 use crate::store::Store;
+use crate::usage::quoted;
 
 /// Send a signal to the first process of containers; they stay listed until `stop`
 #[derive(clap::Args)]
@@ -66,7 +67,10 @@ impl FromStr for Named {
             let meant = near(&name, Signal::iterator().map(|known| known.as_str().to_owned()));
             let meant = meant.filter(|_| !is_number).map(|near| format!("did you mean {near}? "));
             let meant = meant.unwrap_or_default();
-            format!("{text:?} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP or 9")
+            format!(
+                "{} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP or 9",
+                quoted(text)
+            )
         })
     }
 }
