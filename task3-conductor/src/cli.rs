@@ -37,6 +37,7 @@ pub struct Conductor {
 enum Command {
     #[command(name = "addnetwork")]
     AddNetwork(commands::addnetwork::AddNetwork),
+    Attack(commands::attack::Attack),
     Build(commands::build::Build),
     Commit(commands::commit::Commit),
     Completions(commands::completions::Completions),
@@ -44,6 +45,7 @@ enum Command {
     Exec(commands::exec::Exec),
     Images(commands::images::Images),
     Inspect(commands::inspect::Inspect),
+    Isolation(commands::isolation::Isolation),
     Kill(commands::kill::Kill),
     Logs(commands::logs::Logs),
     #[command(subcommand)]
@@ -64,6 +66,7 @@ impl Command {
     fn prints_data(&self) -> bool {
         match self {
             Self::Completions(_) | Self::Inspect(_) => true,
+            Self::Attack(attack) => attack.format == commands::Format::Json,
             Self::Images(images) => images.quiet || images.format == commands::Format::Json,
             Self::Ps(ps) => ps.quiet || ps.format == commands::Format::Json,
             Self::Stats(stats) => stats.format == commands::Format::Json,
@@ -73,7 +76,7 @@ impl Command {
 
     /// Whether a process of this program will stand in a container.
     fn enters_container(&self) -> bool {
-        matches!(self, Self::Build(_) | Self::Exec(_) | Self::Run(_))
+        matches!(self, Self::Attack(_) | Self::Build(_) | Self::Exec(_) | Self::Run(_))
     }
 }
 
@@ -112,12 +115,14 @@ impl Command {
         let code = match self {
             Self::Completions(completions) => completions.run()?,
             Self::AddNetwork(add) => add.run(store)?,
+            Self::Attack(attack) => attack.run(store)?,
             Self::Build(build) => build.run(store)?,
             Self::Commit(commit) => commit.run(store)?,
             Self::Cp(cp) => cp.run(store)?,
             Self::Exec(exec) => exec.run(store)?,
             Self::Images(images) => images.run(store)?,
             Self::Inspect(inspect) => inspect.run(store)?,
+            Self::Isolation(isolation) => isolation.run(store)?,
             Self::Kill(kill) => kill.run(store)?,
             Self::Logs(logs) => logs.run(store)?,
             Self::Network(network) => network.run(store)?,
@@ -140,7 +145,7 @@ impl Command {
 /// it is not done, or fails, [`Conductor::run`] does it, and tells.
 pub fn start_anew_early() {
     let has = |wanted: &[&str]| std::env::args_os().skip(1).any(|word| wanted.iter().any(|name| word == *name));
-    if has(&["build", "exec", "run"]) && !has(&["--explain"]) && nix::unistd::geteuid().is_root() {
+    if has(&["attack", "build", "exec", "run"]) && !has(&["--explain"]) && nix::unistd::geteuid().is_root() {
         let _ = own_binary::out_of_reach();
     }
 }

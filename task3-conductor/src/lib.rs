@@ -5,6 +5,7 @@
 //! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
 //! one left behind. See docs/architecture.md.
 
+pub mod attacks;
 mod cli;
 mod commands;
 mod confinement;

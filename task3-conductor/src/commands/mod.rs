@@ -1,6 +1,7 @@
 //! One command, one file, one shape: a struct that clap fills, and `run`.
 
 pub mod addnetwork;
+pub mod attack;
 pub mod build;
 pub mod commit;
 pub mod completions;
@@ -8,6 +9,7 @@ pub mod cp;
 pub mod exec;
 pub mod images;
 pub mod inspect;
+pub mod isolation;
 pub mod kill;
 pub mod logs;
 pub mod network;

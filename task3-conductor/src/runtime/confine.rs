@@ -32,6 +32,29 @@ use crate::user::Identity;
 /// # Errors
 /// Of the step that failed.
 pub fn become_command(process: &Process, report: &mut Report) -> Result<Infallible> {
+    let confined = confine(process)?;
+    report.ready()?;
+    let load = || confined.load_filter();
+    let go = || {
+        load()?;
+        execute(process, &confined.identity)
+    };
+    if process.has_reaper { reaper::stay_with(|_| go(), load) } else { go() }
+}
+
+/// A process that has given up all but the calls that its filter will shut.
+#[derive(Debug)]
+pub struct Confined {
+    identity: Identity,
+    /// None in a container that nothing is kept from.
+    filter: Option<Filter>,
+}
+
+/// Gives up everything that the process must not have, apart from the calls that [`Confined::load_filter`] shuts.
+///
+/// # Errors
+/// Of the step that failed.
+pub fn confine(process: &Process) -> Result<Confined> {
     let confinement = process.confinement;
     leave_keyring()?;
     umask(Mode::from_bits_truncate(0o022));
@@ -44,15 +67,19 @@ pub fn become_command(process: &Process, report: &mut Report) -> Result<Infallib
     if filter.is_some() {
         step!("no_new_privs", call: "prctl(PR_SET_NO_NEW_PRIVS, 1)";
             why: "no set-user-ID program can give back what was given up"; shell: "setpriv --no-new-privs COMMAND");
-        nix::sys::prctl::set_no_new_privs().or_cannot("renounce", "new privileges")?;
+        prctl::set_no_new_privs().or_cannot("renounce", "new privileges")?;
     }
-    report.ready()?;
-    let load = || filter.as_ref().map_or(Ok(()), Filter::load);
-    let go = || {
-        load()?;
-        execute(process, &identity)
-    };
-    if process.has_reaper { reaper::stay_with(|_| go(), load) } else { go() }
+    Ok(Confined { identity, filter })
+}
+
+impl Confined {
+    /// Shuts the calls that are left, as the last thing of all.
+    ///
+    /// # Errors
+    /// In words when the kernel has no filters.
+    pub fn load_filter(&self) -> Result<()> {
+        self.filter.as_ref().map_or(Ok(()), Filter::load)
+    }
 }
 
 fn execute(process: &Process, identity: &Identity) -> Result<Infallible> {

@@ -108,3 +108,33 @@ fn become_part(
     connect(streams, root.or_cannot("open", "/")?.as_fd())?;
     confine::become_command(process, report)
 }
+
+/// Has a child do `work` in the container, as confined as a command there and without becoming one. It has a view of the
+/// mounts of its own, so what it mounts or unmounts is gone with it; its exit code is what `work` returns.
+///
+/// Like after [`start`], the calling process is of no use for anything else.
+///
+/// # Errors
+/// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
+pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce() -> i32) -> Result<Child> {
+    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
+    be_unreadable()?;
+    namespace::join(init, &[Kind::Pid])?;
+    let birth =
+        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
+    let mut child = spawn(birth, |report| {
+        join_cgroup(&doors)?;
+        namespace::join(init, &REST)?;
+        if let Some(root) = &chroot {
+            weak::enter(root)?;
+        }
+        namespace::unshare(&[Kind::Mount])?;
+        let confined = confine::confine(process)?;
+        report.ready()?;
+        confined.load_filter()?;
+        Ok(work())
+    })?;
+    child.ready()?;
+    Ok(child)
+}

@@ -10,5 +10,6 @@ mod commands;
 mod faults;
 mod flags;
 mod host;
+mod lessons;
 mod life;
 mod terminal;
