@@ -14,4 +14,5 @@ mod input;
 mod random;
 mod steps;
 mod tally;
+mod values;
 mod yard;
