@@ -11,8 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::step;
 use serde::{Deserialize, Serialize};
 
+use crate::name::ContainerName;
 use crate::record::ProcessIdentity;
 
 /// One change of the host.
@@ -34,6 +36,8 @@ pub enum Change {
         /// Its name.
         name: String,
     },
+    /// Another container whose rules and hosts file speak of this one.
+    Peer(ContainerName),
     /// A sysctl and its value before; put back when no other container needs it.
     Sysctl {
         /// Path under /proc/sys.
@@ -62,6 +66,9 @@ impl Ledger {
     pub fn note(&self, change: &Change) -> Result<()> {
         let mut line =
             serde_json::to_string(change).map_err(|error| error.to_string()).or_cannot("note", "a change")?;
+        step!("ledger", call: "write(\"{}\", {line})", self.path.display();
+            why: "before it is made: whoever finds this line after a crash knows what to undo";
+            shell: "echo '{line}' >> {}", self.path.display());
         line.push('\n');
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path);
         // One write of one line: a reader sees all of it or none.

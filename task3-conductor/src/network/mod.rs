@@ -21,10 +21,12 @@
 //! | [`publish`] | ports of the host that lead inside |
 //! | [`peer`] | two containers that may talk |
 //! | [`names`] | hosts and resolv.conf |
+//! | [`check`] | whether it all still is as it was asked for |
 //!
 //! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
 
 pub mod attach;
+pub mod check;
 pub mod names;
 pub mod peer;
 pub mod publish;
@@ -224,11 +226,14 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
 fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let mut networks = Networks::load(store)?;
-    let (peers, address) = match networks.of(name) {
-        Some(record) => (networks.peers_of(name), Some(subnet::container_address(record.subnet))),
+    let (peers, address): (BTreeSet<ContainerName>, _) = match networks.of(name) {
+        Some(record) => {
+            let peers = networks.peers_of(name).into_iter().chain(noted_peers(&networks, &Ledger::of(&dir))?);
+            (peers.collect(), Some(subnet::container_address(record.subnet)))
+        }
         // Its record is damaged: anybody may have been a peer.
         None if dir.join(FILE).exists() => (networks.all.keys().cloned().collect(), None),
-        None => (Vec::new(), None),
+        None => (BTreeSet::new(), None),
     };
     let firewall = networks.firewall();
     // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
@@ -365,13 +370,22 @@ fn noted_before(ledger: &Ledger) -> Result<Option<String>> {
     Ok(noted)
 }
 
+/// Those who were peers once. A `stop` that was killed may have ended that, and not yet what followed from it.
+fn noted_peers(networks: &Networks, ledger: &Ledger) -> Result<Vec<ContainerName>> {
+    let noted = ledger.changes()?.into_iter().filter_map(|change| match change {
+        Change::Peer(peer) if networks.of(&peer).is_some() => Some(peer),
+        _ => None,
+    });
+    Ok(noted.collect())
+}
+
 /// Writes a change into the ledger, unless it stands there already.
 fn note(ledger: &Ledger, change: &Change) -> Result<()> {
     if ledger.changes()?.contains(change) { Ok(()) } else { ledger.note(change) }
 }
 
 fn is_of_network(change: &Change) -> bool {
-    matches!(change, Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. })
+    matches!(change, Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. })
 }
 
 /// The chains of a container, as the ledger names them.

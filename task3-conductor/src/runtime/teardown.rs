@@ -95,7 +95,7 @@ fn undo(change: &Change) -> Result<()> {
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.
-        Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. } => Ok(()),
+        Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } => Ok(()),
     }
 }
 
@@ -134,6 +134,8 @@ fn remove_folder(dir: &Path) -> Result<()> {
         return Err(Error::new("remove", dir.display(), format!("something is mounted there: {mount}")));
     }
     for path in [dir.join(crate::record::FILE), dir.join("ledger")] {
+        step!("forget", call: "unlink(\"{}\")", path.display();
+            why: "nothing of the host's is left to give back: what remains is files"; shell: "rm {}", path.display());
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::new("remove", path.display(), error));
@@ -141,6 +143,8 @@ fn remove_folder(dir: &Path) -> Result<()> {
             _ => (),
         }
     }
+    step!("folder.remove", call: "unlink …; rmdir(\"{}\")", dir.display();
+        why: "what the container wrote goes with it"; shell: "rm -r --one-file-system {}", dir.display());
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.or_cannot("remove", dir.display()),
