@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use nsutil::Result;
+use nsutil::error::{Result, line};
 
 use crate::cli::say;
+use crate::ledger::Ledger;
 use crate::name::ContainerName;
 use crate::runtime::teardown;
 use crate::store::Store;
@@ -34,7 +35,14 @@ impl Stop {
                 }
             }
         }
+        let damage = Ledger::of(&store.container_dir(&self.name)).changes().err();
         teardown::take_back(store, &self.name, lock)?;
+        if let Some(damage) = damage {
+            anstream::eprintln!(
+                "conductor: {}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
+                line(&damage)
+            );
+        }
         say(&format!("{} succesfully removed\n", self.name))?;
         Ok(ExitCode::SUCCESS)
     }
