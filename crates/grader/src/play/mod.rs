@@ -3,7 +3,7 @@
 //! A play is written for any tool with the assignment's command line: it types what the assignment types, finds out what
 //! came of it by looking at the kernel, and goes on from there. What it saw is judged afterwards, in `judge/`.
 
-mod task3;
+pub mod task3;
 
 use crate::fault::Fault;
 use crate::run::{RunPlan, Signals};

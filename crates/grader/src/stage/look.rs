@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -23,6 +24,8 @@ const DEPTH: usize = 3;
 /// Most names that are listed, and most processes that are looked at.
 const MOST_FILES: usize = 4000;
 const MOST_PROCESSES: usize = 500;
+/// Most names of a root directory.
+const MOST_ENTRIES: usize = 100;
 
 /// Looks at the box as it is now. `folder` is the submission's, as a path in the box.
 pub fn take(host: &HostBox, folder: &Path) -> Look {
@@ -31,17 +34,13 @@ pub fn take(host: &HostBox, folder: &Path) -> Look {
     let mut look = Look { shot: snapshot::take(host), processes, ..Look::default() };
     // The box's own namespaces first, then those of whoever is in others.
     let everybody = std::iter::once(host.init()).chain(look.processes.iter().filter(|p| !p.zombie).map(|p| p.pid));
-    let (mut mounts, mut networks) = (BTreeMap::new(), BTreeMap::new());
+    let mut networks = BTreeMap::new();
     for pid in everybody {
-        let namespaces = proc::namespaces(pid);
-        if let Some(inode) = namespaces.get("mnt") {
-            mounts.entry(*inode).or_insert_with(|| mounts_of(pid));
-        }
-        if let Some(inode) = namespaces.get("net") {
+        if let Some(inode) = proc::namespaces(pid).get("net") {
             networks.entry(*inode).or_insert_with(|| network_of(pid));
         }
     }
-    (look.mounts, look.networks) = (mounts, networks);
+    (look.mounts, look.networks) = (mounts_of(host.init()), networks);
     look.rules = File::open(format!("/proc/{}/ns/net", host.init())).map(|net| rules(&net)).unwrap_or_default();
     let root = format!("/proc/{}/root{}", host.init(), folder.display());
     list(Path::new(&root), Path::new(""), 1, &mut look.files);
@@ -58,7 +57,29 @@ pub fn process(pid: Pid, host: &HostBox) -> Option<Process> {
         zombie: stat.state == 'Z',
         state: proc::state(pid, host.cgroups())?,
         proc_of: proc_of(pid),
+        trees: trees(pid),
+        dev_null: fs::metadata(format!("/proc/{pid}/root/dev/null")).is_ok_and(|meta| is_null(&meta)),
+        entries: entries(pid),
     })
+}
+
+/// Whether this is the device that swallows everything: character device 1, 3 of null(4).
+fn is_null(meta: &fs::Metadata) -> bool {
+    meta.file_type().is_char_device() && meta.rdev() == rustix::fs::makedev(1, 3)
+}
+
+/// What is mounted at the places of the kernel's own trees, as `pid` sees them; the last mount covers the others.
+fn trees(pid: Pid) -> BTreeMap<String, String> {
+    let mounts = mounts_of(pid).into_iter();
+    mounts.filter(|m| ["/proc", "/sys", "/dev"].contains(&m.point.as_str())).map(|m| (m.point, m.kind)).collect()
+}
+
+fn entries(pid: Pid) -> Vec<String> {
+    let listed = fs::read_dir(format!("/proc/{pid}/root")).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        listed.take(MOST_ENTRIES).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 /// All descendants of `init`: the processes of the box, in whatever PID namespace.

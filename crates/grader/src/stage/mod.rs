@@ -38,16 +38,17 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::fault::Fault;
-use crate::hostbox::{BoxPlan, Held, HostBox, Limits, SESSION};
+use crate::hostbox::{BoxPlan, Held, HostBox, Limits, SESSION, mix};
 use crate::observe::output::Collected;
 use crate::observe::{proc, sampler};
 use crate::run::{self, RunPlan, Signals};
 use crate::submission::Handed;
-use crate::trace::session::{Answer, Ask, CommandRun, Did, Place, Probe, Process, Session, Step};
+use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 
 #[allow(unused_imports, reason = "the plays that use all of it are being written")]
@@ -59,6 +60,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(20);
 const SESSION_LIMIT: Duration = Duration::from_secs(90);
 /// How long a process may take to appear once its command has been started.
 const APPEARANCE: Duration = Duration::from_secs(5);
+/// How long it may take after the end of that command.
+const GRACE: Duration = Duration::from_millis(300);
 /// Between two looks for what the kernel gives no sign of: that a process became another program, that a link is gone.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// How long somebody is waited for who may not answer. Who answers does so within a few milliseconds.
@@ -291,8 +294,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Waits for a process of the box whose arguments are as wanted, and writes it down; the youngest, if there are
-    /// several. Gives up early when `command`, which is to bring it, has ended without it.
+    /// Waits for a process of the box whose arguments are as wanted, and writes it down as `name`; the youngest, if
+    /// there are several. Gives up early when `command`, which is to bring it, has ended without it.
     ///
     /// # Errors
     /// [`Fault::Interrupted`], [`Fault::Broken`].
@@ -302,29 +305,64 @@ impl<'a> Stage<'a> {
         command: &str,
         is_it: impl Fn(&[String]) -> bool,
     ) -> Result<Option<Process>, Fault> {
-        let at = self.begun.elapsed();
-        let look = |stage: &Stage<'_>| {
-            let ended = stage.has_ended(command);
-            let found = stage.processes().into_iter().rev().find(|pid| is_it(&proc::argv(*pid)));
-            match found {
-                Some(pid) => Some(Some(pid)),
-                None => ended.then_some(None),
-            }
-        };
-        // A tool that ends at once may leave its child a moment before it is the command.
-        let grace = Duration::from_millis(300);
-        let mut found = self.until(self.scaled(APPEARANCE), look)?.flatten();
-        if found.is_none() {
-            found = self.until(grace, |stage| look(stage).flatten())?;
-        }
-        let process = found.and_then(|pid| look::process(pid, &self.host));
-        self.write_down(name, at, Did::Found(process.clone().map(Box::new)));
-        Ok(process)
+        self.find_process(name, command, |stage, pid| {
+            is_it(&proc::argv(pid)).then(|| look::process(pid, &stage.host)).flatten()
+        })
     }
 
-    /// The processes of the box at this moment, oldest number first.
-    pub fn processes(&self) -> Vec<Pid> {
-        look::pids(self.host.init())
+    /// The same for who is not known by arguments: `is_it` gives the process when it is the one.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`], [`Fault::Broken`].
+    pub fn find_process(
+        &mut self,
+        name: &str,
+        command: &str,
+        is_it: impl Fn(&Stage<'a>, Pid) -> Option<Process>,
+    ) -> Result<Option<Process>, Fault> {
+        let at = self.begun.elapsed();
+        let seek =
+            |stage: &Stage<'a>| look::pids(stage.host.init()).into_iter().rev().find_map(|pid| is_it(stage, pid));
+        // Asked before the seeking: what ends in between has brought what it was to bring.
+        let sought = |stage: &Stage<'a>| {
+            let ended = stage.has_ended(command);
+            seek(stage).map(Some).or(ended.then_some(None))
+        };
+        let mut found = self.until(self.scaled(APPEARANCE), sought)?.flatten();
+        if found.is_none() {
+            // A tool that ends at once may leave its child a moment before that is the command.
+            found = self.until(GRACE, seek)?;
+        }
+        self.write_down(name, at, Did::Found(found.clone().map(Box::new)));
+        Ok(found)
+    }
+
+    /// The process `pid` at this moment.
+    pub fn process(&self, pid: Pid) -> Option<Process> {
+        look::process(pid, &self.host)
+    }
+
+    /// Puts an empty file into the root directory of `pid`, by which that root can be told from others afterwards.
+    pub fn mark(&self, pid: Pid, file: &str) -> bool {
+        // Made new or not at all: whatever is there already under that name may lead elsewhere.
+        File::options().write(true).create_new(true).open(format!("/proc/{pid}/root/{file}")).is_ok()
+    }
+
+    /// Sets the host name in the UTS namespace of `pid`, as a process there could.
+    pub fn rename(&self, pid: Pid, name: &str) -> bool {
+        let uts = File::open(format!("/proc/{pid}/ns/uts")).ok();
+        let rename = || nix::unistd::sethostname(name).is_ok();
+        uts.and_then(|uts| proc::in_namespaces(uts.as_fd(), CloneFlags::CLONE_NEWUTS, rename)).unwrap_or(false)
+    }
+
+    /// The processes of the box at this moment, and the names of its links: for who waits for some to go.
+    pub fn inventory(&self) -> (Vec<Pid>, Vec<String>) {
+        (look::pids(self.host.init()), look::links(&self.host))
+    }
+
+    /// A number that follows from the seed, other for each `nth`: for `sleep`, so that its process can be told.
+    pub fn number(&self, nth: u64) -> String {
+        (1_000_000 * (nth + 1) + mix(self.plan.seed ^ nth) % 1_000_000).to_string()
     }
 
     /// From now on, [`Place::Container`] of this name is the network namespace of `pid`; false when it is gone.
@@ -403,6 +441,24 @@ impl<'a> Stage<'a> {
             let look = look::take(&self.host, &self.handed.folder);
             self.write_down(name, at, Did::Look(Box::new(look)));
         }
+    }
+
+    /// What "the host" is to the tool: its namespaces and its root, as they were when it was made.
+    pub fn host_state(&self) -> Host {
+        self.root.clone()
+    }
+
+    /// A look that was taken before.
+    pub fn looked(&self, name: &str) -> Option<&Look> {
+        self.steps.iter().find_map(|step| match &step.did {
+            Did::Look(look) if step.name == name => Some(&**look),
+            _ => None,
+        })
+    }
+
+    /// Whether something was done under this name.
+    pub fn has_step(&self, name: &str) -> bool {
+        self.steps.iter().any(|step| step.name == name)
     }
 
     /// Ends the session, takes the box down, and gives the record of it all.

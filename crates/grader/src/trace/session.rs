@@ -97,8 +97,8 @@ pub struct Look {
     pub shot: Snapshot,
     /// Every process of the box but its init, those of containers included.
     pub processes: Vec<Process>,
-    /// The mounts of each mount namespace that some process is in, by inode.
-    pub mounts: BTreeMap<u64, Vec<Mount>>,
+    /// The mounts of the box itself.
+    pub mounts: Vec<Mount>,
     /// The network of each network namespace that some process is in, by inode.
     pub networks: BTreeMap<u64, Network>,
     /// The packet filter's rules of the box: `nat -A POSTROUTING …` as iptables-save(8) has them with the table in front,
@@ -121,6 +121,12 @@ pub struct Process {
     pub state: ProcessState,
     /// Of the procfs that it sees at `/proc`: the PID namespace of process 1 there. None where there is no process 1.
     pub proc_of: Option<u64>,
+    /// The kinds of file system that it sees mounted at `/proc`, `/sys` and `/dev`.
+    pub trees: BTreeMap<String, String>,
+    /// Its `/dev/null` is the device of that name.
+    pub dev_null: bool,
+    /// The names in its root directory, sorted.
+    pub entries: Vec<String>,
 }
 
 /// One line of mountinfo.
