@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use super::scene::Scene;
 use super::words::{link, link_of, list};
 use super::{Evidence, Finding, Outcome};
-use crate::play::task3::{ALT, BYSTANDER, EG, EGG, IMAGE, MARK, PUBLISHED, RENAMED, WEB, cable};
-use crate::trace::session::{CommandRun, Did, Link, Look, Network, Place, Probe, Process, Session};
+use crate::play::task3::{ALT, BYSTANDER, EG, EGG, IMAGE, MARK, PUBLISHED, RENAMED, WEB, cable, published, spelt};
+use crate::trace::session::{Answer, Ask, CommandRun, Did, Link, Look, Network, Place, Probe, Process, Session};
 use crate::trace::{End, Host};
 
 /// What stands first in the output of each command.
@@ -335,138 +335,146 @@ impl<'a> Play<'a> {
         Finding::parts([("names", names), ("addresses", addresses), ("up", up), ("lo", lo)])
     }
 
-    /// The probes of a step, each by its place in it.
-    fn probes(&self, step: &str) -> &'a [Probe] {
-        self.session.probes(step).unwrap_or_default()
-    }
-
-    fn reached(&self, step: &str, nth: usize) -> bool {
-        self.probes(step).get(nth).is_some_and(|probe| probe.answer.reached())
+    fn reached(&self, probe: &str) -> bool {
+        self.session.reached(probe)
     }
 
     /// What came of an attempt, in words.
-    fn said(&self, step: &str, nth: usize) -> String {
-        self.probes(step).get(nth).map_or_else(|| self.not_reached(), outcome_of)
+    fn said(&self, probe: &str) -> String {
+        self.session.probe(probe).map_or_else(|| self.not_reached(), outcome_of)
     }
 
     /// Whether `name` and the host reached each other when it was asked: half of every path through the host.
     fn is_connected(&self, name: &str) -> bool {
-        match name {
-            EG => self.reached(HOST, 1) && self.reached(HOST, 2),
-            EGG => self.reached(NET, 3) && self.reached(NET, 4),
-            _ => self.reached(PEERS, 2),
-        }
+        let host_calls = self.reached(&format!("host calls {name}"));
+        host_calls && (![EG, EGG].contains(&name) || self.reached(&format!("{name} pings host")))
     }
 
     fn reach(&self) -> Finding {
-        let one = |expected: &str, yes: bool, nth: usize| match yes {
+        let to = match self.reached("host pings eg") || self.reached("host calls eg") {
             true => Outcome::Held,
-            false => Outcome::absent(expected, self.said(HOST, nth)),
+            false => Outcome::absent("the host reaches the container", self.said("host pings eg")),
         };
-        let to = one("the host reaches the container", self.reached(HOST, 0) || self.reached(HOST, 1), 0);
-        let from = one("the container reaches the host's end of its cable", self.reached(HOST, 2), 2);
+        let from = match self.reached("eg pings host") {
+            true => Outcome::Held,
+            false => Outcome::absent("the container reaches the host's end of its cable", self.said("eg pings host")),
+        };
         Finding::parts([("to", to), ("from", from)])
     }
 
     fn internet(&self) -> Finding {
-        let expected = "a container with -i reaches the internet";
-        let reach = match self.reached(NET, 0) {
+        let reach = match self.reached("egg calls internet") {
             true => Outcome::Held,
-            false if !self.is_connected(EGG) => {
-                Outcome::NotTried(&["net.reach"], format!("{EGG} is not connected: {}", self.said(NET, 3)))
-            }
+            false if !self.is_connected(EGG) => self.unconnected(EGG),
             false => {
-                let said = self.session.command("addnetwork egg").filter(|run| !run.succeeded()).map(told);
-                let said = said.map_or(String::new(), |said| format!("; {said}"));
-                Outcome::absent(expected, format!("{}{said}", self.said(NET, 0)))
+                let failed = self.failed("addnetwork egg");
+                let observed = format!("{}{failed}", self.said("egg calls internet"));
+                Outcome::absent("a container with -i reaches the internet", observed)
             }
         };
-        let expected = "a container without -i does not reach it";
-        let attempts = [(HOST, 4), (HOST, 5), (NET, 2), (PEERS, 5)];
-        let got_out = attempts.into_iter().find(|(step, nth)| self.reached(step, *nth));
-        let others = match got_out {
-            Some((step, nth)) => Outcome::wrong(expected, self.said(step, nth), Vec::new()),
-            None if !self.reached(NET, 0) => {
+        let attempts = [
+            "eg calls internet",
+            "eg pings internet",
+            "eg calls internet beside egg",
+            "eg calls internet beside its peer",
+        ];
+        let others = match attempts.into_iter().find(|attempt| self.reached(attempt)) {
+            Some(attempt) => Outcome::wrong("a container without -i does not reach it", self.said(attempt), Vec::new()),
+            None if !self.reached("egg calls internet") => {
                 Outcome::NotTried(&["net.internet"], "nobody was seen to reach the internet".to_owned())
             }
-            None if !self.is_connected(EG) => Outcome::NotTried(&["net.reach"], format!("{EG} reaches nobody at all")),
+            None if !self.is_connected(EG) => self.unconnected(EG),
             None => Outcome::Held,
         };
         Finding::parts([("reach", reach), ("others", others)])
     }
 
+    /// Nothing can be said of a container that is not connected at all.
+    fn unconnected(&self, name: &str) -> Outcome {
+        Outcome::NotTried(&["net.reach"], format!("{name} and the host do not reach each other"))
+    }
+
+    /// What a command said when it failed, to be put behind something else.
+    fn failed(&self, command: &str) -> String {
+        let failed = self.session.command(command).filter(|run| !run.succeeded());
+        failed.map_or(String::new(), |run| format!("; `{}`: {}", run.line(), told(run)))
+    }
+
     fn expose(&self) -> Finding {
-        // Whether the `nth` attempt at a published port reached the server behind it.
-        let answered = |name: &str, nth: usize| {
-            let probe = self.probes(&format!("{name} published")).get(nth)?;
-            Some(matches!(&probe.answer, crate::trace::session::Answer::Said(word)
-                if word.starts_with(&format!("{name}-published"))))
+        let attempt = |who: &str, name: &str| format!("{who} calls the port of {name}");
+        // Whether the server behind the port answered, and not somebody else.
+        let works = |who: &str, name: &str| {
+            let probe = self.session.probe(&attempt(who, name));
+            probe.is_some_and(|p| matches!(&p.answer, Answer::Said(word) if word.starts_with(&published(name))))
         };
-        let works = |name: &str| [0, 1].map(|nth| answered(name, nth).unwrap_or(false));
-        let score = |name: &str| usize::from(works(name)[0]) * 2 + usize::from(works(name)[1]);
+        let score = |name: &str| u32::from(works("outside", name)) * 2 + u32::from(works("host", name));
         // Two spellings are in use, and each is the right one for somebody.
         let best = if score(ALT) > score(WEB) { ALT } else { WEB };
-        let open = [(8, WEB), (9, ALT)].into_iter().find(|(nth, name)| *name == best && self.reached(NET, *nth));
-        let step = format!("{best} published");
-        let part = |who: &str, nth: usize| {
-            let expected = format!("{who} reaches the container's port at the host's address");
-            match (works(best)[nth], open) {
-                (_, Some((nth, _))) => {
-                    let observed = format!("somebody answered there before: {}", self.said(NET, nth));
-                    Outcome::wrong(expected, observed, Vec::new())
-                }
-                (true, None) => Outcome::Held,
-                (false, None) => {
-                    let run = self.session.command(&format!("addnetwork {best}")).filter(|run| !run.succeeded());
-                    let said = run.map_or(String::new(), |run| format!("; {}", told(run)));
-                    Outcome::absent(expected, format!("{}{said}", self.said(&step, nth)))
+        let early = format!("outside calls {best} too early");
+        let part = |who: &str, words: &str| {
+            let expected = format!("{words} reaches the container's port at the host's address");
+            if self.reached(&early) {
+                let observed = format!("somebody answered before it was published: {}", self.said(&early));
+                return Outcome::wrong(expected, observed, Vec::new());
+            }
+            match works(who, best) {
+                true => Outcome::Held,
+                false => {
+                    let failed = self.failed(&format!("addnetwork {best}"));
+                    Outcome::absent(expected, format!("{}{failed}", self.said(&attempt(who, best))))
                 }
             }
         };
-        let mut finding =
-            Finding::parts([("outside", part("another machine", 0)), ("host", part("the host itself", 1))]);
-        let one_only = PUBLISHED.iter().find(|(name, ..)| score(name) == 0).filter(|_| score(best) > 0);
-        if let Some((name, outer, inner)) = one_only {
-            let spelt = if *name == WEB { format!("{outer}:{inner}") } else { format!("{inner}-{outer}") };
-            finding = finding.remark(format!("`-e {spelt}` is another way to spell a port, and is not understood"));
+        let finding = Finding::parts([
+            ("outside", part("outside", "another machine")),
+            ("host", part("host", "the host itself")),
+        ]);
+        let only_one = PUBLISHED.into_iter().find(|(name, ..)| score(name) == 0).filter(|_| score(best) > 0);
+        match only_one {
+            None => finding,
+            Some((name, outer, inner)) => {
+                let spelt = spelt(name, outer, inner);
+                finding.remark(format!("`-e {spelt}` is another way to spell a port, and is not understood"))
+            }
         }
-        finding
     }
 
     fn apart(&self) -> Finding {
-        let part = |expected: &str, names: [&str; 2], attempts: [(&str, usize); 2]| match attempts
-            .into_iter()
-            .find(|(step, nth)| self.reached(step, *nth))
-        {
-            Some((step, nth)) => Outcome::wrong(expected, self.said(step, nth), Vec::new()),
-            None => match names.into_iter().find(|name| !self.is_connected(name)) {
-                Some(name) => Outcome::NotTried(&["net.reach"], format!("{name} and the host do not reach each other")),
-                None => Outcome::Held,
-            },
+        let part = |expected: &str, names: [&str; 2], attempts: &[&str]| {
+            if let Some(attempt) = attempts.iter().find(|attempt| self.reached(attempt)) {
+                return Outcome::wrong(expected, self.said(attempt), Vec::new());
+            }
+            let lost = names.into_iter().find(|name| !self.is_connected(name));
+            lost.map_or(Outcome::Held, |name| self.unconnected(name))
         };
-        let before = part("nothing passes between two containers without `peer`", [EG, EGG], [(NET, 5), (NET, 6)]);
-        let after =
-            part("nothing passes between one of the peers and a third container", [EG, WEB], [(PEERS, 3), (PEERS, 4)]);
+        let expected = "nothing passes between two containers without `peer`";
+        let before = part(expected, [EG, EGG], &["eg calls egg", "egg calls eg"]);
+        // One of the two may be unconnected, when the tool does not know its way to spell a port.
+        let third = if self.is_connected(WEB) { WEB } else { ALT };
+        let attempts = ["eg calls web", "web calls eg", "eg calls alt", "alt calls eg"];
+        let expected = "nothing passes between one of the peers and a third container";
+        let after = part(expected, [EG, third], &attempts);
         Finding::parts([("before", before), ("after", after)])
     }
 
     fn peer(&self) -> Finding {
-        let part = |from: &str, to: &str, before: usize, nth: usize| {
-            let expected = format!("after `peer {EG} {EGG}`, {from} reaches {to}");
-            match self.reached(PEERS, nth) {
-                _ if self.reached(NET, before) => {
-                    Outcome::NotTried(&["net.apart"], format!("{from} reached {to} before they were peers"))
+        let part = |from: &str, to: &str| {
+            let attempt = format!("{from} calls its peer");
+            if self.reached(&format!("{from} calls {to}")) {
+                return Outcome::NotTried(&["net.apart"], format!("{from} reached {to} before they were peers"));
+            }
+            if self.reached(&attempt) {
+                return Outcome::Held;
+            }
+            match [EG, EGG].into_iter().find(|name| !self.is_connected(name)) {
+                Some(name) => self.unconnected(name),
+                None => {
+                    let observed = format!("{}{}", self.said(&attempt), self.failed("peer"));
+                    Outcome::absent(format!("after `peer {EG} {EGG}`, {from} reaches {to}"), observed)
                 }
-                true => Outcome::Held,
-                false => match [EG, EGG].into_iter().find(|name| !self.is_connected(name)) {
-                    Some(name) => {
-                        Outcome::NotTried(&["net.reach"], format!("{name} and the host do not reach each other"))
-                    }
-                    None => Outcome::absent(expected, self.said(PEERS, nth)),
-                },
             }
         };
-        Finding::parts([("there", part(EG, EGG, 5, 0)), ("back", part(EGG, EG, 6, 1))])
+        Finding::parts([("there", part(EG, EGG)), ("back", part(EGG, EG))])
     }
 
     // What `stop` leaves.
@@ -498,7 +506,7 @@ impl<'a> Play<'a> {
         let links = held_or("no link of a container", self.new_links(before, end), untried(had_cable, &["net.pair"]));
         let (specific, general) = self.rules_left(before, end);
         let had_rules = self.session.look("all run").is_some_and(|look| look.rules != before.rules);
-        let tried = had_rules || self.reached(NET, 0);
+        let tried = had_rules || self.reached("egg calls internet");
         let rules = held_or("no rule that speaks of a container", specific, untried(tried, &["net.internet"]));
         let folder = held_or("no folder or cgroup of a container", self.state_left(before, end), None);
         let mut finding = Finding::parts([
@@ -592,9 +600,10 @@ impl<'a> Play<'a> {
                 return Outcome::wrong(expected, format!("{who} was ended"), self.evidence(process, "is gone"));
             }
         }
-        for (nth, then) in [(0, (NET, 3)), (1, (NET, 0))] {
-            if self.reached(then.0, then.1) && !self.reached("without eg", nth) {
-                return Outcome::wrong(expected, self.said("without eg", nth), Vec::new());
+        for attempt in ["host calls egg", "egg calls internet"] {
+            let now = format!("{attempt} without eg");
+            if self.reached(attempt) && !self.reached(&now) {
+                return Outcome::wrong(expected, self.said(&now), Vec::new());
             }
         }
         Outcome::Held
@@ -674,11 +683,6 @@ impl<'a> Play<'a> {
     }
 }
 
-/// The steps with the attempts that most checks rest on.
-const HOST: &str = "eg and its host";
-const NET: &str = "egg and the internet";
-const PEERS: &str = "peers";
-
 /// The rows of a table: what was printed below the banner.
 fn rows(run: &CommandRun) -> impl Iterator<Item = String> + use<> {
     let lines: Vec<String> = plain(&run.output.stdout).lines().map(str::to_owned).collect();
@@ -717,7 +721,6 @@ fn told(run: &CommandRun) -> String {
 
 /// What came of an attempt, as a sentence.
 fn outcome_of(probe: &Probe) -> String {
-    use crate::trace::session::{Answer, Ask};
     let who = match &probe.from {
         Place::Host => "the host",
         Place::Outside => "the other machine",

@@ -171,63 +171,57 @@ impl Tool<'_, '_> {
 
         self.type_line("addnetwork eg", &["addnetwork", EG])?;
         let (eg_in, eg_out) = self.wired(EG, eg);
-        self.stage.probe(
-            "eg and its host",
-            vec![
-                (Place::Host, ping(&eg_in)),
-                (Place::Host, tcp(&eg_in)),
-                (there(EG), ping(&eg_out)),
-                (Place::Host, internet.clone()),
-                (there(EG), internet.clone()),
-                (there(EG), Ask::Ping { to: world.internet.clone() }),
-            ],
-        )?;
+        let host_to_eg = vec![
+            ("host pings eg", Place::Host, ping(&eg_in)),
+            ("host calls eg", Place::Host, tcp(&eg_in)),
+            ("eg pings host", there(EG), ping(&eg_out)),
+            ("host calls internet", Place::Host, internet.clone()),
+            ("eg calls internet", there(EG), internet.clone()),
+            ("eg pings internet", there(EG), ping(&world.internet)),
+        ];
+        self.stage.probe("eg and its host", host_to_eg)?;
 
         self.type_line("addnetwork egg", &["addnetwork", EGG, "-i"])?;
         let (egg_in, egg_out) = self.wired(EGG, egg);
-        let closed = PUBLISHED.map(|(_, outer, _)| (Place::Outside, Ask::Tcp { to: world.host.clone(), port: outer }));
-        let mut asked = vec![
-            (there(EGG), internet.clone()),
-            (there(EGG), Ask::Ping { to: world.internet.clone() }),
-            (there(EG), internet.clone()),
-            (Place::Host, tcp(&egg_in)),
-            (there(EGG), ping(&egg_out)),
-            (there(EG), tcp(&egg_in)),
-            (there(EGG), tcp(&eg_in)),
-            (Place::Outside, Ask::Ping { to: world.host.clone() }),
+        let [at_web, at_alt] = PUBLISHED.map(|(_, port, _)| Ask::Tcp { to: world.host.clone(), port });
+        let with_internet = vec![
+            ("egg calls internet", there(EGG), internet.clone()),
+            ("egg pings internet", there(EGG), ping(&world.internet)),
+            ("eg calls internet beside egg", there(EG), internet.clone()),
+            ("host calls egg", Place::Host, tcp(&egg_in)),
+            ("egg pings host", there(EGG), ping(&egg_out)),
+            ("eg calls egg", there(EG), tcp(&egg_in)),
+            ("egg calls eg", there(EGG), tcp(&eg_in)),
+            ("outside pings host", Place::Outside, ping(&world.host)),
+            ("outside calls web too early", Place::Outside, at_web),
+            ("outside calls alt too early", Place::Outside, at_alt),
         ];
-        asked.extend(closed);
-        self.stage.probe("egg and the internet", asked)?;
+        self.stage.probe("egg and the internet", with_internet)?;
 
-        let spelt = PUBLISHED.map(|(name, outer, inner)| match name {
-            WEB => format!("{outer}:{inner}"),
-            _ => format!("{inner}-{outer}"),
-        });
-        for ((name, outer, inner), ports) in PUBLISHED.into_iter().zip(spelt) {
+        for (name, outer, inner) in PUBLISHED {
+            let ports = spelt(name, outer, inner);
             self.type_line(&format!("addnetwork {name}"), &["addnetwork", name, "-i", "-e", &ports])?;
-            self.stage.serve(name, inner, &format!("{name}-published"));
-            self.stage.probe(
-                &format!("{name} published"),
-                vec![
-                    (Place::Outside, Ask::Tcp { to: world.host.clone(), port: outer }),
-                    (Place::Host, Ask::Tcp { to: world.host.clone(), port: outer }),
-                ],
-            )?;
+            self.stage.serve(name, inner, &published(name));
+            let at_host = Ask::Tcp { to: world.host.clone(), port: outer };
+            let [outside, host] = ["outside", "host"].map(|who| format!("{who} calls the port of {name}"));
+            let from_both = vec![(&*outside, Place::Outside, at_host.clone()), (&*host, Place::Host, at_host)];
+            self.stage.probe(&format!("{name} published"), from_both)?;
         }
-        let (web_in, _) = self.wired(WEB, web);
+        let [(web_in, _), (alt_in, _)] = [self.wired(WEB, web), self.wired(ALT, alt)];
 
         self.type_line("peer", &["peer", EG, EGG])?;
-        self.stage.probe(
-            "peers",
-            vec![
-                (there(EG), tcp(&egg_in)),
-                (there(EGG), tcp(&eg_in)),
-                (Place::Host, tcp(&web_in)),
-                (there(EG), tcp(&web_in)),
-                (there(WEB), tcp(&eg_in)),
-                (there(EG), internet),
-            ],
-        )?;
+        let with_peers = vec![
+            ("eg calls its peer", there(EG), tcp(&egg_in)),
+            ("egg calls its peer", there(EGG), tcp(&eg_in)),
+            ("eg calls internet beside its peer", there(EG), internet),
+            ("host calls web", Place::Host, tcp(&web_in)),
+            ("eg calls web", there(EG), tcp(&web_in)),
+            ("web calls eg", there(WEB), tcp(&eg_in)),
+            ("host calls alt", Place::Host, tcp(&alt_in)),
+            ("eg calls alt", there(EG), tcp(&alt_in)),
+            ("alt calls eg", there(ALT), tcp(&eg_in)),
+        ];
+        self.stage.probe("peers", with_peers)?;
         Ok(egg_in)
     }
 
@@ -249,13 +243,12 @@ impl Tool<'_, '_> {
         self.stage.look("all run");
         self.end(EG, eg)?;
         self.stage.look("eg stopped");
-        self.stage.probe(
-            "without eg",
-            vec![
-                (Place::Host, tcp(egg_in)),
-                (Place::Container(EGG.to_owned()), Ask::Tcp { to: world.internet, port: WEB_PORT }),
-            ],
-        )?;
+        let internet = Ask::Tcp { to: world.internet, port: WEB_PORT };
+        let still = vec![
+            ("host calls egg without eg", Place::Host, tcp(egg_in)),
+            ("egg calls internet without eg", Place::Container(EGG.to_owned()), internet),
+        ];
+        self.stage.probe("without eg", still)?;
         self.type_line("ps stopped", &["ps"])?;
 
         let again = self.started("eg again", EG, 6)?;
@@ -306,6 +299,16 @@ pub fn cable(look: &Look, process: &Process, host: &crate::trace::Host) -> Optio
         inside: plain(&inside.addresses)?,
         outside: outside.and_then(|link| plain(&link.addresses)).unwrap_or_default(),
     })
+}
+
+/// How the ports of a container are spelt: `web`'s as the assignment does, `alt`'s as the course's own script does.
+pub fn spelt(name: &str, outer: u16, inner: u16) -> String {
+    if name == WEB { format!("{outer}:{inner}") } else { format!("{inner}-{outer}") }
+}
+
+/// What the server behind a container's published port says first.
+pub fn published(name: &str) -> String {
+    format!("{name}-published")
 }
 
 fn ping(to: &str) -> Ask {

@@ -12,7 +12,7 @@
 //! let first = stage.find("eg", |argv| ends_with(argv, &["sleep", "1234"]))?;   // waits until it is there
 //! stage.name_place("eg", first);                                               // Place::Container("eg") from here on
 //! stage.serve(&container, 8080, "eg")?;                                        // a server of ours inside
-//! stage.probe("reach", vec![(Place::Host, Ask::Tcp { to, port: 8080 })])?;     // all at once
+//! stage.probe("reach", vec![("host calls eg", Place::Host, Ask::Tcp { to, port: 8080 })])?;   // all at once
 //! stage.forget_place("eg");                                                    // before `stop`, see there
 //! stage.run("stop", &["./conductor.sh", "stop", "eg"])?;
 //! let run = stage.leave();
@@ -405,7 +405,7 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn probe(&mut self, name: &str, wanted: Vec<(Place, Ask)>) -> Result<Vec<Probe>, Fault> {
+    pub fn probe(&mut self, name: &str, wanted: Vec<(&str, Place, Ask)>) -> Result<Vec<Probe>, Fault> {
         if self.is_over() {
             return Ok(Vec::new());
         }
@@ -413,21 +413,17 @@ impl<'a> Stage<'a> {
         let probes: Vec<Probe> = std::thread::scope(|scope| {
             let asked: Vec<_> = wanted
                 .into_iter()
-                .map(|(from, ask)| {
-                    let place = self.place(&from);
-                    let began = Instant::now();
-                    let thread = scope.spawn({
-                        let ask = ask.clone();
-                        move || (probe::ask(place, &ask, patience), began.elapsed())
-                    });
-                    (from, ask, thread)
+                .map(|(name, from, ask)| {
+                    let (place, what, began) = (self.place(&from), ask.clone(), Instant::now());
+                    let thread = scope.spawn(move || (probe::ask(place, &what, patience), began.elapsed()));
+                    (name.to_owned(), from, ask, thread)
                 })
                 .collect();
-            let end = |(from, ask, thread): (Place, Ask, std::thread::ScopedJoinHandle<'_, (Answer, Duration)>)| {
+            let made = asked.into_iter().map(|(name, from, ask, thread)| {
                 let (answer, took) = thread.join().unwrap_or((Answer::NobodyThere, Duration::ZERO));
-                Probe { from, ask, answer, took }
-            };
-            asked.into_iter().map(end).collect()
+                Probe { name, from, ask, answer, took }
+            });
+            made.collect()
         });
         self.pump(Duration::ZERO)?;
         self.write_down(name, at, Did::Probes(probes.clone()));

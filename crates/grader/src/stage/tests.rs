@@ -52,20 +52,20 @@ fn the_host_reaches_the_internet_and_the_other_machine_and_each_is_seen_as_itsel
             .probe(
                 "all",
                 vec![
-                    (Place::Host, tcp(&internet)),
-                    (Place::Outside, get),
-                    (Place::Outside, ping(&host)),
-                    (Place::Internet, ping(&outside)),
-                    (Place::Host, tcp(&outside)),
+                    ("a", Place::Host, tcp(&internet)),
+                    ("b", Place::Outside, get),
+                    ("c", Place::Outside, ping(&host)),
+                    ("d", Place::Internet, ping(&outside)),
+                    ("e", Place::Host, tcp(&outside)),
                     // The internet does not know the way to what is behind the host.
-                    (Place::Internet, ping("192.168.1.2")),
-                    (Place::Container("nobody".into()), ping(&host)),
+                    ("f", Place::Internet, ping("192.168.1.2")),
+                    ("g", Place::Container("nobody".into()), ping(&host)),
                 ],
             )
             .unwrap();
     });
     let Addresses { host, outside, .. } = &run.session.addresses;
-    let answers: Vec<&Answer> = run.session.probes("all").unwrap().iter().map(|probe| &probe.answer).collect();
+    let answers = ["a", "b", "c", "d", "e", "f", "g"].map(|name| &run.session.probe(name).unwrap().answer);
     assert_eq!(answers[0], &Answer::Said(format!("web {host}")));
     assert_eq!(answers[1], &Answer::Said(format!("HTTP/1.0 200 OK\nweb {outside}\n")));
     assert_eq!(answers[2], &Answer::Said(host.clone()));
@@ -94,11 +94,11 @@ fn a_process_in_other_namespaces_is_found_entered_and_looked_at() {
         assert!(stage.name_place("eg", found.pid));
         assert!(stage.serve("eg", 8080, "inside"));
         let to = "192.168.9.2".to_owned();
-        stage.probe("in", vec![(Place::Host, Ask::Tcp { to, port: 8080 })]).unwrap();
+        stage.probe("call", vec![("in", Place::Host, Ask::Tcp { to, port: 8080 })]).unwrap();
         stage.look("wired");
         stage.forget_place("eg");
     });
-    assert_eq!(run.session.probes("in").unwrap()[0].answer, Answer::Said("inside 192.168.9.1".into()));
+    assert_eq!(run.session.probe("in").unwrap().answer, Answer::Said("inside 192.168.9.1".into()));
     let (found, before, wired) =
         (run.session.found("first").unwrap(), run.session.look("before").unwrap(), run.session.look("wired").unwrap());
     assert!(run.session.command("up").unwrap().succeeded());

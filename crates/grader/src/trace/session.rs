@@ -183,6 +183,8 @@ pub enum Place {
 /// An attempt to reach somebody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
+    /// Under which the judges find it. Unique in a session.
+    pub name: String,
     /// Who tried.
     pub from: Place,
     /// What was tried.
@@ -262,12 +264,18 @@ impl Session {
         }
     }
 
-    /// The probes that were made under this name; none when it did not come to that.
-    pub fn probes(&self, name: &str) -> Option<&[Probe]> {
-        match self.step(name)? {
-            Did::Probes(probes) => Some(probes),
-            _ => None,
-        }
+    /// The probe that was made under this name, in whatever step; none when it did not come to that.
+    pub fn probe(&self, name: &str) -> Option<&Probe> {
+        let probes = self.steps.iter().flat_map(|step| match &step.did {
+            Did::Probes(probes) => probes.as_slice(),
+            _ => &[],
+        });
+        probes.into_iter().find(|probe| probe.name == name)
+    }
+
+    /// Whether the other was reached in the probe of this name; false when it did not come to that.
+    pub fn reached(&self, name: &str) -> bool {
+        self.probe(name).is_some_and(|probe| probe.answer.reached())
     }
 
     /// The process that was found under this name.
