@@ -58,7 +58,7 @@ pub struct Check {
     /// The steps of a right program that bear on this check, in words.
     #[serde(default)]
     pub wanted: Vec<String>,
-    /// The system calls that bear on it: those that `--explain` shows.
+    /// The system calls that bear on it: those that `--explain` shows. Of a tool, the steps, by their first words.
     #[serde(default)]
     pub calls: Vec<String>,
 }
@@ -255,8 +255,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rubrics_of_both_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {
-        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30)] {
+    fn the_rubrics_of_all_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {
+        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30), (Task::Task3, 50)] {
             let rubric = Rubric::of(task).unwrap();
             assert_eq!(rubric.task, task);
             assert_eq!(rubric.max_marks(), marks, "{task}");
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn state_carries_at_least_four_fifths_of_the_marks() {
-        for task in [Task::Task1, Task::Task2] {
+        for task in [Task::Task1, Task::Task2, Task::Task3] {
             let rubric = Rubric::of(task).unwrap();
             let methods = rubric.checks.iter().filter(|check| check.kind == Kind::Method || check.id == "output");
             let text: u32 = methods.map(|check| check.marks).sum();
