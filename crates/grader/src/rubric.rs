@@ -274,6 +274,39 @@ mod tests {
         }
     }
 
+    /// Every `# Lesson 1.a (6 marks)` in the sources of `task`.
+    fn tagged(task: Task) -> BTreeMap<String, u32> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(task.folder()).join("src");
+        let (mut folders, mut found) = (vec![root], BTreeMap::new());
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+                    let Some((_, tag)) = line.split_once("/// # Lesson ") else { continue };
+                    let (lesson, rest) = tag.split_once(" (").unwrap();
+                    found.insert(lesson.to_owned(), rest.split_once(" marks)").unwrap().0.parse().unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_lesson_is_worth_what_its_function_is_tagged_with() {
+        for task in [Task::Task1, Task::Task2, Task::Task3] {
+            let mut marks = BTreeMap::new();
+            for check in Rubric::of(task).unwrap().checks {
+                if let Some(lesson) = check.lesson {
+                    *marks.entry(lesson).or_insert(0) += check.marks;
+                }
+            }
+            assert_eq!(marks, tagged(task), "{task}");
+        }
+    }
+
     #[test]
     fn an_unknown_check_names_the_nearest_or_lists_all() {
         let rubric = Rubric::of(Task::Task1).unwrap();
