@@ -12,14 +12,16 @@ const USUAL: &str = "http://deb.debian.org/debian";
 /// Every mirror has it; the release itself does not matter.
 const ASKED_FOR: &str = "dists/stable/Release";
 
-/// Asks the mirror that the tool in `folder` would use.
+/// Asks the mirror that the tool in `folder` would use; where it needs none, nobody is asked.
 ///
 /// # Errors
 /// That it does not answer, and which one it was.
 pub fn answers(folder: &Path) -> Result<()> {
-    let mirror = setting(&std::fs::read_to_string(folder.join("config.sh")).unwrap_or_default());
-    let mirror = mirror.unwrap_or_else(|| USUAL.to_owned());
-    if mirror.starts_with("file:") {
+    let config = std::fs::read_to_string(folder.join("config.sh")).unwrap_or_default();
+    let mirror = setting(&config, "MIRROR").unwrap_or_else(|| USUAL.to_owned());
+    // Only what is written as DISTRIBUTION:SUITE is fetched.
+    let is_fetched = setting(&config, "IMAGE_FROM").is_none_or(|from| from.contains(':'));
+    if !is_fetched || mirror.starts_with("file:") {
         return Ok(());
     }
     let url = format!("{}/{ASKED_FOR}", mirror.trim_end_matches('/'));
@@ -35,9 +37,9 @@ pub fn answers(folder: &Path) -> Result<()> {
     Err(Error::new("reach", mirror, why))
 }
 
-/// The value of `MIRROR="…"`, if it has one.
-fn setting(config: &str) -> Option<String> {
-    let mut values = config.lines().filter_map(|line| line.trim().strip_prefix("MIRROR="));
+/// The value of `NAME="…"`, if it has one.
+fn setting(config: &str, name: &str) -> Option<String> {
+    let mut values = config.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
     let value = values.next_back()?.split('#').next()?.trim().trim_matches(['"', '\'']);
     (!value.is_empty()).then(|| value.to_owned())
 }
@@ -48,10 +50,11 @@ mod tests {
 
     #[test]
     fn the_tools_own_mirror_is_the_one_that_is_asked() {
-        assert_eq!(setting("DEFAULT_IFC=\"\"\nMIRROR=\"http://m/debian\"\n").as_deref(), Some("http://m/debian"));
-        assert_eq!(setting("MIRROR='http://m' # ours").as_deref(), Some("http://m"));
-        for nothing in ["", "MIRROR=\"\"", "# MIRROR=http://m", "MIRROR= # none"] {
-            assert_eq!(setting(nothing), None, "{nothing:?}");
+        let mirror = |config: &str| setting(config, "MIRROR");
+        assert_eq!(mirror("DEFAULT_IFC=\"\"\nMIRROR=\"http://m/debian\"\n").as_deref(), Some("http://m/debian"));
+        assert_eq!(mirror("MIRROR='http://m' # ours").as_deref(), Some("http://m"));
+        for nothing in ["", "MIRROR=\"\"", "# MIRROR=http://m", "MIRROR= # none", "MIRRORS=http://m"] {
+            assert_eq!(mirror(nothing), None, "{nothing:?}");
         }
     }
 }

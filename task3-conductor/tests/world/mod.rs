@@ -17,17 +17,9 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::thread;
-use std::time::Duration;
 
-pub use space::Space;
+pub use space::{HOST, INTERNET, NEIGHBOUR, Space, host_and_world};
 
-/// The internet's address.
-pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-/// The world's address on the host's own network.
-pub const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-/// The host's address there.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 /// A host with conductor on it, and the world.
 pub struct Host {
     pub space: Space,
@@ -37,21 +29,7 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        let (space, world) = (Space::new(), Space::new());
-        space.run("ip link set lo up");
-        space.run(&format!("ip link add up0 type veth peer name up0-far netns {}", world.pid()));
-        space.run(&format!("ip address add {HOST}/24 dev up0"));
-        space.run("ip link set up0 up");
-        space.run(&format!("ip route add default via {NEIGHBOUR}"));
-        world.run("ip link set lo up");
-        world.run(&format!("ip address add {NEIGHBOUR}/24 dev up0-far"));
-        world.run(&format!("ip address add {INTERNET}/32 dev lo"));
-        world.run("ip link set up0-far up");
-        let carries = || space.run("ip -brief link show up0").contains(" UP ");
-        while !carries() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        assert!(space.pings(INTERNET), "the host itself reaches the internet");
+        let (space, world) = host_and_world();
         Self { space, world, root: tempfile::tempdir().unwrap() }
     }
 

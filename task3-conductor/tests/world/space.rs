@@ -12,6 +12,12 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
+/// The internet's address.
+pub const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// The world's address on the host's own network.
+pub const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+/// The host's address there.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 /// How long a packet may take that is expected to come, and how long is waited for one that is not.
 const PATIENCE: Duration = Duration::from_secs(3);
 const REFUSAL: Duration = Duration::from_millis(700);
@@ -178,4 +184,24 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// A host and the world behind it, connected: the host reaches the internet, and the world knows no way to containers.
+pub fn host_and_world() -> (Space, Space) {
+    let (space, world) = (Space::new(), Space::new());
+    space.run("ip link set lo up");
+    space.run(&format!("ip link add up0 type veth peer name up0-far netns {}", world.pid()));
+    space.run(&format!("ip address add {HOST}/24 dev up0"));
+    space.run("ip link set up0 up");
+    space.run(&format!("ip route add default via {NEIGHBOUR}"));
+    world.run("ip link set lo up");
+    world.run(&format!("ip address add {NEIGHBOUR}/24 dev up0-far"));
+    world.run(&format!("ip address add {INTERNET}/32 dev lo"));
+    world.run("ip link set up0-far up");
+    let carries = || space.run("ip -brief link show up0").contains(" UP ");
+    while !carries() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(space.pings(INTERNET), "the host itself reaches the internet");
+    (space, world)
 }
