@@ -104,6 +104,16 @@ impl Conductor {
     }
 }
 
+/// What has to be done before anything enters a container, done before the command line is understood: that costs more
+/// than a start of the program, and would be done twice. By one word alone it may be done in vain, which does no harm; if
+/// it is not done, or fails, [`Conductor::run`] does it, and tells.
+pub fn start_anew_early() {
+    let has = |wanted: &[&str]| std::env::args_os().skip(1).any(|word| wanted.iter().any(|name| word == *name));
+    if has(&["build", "exec", "run"]) && !has(&["--explain"]) && nix::unistd::geteuid().is_root() {
+        let _ = own_binary::out_of_reach();
+    }
+}
+
 /// Writes to stdout at once.
 ///
 /// # Errors

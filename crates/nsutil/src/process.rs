@@ -27,6 +27,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+use procfs::process::{MMapPath, MemoryMap};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, OrCannot, Result};
@@ -585,6 +586,24 @@ pub fn end_descendants() -> Result<usize> {
             ended += 1;
         }
     }
+}
+
+/// Gives back the memory in which parts of files are kept that the caller maps and has not changed: its own program, above
+/// all. For a process that from here on only waits. What it needs after all, the kernel reads again.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn give_back_clean_pages() -> Result<()> {
+    let own = procfs::process::Process::myself().and_then(|process| process.smaps());
+    let mappings = own.map_err(|error| error.to_string()).or_cannot("list", "the mappings of this process")?;
+    let is_clean = |mapping: &&MemoryMap| {
+        matches!(mapping.pathname, MMapPath::Path(_)) && mapping.extension.map.get("Anonymous") == Some(&0)
+    };
+    for mapping in mappings.iter().filter(is_clean) {
+        let (start, end) = mapping.address;
+        sys::give_back(start as usize..end as usize).or_cannot("give back", "memory")?;
+    }
+    Ok(())
 }
 
 fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {

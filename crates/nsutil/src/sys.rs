@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -160,6 +161,18 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
 pub fn drop_from_bounding_set(capability: u8) -> Result<(), Errno> {
     // SAFETY: the call takes a number and no pointer.
     let outcome = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
+    Errno::result(outcome).map(drop)
+}
+
+/// Lets go of the pages of a mapping of a file, of which none has been changed; see madvise(2), `MADV_DONTNEED`.
+///
+/// # Errors
+/// `EINVAL` when the range is none of whole pages or is locked in memory.
+pub(crate) fn give_back(pages: Range<usize>) -> Result<(), Errno> {
+    let start: *mut libc::c_void = std::ptr::without_provenance_mut(pages.start);
+    // SAFETY: the one caller passes mappings of files without a page that differs from the file, so that the kernel finds
+    // the same content again when the memory is used next.
+    let outcome = unsafe { libc::madvise(start, pages.len(), libc::MADV_DONTNEED) };
     Errno::result(outcome).map(drop)
 }
 

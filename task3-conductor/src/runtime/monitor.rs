@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use nsutil::error::{OrCannot, Result};
-use nsutil::process::{Birth, Exit, spawn};
+use nsutil::process::{Birth, Exit, give_back_clean_pages, spawn};
 
 use super::host::{self, Voice};
 use super::teardown;
@@ -35,6 +35,7 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
             Ok(started) => {
                 report.ready()?;
                 let_go_of_caller()?;
+                give_back_clean_pages()?;
                 let exit = started.init.wait()?;
                 end(store, &plan.name, plan.remove_at_end, exit)?;
                 Ok(0)
