@@ -62,9 +62,9 @@ struct GradeArgs {
     /// Number that everything random in the box follows from, as a report shows it (hexadecimal)
     #[arg(long, value_name = "N", value_parser = hexadecimal)]
     seed: Option<u64>,
-    /// How many times it is run, in turn with and without a tracer
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
-    runs: u32,
+    /// How many times it is run, in turn with and without a tracer [default: 2; for tasks 3 and 4 once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: Option<u32>,
     /// text, json, gradescope, junit or tap, each with =FILE or to stdout; several with commas
     #[arg(long, value_name = "FORMAT[=FILE]", value_delimiter = ',')]
     format: Vec<Destination>,
@@ -160,7 +160,7 @@ impl GradeArgs {
             submission: self.submission.clone(),
             only: self.only.clone(),
             seed: self.seed.unwrap_or_else(grading::random_seed),
-            runs: self.runs,
+            runs: self.runs.unwrap_or(grading::usual_runs(task)),
             keep: self.keep,
             time_scale: self.time_scale,
         };

@@ -46,6 +46,7 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     let observer = match run.observer {
         Observer::Traced => "with a tracer",
         Observer::Frozen => "without a tracer: no calls, only states",
+        Observer::Between => "between the commands",
     };
     let mut text = format!("\nseen in run {nth}, {observer}\n");
     let events: Vec<&Event> = run.events.iter().filter(|event| bears_on(check, event)).collect();

@@ -29,6 +29,7 @@ impl fmt::Display for Mutant {
             Mutant::Without(check) => write!(f, "without {check}"),
             Mutant::Unwatched(Observer::Traced) => write!(f, "without the tracer"),
             Mutant::Unwatched(Observer::Frozen) => write!(f, "without the freezer"),
+            Mutant::Unwatched(Observer::Between) => write!(f, "that never looks"),
         }
     }
 }
