@@ -142,6 +142,12 @@ pub fn enter(plan: &RootPlan) -> Tried<()> {
     nix::unistd::pivot_root(".", ".").map_err(|why| format!("cannot pivot into the box's root: {why}"))?;
     umount2(".", MntFlags::MNT_DETACH).map_err(|why| format!("cannot let go of the host's root: {why}"))?;
     std::env::set_current_dir("/").map_err(at("enter", Path::new("/")))?;
+    if plan.own_home {
+        // As on a host that systemd has set up: what a tool mounts in a copy of these mounts shows here, unless it takes
+        // care. Nobody outside the box shares anything with it.
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SHARED, nothing)
+            .map_err(|why| format!("cannot make the box's mounts shared: {why}"))?;
+    }
     Ok(())
 }
 

@@ -65,7 +65,7 @@ const GRACE: Duration = Duration::from_millis(300);
 /// Between two looks for what the kernel gives no sign of: that a process became another program, that a link is gone.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// How long somebody is waited for who may not answer. Who answers does so within a few milliseconds.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(750);
 
 /// Whether a command is run on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -400,7 +400,7 @@ impl<'a> Stage<'a> {
         listens
     }
 
-    /// Makes all these attempts at the same time, and writes them down. Who is not reached is waited for half a second,
+    /// Makes all these attempts at the same time, and writes them down. Who does not answer is asked three times in 750 ms,
     /// longer where everything takes longer.
     ///
     /// # Errors

@@ -15,14 +15,20 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use super::world::within;
 use crate::trace::session::{Answer, Ask};
 
+/// How often somebody is asked who does not answer: a cable that has just been laid may lose what is sent at once, since
+/// the kernel starts an interface's queue a moment after it is switched on.
+const ATTEMPTS: u32 = 3;
+/// How many times longer than for a connection one waits for the answer of who has taken the call.
+const ANSWERING: u32 = 5;
 /// Most that is read of an answer.
 const LONGEST: u64 = 64 * 1024;
 
-/// Asks from `place`, and waits up to `patience` for each step of an answer.
+/// Asks from `place`. Who does not answer is asked again, until `patience` is at an end; who has taken a call is not
+/// called twice, since a second request may count.
 pub fn ask(place: Option<&File>, what: &Ask, patience: Duration) -> Answer {
     let Some(place) = place else { return Answer::NobodyThere };
     let answer = within(place, || match what {
-        Ask::Ping { to } => ping(to, patience),
+        Ask::Ping { to } => again(patience, |patience| ping(to, patience)),
         Ask::Tcp { to, port } => tcp(to, *port, patience),
         Ask::Http { to, port, path } => http(to, *port, path, patience),
     });
@@ -70,10 +76,22 @@ fn http(to: &str, port: u16, path: &str, patience: Duration) -> io::Result<Strin
 
 fn connect(to: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
     let to = SocketAddr::V4(SocketAddrV4::new(address(to)?, port));
-    let stream = TcpStream::connect_timeout(&to, patience)?;
-    stream.set_read_timeout(Some(patience))?;
+    let stream = again(patience, |patience| TcpStream::connect_timeout(&to, patience))?;
+    stream.set_read_timeout(Some(patience * ANSWERING))?;
     stream.set_write_timeout(Some(patience))?;
     Ok(stream)
+}
+
+/// Tries until something comes back, at most [`ATTEMPTS`] times in `patience`.
+fn again<T>(patience: Duration, mut attempt: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
+    let is_silence = |why: &io::Error| matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
+    for _ in 1..ATTEMPTS {
+        match attempt(patience / ATTEMPTS) {
+            Err(why) if is_silence(&why) => {}
+            other => return other,
+        }
+    }
+    attempt(patience / ATTEMPTS)
 }
 
 /// One echo request; says who answered.
