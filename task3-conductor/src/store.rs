@@ -20,7 +20,7 @@
 //! have no business with. Manual: flock(2).
 
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -357,7 +357,9 @@ impl Store {
     /// `ENOSPC` … with the path.
     pub fn note_exit(&self, name: &ContainerName, code: i32) -> Result<()> {
         let path = self.container_dir(name).join(EXIT);
-        fs::write(&path, format!("{code}\n")).or_cannot("write", path.display())
+        let flags = nix::libc::O_NOFOLLOW;
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&path);
+        file.and_then(|mut file| file.write_all(format!("{code}\n").as_bytes())).or_cannot("write", path.display())
     }
 
     /// What a container's first process has ended with, if it has and somebody was there to see it.

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use nsutil::Result;
+use nsutil::error::{Result, line};
 
 use super::each;
 use crate::cli::say;
 use crate::failure::Failure;
+use crate::ledger::Ledger;
 use crate::name::ContainerName;
 use crate::runtime::teardown;
 use crate::store::Store;
@@ -56,6 +57,13 @@ fn stop(store: &Store, name: &ContainerName, patience_s: u16, is_one_of_all: boo
             }
         }
     }
+    let damage = Ledger::of(&store.container_dir(name)).changes().err();
     teardown::take_back(store, name, lock)?;
+    if let Some(damage) = damage {
+        anstream::eprintln!(
+            "conductor: {}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
+            line(&damage)
+        );
+    }
     say(&format!("{name} succesfully removed\n"))
 }

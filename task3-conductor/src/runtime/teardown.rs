@@ -69,7 +69,8 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
     Cgroup::of(&store.tag(name))?.remove()?;
     let network = network::detach(store, name);
-    both(network, ledger.undo(undo))?;
+    // Its root is where it always is, whatever has become of the ledger.
+    both(both(network, ledger.undo(undo)), unmount(&dir.join("rootfs")))?;
     remove_folder(&dir)?;
     drop(lock);
     Ok(())
@@ -137,7 +138,8 @@ fn remove_folder(dir: &Path) -> Result<()> {
         step!("forget", call: "unlink(\"{}\")", path.display();
             why: "nothing of the host's is left to give back: what remains is files"; shell: "rm {}", path.display());
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
+            // A folder in its place is not ours, and goes with the rest.
+            Err(error) if ![ErrorKind::NotFound, ErrorKind::IsADirectory].contains(&error.kind()) => {
                 return Err(Error::new("remove", path.display(), error));
             }
             _ => (),

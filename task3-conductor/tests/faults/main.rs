@@ -7,12 +7,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod crash;
 #[allow(dead_code)]
 #[path = "../runtime/host.rs"]
 mod host;
 mod input;
 mod random;
+mod state;
 mod steps;
 mod tally;
+mod together;
 mod values;
 mod yard;

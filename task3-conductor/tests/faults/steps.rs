@@ -5,7 +5,7 @@
 use nix::sys::signal::Signal;
 
 use crate::tally::{Tally, is_full};
-use crate::yard::{End, IMAGE, Yard};
+use crate::yard::{End, IMAGE, Yard, until};
 
 /// A command to be hurt, and what must hold for its users afterwards.
 struct Scenario {
@@ -145,7 +145,7 @@ const SCENARIOS: [Scenario; 12] = [
         arrange: |yard| {
             // One that ended with a network, and one that was killed half-way.
             networked(yard, "eg");
-            let init = first_process(yard, "eg");
+            let init = yard.first_process("eg");
             nix::sys::signal::kill(init, Signal::SIGKILL).unwrap();
             until(|| !std::fs::exists(format!("/proc/{init}")).unwrap(), "the kernel is done with it");
             yard.hurt("kill@/record#1", &["run", IMAGE, "half", "--", "true"]);
@@ -444,17 +444,4 @@ fn networked(yard: &Yard, name: &str) {
 
 fn stop(yard: &Yard, name: &str) {
     yard.host.ok(&["stop", "-t", "0", name]);
-}
-
-fn first_process(yard: &Yard, name: &str) -> nix::unistd::Pid {
-    let known: serde_json::Value = serde_json::from_str(&yard.host.run(&["inspect", name]).out).unwrap();
-    nix::unistd::Pid::from_raw(known["init"]["pid"].as_i64().unwrap() as i32)
-}
-
-fn until(holds: impl Fn() -> bool, what: &str) {
-    let begun = std::time::Instant::now();
-    while !holds() {
-        assert!(begun.elapsed().as_secs() < 10, "{what}: not within ten seconds");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
 }

@@ -24,14 +24,14 @@ pub struct Yard {
 /// Everything that a command could leave behind, looked at without starting a program.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub struct Trace {
-    mounts: Vec<String>,
-    links: Vec<String>,
-    routes: String,
-    forwarding: String,
-    firewall: Vec<String>,
-    cgroups: BTreeSet<PathBuf>,
-    store: Vec<PathBuf>,
-    processes: Vec<String>,
+    pub mounts: Vec<String>,
+    pub links: Vec<String>,
+    pub routes: String,
+    pub forwarding: String,
+    pub firewall: Vec<String>,
+    pub cgroups: BTreeSet<PathBuf>,
+    pub store: Vec<PathBuf>,
+    pub processes: Vec<String>,
 }
 
 /// How a command ended that was hurt.
@@ -178,6 +178,11 @@ impl Yard {
         self.host.ok(&["ps"]).lines().any(|line| line.split(' ').next() == Some(name))
     }
 
+    pub fn first_process(&self, name: &str) -> Pid {
+        let known: serde_json::Value = serde_json::from_str(&self.host.run(&["inspect", name]).out).unwrap();
+        Pid::from_raw(known["init"]["pid"].as_i64().unwrap() as i32)
+    }
+
     fn command(&self, fault: &str, arguments: &[&str]) -> Command {
         let mut command = self.host.conductor(arguments);
         command.env("NSUTIL_FAILPOINT", fault).env("RUST_BACKTRACE", "1");
@@ -234,4 +239,13 @@ pub fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     entries
+}
+
+/// Waits until it holds, which must be within ten seconds.
+pub fn until(holds: impl Fn() -> bool, what: &str) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed().as_secs() < 10, "{what}: not within ten seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
