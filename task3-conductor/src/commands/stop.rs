@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use nsutil::error::{Result, line};
 
 use crate::cli::say;
+use crate::failure::remark;
 use crate::ledger::Ledger;
 use crate::name::ContainerName;
 use crate::runtime::teardown;
@@ -31,17 +32,17 @@ impl Stop {
         if let Ok(record) = store.container(&self.name) {
             if let Some(init) = record.running()? {
                 if let Some(why) = teardown::end_first_process(&init, self.time * 1000)? {
-                    anstream::eprintln!("conductor: {} was killed, not asked: {why}", self.name);
+                    remark(format_args!("{} was killed, not asked: {why}", self.name));
                 }
             }
         }
         let damage = Ledger::of(&store.container_dir(&self.name)).changes().err();
         teardown::take_back(store, &self.name, lock)?;
         if let Some(damage) = damage {
-            anstream::eprintln!(
-                "conductor: {}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
+            remark(format_args!(
+                "{}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
                 line(&damage)
-            );
+            ));
         }
         say(&format!("{} succesfully removed\n", self.name))?;
         Ok(ExitCode::SUCCESS)
