@@ -12,9 +12,12 @@ mod crash;
 #[path = "../runtime/host.rs"]
 mod host;
 mod input;
+mod process;
 mod random;
+mod resources;
 mod state;
 mod steps;
 mod tally;
 mod together;
+mod tools;
 mod yard;
