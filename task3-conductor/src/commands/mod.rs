@@ -13,6 +13,11 @@ pub mod rmi;
 pub mod run;
 pub mod stop;
 
+use std::fmt::Display;
+
+use nsutil::error::{OrCannot, Result};
+use serde::Serialize;
+
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -20,6 +25,20 @@ pub enum Format {
     Table,
     /// For programs; without the banner.
     Json,
+}
+
+/// A value as JSON, which a person may look at in a terminal: of control characters JSON itself escapes the half only.
+///
+/// # Errors
+/// None for what is shown here: maps have texts for keys.
+pub fn json(value: &impl Serialize, what: impl Display) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string()).or_cannot("show", what)?;
+    let escaped = |letter: char| match letter {
+        '\n' => "\n".to_owned(),
+        letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+        letter => letter.to_string(),
+    };
+    Ok(text.chars().map(escaped).collect::<String>() + "\n")
 }
 
 /// Bytes as `du -h` shows them: `4.0K`, `312M`, rounded up.
