@@ -6,7 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod attacks;
+mod escapes;
 mod faults;
 mod host;
 mod life;
+#[allow(dead_code)]
+#[path = "../faults/tally.rs"]
+mod tally;
 mod terminal;
