@@ -8,6 +8,8 @@
 mod cli;
 mod commands;
 mod failure;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod image;
 mod ledger;
 mod name;

@@ -5,6 +5,7 @@
 //! record is written whole and renamed into place, so a reader sees the old one or the new one.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -212,13 +213,21 @@ pub fn load<R: DeserializeOwned>(dir: &Path) -> Result<R> {
 /// When the file is missing, damaged, or from a newer version.
 pub fn load_from<R: DeserializeOwned>(path: &Path) -> Result<R> {
     let text = fs::read(path).or_cannot("read", path.display())?;
-    let damaged = |error: serde_json::Error| Error::new("understand", path.display(), error.to_string());
-    let version: Version = serde_json::from_slice(&text).map_err(damaged)?;
+    read(path.display(), &text)
+}
+
+/// Understands a record of any kind; `shown` is what errors call it.
+///
+/// # Errors
+/// When it is damaged, or from a newer version.
+pub fn read<R: DeserializeOwned>(shown: impl Display, text: &[u8]) -> Result<R> {
+    let damaged = |error: serde_json::Error| Error::new("understand", &shown, error.to_string());
+    let version: Version = serde_json::from_slice(text).map_err(damaged)?;
     if version.schema > SCHEMA {
         let newer = format!("it has version {}, this conductor knows up to {SCHEMA}", version.schema);
-        return Err(Error::new("understand", path.display(), newer).hint("use the newer conductor that wrote it"));
+        return Err(Error::new("understand", &shown, newer).hint("use the newer conductor that wrote it"));
     }
-    serde_json::from_slice::<File<R>>(&text).map(|file| file.record).map_err(damaged)
+    serde_json::from_slice::<File<R>>(text).map(|file| file.record).map_err(damaged)
 }
 
 /// Writes a record of any kind: beside its place first, then renamed.
