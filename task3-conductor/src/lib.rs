@@ -5,13 +5,16 @@
 //! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
 //! one left behind. See docs/architecture.md.
 
+pub mod attacks;
 mod cli;
 mod commands;
+mod confinement;
 mod failure;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod image;
 mod ledger;
+mod limits;
 mod name;
 mod network;
 mod plan;
@@ -19,7 +22,11 @@ mod record;
 mod runtime;
 mod store;
 mod table;
+mod tree;
 mod usage;
+mod user;
+mod variables;
+mod volume;
 
 use std::process::ExitCode;
 

@@ -20,8 +20,12 @@ use procfs::process::Stat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::confinement::Confinement;
 use crate::image::layer::LayerId;
+use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
+use crate::user::User;
+use crate::volume::Volume;
 
 /// Version of the records' shape; a larger one in a file means that a newer conductor wrote it.
 const SCHEMA: u32 = 1;
@@ -73,6 +77,24 @@ pub struct ContainerRecord {
     /// Remove everything when its first process ends.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// Who its processes run as; none is root.
+    #[serde(default)]
+    pub user: Option<User>,
+    /// How much they are kept from.
+    #[serde(default)]
+    pub confinement: Confinement,
+    /// Whether its process 1 is a reaper.
+    #[serde(default)]
+    pub has_reaper: bool,
+    /// What they may use together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    #[serde(default)]
+    pub read_only: bool,
     /// Its first process.
     pub init: ProcessIdentity,
 }

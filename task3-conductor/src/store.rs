@@ -27,12 +27,13 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::process::PidFd;
 use nsutil::step;
 use rustix::fs::FlockOperation;
 
 use crate::image::layer::LayerId;
 use crate::ledger::Ledger;
-use crate::name::{ContainerName, ImageName};
+use crate::name::{ContainerName, ImageName, near};
 use crate::record::{self, ContainerRecord, ImageRecord};
 
 /// The root of conductor's state, and the way to everything under it.
@@ -168,7 +169,7 @@ impl Store {
     /// In words when there is no such image; when its record is damaged or from a newer version.
     pub fn image(&self, name: &ImageName) -> Result<ImageRecord> {
         if !self.image_dir(name).exists() {
-            return Err(no_such_image(name));
+            return Err(self.no_such_image(name));
         }
         ImageRecord::load(&self.image_dir(name))
     }
@@ -224,7 +225,7 @@ impl Store {
             why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
         let _held = open_folder(&dir).ok().map(|folder| lock(folder, &dir)).transpose()?;
         match fs::rename(&dir, &away) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_such_image(name)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.no_such_image(name)),
             renamed => renamed.or_cannot("remove", dir.display())?,
         }
         fs::remove_dir_all(&away).or_cannot("remove", away.display())
@@ -247,9 +248,24 @@ impl Store {
     /// In words when there is no such container; when its record is damaged or from a newer version.
     pub fn container(&self, name: &ContainerName) -> Result<ContainerRecord> {
         if !self.container_dir(name).exists() {
-            return Err(no_such_container(name));
+            return Err(self.no_such_container(name));
         }
         ContainerRecord::load(&self.container_dir(name))
+    }
+
+    /// The record of a container that runs, and its first process.
+    ///
+    /// # Errors
+    /// In words when there is no such container, or it has ended and so nobody can `attempt` what was asked for.
+    pub fn running_container(&self, name: &ContainerName, attempt: &str) -> Result<(ContainerRecord, PidFd)> {
+        let record = self.container(name)?;
+        match record.running()? {
+            Some(init) => Ok((record, init)),
+            None => {
+                let ended = Error::new(attempt, format_args!("container {name}"), "its first process has ended");
+                Err(ended.hint(format_args!("`conductor stop {name}` removes it; then it can be run again")))
+            }
+        }
     }
 
     /// Waits for the lock of one container, so that two commands never work on it at once.
@@ -257,7 +273,7 @@ impl Store {
     /// # Errors
     /// In words when there is no such container.
     pub fn lock_container(&self, name: &ContainerName) -> Result<Lock> {
-        self.try_lock_container(name)?.ok_or_else(|| no_such_container(name))
+        self.try_lock_container(name)?.ok_or_else(|| self.no_such_container(name))
     }
 
     /// The same; none when there is no such container, also when it goes while we wait.
@@ -386,21 +402,30 @@ impl Store {
         }
     }
 
+    /// The error for a container that is not there.
+    pub fn no_such_container(&self, name: &ContainerName) -> Error {
+        let missing = Error::new("find", format_args!("container {name}"), "there is none of that name");
+        let known = names_in::<ContainerName>(&self.containers_dir()).unwrap_or_default();
+        match near(name.as_str(), known.into_iter().map(String::from)) {
+            Some(near) => missing.hint(format_args!("did you mean {near}? `conductor ps` lists them")),
+            None => missing.hint("`conductor ps` lists them"),
+        }
+    }
+
+    fn no_such_image(&self, name: &ImageName) -> Error {
+        let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+        let known = names_in::<ImageName>(&self.images_dir()).unwrap_or_default();
+        match near(name.as_str(), known.into_iter().map(String::from)) {
+            Some(near) => missing.hint(format_args!("did you mean {near}? `conductor images` lists them")),
+            None => missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it")),
+        }
+    }
+
     fn lock_file(&self, name: &str) -> Result<(PathBuf, File)> {
         let path = self.cache_dir().join(name);
         let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         file.or_cannot("open", path.display()).map(|file| (path, file))
     }
-}
-
-/// The error for a container that is not there.
-pub fn no_such_container(name: &ContainerName) -> Error {
-    Error::new("find", format_args!("container {name}"), "there is none of that name").hint("`conductor ps` lists them")
-}
-
-fn no_such_image(name: &ImageName) -> Error {
-    let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
-    missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it"))
 }
 
 fn open_folder(path: &Path) -> std::io::Result<File> {

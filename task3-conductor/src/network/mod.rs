@@ -21,10 +21,12 @@
 //! | [`publish`] | ports of the host that lead inside |
 //! | [`peer`] | two containers that may talk |
 //! | [`names`] | hosts and resolv.conf |
+//! | [`check`] | whether it all still is as it was asked for |
 //!
 //! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
 
 pub mod attach;
+pub mod check;
 pub mod names;
 pub mod peer;
 pub mod publish;

@@ -77,6 +77,9 @@ pub struct Start {
     pub cwd: PathBuf,
     /// Calls that a tracer wants to see; empty when there is no tracer.
     pub traced_calls: Vec<i64>,
+    /// Its stdout is a terminal that is to be its stdin and its controlling terminal as well; else stdin is /dev/null.
+    #[serde(default)]
+    pub terminal: bool,
 }
 
 /// What init needs to know from the start.
@@ -228,7 +231,12 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     nix::unistd::setsid().map_err(|why| format!("cannot make a session: {why}"))?;
     let null = fs::File::open("/dev/null").map_err(|why| format!("cannot open /dev/null: {why}"))?;
     let dup = |result: rustix::io::Result<()>| result.map_err(|why| format!("cannot set up its descriptors: {why}"));
-    dup(rustix::stdio::dup2_stdin(&null))?;
+    if start.terminal {
+        rustix::process::ioctl_tiocsctty(stdout).map_err(|why| format!("cannot take the terminal: {why}"))?;
+        dup(rustix::stdio::dup2_stdin(stdout))?;
+    } else {
+        dup(rustix::stdio::dup2_stdin(&null))?;
+    }
     dup(rustix::stdio::dup2_stdout(stdout))?;
     dup(rustix::stdio::dup2_stderr(stderr))?;
     std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;

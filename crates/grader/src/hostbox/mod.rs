@@ -43,6 +43,10 @@ pub struct BoxPlan {
     pub folder: PathBuf,
     /// What lies in it.
     pub plant: Vec<Planted>,
+    /// Files of the box's own system, by absolute path: they take the place of the host's.
+    pub system: Vec<Planted>,
+    /// Whether `/home` is a file system of its own, for tools that mount overlays: see [`RootPlan::own_home`].
+    pub own_home: bool,
     /// What of the host it must not see, as canonical paths.
     pub hide: Vec<PathBuf>,
     /// Bytes it may write to its files.
@@ -89,6 +93,8 @@ impl HostBox {
                 hide: plan.hide.clone(),
                 folder: plan.folder.clone(),
                 plant: plan.plant.clone(),
+                system: plan.system.clone(),
+                own_home: plan.own_home,
                 cgroups: cgroups.mounts(),
             },
             last_pid: 1000 + i32::try_from(mix(plan.seed ^ 1) % 20_000).unwrap_or(0),
@@ -228,6 +234,13 @@ impl HostBox {
     }
 }
 
+/// Readable when [`HostBox::ended`] has something to tell.
+impl AsFd for HostBox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
 impl Drop for HostBox {
     fn drop(&mut self) {
         if !self.taken_down {
@@ -324,6 +337,8 @@ mod tests {
             seed: 7,
             folder: PathBuf::from("/home/student/task1"),
             plant: Vec::new(),
+            system: Vec::new(),
+            own_home: false,
             hide: Vec::new(),
             disk_bytes: 16 << 20,
             limits: Limits { pids: 64, memory_bytes: 256 << 20 },
