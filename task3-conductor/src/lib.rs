@@ -10,6 +10,8 @@ mod cli;
 mod commands;
 mod confinement;
 mod failure;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod image;
 mod ledger;
 mod limits;

@@ -5,6 +5,7 @@
 //! record is written whole and renamed into place, so a reader sees the old one or the new one.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,8 @@ use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
 use nsutil::step;
+use procfs::ProcError;
+use procfs::process::Stat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -157,8 +160,9 @@ impl ProcessIdentity {
     /// # Errors
     /// When it has ended.
     pub fn of(pid: i32) -> Result<Self> {
-        let start_time = start_time(pid).or_cannot("look at", format_args!("process {pid}"))?;
-        Ok(Self { pid, start_time, boot_id: boot_id()? })
+        let stat = stat(pid).and_then(|stat| stat.ok_or_else(|| Errno::ESRCH.desc().to_owned()));
+        let stat = stat.or_cannot("look at", format_args!("process {pid}"))?;
+        Ok(Self { pid, start_time: stat.starttime, boot_id: boot_id()? })
     }
 
     /// Whether it was started since the host was.
@@ -183,18 +187,19 @@ impl ProcessIdentity {
             Err(error) => return Err(error),
         };
         // Looked at after it was opened: if the time is right, the descriptor is of the right process.
-        Ok(start_time(self.pid).is_ok_and(|time| time == self.start_time && !is_zombie(self.pid)).then_some(process))
+        let look = stat(self.pid).or_cannot("look at", format_args!("process {}", self.pid))?;
+        let is_it = |stat: &Stat| stat.starttime == self.start_time && !matches!(stat.state, 'Z' | 'X');
+        Ok(look.filter(is_it).map(|_| process))
     }
 }
 
-fn start_time(pid: i32) -> std::result::Result<u64, String> {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
-    stat.map(|stat| stat.starttime).map_err(|error| error.to_string())
-}
-
-fn is_zombie(pid: i32) -> bool {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
-    stat.is_ok_and(|stat| matches!(stat.state, 'Z' | 'X'))
+/// What /proc says of a process; none when there is none.
+fn stat(pid: i32) -> std::result::Result<Option<Stat>, String> {
+    match procfs::process::Process::new(pid).and_then(|process| process.stat()) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(ProcError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn boot_id() -> Result<String> {
@@ -230,13 +235,21 @@ pub fn load<R: DeserializeOwned>(dir: &Path) -> Result<R> {
 /// When the file is missing, damaged, or from a newer version.
 pub fn load_from<R: DeserializeOwned>(path: &Path) -> Result<R> {
     let text = fs::read(path).or_cannot("read", path.display())?;
-    let damaged = |error: serde_json::Error| Error::new("understand", path.display(), error.to_string());
-    let version: Version = serde_json::from_slice(&text).map_err(damaged)?;
+    read(path.display(), &text)
+}
+
+/// Understands a record of any kind; `shown` is what errors call it.
+///
+/// # Errors
+/// When it is damaged, or from a newer version.
+pub fn read<R: DeserializeOwned>(shown: impl Display, text: &[u8]) -> Result<R> {
+    let damaged = |error: serde_json::Error| Error::new("understand", &shown, error.to_string());
+    let version: Version = serde_json::from_slice(text).map_err(damaged)?;
     if version.schema > SCHEMA {
         let newer = format!("it has version {}, this conductor knows up to {SCHEMA}", version.schema);
-        return Err(Error::new("understand", path.display(), newer).hint("use the newer conductor that wrote it"));
+        return Err(Error::new("understand", &shown, newer).hint("use the newer conductor that wrote it"));
     }
-    serde_json::from_slice::<File<R>>(&text).map(|file| file.record).map_err(damaged)
+    serde_json::from_slice::<File<R>>(text).map(|file| file.record).map_err(damaged)
 }
 
 /// Writes a record of any kind: beside its place first, then renamed.

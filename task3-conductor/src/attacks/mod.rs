@@ -7,10 +7,12 @@
 //! Two doors lead here. `conductor attack NAME` makes the attempts in a running container and tells what stopped each
 //! ([`lessons`]). The program `attacks` prints one line for each attempt: name, tab, outcome; the tests copy it into a
 //! container's root and run it there, and in a mere chroot to see that the same attempts get through. Usage: `attacks`,
-//! or `attacks NAME…` for some of them.
+//! or `attacks NAME…` for some of them; `attacks watch` lies in wait for processes that come in ([`watch`]).
 
+mod further;
 pub mod lessons;
 mod sys;
+mod watch;
 
 use std::ffi::CStr;
 use std::fs;
@@ -95,9 +97,12 @@ pub fn main() -> ExitCode {
     if wanted.first().is_some_and(|word| word == "whoami") {
         return ExitCode::from(u8::from(!Uid::effective().is_root()));
     }
+    if wanted.first().is_some_and(|word| word == "watch") {
+        watch::watch();
+    }
     let mut out = std::io::stdout();
-    for (name, attack) in ATTACKS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name))
-    {
+    let all = ATTACKS.iter().chain(further::FURTHER);
+    for (name, attack) in all.filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name)) {
         if writeln!(out, "{name}\t{}", attack()).is_err() {
             return ExitCode::FAILURE;
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use nsutil::error::{Error, OrCannot, Result};
 
-use crate::failure::{Failure, OURS};
+use crate::failure::{Failure, OURS, remark};
 use crate::name::ContainerName;
 use crate::runtime::root;
 use crate::store::Store;
@@ -52,7 +52,7 @@ impl Cp {
             }
         };
         for line in &left_out {
-            anstream::eprintln!("conductor: {line}");
+            remark(format_args!("{line}"));
         }
         if left_out.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(OURS.into())) }
     }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result, line};
+use nsutil::error::{Result, line};
 use serde::Serialize;
 
-use super::{Format, date, size};
+use super::{Format, date, json, size};
 use crate::cli::say;
 use crate::image::layer::Layers;
 use crate::name::ImageName;
@@ -54,10 +54,7 @@ impl Images {
         let layers = Layers::open(store)?;
         let rows: Vec<Row> = store.images()?.into_iter().map(|(name, record)| Row::of(&layers, name, record)).collect();
         let text = match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string());
-                text.or_cannot("show", "the images")? + "\n"
-            }
+            Format::Json => json(&rows, "the images")?,
             Format::Table if self.quiet => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No images found\n".to_owned(),
             Format::Table => {

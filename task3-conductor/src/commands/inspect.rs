@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result};
+use nsutil::error::Result;
 use serde::Serialize;
 
+use super::json;
 use super::ps::Status;
 use crate::cli::say;
 use crate::ledger::{Change, Ledger};
@@ -67,8 +68,7 @@ impl Inspect {
             ledger: Ledger::of(&dir).changes()?,
             record,
         };
-        let text = serde_json::to_string_pretty(&known).map_err(|error| error.to_string());
-        say(&format!("{}\n", text.or_cannot("show", &self.name)?))?;
+        say(&json(&known, &self.name)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,7 +8,7 @@ use nsutil::Result;
 
 use super::each;
 use crate::cli::say;
-use crate::failure::Failure;
+use crate::failure::{Failure, remark};
 use crate::name::{ContainerName, near};
 use crate::runtime::attach::handles;
 use crate::store::Store;
@@ -45,9 +45,9 @@ impl Kill {
         let (_, init) = store.running_container(name, "send a signal to")?;
         let Named(signal) = self.signal;
         if ![Signal::SIGKILL, Signal::SIGSTOP].contains(&signal) && !handles(&init, signal) {
-            anstream::eprintln!(
-                "conductor: the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
-            );
+            remark(format_args!(
+                "the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
+            ));
         }
         init.signal(signal)?;
         say(&format!("{name}\n"))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nsutil::error::Result;
 
 use crate::confinement::{Confinement, Named, Weakness, Wish};
+use crate::failure::remark;
 use crate::limits::{Cpus, Limits, Memory, Processes};
 use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
 use crate::user::User;
@@ -120,9 +121,9 @@ impl ContainerOptions {
         let wish = Wish { privileged: self.privileged, weak: self.weak, add: self.cap_add, drop: self.cap_drop };
         let confinement = Confinement::wished(&wish)?;
         if confinement.is_chroot() {
-            anstream::eprintln!(
-                "conductor: this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"
-            );
+            remark(format_args!(
+                "this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"
+            ));
         }
         Ok(Wishes {
             process,

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result, line};
+use nsutil::error::{Result, line};
 use serde::Serialize;
 
-use super::{Format, date};
+use super::{Format, date, json};
 use crate::cli::say;
 use crate::name::ContainerName;
 use crate::network;
@@ -72,10 +72,7 @@ impl Ps {
             });
         }
         let text = match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string());
-                text.or_cannot("show", "the containers")? + "\n"
-            }
+            Format::Json => json(&rows, "the containers")?,
             Format::Table if self.quiet => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No containers found\n".to_owned(),
             Format::Table => {

@@ -6,7 +6,7 @@ use nsutil::error::{Result, line};
 
 use super::each;
 use crate::cli::say;
-use crate::failure::Failure;
+use crate::failure::{Failure, remark};
 use crate::ledger::Ledger;
 use crate::name::ContainerName;
 use crate::runtime::teardown;
@@ -53,17 +53,17 @@ fn stop(store: &Store, name: &ContainerName, patience_s: u16, is_one_of_all: boo
     if let Ok(record) = store.container(name) {
         if let Some(init) = record.running()? {
             if let Some(why) = teardown::end_first_process(&init, patience_s * 1000)? {
-                anstream::eprintln!("conductor: {name} was killed, not asked: {why}");
+                remark(format_args!("{name} was killed, not asked: {why}"));
             }
         }
     }
     let damage = Ledger::of(&store.container_dir(name)).changes().err();
     teardown::take_back(store, name, lock)?;
     if let Some(damage) = damage {
-        anstream::eprintln!(
-            "conductor: {}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
+        remark(format_args!(
+            "{}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
             line(&damage)
-        );
+        ));
     }
     say(&format!("{name} succesfully removed\n"))
 }

@@ -17,6 +17,8 @@ use nsutil::error::{OrCannot, Result};
 use nsutil::process::{Child, Exit, PidFd, Requests};
 use nsutil::terminal::{self, Raw, is_terminal};
 
+use crate::failure::remark;
+
 /// What a signal that conductor gets means for the process it stays with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -72,9 +74,9 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
     }
     let lost = role == Role::First && !handles(process, signal);
     let sent = if lost {
-        anstream::eprintln!(
-            "conductor: the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
-        );
+        remark(format_args!(
+            "the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
+        ));
         process.signal(Signal::SIGKILL)
     } else {
         process.signal(signal)

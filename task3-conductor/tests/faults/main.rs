@@ -12,10 +12,13 @@ mod crash;
 #[path = "../runtime/host.rs"]
 mod host;
 mod input;
+mod process;
 mod random;
+mod resources;
 mod state;
 mod steps;
 mod tally;
 mod together;
+mod tools;
 mod values;
 mod yard;

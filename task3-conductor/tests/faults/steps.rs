@@ -24,7 +24,7 @@ struct Scenario {
 
 const SLEEP: [&str; 3] = ["--", "sleep", "infinity"];
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "run",
         command: &["run", IMAGE, "eg", "--", "true"],
@@ -45,6 +45,38 @@ const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "run --detach",
         command: &["run", "-d", IMAGE, "eg", "--", "sleep", "infinity"],
+        arrange: |_| (),
+        resolve: |yard, failed| is_as_if_never_run(yard, failed),
+        firewall: false,
+        codes: &[125, 126],
+    },
+    Scenario {
+        name: "run with limits, a volume and a reaper",
+        command: &[
+            "run",
+            "-d",
+            "--init",
+            "--memory",
+            "256m",
+            "--cpus",
+            "0.5",
+            "--pids-limit",
+            "64",
+            "-v",
+            "/usr/share:/mnt:ro",
+            "-w",
+            "/tmp",
+            "-u",
+            "student",
+            "--read-only",
+            "--hostname",
+            "lab",
+            IMAGE,
+            "eg",
+            "--",
+            "sleep",
+            "infinity",
+        ],
         arrange: |_| (),
         resolve: |yard, failed| is_as_if_never_run(yard, failed),
         firewall: false,
@@ -80,6 +112,44 @@ const SCENARIOS: [Scenario; 12] = [
         command: &["stop", "eg"],
         arrange: |yard| drop(yard.host.ok(&["run", IMAGE, "eg", "--", "true"])),
         resolve: |yard, _| is_stopped_by_the_next(yard),
+        firewall: false,
+        codes: &[125],
+    },
+    Scenario {
+        name: "rm --force",
+        command: &["rm", "--force", "eg"],
+        arrange: |yard| yard.host.start("eg"),
+        resolve: |yard, _| is_stopped_by_the_next(yard),
+        firewall: false,
+        codes: &[125],
+    },
+    Scenario {
+        name: "cp",
+        command: &["cp", "/etc/passwd", "eg:/copied"],
+        arrange: |yard| yard.host.start("eg"),
+        resolve: |yard, _| {
+            yard.host.ok(&["cp", "/etc/passwd", "eg:/copied"]);
+            let inside = yard.host.ok(&["exec", "eg", "--", "cat", "/copied"]);
+            assert!(inside.ends_with(&std::fs::read_to_string("/etc/passwd").unwrap()), "{inside}");
+            stop(yard, "eg");
+        },
+        firewall: false,
+        codes: &[125],
+    },
+    Scenario {
+        name: "commit",
+        command: &["commit", "eg", "made"],
+        arrange: |yard| {
+            yard.host.start("eg");
+            yard.host.ok(&["exec", "eg", "--", "touch", "/changed"]);
+        },
+        resolve: |yard, _| {
+            assert!(!yard.host.ok(&["images"]).contains("damaged"));
+            yard.host.ok(&["commit", "eg", "made"]);
+            yard.host.ok(&["run", "--rm", "made", "look", "--", "ls", "/changed"]);
+            stop(yard, "eg");
+            yard.host.ok(&["rmi", "made"]);
+        },
         firewall: false,
         codes: &[125],
     },
@@ -140,6 +210,21 @@ const SCENARIOS: [Scenario; 12] = [
         codes: &[125],
     },
     Scenario {
+        name: "network reload",
+        command: &["network", "reload"],
+        arrange: |yard| {
+            networked(yard, "eg");
+            assert!(std::process::Command::new("iptables").args(["-F", "FORWARD"]).status().unwrap().success());
+        },
+        resolve: |yard, _| {
+            yard.host.ok(&["network", "reload"]);
+            yard.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+            stop(yard, "eg");
+        },
+        firewall: true,
+        codes: &[125],
+    },
+    Scenario {
         name: "ps, which clears up",
         command: &["ps"],
         arrange: |yard| {
@@ -162,37 +247,37 @@ const SCENARIOS: [Scenario; 12] = [
 #[test]
 #[ignore = "needs root: make test"]
 fn a_run_killed_at_any_step_leaves_a_name_that_can_be_used_and_an_equal_host() {
-    killed_at_each_step("run", &SCENARIOS[..3]);
+    killed_at_each_step("run", &SCENARIOS[..4]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn an_exec_or_stop_killed_at_any_step_leaves_a_container_that_can_be_used_and_stopped() {
-    killed_at_each_step("exec-stop", &SCENARIOS[3..6]);
+    killed_at_each_step("exec-stop", &SCENARIOS[4..10]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_change_of_networks_killed_at_any_step_is_completed_by_the_next_command_or_undone() {
-    killed_at_each_step("network", &SCENARIOS[6..]);
+    killed_at_each_step("network", &SCENARIOS[10..]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_step_of_run_that_fails_is_said_in_one_line_and_what_was_made_is_taken_back() {
-    failing_at_each_step("run", &SCENARIOS[..3]);
+    failing_at_each_step("run", &SCENARIOS[..4]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_step_of_exec_or_stop_that_fails_is_said_in_one_line_and_can_be_tried_again() {
-    failing_at_each_step("exec-stop", &SCENARIOS[3..6]);
+    failing_at_each_step("exec-stop", &SCENARIOS[4..10]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_step_of_networks_that_fails_is_said_in_one_line_and_can_be_tried_again() {
-    failing_at_each_step("network", &SCENARIOS[6..]);
+    failing_at_each_step("network", &SCENARIOS[10..]);
 }
 
 #[test]
@@ -351,6 +436,8 @@ fn failing_at_each_step(test: &str, scenarios: &[Scenario]) {
         if point == "/own-binary#1" {
             // It is tried early, and again when the command line is understood.
             assert_eq!(end.outcome.code, 0, "{end:?}");
+        } else if point.contains("/link.delete#") && end.outcome.code == 0 {
+            // It did not come to that: a cable goes with the namespace it ends in, and the kernel was faster this time.
         } else {
             end.assert_told(scenario.codes, "(EIO)");
         }

@@ -26,12 +26,13 @@ impl Tally {
         }
     }
 
-    /// Prints the count, for `make prove` to read, and fails if a case did.
-    pub fn end(self) {
+    /// Prints the count, for `make prove` to read, and fails if a case did; gives how many there were.
+    pub fn end(self) -> usize {
         let Self { table, of, tried, failures } = self;
         println!("tally\t{table}\t{of}\t{tried}\t{}", tried - failures.len());
         assert!(tried > 0, "{table}, {of}: nothing was tried");
         assert!(failures.is_empty(), "{} of {tried} failed:\n{}", failures.len(), failures.join("\n"));
+        tried
     }
 }
 

@@ -101,7 +101,7 @@ impl Yard {
             }
         }
         Trace {
-            mounts: read("/proc/thread-self/mountinfo").lines().map(str::to_owned).collect(),
+            mounts: self.host.mounts(),
             links: links.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect(),
             routes: read("/proc/thread-self/net/route"),
             forwarding: read("/proc/sys/net/ipv4/ip_forward"),

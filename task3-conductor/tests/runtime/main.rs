@@ -7,9 +7,13 @@
 
 mod attacks;
 mod commands;
+mod escapes;
 mod faults;
 mod flags;
 mod host;
 mod lessons;
 mod life;
+#[allow(dead_code)]
+#[path = "../faults/tally.rs"]
+mod tally;
 mod terminal;
