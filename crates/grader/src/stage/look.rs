@@ -114,7 +114,7 @@ fn proc_of(pid: Pid) -> Option<u64> {
 
 /// Whether `/dev/null` of `pid` is the device that swallows everything: character device 1, 3 of null(4).
 fn has_null(pid: Pid) -> bool {
-    let stat = in_root(pid, "dev/null", OFlags::PATH).and_then(|file| rustix::fs::fstat(file));
+    let stat = in_root(pid, "dev/null", OFlags::PATH).and_then(rustix::fs::fstat);
     stat.is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3)
     })
