@@ -28,6 +28,7 @@ demo: build ## run the tasks in order, each told and checked
 	$(SUDO) docs/demo
 
 test: setup ## all tests; those that need root get it through sudo
+	task4-services/bundle
 	cargo test --locked --workspace -- --include-ignored
 
 check: check-task1 check-task2 check-task3 ## grade every task
@@ -55,8 +56,10 @@ self-test: build ## grade the zoo of right and wrong programs and print who lost
 	$(GRADE) self-test --mutants --jobs $$(nproc)
 
 bench: build ## how long the daily commands take, beside peers
-	cargo build --release --locked --package task3-conductor --examples
+	task3-conductor/bench/build
+	cargo build --release --locked --package task4-services --examples
 	$(SUDO) target/release/examples/bench target/release
+	$(SUDO) target/release/examples/load target/release
 
 vm: ## the Debian machine for VirtualBox, UTM and qemu, made from vm/
 	vm/provision --vm

@@ -10,13 +10,19 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
+use nsutil::step;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::confinement::Confinement;
 use crate::image::layer::LayerId;
+use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
+use crate::user::User;
+use crate::volume::Volume;
 
 /// Version of the records' shape; a larger one in a file means that a newer conductor wrote it.
 const SCHEMA: u32 = 1;
@@ -68,6 +74,24 @@ pub struct ContainerRecord {
     /// Remove everything when its first process ends.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// Who its processes run as; none is root.
+    #[serde(default)]
+    pub user: Option<User>,
+    /// How much they are kept from.
+    #[serde(default)]
+    pub confinement: Confinement,
+    /// Whether its process 1 is a reaper.
+    #[serde(default)]
+    pub has_reaper: bool,
+    /// What they may use together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    #[serde(default)]
+    pub read_only: bool,
     /// Its first process.
     pub init: ProcessIdentity,
 }
@@ -145,12 +169,19 @@ impl ProcessIdentity {
     /// A descriptor of this very process, or none when it has ended, whoever has its number now.
     ///
     /// # Errors
-    /// When /proc cannot be read.
+    /// When /proc cannot be read; `EMFILE`, `ENOMEM` …: a process that cannot be asked after has not ended.
     pub fn open(&self) -> Result<Option<PidFd>> {
         if boot_id()? != self.boot_id {
             return Ok(None);
         }
-        let Ok(process) = PidFd::open(nix::unistd::Pid::from_raw(self.pid)) else { return Ok(None) };
+        let process = match PidFd::open(nix::unistd::Pid::from_raw(self.pid)) {
+            Ok(process) => process,
+            // Nobody has that number, or a thread has it: a later one, as ours was a process.
+            Err(error) if matches!(error.errno(), Some(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         // Looked at after it was opened: if the time is right, the descriptor is of the right process.
         Ok(start_time(self.pid).is_ok_and(|time| time == self.start_time && !is_zombie(self.pid)).then_some(process))
     }
@@ -230,6 +261,9 @@ pub fn save_to<R: Serialize>(record: &R, path: &Path) -> Result<()> {
         }
         _ => (),
     }
+    step!("record", call: "write(\"{}\"); rename(\"{}\", \"{}\")", beside.display(), beside.display(), path.display();
+        why: "a reader finds the old record or the new one, and never half of one";
+        shell: "mv {} {}", beside.display(), path.display());
     // O_EXCL: never through a link that somebody put there.
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
     file.and_then(|mut file| file.write_all(&text))

@@ -392,6 +392,17 @@ impl PidFd {
             .or_cannot(format_args!("send {signal} to"), format_args!("process {pid}"))
     }
 
+    /// What it has ended with, when it has and its parent has taken note: the kernel tells anybody who holds a descriptor
+    /// from before. None before Linux 6.15, or as long as its parent has not.
+    pub fn exit(&self) -> Option<Exit> {
+        let status = sys::exit_status_of(self.as_fd()).ok()?;
+        let signal = status & 0x7f;
+        if signal == 0 {
+            return Some(Exit::Code((status >> 8) & 0xff));
+        }
+        Signal::try_from(signal).ok().map(Exit::Signal)
+    }
+
     /// Whether the process has ended (it may still wait to be reaped).
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use std::ops::RangeInclusive;
 
 use seccompiler::sock_filter;
 
+use crate::capability::Set;
 use crate::error::{OrCannot, Result};
 use crate::namespace::TABLE;
 use crate::step;
@@ -126,6 +127,28 @@ const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 /// The last number that this list has an opinion on (removexattrat); what comes later is unknown to it.
 const LAST_KNOWN: u32 = 466;
 
+/// Calls that are shut in general and that a capability opens. Docker's list, for those that every machine has.
+#[rustfmt::skip]
+const OPENED_BY: &[(&str, &[u32])] = &[
+    ("DAC_READ_SEARCH", numbers![SYS_open_by_handle_at SYS_name_to_handle_at]),
+    ("SYS_ADMIN", numbers![
+        SYS_bpf SYS_clone SYS_clone3 SYS_fanotify_init SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fspick SYS_lookup_dcookie
+        SYS_mount SYS_mount_setattr SYS_move_mount SYS_name_to_handle_at SYS_open_tree SYS_perf_event_open SYS_pivot_root
+        SYS_quotactl SYS_setdomainname SYS_sethostname SYS_setns SYS_swapoff SYS_swapon SYS_syslog SYS_umount2
+        SYS_unshare
+    ]),
+    ("SYS_BOOT", numbers![SYS_reboot SYS_kexec_load]),
+    ("SYS_MODULE", numbers![SYS_delete_module SYS_init_module SYS_finit_module]),
+    ("SYS_NICE", numbers![SYS_mbind SYS_set_mempolicy SYS_migrate_pages SYS_move_pages]),
+    ("SYS_PACCT", numbers![SYS_acct]),
+    ("SYS_PTRACE", numbers![SYS_kcmp SYS_pidfd_getfd SYS_process_madvise SYS_process_vm_readv SYS_process_vm_writev]),
+    ("SYS_TIME", numbers![SYS_settimeofday SYS_clock_settime]),
+    ("SYS_TTY_CONFIG", numbers![SYS_vhangup]),
+    ("SYSLOG", numbers![SYS_syslog]),
+    ("BPF", numbers![SYS_bpf]),
+    ("PERFMON", numbers![SYS_perf_event_open]),
+];
+
 /// ioctl(2) requests that type into a terminal as if at its keyboard (CVE-2017-5226, CVE-2023-1523).
 const TYPING: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 /// Execution domains of personality(2) that change nothing of importance: none, no address randomisation (gdb),
@@ -145,7 +168,19 @@ const X32: u32 = 0x4000_0000;
 impl Filter {
     /// The filter of a container.
     pub fn container() -> Self {
-        let ranges = ranges(answer);
+        Self::opened_for(Set::default())
+    }
+
+    /// The filter of a container that has these capabilities: calls that are of no use without one are let through with
+    /// it, for then the capability decides.
+    pub fn opened_for(capabilities: Set) -> Self {
+        let opened: Vec<u32> = OPENED_BY
+            .iter()
+            .filter(|(name, _)| has(capabilities, name))
+            .flat_map(|(_, calls)| *calls)
+            .copied()
+            .collect();
+        let ranges = ranges(|number| if opened.contains(&number) { Answer::Allow } else { answer(number) });
         let mut program =
             vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
@@ -168,6 +203,10 @@ impl Filter {
             .map_err(|error| error.to_string())
             .or_cannot("load", "the seccomp filter")
     }
+}
+
+fn has(capabilities: Set, name: &str) -> bool {
+    name.parse().is_ok_and(|capability| capabilities.contains(capability))
 }
 
 /// The answer to one number of this machine's convention.
@@ -288,6 +327,7 @@ fn give(value: u32) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::CONTAINER;
 
     /// What the kernel does with the filter, instruction by instruction.
     fn run(filter: &Filter, arch: u32, number: u32, arguments: [u32; 6]) -> u32 {
@@ -349,6 +389,22 @@ mod tests {
         assert_eq!((socket(libc::AF_VSOCK), socket(libc::AF_INET)), (REFUSED, RET_ALLOW));
         let personality = |domain| run(&filter, CONVENTION, libc::SYS_personality as u32, [domain, 0, 0, 0, 0, 0]);
         assert_eq!((personality(0x40_0000), personality(0x8)), (REFUSED, RET_ALLOW));
+    }
+
+    #[test]
+    fn a_capability_opens_the_calls_that_ask_for_it_and_no_others() {
+        let answer_to = |filter: &Filter, call| run(filter, CONVENTION, call as u32, [libc::CLONE_NEWUSER as u32; 6]);
+        let time = Filter::opened_for(CONTAINER.with("SYS_TIME".parse().unwrap()));
+        assert_eq!(answer_to(&time, libc::SYS_clock_settime), RET_ALLOW);
+        assert_eq!((answer_to(&time, libc::SYS_mount), answer_to(&time, libc::SYS_clone)), (REFUSED, REFUSED));
+        let admin = Filter::opened_for(CONTAINER.with("SYS_ADMIN".parse().unwrap()));
+        for call in [libc::SYS_mount, libc::SYS_clone, libc::SYS_clone3, libc::SYS_setns] {
+            assert_eq!(answer_to(&admin, call), RET_ALLOW, "{call}");
+        }
+        assert_eq!(answer_to(&admin, libc::SYS_init_module), REFUSED);
+        for (name, _) in OPENED_BY {
+            assert!(name.parse::<crate::capability::Capability>().is_ok(), "{name} is a capability");
+        }
     }
 
     #[test]

@@ -85,12 +85,15 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
     }
 }
 
-/// Whether a process has a handler for a signal (`SigCgt` in proc_pid_status(5)); one that has ended has none.
+/// Whether a process has a handler for a signal, or holds it back to read it later as a reaper does (`SigCgt` and `SigBlk`
+/// in proc_pid_status(5)); one that has ended has none.
 pub fn handles(process: &PidFd, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    caught & (1 << (signal as u32 - 1)) != 0
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    (mask("SigCgt:") | mask("SigBlk:")) & (1 << (signal as u32 - 1)) != 0
 }
 
 /// The copying: ends when the process has ended and what it wrote has been read.

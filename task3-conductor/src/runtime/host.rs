@@ -16,7 +16,7 @@ use nsutil::process::{Birth, Child, Membership, spawn};
 use nsutil::step;
 use nsutil::terminal::{self, Size};
 
-use super::cgroup::{Cgroup, Limits};
+use super::cgroup::Cgroup;
 use super::inside::{BORN_WITH, Inside, Streams, become_container};
 use super::teardown;
 use crate::failure::Failure;
@@ -89,10 +89,9 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let layers: Vec<PathBuf> = plan.layers.iter().map(|layer| store.layer_root(layer)).collect();
     let mounted = Overlay { layers: &layers, upper: &upper, work: &work }.mount(&root)?;
 
-    let limits = Limits::default();
     let cgroup_name = store.tag(&plan.name);
     ledger.note(&Change::Cgroup(cgroup_name.clone()))?;
-    let cgroup = Cgroup::create(&cgroup_name, &limits)?;
+    let cgroup = Cgroup::create(&cgroup_name, &plan.limits)?;
     let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
 
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
@@ -106,8 +105,10 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         directory: dir,
         hostname: plan.hostname.as_ref(),
         cgroup_doors: &doors,
-        pid_namespace_limits: (!cgroup.limits_processes()).then_some(&limits),
+        pid_namespace_limits: (!cgroup.limits_processes()).then_some(&plan.limits),
         has_own_network,
+        volumes: &plan.volumes,
+        read_only: plan.read_only,
         process: &plan.process,
         streams,
         outlives_parent: matches!(voice, Voice::Log(_)),

@@ -16,7 +16,7 @@ use std::path::Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::umask;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
-use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point};
+use nsutil::detached::{Attributes, Detached, Filesystem, look_up, loosen, mount_point, restrict};
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::Report;
@@ -24,10 +24,13 @@ use nsutil::step;
 use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 
-use super::cgroup::{Limits, limit_processes_of_namespace};
-use super::{confine, devices, loopback, masks};
+use super::cgroup::limit_processes_of_namespace;
+use super::{confine, devices, loopback, masks, volumes, weak};
+use crate::confinement::Confinement;
+use crate::limits::Limits;
 use crate::network::names;
 use crate::plan::{Hostname, Process};
+use crate::volume::Volume;
 
 /// Namespaces that the first process is born with. The cgroup namespace comes a little later: see [`become_container`].
 pub const BORN_WITH: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
@@ -45,6 +48,10 @@ pub struct Inside<'a> {
     pub pid_namespace_limits: Option<&'a Limits>,
     /// Whether its network is its own, to be set up as it needs it, or the host's.
     pub has_own_network: bool,
+    /// What of the host's files is seen in it.
+    pub volumes: &'a [Volume],
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
     /// What it becomes.
     pub process: &'a Process,
     /// Who talks to it.
@@ -90,6 +97,10 @@ pub enum Streams<'a> {
 /// # Errors
 /// Of the step that failed.
 pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
+    let confinement = inside.process.confinement;
+    if confinement.is_chroot() {
+        return weak::become_chrooted(inside, report);
+    }
     // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
     umask(nix::sys::stat::Mode::empty());
     join_cgroup(inside.cgroup_doors)?;
@@ -100,24 +111,35 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     }
     keep_mounts_to_oneself()?;
     let private = names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file)), place));
+    let volumes = volumes::hold(inside.volumes, confinement)?;
+    let hardware = if confinement.is_contained() { Vec::new() } else { devices::of_the_host()? };
     enter_root(&inside.directory.join("rootfs"))?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
-    mount_windows_into_the_kernel(root.as_fd())?;
+    mount_windows_into_the_kernel(root.as_fd(), confinement)?;
     if let Some(limits) = inside.pid_namespace_limits {
         limit_processes_of_namespace(limits)?;
     }
-    devices::provide(root.as_fd())?;
+    devices::provide(root.as_fd(), &hardware)?;
     if inside.has_own_network {
         loopback::switch_on()?;
         let_everybody_ping()?;
     }
-    masks::apply(root.as_fd())?;
+    if confinement.is_contained() {
+        masks::apply(root.as_fd())?;
+    } else {
+        let dead = Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() };
+        loosen(root.as_fd(), dead, Path::new("/"))?;
+    }
     for (file, place) in private {
         cover(root.as_fd(), Path::new(place), file?)?;
     }
+    volumes::attach(root.as_fd(), volumes)?;
     if let Some(slave) = connect(&inside.streams, root.as_fd())? {
         devices::provide_console(root.as_fd(), slave.as_fd())?;
+    }
+    if inside.read_only {
+        make_unwritable(root.as_fd())?;
     }
     if inside.outlives_parent {
         report.outlive_parent()?;
@@ -168,13 +190,13 @@ pub fn join_cgroup(doors: &[File]) -> Result<()> {
     Ok(())
 }
 
-fn set_host_name(name: &Hostname) -> Result<()> {
+pub(super) fn set_host_name(name: &Hostname) -> Result<()> {
     step!("sethostname", call: "sethostname(\"{name}\")";
         why: "a name of its own; only who shares the UTS namespace sees it"; shell: "hostname {name}");
     sethostname(name.to_string()).or_cannot("set the host name to", name)
 }
 
-fn keep_mounts_to_oneself() -> Result<()> {
+pub(super) fn keep_mounts_to_oneself() -> Result<()> {
     step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
         why: "what is mounted from here on must not appear on the host"; shell: "mount --make-rprivate /");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -198,8 +220,8 @@ fn enter_root(root: &Path) -> Result<()> {
 }
 
 /// /proc, /sys and the view of the cgroups.
-fn mount_windows_into_the_kernel(root: BorrowedFd<'_>) -> Result<()> {
-    let read_only = Attributes::DATA_ONLY.read_only();
+fn mount_windows_into_the_kernel(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
+    let read_only = Attributes { read_only: confinement.is_contained(), ..Attributes::DATA_ONLY };
     for (path, kind, attributes) in
         [("proc", "proc", Attributes::DATA_ONLY), ("sys", "sysfs", read_only), ("sys/fs/cgroup", "cgroup2", read_only)]
     {
@@ -210,15 +232,23 @@ fn mount_windows_into_the_kernel(root: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Shuts the root to writing; what is mounted on it (/dev, /proc, volumes) keeps its own mode.
+///
+/// # Errors
+/// None that a root of ours could cause.
+pub fn make_unwritable(root: BorrowedFd<'_>) -> Result<()> {
+    restrict(root, Attributes { read_only: true, ..Attributes::default() }, Path::new("/"))
+}
+
 /// A second mount of a file of the host's, made while the host's files can still be seen.
-fn second_mount(file: &Path) -> Result<Detached> {
+pub(super) fn second_mount(file: &Path) -> Result<Detached> {
     let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
         .restrict(Attributes::DATA_ONLY)
 }
 
 /// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.
-fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
+pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
     let inside = place.strip_prefix("/").unwrap_or(place);
     let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
     let folder = mount_point(root, folder)?;

@@ -6,7 +6,7 @@
 //! log without passing through here. If the monitor is killed, the container goes on: it is still listed and can be
 //! stopped, only its exit code is lost.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -15,7 +15,7 @@ use nsutil::process::{Birth, Exit, give_back_clean_pages, spawn};
 
 use super::host::{self, Voice};
 use super::teardown;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::name::ContainerName;
 use crate::plan::Plan;
 use crate::store::{Claim, Store};
@@ -28,9 +28,11 @@ pub const LOG: &str = "log";
 /// # Errors
 /// As [`host::start`].
 pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
-    let mut monitor = spawn(Birth::default(), |report| {
+    let (directory, mut claim) = (claim.directory().to_owned(), Some(claim));
+    let spawned = spawn(Birth::default(), |report| {
         report.outlive_parent()?;
         setsid().or_cannot("begin", "a session")?;
+        let Some(claim) = claim.take() else { return Ok(i32::from(failure::OURS)) };
         match live(store, plan, claim) {
             Ok(started) => {
                 report.ready()?;
@@ -45,7 +47,14 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
                 Ok(i32::from(failure.code()))
             }
         }
-    })?;
+    });
+    if spawned.is_err() {
+        // There is nobody to give the name back but us; the lock is still held.
+        let _ = fs::remove_dir(&directory);
+    }
+    let mut monitor = spawned?;
+    // From here on it is the monitor's.
+    drop(claim);
     if monitor.is_ready()? {
         monitor.release();
         return Ok(());

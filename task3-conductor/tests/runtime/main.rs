@@ -6,7 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod attacks;
+mod commands;
 mod faults;
+mod flags;
 mod host;
+mod lessons;
 mod life;
 mod terminal;
