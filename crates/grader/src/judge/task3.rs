@@ -508,7 +508,11 @@ impl<'a> Play<'a> {
             (left, _) => Outcome::wrong(expected, shortened(left), Vec::new()),
         };
         let processes = held_or("no process of the container", self.processes_left(eg, stopped), None);
-        let mounts = held_or("no mount of a container", new_mounts(before, end, None), None);
+        let folder = format!("{}/", self.host.cwd);
+        let of_container =
+            |point: &String| point.starts_with(&folder) || point.split('/').any(|part| NAMES.contains(&part));
+        let (mounts, other_mounts) = new_mounts(before, end, None).into_iter().partition(of_container);
+        let mounts = held_or("no mount of a container", mounts, None);
         let had_cable = self.cable_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
@@ -529,6 +533,9 @@ impl<'a> Play<'a> {
         let forwards = |look: &Look| look.shot.settings.get("net.ipv4.ip_forward").is_some_and(|value| value == "1");
         if forwards(end) && !forwards(before) {
             finding = finding.remark("the host goes on forwarding after its last container");
+        }
+        if !other_mounts.is_empty() {
+            finding = finding.remark(format!("mounts that belong to no container stay: {}", shortened(&other_mounts)));
         }
         if !general.is_empty() {
             finding = finding.remark(format!("rules that name no container stay: {}", shortened(&general)));
