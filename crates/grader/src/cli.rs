@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn tasks_without_checks_say_so() {
-        let fault = Cli::try_parse_from(["grade", "task3"]).unwrap().run().unwrap_err();
-        assert_eq!((fault.to_string().as_str(), fault.exit_code()), ("no checks for task 3 yet", 3));
+        let fault = Cli::try_parse_from(["grade", "task4"]).unwrap().run().unwrap_err();
+        assert_eq!((fault.to_string().as_str(), fault.exit_code()), ("no checks for task 4 yet", 3));
     }
 }
