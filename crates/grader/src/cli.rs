@@ -42,7 +42,7 @@ enum Command {
     Task4(GradeArgs),
     /// List the checks with their marks, lessons and claims
     List {
-        /// Only this task: task1, task2
+        /// Only this task: task1, task2, task3
         task: Option<Task>,
     },
     /// Record a reference output anew, and show what changed
@@ -154,6 +154,10 @@ impl GradeArgs {
         let destinations = self.destinations()?;
         if let Some(id) = &self.explain {
             rubric.find(id)?;
+        }
+        if self.diff && rubric.reference.text.is_empty() {
+            let instead = format!("see grade {} --explain output", task.id());
+            return Err(Fault::Usage(format!("the output of {task} has no reference to be put beside; {instead}")));
         }
         let request = Request {
             task,
@@ -280,7 +284,8 @@ fn one_line(text: &str) -> String {
 fn list(task: Option<Task>) -> Result<u8, Fault> {
     let tasks = match task {
         Some(task) => vec![task],
-        None => vec![Task::Task1, Task::Task2],
+        // All that have checks.
+        None => Task::ALL.into_iter().filter(|task| Rubric::of(*task).is_ok()).collect(),
     };
     let mut text = String::new();
     for task in tasks {

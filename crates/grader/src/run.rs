@@ -339,14 +339,18 @@ pub fn available_memory() -> u64 {
     if kib == 0 { MOST_MEMORY * 2 } else { kib * 1024 }
 }
 
-/// Copies directories, files and links; what is neither is left out.
+/// Copies directories, files and links; what is neither is left out, and what is mounted below.
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(from)?.dev();
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
+            if entry.metadata()?.dev() == device {
+                copy_tree(&entry.path(), &target)?;
+            }
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
         } else if kind.is_file() {

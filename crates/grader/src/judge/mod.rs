@@ -18,7 +18,7 @@ mod task4;
 #[cfg(test)]
 mod tests;
 mod transcript;
-mod words;
+pub mod words;
 
 use serde::Serialize;
 
@@ -220,6 +220,7 @@ pub fn roles(task: Task, rubric: &Rubric, run: &Run) -> Vec<(&'static str, Pid)>
     match task {
         Task::Task1 => task1::roles(&scene),
         Task::Task2 => task2::roles(&scene),
+        // Who is who in a session is written down in it.
         Task::Task3 | Task::Task4 => Vec::new(),
     }
 }

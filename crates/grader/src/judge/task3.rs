@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::words::{link, link_of, list};
+use super::words::{command_told, link, link_of, list, plain, probe_told};
 use super::{Evidence, Finding, Outcome};
 use crate::play::task3::{ALT, BYSTANDER, EG, EGG, IMAGE, MARK, PUBLISHED, RENAMED, WEB, cable, published, spelt};
-use crate::trace::session::{Answer, Ask, CommandRun, Did, Link, Look, Network, Place, Probe, Process, Session};
-use crate::trace::{End, Host};
+use crate::trace::Host;
+use crate::trace::session::{Answer, CommandRun, Did, Link, Look, Network, Process, Session};
 
 /// What stands first in the output of each command.
 const BANNER: &str = "CS695 Conductor that manages containers";
@@ -68,7 +68,7 @@ impl<'a> Play<'a> {
     /// The container's command, or why it is not there.
     fn container(&self, name: &str) -> Result<&'a Process, String> {
         let missing = || match self.session.command(&format!("run {name}")) {
-            Some(run) => format!("no process with the command that `{}` was given; {}", run.line(), told(run)),
+            Some(run) => format!("no process with the command that `{}` was given; {}", run.line(), command_told(run)),
             None => self.not_reached(),
         };
         self.session.found(name).ok_or_else(missing)
@@ -211,7 +211,9 @@ impl<'a> Play<'a> {
         let expected = "a bash in a container";
         match (self.session.found("run idle's shell"), self.session.command("run idle")) {
             (Some(_), _) => Outcome::Held,
-            (None, Some(run)) => Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), told(run))),
+            (None, Some(run)) => {
+                Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), command_told(run)))
+            }
             (None, None) => Outcome::absent(expected, self.not_reached()),
         }
     }
@@ -258,7 +260,7 @@ impl<'a> Play<'a> {
 
     fn no_exec(&self) -> String {
         match self.session.command("exec") {
-            Some(run) => format!("`{}` brought no such process; {}", run.line(), told(run)),
+            Some(run) => format!("`{}` brought no such process; {}", run.line(), command_told(run)),
             None => self.not_reached(),
         }
     }
@@ -289,7 +291,7 @@ impl<'a> Play<'a> {
             return Finding::whole(Outcome::absent(names, self.container(EG).err().unwrap_or(self.not_reached())));
         };
         let (Some(inside), Some(outside)) = (pair.inside, pair.outside) else {
-            let said = self.session.command("addnetwork eg").map_or(self.not_reached(), told);
+            let said = self.session.command("addnetwork eg").map_or(self.not_reached(), command_told);
             let missing = if pair.inside.is_none() { "no cable in the container" } else { "no other end on the host" };
             return Finding::whole(Outcome::absent(names, format!("{missing}; {said}")));
         };
@@ -341,7 +343,7 @@ impl<'a> Play<'a> {
 
     /// What came of an attempt, in words.
     fn said(&self, probe: &str) -> String {
-        self.session.probe(probe).map_or_else(|| self.not_reached(), outcome_of)
+        self.session.probe(probe).map_or_else(|| self.not_reached(), probe_told)
     }
 
     /// Whether `name` and the host reached each other when it was asked: half of every path through the host.
@@ -397,7 +399,7 @@ impl<'a> Play<'a> {
     /// What a command said when it failed, to be put behind something else.
     fn failed(&self, command: &str) -> String {
         let failed = self.session.command(command).filter(|run| !run.succeeded());
-        failed.map_or(String::new(), |run| format!("; `{}`: {}", run.line(), told(run)))
+        failed.map_or(String::new(), |run| format!("; `{}`: {}", run.line(), command_told(run)))
     }
 
     fn expose(&self) -> Finding {
@@ -622,7 +624,9 @@ impl<'a> Play<'a> {
                 Outcome::wrong(expected, observed, self.evidence(process, "the new container's command"))
             }
             (Some(_), _) => Outcome::Held,
-            (None, Some(run)) => Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), told(run))),
+            (None, Some(run)) => {
+                Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), command_told(run)))
+            }
             (None, None) => Outcome::absent(expected, self.not_reached()),
         }
     }
@@ -691,55 +695,11 @@ fn rows(run: &CommandRun) -> impl Iterator<Item = String> + use<> {
     lines.into_iter().filter(|line| !line.trim().is_empty() && line.trim() != BANNER)
 }
 
-/// Without colours.
-fn plain(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
-}
-
 /// `YYYY-MM-DD`.
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
     lengths == [4, 2, 2] && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// How a command ended, and the last thing it said about it.
-fn told(run: &CommandRun) -> String {
-    let end = match &run.end {
-        None => "it still runs".to_owned(),
-        Some(End::Exited(code)) => format!("it ended with exit status {code}"),
-        Some(End::Signaled(signal)) => format!("signal {signal} ended it"),
-        Some(End::TimedOut(stood)) => format!("it took too long, {stood}"),
-        Some(End::OverLimit(limit)) => format!("it hit a limit: {limit}"),
-        Some(End::Unknown) => "its end was not seen".to_owned(),
-    };
-    let (errors, output) = (plain(&run.output.stderr), plain(&run.output.stdout));
-    let last = |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-    match last(&errors).or_else(|| last(&output)) {
-        Some(line) => format!("{end} and said {line:?}"),
-        None => format!("{end} and said nothing"),
-    }
-}
-
-/// What came of an attempt, as a sentence.
-fn outcome_of(probe: &Probe) -> String {
-    let who = match &probe.from {
-        Place::Host => "the host",
-        Place::Outside => "the other machine",
-        Place::Internet => "the internet",
-        Place::Container(name) => name,
-    };
-    let what = match &probe.ask {
-        Ask::Ping { to } => format!("{who} pings {to}"),
-        Ask::Tcp { to, port } | Ask::Http { to, port, .. } => format!("{who} connects to {to} port {port}"),
-    };
-    match &probe.answer {
-        Answer::Said(word) if word.is_empty() => format!("{what}: it answers"),
-        Answer::Said(word) => format!("{what}: it answers {word:?}"),
-        Answer::Refused(why) => format!("{what}: {why}"),
-        Answer::Silence => format!("{what}: no answer in {} ms", probe.took.as_millis()),
-        Answer::NobodyThere => format!("{what}: there is no such container"),
-    }
 }
 
 /// N of `192.168.N.last/24`.
