@@ -19,7 +19,7 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
         "reach.host" => play.by_host(),
         "count.next" => Finding::parts([("number", play.tells_the_number()), ("once", play.counts_once())]),
         "count.asked" => Finding::whole(play.asks()),
-        "apart.containers" => play.containers(),
+        "apart.services" => play.containers(),
         "apart.counter" => Finding::whole(play.no_way_in()),
         "internet" => Finding::parts([("page", play.reaches_out("page")), ("counter", play.reaches_out("counter"))]),
         "down.gone" => play.gone(),
@@ -226,7 +226,7 @@ impl<'a> Play<'a> {
     fn no_way_in(&self) -> Outcome {
         let expected = "no port of the host leads another machine to the counter";
         if self.session.found("counter").is_none() {
-            return Outcome::NotTried(&["apart.containers"], self.no_counter());
+            return Outcome::NotTried(&["apart.services"], self.no_counter());
         }
         if !self.answers("outside") {
             let why = "the other machine reaches nothing of the host, so this says nothing of the counter";
@@ -249,10 +249,10 @@ impl<'a> Play<'a> {
 
     fn reaches_out(&self, name: &str) -> Outcome {
         let Some(process) = self.session.found(name) else {
-            return Outcome::NotTried(&["apart.containers"], format!("no {name} was found"));
+            return Outcome::NotTried(&["apart.services"], format!("no {name} was found"));
         };
         if self.net(process) == self.host.namespaces.get("net").copied() {
-            return Outcome::NotTried(&["apart.containers"], format!("the {name} is in the host's own network"));
+            return Outcome::NotTried(&["apart.services"], format!("the {name} is in the host's own network"));
         }
         if !self.session.reached("host calls internet") {
             return Outcome::Unseen("the host itself did not reach the internet".to_owned());
@@ -282,7 +282,7 @@ impl<'a> Play<'a> {
         };
         if !self.stood() {
             let why = format!("there was no deployment to take down: {}", self.told("up"));
-            return Finding::whole(Outcome::NotTried(&["apart.containers"], why));
+            return Finding::whole(Outcome::NotTried(&["apart.services"], why));
         }
         let held_or = |expected: &str, left: Vec<String>| match left.as_slice() {
             [] => Outcome::Held,
@@ -358,23 +358,25 @@ impl<'a> Play<'a> {
 
     fn again(&self) -> Outcome {
         let expected = "a second `up` after `down`, and a page that tells the new counter's number";
-        if !self.is_greeted("outside") {
-            return Outcome::NotTried(
-                &["reach.outside", "count.next"],
-                "there was no greeting the first time".to_owned(),
-            );
-        }
-        let Some(visit) = self.probe("visit again") else { return Outcome::absent(expected, self.not_reached()) };
+        let Some(who) = VISITORS.into_iter().find(|who| self.is_greeted(who)) else {
+            let why = "there was no greeting the first time".to_owned();
+            return Outcome::NotTried(&["reach.outside", "reach.host", "count.next"], why);
+        };
+        let again = format!("visit from {who} again");
+        let Some(visit) = self.probe(&again) else { return Outcome::absent(expected, self.not_reached()) };
         if status_of(&visit.answer) != Some(200) {
             return Outcome::absent(expected, format!("{}; {}", answer(visit), self.told("up again")));
         }
-        match self.counter("before the visit again") {
+        // Numbers that were wrong the first time have cost their marks.
+        if !matches!(self.tells_the_number(), Outcome::Held) {
+            return Outcome::Held;
+        }
+        match self.counter(&format!("before the {again}")) {
             Some(next) if numbers(body_of(&visit.answer)).any(|number| number == next) => Outcome::Held,
-            Some(next) => Outcome::wrong(
-                expected,
-                format!("the counter was at {next}, and the visitor got {}", answer(visit)),
-                vec![],
-            ),
+            Some(next) => {
+                let observed = format!("the counter was at {next}, and the visitor got {}", answer(visit));
+                Outcome::wrong(expected, observed, Vec::new())
+            }
             None => Outcome::absent(expected, self.no_counter()),
         }
     }

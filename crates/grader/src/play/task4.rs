@@ -20,6 +20,8 @@ pub const PUBLISHED: u16 = 3000;
 const TEMPTING: [u16; 5] = [8080, 8081, 3001, 8000, 80];
 /// Most ports of the host that are tried.
 const MOST_PORTS: usize = 24;
+/// Who visits, as the steps call them.
+const BY: [(&str, Place); 2] = [("outside", Place::Outside), ("the host", Place::Host)];
 /// What the counter is asked.
 const READ: &str = "/get_counter";
 const COUNT: &str = "/get_and_increment_counter";
@@ -53,8 +55,10 @@ pub fn play(stage: &mut Stage<'_>, handed: &Handed) -> Result<(), Fault> {
     tool.down()?;
     tool.up("up again")?;
     let there = tool.who_is_who(" again")?;
-    tool.read("counter before the visit again", &there)?;
-    tool.visit("visit again", Place::Outside)?;
+    for (name, from) in BY {
+        tool.read(&format!("counter before the visit from {name} again"), &there)?;
+        tool.visit(&format!("visit from {name} again"), from)?;
+    }
     Ok(())
 }
 
@@ -164,15 +168,15 @@ impl Tool<'_, '_> {
     fn visits(&mut self, there: &There) -> Result<(), Fault> {
         let Some(counter) = &there.counter else {
             // Without one, whether the page is there can still be seen.
-            for (name, from) in [("visit from outside", Place::Outside), ("visit from the host", Place::Host)] {
-                self.visit(name, from)?;
+            for (name, from) in BY {
+                self.visit(&format!("visit from {name}"), from)?;
             }
             return Ok(());
         };
         let times = 20 + self.stage.number(7).bytes().map(u32::from).sum::<u32>() % 30;
         let moves = (0..times).map(|nth| (format!("move {nth}"), http(&counter.address, counter.port, COUNT)));
         self.from_host("counter moved", moves.collect())?;
-        for (name, from) in [("outside", Place::Outside), ("the host", Place::Host)] {
+        for (name, from) in BY {
             self.read(&format!("counter before the visit from {name}"), there)?;
             self.visit(&format!("visit from {name}"), from)?;
             self.read(&format!("counter after the visit from {name}"), there)?;
@@ -225,7 +229,7 @@ impl Tool<'_, '_> {
         let patience = self.stage.scaled(CLEARING);
         self.stage.until(patience, |stage| (!stage.inventory().0.contains(&pid)).then_some(()))?;
         self.read("counter without its process", there)?;
-        for (name, from) in [("outside", Place::Outside), ("the host", Place::Host)] {
+        for (name, from) in BY {
             self.visit(&format!("visit from {name} without a counter"), from)?;
         }
         Ok(())
@@ -246,10 +250,8 @@ impl Tool<'_, '_> {
         let is_known = |pid: &i32| known.iter().any(|process| process.pid == *pid);
         self.stage.until(patience, |stage| stage.inventory().0.iter().all(is_known).then_some(()))?;
         self.stage.look("end");
-        for (name, from) in
-            [("visit from outside at the end", Place::Outside), ("visit from the host at the end", Place::Host)]
-        {
-            self.visit(name, from)?;
+        for (name, from) in BY {
+            self.visit(&format!("visit from {name} at the end"), from)?;
         }
         Ok(())
     }
