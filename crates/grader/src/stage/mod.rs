@@ -28,6 +28,7 @@
 mod debootstrap;
 pub mod look;
 mod probe;
+mod sockets;
 mod world;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Pr
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 
 #[allow(unused_imports, reason = "the plays that use all of it are being written")]
+pub use sockets::Listener;
 pub use world::{Server, WEB_PORT, World};
 
 /// How long one command of a tool may take, on a plain machine.
