@@ -12,11 +12,15 @@ use crate::image::base::Base;
 use crate::image::conductorfile::Conductorfile;
 use crate::image::plan::{Settings, plan};
 use crate::ledger::Change;
+use crate::limits::{Cpus, Memory, Processes};
 use crate::name::{ContainerName, ImageName};
 use crate::network::NetworkRecord;
 use crate::network::publish::Publish;
-use crate::plan::{Hostname, Variable};
+use crate::plan::{Hostname, WorkingDirectory};
 use crate::record::{ContainerRecord, ImageRecord, read};
+use crate::user::User;
+use crate::variables::Variable;
+use crate::volume::Volume;
 
 /// A Conductorfile is understood, or refused in three lines that show no letter a terminal obeys.
 pub fn conductorfile(bytes: &[u8]) {
@@ -46,9 +50,16 @@ pub fn words(text: &str) {
     if let Some(name) = back_and_forth::<ContainerName>(text) {
         assert!(!name.as_str().contains(['/', '\0']) && !name.as_str().starts_with('.'));
     }
-    if let Err(refusal) = text.parse::<Variable>() {
-        is_short(&refusal);
-    }
+    let refusals = [
+        text.parse::<Variable>().err(),
+        text.parse::<Volume>().err(),
+        text.parse::<User>().err(),
+        text.parse::<Cpus>().err(),
+        text.parse::<Memory>().err(),
+        text.parse::<Processes>().err(),
+        text.parse::<WorkingDirectory>().err(),
+    ];
+    refusals.iter().flatten().for_each(|refusal| is_short(refusal));
 }
 
 /// A record or a ledger's line is understood, or refused in one line.

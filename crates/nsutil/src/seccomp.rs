@@ -41,6 +41,11 @@ enum Answer {
     Unknown,
     /// It depends on an argument.
     Ask(Question),
+    /// It makes a socket, of any kind but two; the audit log's is one of these unless it may be written to.
+    Socket {
+        /// Whether it may.
+        audit: bool,
+    },
 }
 
 /// One argument of a call, and what it must be.
@@ -155,7 +160,10 @@ const TYPING: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 /// Linux 2.6 numbering (uname26), both, and the question which it is.
 const PERSONALITIES: &[u32] = &[0x0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
 /// Virtual machine sockets would reach the hypervisor past every firewall.
-const HYPERVISOR: &[u32] = &[libc::AF_VSOCK as u32];
+const HYPERVISOR: u32 = libc::AF_VSOCK as u32;
+/// The kernel's audit log takes what its sockets send only from who has `CAP_AUDIT_WRITE`. Programs like sshd(8) give up
+/// when they are refused, and go on where the kernel has no such log: so that is what they are told.
+const AUDIT: [u32; 2] = [libc::AF_NETLINK as u32, libc::NETLINK_AUDIT as u32];
 
 /// `AUDIT_ARCH_*` of linux/audit.h for the convention this program is compiled for.
 #[cfg(target_arch = "x86_64")]
@@ -180,7 +188,12 @@ impl Filter {
             .flat_map(|(_, calls)| *calls)
             .copied()
             .collect();
-        let ranges = ranges(|number| if opened.contains(&number) { Answer::Allow } else { answer(number) });
+        let audit = has(capabilities, "AUDIT_WRITE");
+        let ranges = ranges(|number| match answer(number) {
+            _ if opened.contains(&number) => Answer::Allow,
+            Answer::Socket { .. } => Answer::Socket { audit },
+            answer => answer,
+        });
         let mut program =
             vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
@@ -217,7 +230,7 @@ fn answer(number: u32) -> Answer {
         libc::SYS_clone => ask(0, Test::Without(namespace_flags())),
         libc::SYS_ioctl => ask(1, Test::Except(TYPING)),
         libc::SYS_personality => ask(0, Test::Only(PERSONALITIES)),
-        libc::SYS_socket => ask(0, Test::Except(HYPERVISOR)),
+        libc::SYS_socket => Answer::Socket { audit: false },
         _ if [EVERYWHERE, HERE, NEWER].iter().any(|list| list.contains(&number)) => Answer::Allow,
         _ if number == IO_PGETEVENTS => Answer::Allow,
         _ if number > LAST_KNOWN || NOT_OFFERED.contains(&number) => Answer::Unknown,
@@ -273,6 +286,17 @@ fn reply(answer: Answer) -> Vec<sock_filter> {
         Answer::Allow => vec![give(RET_ALLOW)],
         Answer::Refuse => vec![give(RET_ERRNO | libc::EPERM as u32)],
         Answer::Unknown => vec![give(RET_ERRNO | libc::ENOSYS as u32)],
+        Answer::Socket { audit } => {
+            let argument = |number: u32| load(OFFSET_ARGUMENTS + 8 * number + LOWER_HALF);
+            let mut program = vec![argument(0), jump(BPF_JEQ, HYPERVISOR, 0, 1), give(RET_ERRNO | libc::EPERM as u32)];
+            if !audit {
+                let [family, protocol] = AUDIT;
+                program.extend([jump(BPF_JEQ, family, 0, 3), argument(2), jump(BPF_JEQ, protocol, 0, 1)]);
+                program.push(give(RET_ERRNO | libc::EPROTONOSUPPORT as u32));
+            }
+            program.push(give(RET_ALLOW));
+            program
+        }
         Answer::Ask(Question { argument, test }) => {
             let refuse = give(RET_ERRNO | libc::EPERM as u32);
             let mut program = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(argument) + LOWER_HALF)];
@@ -366,7 +390,7 @@ mod tests {
                 Answer::Allow => RET_ALLOW,
                 Answer::Refuse => REFUSED,
                 Answer::Unknown => NOT_THERE,
-                Answer::Ask(_) => continue,
+                Answer::Ask(_) | Answer::Socket { .. } => continue,
             };
             assert_eq!(run(&filter, CONVENTION, number, [0; 6]), expected, "call {number}");
         }
@@ -387,6 +411,14 @@ mod tests {
         assert_eq!((ioctl(libc::TIOCSTI as u32), ioctl(libc::TCGETS as u32)), (REFUSED, RET_ALLOW));
         let socket = |family: i32| run(&filter, CONVENTION, libc::SYS_socket as u32, [family as u32, 0, 0, 0, 0, 0]);
         assert_eq!((socket(libc::AF_VSOCK), socket(libc::AF_INET)), (REFUSED, RET_ALLOW));
+        let netlink = |filter: &Filter, protocol: i32| {
+            let arguments = [libc::AF_NETLINK as u32, 0, protocol as u32, 0, 0, 0];
+            run(filter, CONVENTION, libc::SYS_socket as u32, arguments)
+        };
+        assert_eq!(netlink(&filter, libc::NETLINK_ROUTE), RET_ALLOW, "ip(8) needs it");
+        assert_eq!(netlink(&filter, libc::NETLINK_AUDIT), RET_ERRNO | libc::EPROTONOSUPPORT as u32);
+        let auditor = Filter::opened_for(CONTAINER.with("AUDIT_WRITE".parse().unwrap()));
+        assert_eq!(netlink(&auditor, libc::NETLINK_AUDIT), RET_ALLOW, "the capability decides");
         let personality = |domain| run(&filter, CONVENTION, libc::SYS_personality as u32, [domain, 0, 0, 0, 0, 0]);
         assert_eq!((personality(0x40_0000), personality(0x8)), (REFUSED, RET_ALLOW));
     }

@@ -39,12 +39,12 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("su", "su - ada -c 'whoami; pwd; touch own && stat -c %U own'", "ada\n/home/ada\nada"),
     (
         "gcc",
-        "printf '#include <stdio.h>\\nint main(){printf(\"%d\\\\n\", 6*7);}' > /x.c && gcc -O2 -o /x /x.c && /x",
+        "printf '%s\\n' '#include <stdio.h>' 'int main(){printf(\"%d\\n\", 6*7);}' > /x.c && gcc -O2 -o /x /x.c && /x",
         "42",
     ),
     ("make", "cd /tmp && printf 'all: x\\nx:\\n\\tcp /x x && ./x\\n' > Makefile && make", "42"),
     ("gdb", "gdb -q -batch -ex 'break main' -ex run -ex 'info frame' /x 2>&1 | grep -c 'Breakpoint 1'", "2"),
-    ("strace", "strace -e trace=write /x 2>&1 | grep write", "write(1, \"42\\n\", 3)"),
+    ("strace", "strace -o /trace -e trace=write /x > /dev/null; grep write /trace", "write(1, \"42\\n\", 3)"),
     (
         "python3",
         "python3 -c 'import subprocess, threading, socket, ssl, multiprocessing; print(multiprocessing.Pool(2).map(abs, [-1, -2]))'",
@@ -86,9 +86,9 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("ps", "ps -e -o pid,comm | head -2", "1 "),
     ("top", "top -bn1 | head -1", "top -"),
     ("free and uptime", "free | grep -c Mem; uptime | grep -c up", "1\n1"),
-    ("kill and pkill", "sleep 777 & pkill -f 'sleep 777' && wait; echo gone", "gone"),
+    ("kill and pkill", "sleep 777 & pkill -x sleep && wait; echo gone", "gone"),
     ("ip", "ip -brief address show lo; ip route | head -1", "127.0.0.1/8"),
-    ("ss", "ss -ltn | grep -c ':80 '", "1"),
+    ("ss", "ss -ltn | grep -c ':80 '", "2"),
     ("lsof", "lsof -p 1 | grep -c cwd", "1"),
     ("nc", "(nc -l 9999 > /nc &) ; sleep 0.3; echo through | nc -N localhost 9999; sleep 0.2; cat /nc", "through"),
     (
@@ -155,6 +155,8 @@ fn programs_of_every_day_do_not_notice_the_sandbox() {
         tally.case(name, || {
             let output = conductor(&store, &["-q", "exec", container, "--", "bash", "-c", script]).output().unwrap();
             let out = said(&output);
+            // Conductor's own first line has the script in it.
+            let out = out.split_once(" container!\n").map_or("", |(_, out)| out);
             assert!(out.contains(expected), "{expected:?} is not in {out:?}");
         });
     }
