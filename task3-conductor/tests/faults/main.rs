@@ -11,6 +11,7 @@ mod crash;
 #[allow(dead_code)]
 #[path = "../runtime/host.rs"]
 mod host;
+mod hung;
 mod input;
 mod process;
 mod random;

@@ -254,6 +254,25 @@ fn what_a_container_calls_itself_is_shown_without_what_a_terminal_obeys() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn what_the_kernel_says_of_a_process_is_the_same_by_run_and_by_exec_to_the_byte() {
+    let host = Host::new("status");
+    host.ok(&["run", "-d", "img", "web", "--", "bash", "-c", "cat /proc/self/status; exec sleep infinity"]);
+    let by_exec = host.run(&["-q", "exec", "web", "--", "bash", "-c", "cat /proc/self/status; true"]).out;
+    let by_run = wait_for(|| Some(host.run(&["-q", "logs", "web"]).out).filter(|log| log.contains("nonvoluntary")));
+    // But for its numbers, its memory, and how often it waited or has signals queued.
+    let varies =
+        ["Tgid", "Pid", "PPid", "NStgid", "NSpid", "NSpgid", "NSsid", "Vm", "Rss", "SigQ", "voluntary", "nonvoluntary"];
+    let same = |text: &str| -> Vec<String> {
+        let (_, text) = text.split_at(text.find("Name:").unwrap());
+        text.lines().filter(|line| !varies.iter().any(|word| line.starts_with(word))).map(str::to_owned).collect()
+    };
+    assert_eq!(same(&by_run), same(&by_exec));
+    assert!(same(&by_run).len() > 25, "{by_run}");
+    host.ok(&["stop", "web"]);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn a_hundred_execs_leave_nothing_in_the_container_or_on_the_host() {
     let host = Host::new("many-execs");
     host.start("web");
