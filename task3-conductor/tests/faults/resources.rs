@@ -105,7 +105,8 @@ fn a_container_that_fills_the_disk_is_stopped_like_any_other() {
         "while :; do cat /dev/zero >> /full; sleep 0.01; done",
     ]);
     crate::yard::until(
-        || yard.host.run(&["exec", "hog", "--", "bash", "-c", "echo x > /x"]).err.contains("No space left"),
+        // A name of its own each time: a file that is there would make room for itself when it is emptied.
+        || yard.host.run(&["exec", "hog", "--", "bash", "-c", "echo x > /x-$$"]).err.contains("No space left"),
         "the disk is full",
     );
     assert!(yard.host.ok(&["ps"]).contains("running"));
