@@ -135,7 +135,8 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
         cover(root.as_fd(), Path::new(place), file?)?;
     }
     volumes::attach(root.as_fd(), volumes)?;
-    if let Some(slave) = connect(&inside.streams, root.as_fd())? {
+    let terminal = connect(&inside.streams, root.as_fd())?;
+    if let Some(slave) = &terminal {
         devices::provide_console(root.as_fd(), slave.as_fd())?;
     }
     if inside.read_only {
@@ -144,7 +145,7 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     if inside.outlives_parent {
         report.outlive_parent()?;
     }
-    confine::become_command(inside.process, report)
+    confine::become_command(inside.process, terminal, report)
 }
 
 /// Makes the streams stdin, stdout and stderr of the caller, in a session of its own; returns the terminal, if it is one.
