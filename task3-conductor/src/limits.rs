@@ -12,10 +12,13 @@ use crate::usage::quoted;
 #[serde(default)]
 pub struct Limits {
     /// CPU time.
+    #[serde(rename = "cpu_quota_us")]
     pub cpus: Option<Cpus>,
     /// Memory.
+    #[serde(rename = "memory_bytes")]
     pub memory: Option<Memory>,
     /// Processes and threads at a time; one more fork fails with `EAGAIN`. None is [`USUAL_PROCESSES`].
+    #[serde(rename = "most_processes")]
     pub processes: Option<Processes>,
 }
 
@@ -26,6 +29,7 @@ pub const PERIOD_US: u32 = 100_000;
 
 /// CPU time as a number of cores, kept as microseconds in each [`PERIOD_US`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Cpus {
     /// Time on any CPU that all may use together in a period.
     pub quota_us: u32,
@@ -33,6 +37,7 @@ pub struct Cpus {
 
 /// Memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Memory {
     /// As the kernel is told.
     pub bytes: u64,
@@ -40,6 +45,7 @@ pub struct Memory {
 
 /// How many processes and threads there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Processes {
     /// At most so many.
     pub most: u32,

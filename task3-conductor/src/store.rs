@@ -21,7 +21,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -89,6 +89,49 @@ impl Lock {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let held = self.held.metadata().map(identity).ok();
         held.is_some() && held == fs::symlink_metadata(path).map(identity).ok()
+    }
+}
+
+/// Where the exit code of a container's first process is written down. Who has it open reads it also when the container,
+/// and with it the file's name, has gone; and never that of a later container of the same name.
+#[derive(Debug)]
+pub struct Note(File);
+
+impl Note {
+    /// An empty one, for a container to be.
+    ///
+    /// # Errors
+    /// `ENOSPC` … with the path.
+    pub fn prepare(claim: &Claim) -> Result<Self> {
+        let path = claim.directory.join(EXIT);
+        let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        made.or_cannot("make", path.display()).map(Self)
+    }
+
+    /// That of a container; none when there is none.
+    pub fn open(store: &Store, name: &ContainerName) -> Option<Self> {
+        let path = store.container_dir(name).join(EXIT);
+        File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).ok().map(Self)
+    }
+
+    /// Writes it down.
+    ///
+    /// # Errors
+    /// `ENOSPC` ….
+    pub fn write(&self, code: i32) -> Result<()> {
+        (&self.0).write_all(format!("{code}\n").as_bytes()).or_cannot("write down", "the exit code")
+    }
+
+    /// What stands there, if something does.
+    pub fn read(&self) -> Option<i32> {
+        let mut text = [0; 16];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(text.get(..length)?).ok()?.strip_suffix('\n')?.parse().ok()
+    }
+
+    /// Whether the container that it belongs to has been removed.
+    pub fn has_no_name_any_more(&self) -> bool {
+        self.0.metadata().is_ok_and(|about| about.nlink() == 0)
     }
 }
 
@@ -351,20 +394,9 @@ impl Store {
         format!("conductor-{name}-{:08x}", fnv1a(self.root.as_os_str().as_encoded_bytes()))
     }
 
-    /// Writes down what a container's first process has ended with.
-    ///
-    /// # Errors
-    /// `ENOSPC` … with the path.
-    pub fn note_exit(&self, name: &ContainerName, code: i32) -> Result<()> {
-        let path = self.container_dir(name).join(EXIT);
-        let flags = nix::libc::O_NOFOLLOW;
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&path);
-        file.and_then(|mut file| file.write_all(format!("{code}\n").as_bytes())).or_cannot("write", path.display())
-    }
-
     /// What a container's first process has ended with, if it has and somebody was there to see it.
     pub fn exit_code(&self, name: &ContainerName) -> Option<i32> {
-        fs::read_to_string(self.container_dir(name).join(EXIT)).ok()?.trim().parse().ok()
+        Note::open(self, name)?.read()
     }
 
     /// Waits until nobody else changes networks: held while a subnet is chosen, and while rules of two containers change.

@@ -21,7 +21,8 @@ use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::step;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
 
 /// A file tree that paths are looked up in.
@@ -315,6 +316,16 @@ impl Copying {
 
     /// Makes something beside its place and then puts it there, over a file or link that may be there.
     fn place(&self, spot: &Spot<'_>, make: impl FnOnce(&OsStr) -> rustix::io::Result<()>) -> Result<()> {
+        // The kernel would take a mount away with the name that it is on, if it is in another mount namespace than ours.
+        let mount_of = |name: &OsStr, flags| {
+            rustix::fs::statx(spot.folder, name, flags, StatxFlags::MNT_ID).map(|about| about.stx_mnt_id)
+        };
+        let there = mount_of(spot.name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        if there.is_some() && there != mount_of(OsStr::new(""), AtFlags::EMPTY_PATH).ok() {
+            return Err(Errno::EBUSY).or_cannot("replace", &spot.shown).map_err(|error| {
+                error.hint("something is mounted there, such as a volume: change it where it comes from")
+            });
+        }
         let unfinished = OsString::from(format!("{UNFINISHED}-{}", std::process::id()));
         let made = make(&unfinished)
             .and_then(|()| rustix::fs::renameat(spot.folder, &unfinished, spot.folder, spot.name))

@@ -365,10 +365,4 @@ mod tests {
         );
         assert!(one_line(&refused(&["task1", "--hnt", "1"])).ends_with("a similar argument exists: '--hint'"));
     }
-
-    #[test]
-    fn tasks_without_checks_say_so() {
-        let fault = Cli::try_parse_from(["grade", "task3"]).unwrap().run().unwrap_err();
-        assert_eq!((fault.to_string().as_str(), fault.exit_code()), ("no checks for task 3 yet", 3));
-    }
 }

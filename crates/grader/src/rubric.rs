@@ -177,7 +177,7 @@ impl Rubric {
             ],
             // A tool's output is judged by what it must say, not beside a transcript.
             Task::Task3 => [include_str!("../../../task3-conductor/expected/rubric.toml"), "", ""],
-            Task::Task4 => return Err(Fault::CannotRun(format!("no checks for {task} yet"))),
+            Task::Task4 => [include_str!("../../../task4-services/expected/rubric.toml"), "", ""],
         };
         Rubric::parse(rubric, text, blanks).map_err(|why| Fault::Broken(format!("the files of {task}: {why}")))
     }

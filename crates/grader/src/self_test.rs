@@ -167,7 +167,7 @@ impl SelfTest {
     fn report(&self, entries: &[Entry], outcomes: &[Outcome]) -> Result<Report, Fault> {
         let mut text = String::new();
         let mut unnoticed = 0;
-        for task in [Task::Task1, Task::Task2, Task::Task3] {
+        for task in Task::ALL {
             let of_task: Vec<&Outcome> =
                 entries.iter().zip(outcomes).filter(|(e, _)| e.expect.task == task).map(|(_, o)| o).collect();
             if of_task.is_empty() {

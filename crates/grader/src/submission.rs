@@ -171,9 +171,17 @@ impl Submission {
                 Ok(Handed { folder, below: PathBuf::new(), files, build: Vec::new(), run })
             }
             Layout::Folder { dir, program } => {
-                let folder = if *dir == self.origin { home } else { home.join(dir.file_name().unwrap_or_default()) };
+                let own = dir.file_name().map(PathBuf::from).unwrap_or_default();
                 let mut files = Vec::new();
                 collect(dir, Path::new(""), &mut files, &mut 0)?;
+                // An orchestrator may drive the tool that lies beside it, as it was handed in for task 3.
+                let beside = dir.with_file_name("task3");
+                let has_tool = task == Task::Task4 && *dir != self.origin && beside.is_dir();
+                let (folder, below) = match () {
+                    () if has_tool => (home, own.clone()),
+                    () if *dir == self.origin => (home, PathBuf::new()),
+                    () => (home.join(&own), PathBuf::new()),
+                };
                 let has = |name: &str| files.iter().any(|file| file.path == Path::new(name));
                 let mut build = Vec::new();
                 if *program == Program::C {
@@ -194,7 +202,15 @@ impl Submission {
                     Program::Bash => vec!["bash".to_owned(), script],
                     Program::Python => vec!["python3".to_owned(), format!("{name}.py")],
                 };
-                Ok(Handed { folder, below: PathBuf::new(), files, build, run })
+                if has_tool {
+                    files = files.into_iter().map(|file| Planted { path: own.join(file.path), ..file }).collect();
+                    let mut tool = Vec::new();
+                    collect(&beside, Path::new(""), &mut tool, &mut 0)?;
+                    files.extend(
+                        tool.into_iter().map(|file| Planted { path: Path::new("task3").join(file.path), ..file }),
+                    );
+                }
+                Ok(Handed { folder, below, files, build, run })
             }
         }
     }
@@ -212,10 +228,29 @@ impl Submission {
             let mode = fs::metadata(&script).map_or(0o644, |meta| meta.permissions().mode() & 0o777);
             files.push(planted(&script, Path::new(package).join(script.file_name().unwrap_or_default()), mode)?);
         }
+        if self.task == Task::Task4 {
+            self.add_deployment(root, &mut files)?;
+        }
         let script = format!("{name}.sh");
         let has_script = files.iter().any(|file| file.path == Path::new(package).join(&script));
         let run = vec![if has_script { format!("./{script}") } else { format!("../target/release/{name}") }];
         Ok(Handed { folder, below: PathBuf::from(package), files, build: Vec::new(), run })
+    }
+
+    /// What an orchestrator works with: the services, which `make build` has linked, and the tool of task 3.
+    fn add_deployment(&self, root: &Path, files: &mut Vec<Planted>) -> Result<(), Fault> {
+        let package = Path::new(self.task.folder());
+        for service in ["counter-service", "external-service"] {
+            if !root.join(package).join(service).join(service).is_file() {
+                return Err(Fault::Usage(format!("{service} is not built in {}: make build", root.display())));
+            }
+            let mut below = Vec::new();
+            collect(&root.join(package).join(service), Path::new(""), &mut below, &mut 0)?;
+            files.extend(below.into_iter().map(|file| Planted { path: package.join(service).join(file.path), ..file }));
+        }
+        let tool = Submission { task: Task::Task3, built: OnceLock::new(), ..self.clone() };
+        files.extend(tool.hand_over_tool(root, PathBuf::new())?.files);
+        Ok(())
     }
 
     /// Runs cargo once, on our side: the box has neither its registry nor a network. Returns the task's programs.
@@ -245,7 +280,8 @@ impl Submission {
 impl Handed {
     /// The folder in which its commands are run.
     pub fn cwd(&self) -> PathBuf {
-        self.folder.join(&self.below)
+        // Joined with nothing, a path gets a slash at its end.
+        if self.below.as_os_str().is_empty() { self.folder.clone() } else { self.folder.join(&self.below) }
     }
 
     /// The name of the host's interface to the network that the submission's `config.sh` expects, else `eth0`.

@@ -22,17 +22,18 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::{OrCannot, Result};
-use crate::process::{Birth, Exit, PidFd, Report, spawn};
+use crate::process::{Birth, Exit, PidFd, Report, give_back_clean_pages, spawn};
 use crate::{step, sys};
 
 /// Has `program` run in a child that becomes another program, and stays as its reaper until it ends; then the caller
-/// ends with its code. `before` is done by the reaper when the child has become that program.
+/// ends with its code. `born` is done when there is a child, `settled` when it has become that program.
 ///
 /// # Errors
-/// The child's own, when it could not become the program.
+/// The child's own, when it could not become the program; those of `born` and `settled`.
 pub fn stay_with(
     program: impl FnOnce(&mut Report) -> Result<Infallible>,
-    before: impl FnOnce() -> Result<()>,
+    born: impl FnOnce() -> Result<()>,
+    settled: impl FnOnce() -> Result<()>,
 ) -> Result<Infallible> {
     step!("reaper", call: "clone3(0); read(signalfd); waitpid(-1)";
         why: "process 1 hands signals on and reaps orphans; the command is its child and needs to do neither";
@@ -43,8 +44,12 @@ pub fn stay_with(
         take_the_terminal()?;
         program(report).map(|never| match never {})
     })?;
+    born()?;
     child.gone()?;
-    before()?;
+    // It only waits from here on. Where it may not look at itself (another user's process that nobody may trace), it is
+    // only larger.
+    let _ = give_back_clean_pages();
+    settled()?;
     let pid = child.pid();
     child.release();
     sys::close_from_and_end(3, || reap_until_end_of(pid).map_or(COULD_NOT, Exit::code))

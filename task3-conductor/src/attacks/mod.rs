@@ -7,7 +7,7 @@
 //! Two doors lead here. `conductor attack NAME` makes the attempts in a running container and tells what stopped each
 //! ([`lessons`]). The program `attacks` prints one line for each attempt: name, tab, outcome; the tests copy it into a
 //! container's root and run it there, and in a mere chroot to see that the same attempts get through. Usage: `attacks`,
-//! or `attacks NAME…` for some of them; `attacks watch` lies in wait for processes that come in ([`watch`]).
+//! or `attacks NAME…` for some of them; `attacks watch` lies in wait for processes that come in (see the module `watch`).
 
 mod further;
 pub mod lessons;

@@ -14,7 +14,7 @@ use crate::plan::{Plan, Talk};
 use crate::runtime::attach::{Role, Signals, stay};
 use crate::runtime::host::{self, Voice};
 use crate::runtime::{monitor, teardown};
-use crate::store::Store;
+use crate::store::{Note, Store};
 
 /// Start a container and run a command in it: the one given, the image's, or /bin/bash
 #[derive(clap::Args)]
@@ -59,11 +59,12 @@ impl Run {
             // Asked for without being at one: it has the size that the kernel gives.
             Talk::Terminal => Voice::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
+        let note = Note::prepare(&claim)?;
         let signals = Signals::hold()?;
         let started = host::start(store, &plan, claim, voice)?;
         layers_stay.release()?;
         let exit = stay(started.init, started.terminal, signals, Role::First)?;
-        monitor::end(store, &plan.name, plan.remove_at_end, exit)?;
+        monitor::end(store, &plan, &note, exit)?;
         Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))
     }
 }

@@ -33,13 +33,16 @@ use crate::user::Identity;
 /// Of the step that failed.
 pub fn become_command(process: &Process, report: &mut Report) -> Result<Infallible> {
     let confined = confine(process)?;
-    report.ready()?;
     let load = || confined.load_filter();
     let go = || {
         load()?;
         execute(process, &confined.identity)
     };
-    if process.has_reaper { reaper::stay_with(|_| go(), load) } else { go() }
+    if process.has_reaper {
+        return reaper::stay_with(|_| go(), || report.ready(), load);
+    }
+    report.ready()?;
+    go()
 }
 
 /// A process that has given up all but the calls that its filter will shut.

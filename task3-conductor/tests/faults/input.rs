@@ -11,7 +11,7 @@ use crate::tally::Tally;
 use crate::yard::{IMAGE, Yard};
 
 /// What no name may be: paths, options, shell's words, letters that only look alike or turn the line round, and lengths.
-fn names() -> Vec<String> {
+pub fn names() -> Vec<String> {
     let plain = [
         "",
         ".",
@@ -484,12 +484,12 @@ fn names_that_only_look_dangerous_work_from_beginning_to_end() {
     yard.assert_as(&before, "after all of them");
 }
 
-fn words(words: &[&str]) -> Vec<OsString> {
+pub fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
 /// Each of these commands must be refused, and none may leave anything.
-fn refused_each(yard: &Yard, kind: &'static str, of: &str, cases: impl Iterator<Item = (String, Vec<OsString>)>) {
+pub fn refused_each(yard: &Yard, kind: &'static str, of: &str, cases: impl Iterator<Item = (String, Vec<OsString>)>) {
     let mut tally = Tally::new("bad inputs", format!("{kind}: {of}"));
     if !yard.host.container("eg").exists() {
         yard.host.start("eg");

@@ -21,4 +21,5 @@ mod steps;
 mod tally;
 mod together;
 mod tools;
+mod values;
 mod yard;

@@ -112,6 +112,42 @@ fn wait_tells_the_exit_code_also_of_one_that_removes_itself_or_has_ended_before(
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_monitor_that_comes_late_touches_no_later_container_of_the_same_name() {
+    let host = Host::new("late");
+    let parent_of = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+        nix::unistd::Pid::from_raw(line.trim().parse().unwrap())
+    };
+    let signal = |to, signal| nix::sys::signal::kill(to, signal).unwrap();
+    for options in [&["run", "-d"][..], &["run", "-d", "--rm"]] {
+        host.ok(&[options, &["img", "web", "--", "sleep", "infinity"]].concat());
+        let known: serde_json::Value = serde_json::from_str(&host.ok(&["inspect", "web"])).unwrap();
+        let monitor = parent_of(&known["init"]["pid"].to_string());
+        signal(monitor, nix::sys::signal::Signal::SIGSTOP);
+        host.ok(&["stop", "-t", "0", "web"]);
+        host.ok(&[
+            "run",
+            "-d",
+            "img",
+            "web",
+            "--",
+            "bash",
+            "-c",
+            "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
+        ]);
+        wait_for(|| host.ok(&["logs", "web"]).contains("ready").then_some(()));
+        signal(monitor, nix::sys::signal::Signal::SIGCONT);
+        wait_for(|| (!Path::new(&format!("/proc/{monitor}")).exists()).then_some(()));
+        assert!(host.ok(&["ps"]).contains("running"), "{options:?}");
+        host.ok(&["kill", "-s", "TERM", "web"]);
+        assert_eq!(host.ok(&["wait", "web"]), "3\n", "{options:?}");
+        host.ok(&["rm", "web"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn rm_removes_what_has_ended_and_what_runs_only_by_force() {
     let host = Host::new("rm");
     let before = host.snapshot();
@@ -279,6 +315,10 @@ fn cp_puts_in_what_is_named_and_a_link_inside_leads_no_copy_out() {
     host.ok(&["run", "-d", "-v", &format!("{}:/v", shared.display()), "img", "db", "--", "sleep", "infinity"]);
     host.ok(&["cp", &format!("{site}/index"), "db:/v/"]);
     assert_eq!(fs::read_to_string(shared.join("index")).unwrap(), "page\n");
+    // What is mounted on a name is not taken away with it.
+    let refused = host.run(&["cp", &format!("{site}/index"), "db:/etc/hosts"]);
+    assert!(refused.code == 125 && refused.err.contains("db:/etc/hosts: Device or resource busy"), "{refused:?}");
+    assert!(host.ok(&["exec", "db", "--", "grep", "-c", " /etc/hosts ", "/proc/self/mountinfo"]).ends_with("\n1\n"));
     // Without end: the root into itself.
     let root = host.container("web").join("rootfs");
     host.run(&["cp", root.to_str().unwrap(), "web:/copy"]);

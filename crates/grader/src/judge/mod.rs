@@ -14,6 +14,7 @@ pub mod scene;
 mod task1;
 mod task2;
 mod task3;
+mod task4;
 #[cfg(test)]
 mod tests;
 mod transcript;
@@ -189,7 +190,7 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
                 Task::Task1 => task1::finding(&check.id, scene, style),
                 Task::Task2 => task2::finding(&check.id, scene, style),
                 Task::Task3 => task3::finding(&check.id, scene),
-                Task::Task4 => None,
+                Task::Task4 => task4::finding(&check.id, scene),
             };
             let finding = finding.unwrap_or_else(|| Finding::whole(Outcome::Unseen("no judge for this check".into())));
             as_far_as_seen(finding, scene.run)

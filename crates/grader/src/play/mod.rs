@@ -4,6 +4,7 @@
 //! came of it by looking at the kernel, and goes on from there. What it saw is judged afterwards, in `judge/`.
 
 pub mod task3;
+pub mod task4;
 
 use crate::fault::Fault;
 use crate::run::{RunPlan, Signals};
@@ -21,8 +22,9 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
     let mut stage = Stage::set(plan, &handed, &signals)?;
     match plan.task {
         Task::Task3 => task3::play(&mut stage, &handed)?,
-        Task::Task1 | Task::Task2 | Task::Task4 => {
-            return Err(Fault::CannotRun(format!("no checks for {} yet", plan.task)));
+        Task::Task4 => task4::play(&mut stage, &handed)?,
+        Task::Task1 | Task::Task2 => {
+            return Err(Fault::Broken(format!("{} is no tool", plan.task)));
         }
     }
     Ok(stage.leave())
