@@ -192,6 +192,7 @@ fn links_planted_where_conductor_writes_are_not_followed() {
     let init = yard.first_process("web");
     let dir = yard.host.container("web");
     for file in ["record.new", "network.new", "exit"] {
+        let _ = fs::remove_file(dir.join(file));
         symlink(&victim, dir.join(file)).unwrap();
     }
     fs::remove_file(dir.join("hosts")).unwrap();
