@@ -5,13 +5,12 @@
 
 use clap::error::{ContextKind, ContextValue};
 
-/// So many letters of a word are shown.
+/// A word is shown up to so many letters, escapes counted as they are written.
 const SHOWN: usize = 80;
 
 /// The word in quotes, for a message: escaped, and cut if it is long.
 pub fn quoted(word: &str) -> String {
-    let more = if word.chars().count() > SHOWN { "…" } else { "" };
-    format!("\"{}{more}\"", escaped(word))
+    format!("\"{}\"", escaped(word))
 }
 
 /// The same error, with the user's words made harmless.
@@ -29,7 +28,15 @@ pub fn harmless(mut error: clap::Error) -> clap::Error {
 }
 
 fn escaped(word: &str) -> String {
-    word.chars().take(SHOWN).flat_map(char::escape_debug).collect()
+    let mut shown = String::new();
+    for letter in word.chars() {
+        if shown.chars().count() >= SHOWN {
+            shown.push('…');
+            break;
+        }
+        shown.extend(letter.escape_debug());
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -40,6 +47,8 @@ mod tests {
     fn a_word_is_shown_short_and_harmless() {
         assert_eq!(quoted("a b"), "\"a b\"");
         assert_eq!(quoted("\x1b[2J\u{202e}é\n"), "\"\\u{1b}[2J\\u{202e}é\\n\"");
+        assert_eq!(quoted(&"x".repeat(80)), format!("\"{}\"", "x".repeat(80)));
         assert_eq!(quoted(&"x".repeat(81)), format!("\"{}…\"", "x".repeat(80)));
+        assert!(quoted(&"\u{17}".repeat(81)).len() < 100, "short also when each letter takes six");
     }
 }

@@ -465,12 +465,14 @@ impl Requests {
         Self::hold_also(&[])
     }
 
-    /// The same for these signals as well.
+    /// The same for these signals as well. One that this program was started to ignore goes on to mean nothing: a
+    /// hang-up does not end what nohup(1) started.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn hold_also(others: &[Signal]) -> Result<Self> {
-        let mask: SigSet = REQUESTS.iter().chain(others).copied().collect();
+        let asked = REQUESTS.iter().chain(others).copied();
+        let mask: SigSet = asked.filter(|signal| !sys::is_ignored(*signal).unwrap_or(false)).collect();
         mask.thread_block().or_cannot("hold back", "signals")?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
     }

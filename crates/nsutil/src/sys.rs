@@ -150,6 +150,20 @@ pub fn default_action(signal: Signal) -> Result<(), Errno> {
     unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map(drop)
 }
 
+/// Whether this process ignores a signal, as whatever nohup(1) starts ignores SIGHUP. See sigaction(2).
+///
+/// # Errors
+/// None for a signal that there is.
+pub fn is_ignored(signal: Signal) -> Result<bool, Errno> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with a null pointer for the new action nothing changes; the old one is written to memory of its size.
+    let outcome = unsafe { libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr()) };
+    Errno::result(outcome)?;
+    // SAFETY: the call has succeeded, so it has written the whole of it.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
 /// Seeds the C library's random numbers. See rand(3).
 pub fn srand(seed: u32) {
     // SAFETY: srand has no precondition; its state is behind the C library's own lock.

@@ -186,7 +186,8 @@ fn a_detached_container_outlives_the_hang_up_of_the_terminal_and_session_it_was_
         "{program} --root {} run -d {IMAGE} web -- sleep infinity; kill -HUP 0; sleep 100",
         yard.host.store.display()
     );
-    let mut shell = Command::new("setsid").args(["--wait", "bash", "-c", &script]).spawn().unwrap();
+    let mut shell =
+        Command::new("setsid").args(["--wait", "env", "--default-signal=HUP", "bash", "-c", &script]).spawn().unwrap();
     shell.wait().unwrap();
     assert!(yard.host.ok(&["ps"]).contains("running"));
     yard.host.ok(&["stop", "web"]);

@@ -5,6 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::tally::{Tally, is_full};
 use crate::yard::{IMAGE, Yard, until};
 
@@ -212,7 +215,7 @@ fn a_container_that_is_frozen_or_stopped_in_its_tracks_can_be_stopped() {
         "trap : TERM; echo up; while :; do sleep 0.05; done",
     ]);
     until(|| yard.host.ok(&["logs", "web"]).contains("up"), "it is up");
-    nix::sys::signal::kill(yard.first_process("web"), nix::sys::signal::Signal::SIGSTOP).unwrap();
+    kill(yard.first_process("web"), Signal::SIGSTOP).unwrap();
     yard.host.ok(&["stop", "-t", "1", "web"]);
     yard.assert_as(&before, "stopped in its tracks");
 }
@@ -231,6 +234,27 @@ fn a_fork_bomb_does_not_hold_stop_up() {
     // 1.5 s on a quiet machine, and what else goes on here.
     assert!(begun.elapsed().as_millis() < 3000, "{:?}", begun.elapsed());
     yard.assert_as(&before, "after stop");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_signal_that_the_caller_ignores_does_not_end_the_container() {
+    let yard = Yard::new("process-nohup");
+    let before = yard.calm(false);
+    for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGINT, "INT")] {
+        let mut command = Command::new("env");
+        command.arg(format!("--ignore-signal={name}")).arg(env!("CARGO_BIN_EXE_conductor"));
+        command.arg("--root").arg(&yard.host.store).args(["run", "--rm", IMAGE, "eg", "--", "sleep", "infinity"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until(|| yard.host.ok(&["ps"]).contains("running"), "it runs");
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        // The next one is not ignored: had the first counted, the container would be gone for another reason.
+        yard.host.ok(&["exec", "eg", "--", "true"]);
+        assert!(child.try_wait().unwrap().is_none(), "{signal} has ended it");
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(137));
+        yard.assert_as(&before, "afterwards");
+    }
 }
 
 #[test]

@@ -87,13 +87,8 @@ const SCENARIOS: [Scenario; 17] = [
         command: &["exec", "eg", "--", "true"],
         arrange: |yard| yard.host.start("eg"),
         resolve: |yard, _| {
-            let processes = || {
-                let known = yard.host.run(&["inspect", "eg"]).out;
-                let known: serde_json::Value = serde_json::from_str(&known).unwrap();
-                known["processes"]["now"].as_u64().unwrap()
-            };
             yard.host.ok(&["exec", "eg", "--", "true"]);
-            until(|| processes() == 1, "what was killed on its way in is gone");
+            until(|| processes(yard, "eg") == 1, "what was killed on its way in is gone");
             stop(yard, "eg");
         },
         firewall: false,
@@ -308,6 +303,57 @@ fn a_signal_at_any_step_of_run_ends_it_and_leaves_nothing() {
                 yard.assert_as(&before, "afterwards");
             });
         }
+    }
+    tally.end();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_signal_at_any_step_of_exec_or_build_ends_it_and_nothing_is_half_done() {
+    let yard = Yard::with_own_cache("steps-signal-more");
+    yard.host.start("eg");
+    let points = yard.points(&["exec", "eg", "--", "true"]);
+    let before = yard.trace(false);
+    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    let mut tally = Tally::new("steps", "exec, a signal");
+    for (number, point) in points.iter().enumerate() {
+        let signal = signals[number % signals.len()];
+        tally.case(format!("{signal} at {point}"), || {
+            let end = yard.signalled(point, signal, &["exec", "eg", "--", "sleep", "infinity"]);
+            assert!(end.signal == Some(signal as i32) || end.outcome.code == 128 + signal as i32, "{end:?}");
+            yard.host.ok(&["exec", "eg", "--", "true"]);
+            until(|| processes(&yard, "eg") == 1, "what was on its way in is gone");
+            yard.assert_as(&before, "afterwards");
+        });
+    }
+    tally.end();
+    stop(&yard, "eg");
+
+    let before = yard.calm(false);
+    let file = yard.context.path().join("Conductorfile");
+    std::fs::write(&file, "FROM img\nCOPY Conductorfile /a\nRUN cp /a /b\n").unwrap();
+    let command = ["build", "made", file.to_str().unwrap()];
+    let again = || {
+        yard.host.ok(&command);
+        yard.host.ok(&["run", "--rm", "made", "look", "--", "cmp", "/a", "/b"]);
+        yard.host.ok(&["rmi", "made"]);
+        yard.host.ok(&["rmcache"]);
+    };
+    let points = yard.points(&command);
+    again();
+    let mut tally = Tally::new("steps", "build, a signal");
+    for (number, point) in points.iter().enumerate() {
+        if is_passed_over(number, point) {
+            continue;
+        }
+        let signal = signals[number % signals.len()];
+        tally.case(format!("{signal} at {point}"), || {
+            let end = yard.signalled(point, signal, &command);
+            assert_eq!(end.signal, Some(signal as i32), "{end:?}");
+            assert!(!yard.host.ok(&["images"]).contains("made"), "there is no image of a build that was broken off");
+            again();
+            yard.assert_as(&before, "afterwards");
+        });
     }
     tally.end();
 }
@@ -531,4 +577,10 @@ fn networked(yard: &Yard, name: &str) {
 
 fn stop(yard: &Yard, name: &str) {
     yard.host.ok(&["stop", "-t", "0", name]);
+}
+
+/// Processes and threads of a container.
+fn processes(yard: &Yard, name: &str) -> u64 {
+    let known: serde_json::Value = serde_json::from_str(&yard.host.run(&["inspect", name]).out).unwrap();
+    known["processes"]["now"].as_u64().unwrap()
 }

@@ -92,8 +92,10 @@ fn what_gets_through_in_a_chroot_is_stopped_in_a_container_by_run_and_by_exec() 
     let (by_run, by_exec) = (outcomes(&by_run.out), outcomes(&by_exec.out));
     assert_eq!(by_run, by_exec, "exec is exactly as confined as run");
     assert!(by_run.len() >= 90 && unconfined.len() == by_run.len(), "{} and {}", by_run.len(), unconfined.len());
-    let (mut stopped, mut live) =
-        (Tally::new("attacks", "attempts from inside"), Tally::new("attacks that work in a chroot", "attempts"));
+    let (mut stopped, mut live) = (
+        Tally::new("attempts", "attempts from inside"),
+        Tally::new("attempts that get through in a chroot", "attempts"),
+    );
     for (name, outcome) in &by_run {
         stopped.case(name, || match name.as_str() {
             "clone3" => assert_eq!(outcome, "ENOSYS"),

@@ -20,7 +20,7 @@ fn a_working_directory_never_leads_out_by_a_descriptor_or_link() {
             .map(str::to_owned),
     );
     ways.push(format!("/../../../../..{}", host.store.display()));
-    let mut tally = Tally::new("attacks", "working directories");
+    let mut tally = Tally::new("attempts", "working directories");
     for (number, way) in ways.iter().enumerate() {
         let image = format!("wd{number}");
         host.plant_image(&image, |root| symlink("/proc/self/fd/7", root.join("link")).unwrap());
@@ -90,7 +90,7 @@ fn a_run_line_of_a_build_is_stopped_as_a_container_is() {
     .unwrap();
     host.ok(&["build", "attacked", file.to_str().unwrap()]);
     let told = host.run(&["-q", "run", "--rm", "attacked", "eg", "--", "cat", "/outcomes"]);
-    let mut tally = Tally::new("attacks", "from a RUN line");
+    let mut tally = Tally::new("attempts", "from a RUN line");
     for (name, outcome) in outcomes(&told.out) {
         // The network is the host's there, for packages: a socket of another kind is stopped all the same.
         let answers: &[&str] = match name.as_str() {
@@ -201,7 +201,7 @@ fn a_process_on_its_way_in_shows_nothing_to_who_lies_in_wait_for_it() {
     host.ok(&["run", "-d", "armed", "web", "--", "bash", "-c", "/attacks watch & /attacks watch & wait"]);
     let seen = || host.run(&["-q", "logs", "web"]).out;
     wait_for(|| (seen().matches("watching").count() == 2).then_some(()));
-    let mut tally = Tally::new("attacks", "execs, watched from inside");
+    let mut tally = Tally::new("attempts", "execs, watched from inside");
     for number in 0..if is_full() { 1000 } else { 100 } {
         tally.case(format!("exec {number}"), || {
             let mut exec = host.conductor(&["-q", "exec", "web", "--", "/attacks", "clone3"]);

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 
 /// A store of its own, in mounts and a network of its own.
 pub struct Host {
@@ -45,6 +46,10 @@ static BASE: Mutex<()> = Mutex::new(());
 impl Host {
     /// A host for the test of this name.
     pub fn new(test: &str) -> Self {
+        // Whoever runs the tests may ignore hang-ups, as nohup(1) does, and conductor would then, too.
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            nsutil::sys::default_action(signal).unwrap();
+        }
         // This thread, and the programs it starts. A thread may leave the others in these.
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
