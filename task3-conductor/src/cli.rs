@@ -16,18 +16,21 @@ use crate::store::Store;
 /// First line of stdout, which scripts count on (`tail -n +3`).
 const BANNER: &str = "CS695 Conductor that manages containers";
 
+/// Where help shows the options that every command has.
+const EVERY: &str = "Options of every command";
+
 /// A container manager without a daemon
 #[derive(Parser)]
 #[command(name = "conductor", version, about = BANNER, propagate_version = true)]
 pub struct Conductor {
     /// Where images, containers and the cache live
-    #[arg(long, global = true, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERY, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
     root: PathBuf,
     /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERY)]
     explain: bool,
     /// Leave out the banner
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERY)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,

@@ -135,7 +135,7 @@ impl Plan {
             command: if image.command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { image.command },
             environment: default_environment().into_iter().chain(image.environment).collect(),
             working_directory: usual,
-            user: None,
+            user: image.user,
             confinement,
             has_reaper,
         };
@@ -303,6 +303,7 @@ mod tests {
             command: vec![],
             environment: BTreeMap::from([("LANG".to_owned(), "C".to_owned())]),
             working_directory: None,
+            user: None,
         }
     }
 

@@ -52,6 +52,9 @@ pub struct ImageRecord {
     /// Where a container's command starts; `/` when nothing is said.
     #[serde(default)]
     pub working_directory: Option<String>,
+    /// Who a container's processes run as; none is root.
+    #[serde(default)]
+    pub user: Option<User>,
 }
 
 /// A container: what it was made of and for.
@@ -297,6 +300,7 @@ mod tests {
             command: vec![],
             environment: BTreeMap::new(),
             working_directory: None,
+            user: None,
         }
     }
 

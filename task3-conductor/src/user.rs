@@ -50,7 +50,8 @@ pub struct Identity {
 const LONGEST: usize = 32;
 /// A user database that is longer is none.
 const LARGEST_FILE: u64 = 16 << 20;
-const ROOTS_HOME: &str = "/root";
+/// Where root is at home, whatever a container's files say.
+pub const ROOTS_HOME: &str = "/root";
 
 impl Identity {
     /// Root without further groups: who a command runs as when nothing is said.

@@ -56,6 +56,7 @@ impl Commit {
             command: record.command,
             environment,
             working_directory: Some(record.working_directory),
+            user: record.user,
         };
         store.save_image(&image)?;
         say(&format!("Built image {} from container {}\n", image.name, self.name))?;

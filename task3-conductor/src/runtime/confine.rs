@@ -7,13 +7,13 @@
 //! keyrings(7), prctl(2).
 
 use std::convert::Infallible;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{AccessFlags, Gid, Uid, access, fchdir, getcwd, setgroups, setresgid, setresuid};
+use nix::unistd::{AccessFlags, Gid, Uid, access, fchdir, fchown, getcwd, setgroups, setresgid, setresuid};
 use nsutil::capability;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::{Report, exec};
@@ -26,13 +26,13 @@ use crate::user::Identity;
 
 /// Gives up everything that the command must not have, tells the parent that it is ready, and becomes the command.
 ///
-/// The caller stands in the container's namespaces, with its streams connected. An error before it is ready is ours;
+/// The caller stands in the container's namespaces, with its streams connected; `terminal` is its own, if it has one. An error before it is ready is ours;
 /// one after that is the command's: it is not there, or cannot be executed.
 ///
 /// # Errors
 /// Of the step that failed.
-pub fn become_command(process: &Process, report: &mut Report) -> Result<Infallible> {
-    let confined = confine(process)?;
+pub fn become_command(process: &Process, terminal: Option<OwnedFd>, report: &mut Report) -> Result<Infallible> {
+    let confined = confine(process, terminal)?;
     let load = || confined.load_filter();
     let go = || {
         load()?;
@@ -57,13 +57,17 @@ pub struct Confined {
 ///
 /// # Errors
 /// Of the step that failed.
-pub fn confine(process: &Process) -> Result<Confined> {
+pub fn confine(process: &Process, terminal: Option<OwnedFd>) -> Result<Confined> {
     let confinement = process.confinement;
     leave_keyring()?;
     umask(Mode::from_bits_truncate(0o022));
     let identity = identity(process)?;
     capability::bound_by(confinement.capabilities)?;
-    become_user(&identity)?;
+    if identity != Identity::root() {
+        become_user(&identity, terminal.as_ref())?;
+    } else {
+        setgroups(&[] as &[Gid]).or_cannot("leave", "the caller's groups")?;
+    }
     capability::hold_only(confinement.capabilities)?;
     enter(&process.working_directory)?;
     let filter = confinement.is_contained().then(|| Filter::opened_for(confinement.capabilities));
@@ -103,7 +107,7 @@ fn identity(process: &Process) -> Result<Identity> {
 }
 
 /// Becomes that user, in those groups and none of the caller's. From root to another it loses all capabilities with it.
-fn become_user(Identity { user, group, groups, .. }: &Identity) -> Result<()> {
+fn become_user(Identity { user, group, groups, .. }: &Identity, terminal: Option<&OwnedFd>) -> Result<()> {
     step!("setresuid", call: "setgroups({groups:?}); setresgid({group}); setresuid({user})";
         why: "the command runs as that user; the groups first, while that is still allowed";
         shell: "setpriv --reuid={user} --regid={group} --clear-groups COMMAND");
@@ -112,6 +116,10 @@ fn become_user(Identity { user, group, groups, .. }: &Identity) -> Result<()> {
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups).or_cannot("leave", "the caller's groups")?;
     let (gid, uid) = (Gid::from_raw(*group), Uid::from_raw(*user));
+    if let Some(terminal) = terminal {
+        // As login(1) does: or its user could not open it by name, as screen and others do.
+        fchown(terminal, Some(uid), None).or_cannot("hand over", "the terminal")?;
+    }
     setresgid(gid, gid, gid).or_cannot("become", format_args!("group {group}"))?;
     setresuid(uid, uid, uid).or_cannot("become", format_args!("user {user}"))?;
     prctl::set_pdeathsig(at_parents_end).or_cannot("ask for a signal at", "the parent's end")

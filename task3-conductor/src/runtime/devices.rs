@@ -15,6 +15,8 @@ use nsutil::error::{OrCannot, Result};
 use nsutil::step;
 use rustix::fs::{Dev, FileType, Mode, makedev, mknodat, symlinkat};
 
+use crate::confinement::Confinement;
+
 /// Device nodes: name, major and minor number. See the kernel's "Linux allocated devices".
 const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
@@ -38,11 +40,14 @@ pub struct Node {
     device: Dev,
 }
 
-/// The device nodes in the host's /dev itself, not those in its folders.
+/// The device nodes in the host's /dev itself, not those in its folders; none for a container that is to reach none.
 ///
 /// # Errors
 /// When /dev cannot be read.
-pub fn of_the_host() -> Result<Vec<Node>> {
+pub fn of_the_host(confinement: Confinement) -> Result<Vec<Node>> {
+    if confinement.is_contained() {
+        return Ok(Vec::new());
+    }
     let entries = std::fs::read_dir("/dev").or_cannot("list", "/dev")?.flatten();
     let nodes = entries.filter_map(|entry| {
         let about = rustix::fs::lstat(entry.path()).ok()?;

@@ -105,8 +105,8 @@ fn become_part(
         weak::enter(root)?;
     }
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    connect(streams, root.or_cannot("open", "/")?.as_fd())?;
-    confine::become_command(process, report)
+    let terminal = connect(streams, root.or_cannot("open", "/")?.as_fd())?;
+    confine::become_command(process, terminal, report)
 }
 
 /// Has a child do `work` in the container, as confined as a command there and without becoming one. It has a view of the
@@ -130,7 +130,7 @@ pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce
             weak::enter(root)?;
         }
         namespace::unshare(&[Kind::Mount])?;
-        let confined = confine::confine(process)?;
+        let confined = confine::confine(process, None)?;
         report.ready()?;
         confined.load_filter()?;
         Ok(work())

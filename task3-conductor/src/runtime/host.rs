@@ -19,6 +19,7 @@ use nsutil::terminal::{self, Size};
 use super::cgroup::Cgroup;
 use super::inside::{BORN_WITH, Inside, Streams, become_container};
 use super::teardown;
+use super::weak::become_chrooted;
 use crate::failure::Failure;
 use crate::ledger::Change;
 use crate::network::names;
@@ -119,7 +120,8 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         namespaces: &namespaces,
         cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())),
     };
-    let mut init = spawn(birth, |report| become_container(&inside, report).map(|never| match never {}))?;
+    let enter = if plan.process.confinement.is_chroot() { become_chrooted } else { become_container };
+    let mut init = spawn(birth, |report| enter(&inside, report).map(|never| match never {}))?;
     // While it makes its world, its record is prepared.
     let record = plan.record(ProcessIdentity::of(init.pid().as_raw())?, now());
     drop(theirs);

@@ -16,7 +16,7 @@ use std::path::Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::umask;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
-use nsutil::detached::{Attributes, Detached, Filesystem, look_up, loosen, mount_point, restrict};
+use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point, restrict};
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::Report;
@@ -25,7 +25,7 @@ use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 
 use super::cgroup::limit_processes_of_namespace;
-use super::{confine, devices, loopback, masks, volumes, weak};
+use super::{confine, devices, loopback, masks, volumes};
 use crate::confinement::Confinement;
 use crate::limits::Limits;
 use crate::network::names;
@@ -83,24 +83,24 @@ pub enum Streams<'a> {
 ///
 /// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the cgroup namespace: a view of the tree begins where the caller stands.
 /// 2. Set the host name; make all mounts private. Before that, a mount made here could appear on the host.
-/// 3. Get hold of what lies on the host's side of the wall (the container's own hosts and resolv.conf) by
-///    descriptor, and enter the root. From here on no path leads to a file of the host's.
+/// 3. Get hold of what lies on the host's side of the wall (the container's own hosts and resolv.conf, volumes, and for a
+///    privileged one the host's devices), and enter the root. From here on no path leads to a file of the host's.
 /// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts it.
 ///    Provide /dev, switch `lo` on, and *last* mask and protect: what is read-only cannot be set up any more.
-/// 5. Connect the streams; if it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as
-///    well: [`confine::become_command`].
+///    Then cover hosts and resolv.conf, and attach the volumes on top: these are what the user asked for.
+/// 5. Connect the streams, and if that gives a terminal provide the console; only now can the root be made unwritable, if
+///    that is wished. If it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as well:
+///    [`confine::become_command`].
 ///
 /// See pivot_root(2), mount_namespaces(7), pid_namespaces(7), cgroup_namespaces(7).
 ///
-/// You may want: [`namespace::unshare`], [`masks::apply`], [`devices::provide`], [`connect`], and what stands below
+/// You may want: [`namespace::unshare`], [`volumes::hold`], [`devices::provide`], [`masks::apply`], [`volumes::attach`],
+/// [`connect`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.
 pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
     let confinement = inside.process.confinement;
-    if confinement.is_chroot() {
-        return weak::become_chrooted(inside, report);
-    }
     // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
     umask(nix::sys::stat::Mode::empty());
     join_cgroup(inside.cgroup_doors)?;
@@ -112,7 +112,7 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     keep_mounts_to_oneself()?;
     let private = names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file)), place));
     let volumes = volumes::hold(inside.volumes, confinement)?;
-    let hardware = if confinement.is_contained() { Vec::new() } else { devices::of_the_host()? };
+    let hardware = devices::of_the_host(confinement)?;
     enter_root(&inside.directory.join("rootfs"))?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
@@ -125,17 +125,13 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
         loopback::switch_on()?;
         let_everybody_ping()?;
     }
-    if confinement.is_contained() {
-        masks::apply(root.as_fd())?;
-    } else {
-        let dead = Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() };
-        loosen(root.as_fd(), dead, Path::new("/"))?;
-    }
+    masks::apply(root.as_fd(), confinement)?;
     for (file, place) in private {
         cover(root.as_fd(), Path::new(place), file?)?;
     }
     volumes::attach(root.as_fd(), volumes)?;
-    if let Some(slave) = connect(&inside.streams, root.as_fd())? {
+    let terminal = connect(&inside.streams, root.as_fd())?;
+    if let Some(slave) = &terminal {
         devices::provide_console(root.as_fd(), slave.as_fd())?;
     }
     if inside.read_only {
@@ -144,7 +140,7 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     if inside.outlives_parent {
         report.outlive_parent()?;
     }
-    confine::become_command(inside.process, report)
+    confine::become_command(inside.process, terminal, report)
 }
 
 /// Makes the streams stdin, stdout and stderr of the caller, in a session of its own; returns the terminal, if it is one.

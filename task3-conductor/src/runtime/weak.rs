@@ -60,11 +60,11 @@ pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infal
         make_unwritable(root.as_fd())?;
     }
     enter(&root)?;
-    connect(&inside.streams, root.as_fd())?;
+    let terminal = connect(&inside.streams, root.as_fd())?;
     if inside.outlives_parent {
         report.outlive_parent()?;
     }
-    confine::become_command(inside.process, report)
+    confine::become_command(inside.process, terminal, report)
 }
 
 /// Makes an open folder the root of the caller, and no more than that.

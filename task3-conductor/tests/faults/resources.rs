@@ -105,7 +105,8 @@ fn a_container_that_fills_the_disk_is_stopped_like_any_other() {
         "while :; do cat /dev/zero >> /full; sleep 0.01; done",
     ]);
     until(
-        || yard.host.run(&["exec", "hog", "--", "bash", "-c", "echo x > /x"]).err.contains("No space left"),
+        // A name of its own each time: a file that is there would make room for itself when it is emptied.
+        || yard.host.run(&["exec", "hog", "--", "bash", "-c", "echo x > /x-$$"]).err.contains("No space left"),
         "the disk is full",
     );
     assert!(yard.host.ok(&["ps"]).contains("running"));
@@ -266,6 +267,7 @@ fn without_descriptors_each_command_says_so_and_takes_nothing_for_ended() {
                 yard.host.ok(&["stop", "-t", "0", "web"]);
                 yard.host.start("web");
                 yard.host.ok(&["addnetwork", "web", "-i"]);
+                // Its mounts have other numbers now.
                 during = yard.trace(true);
             }
         }

@@ -383,7 +383,11 @@ fn commit_makes_an_image_of_all_that_was_changed_deletions_owners_and_links_too(
     host.ok(&["stop", "-t", "0", "eg"]);
     let there = |image: &str| host.run(&["-q", "run", "--rm", image, "again", "--", "test", "-d", "/zoo"]).code;
     assert_eq!((there("without"), there("snapshot")), (1, 0));
-    host.ok(&["rmi", "without", "snapshot"]);
+    host.ok(&["run", "-d", "-u", "65534", "img", "eg", "--", "sleep", "infinity"]);
+    host.ok(&["commit", "eg", "of-a-user"]);
+    host.ok(&["rm", "-f", "eg"]);
+    assert_eq!(host.run(&["-q", "run", "--rm", "of-a-user", "again", "--", "id", "-u"]).out, "65534\n");
+    host.ok(&["rmi", "without", "snapshot", "of-a-user"]);
     assert_eq!(host.run(&["commit", "nobody", "x"]).code, 125);
 }
 

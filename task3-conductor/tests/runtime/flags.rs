@@ -57,6 +57,24 @@ fn a_user_is_who_the_containers_own_files_say_and_has_no_capability() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_terminal_belongs_to_the_user_who_sits_at_it() {
+    let host = Host::new("user-tty");
+    let script = "stat -L -c %u /dev/stdin; echo by name > $(tty); echo by the other name > /dev/tty";
+    let run = |verb: &[&str]| host.run(&[verb, &["--", "bash", "-c", script]].concat()).out.replace('\r', "");
+    let expected = "65534\nby name\nby the other name\n";
+    assert_eq!(run(&["-q", "run", "--rm", "-t", "-u", "65534", "img", "eg"]), expected);
+    assert_eq!(run(&["-q", "run", "--rm", "-t", "--init", "-u", "65534", "img", "eg"]), expected);
+    host.start("web");
+    assert!(run(&["-q", "exec", "-t", "-u", "65534", "web"]).ends_with(expected));
+    // The caller's own files stay whose they are.
+    let out = host.store.join("out");
+    let mut command = host.conductor(&["-q", "run", "--rm", "-u", "65534", "img", "eg", "--", "true"]);
+    assert!(command.stdout(fs::File::create(&out).unwrap()).status().unwrap().success());
+    assert_eq!(fs::metadata(&out).unwrap().uid(), 0);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn a_user_database_that_is_a_trap_is_not_stepped_into() {
     let host = Host::new("traps");
     // A link that leads out of the container on the host stays within it, and what is no file is not read.
