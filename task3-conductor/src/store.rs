@@ -203,7 +203,9 @@ impl Store {
     pub fn images(&self) -> Result<Vec<(ImageName, Result<ImageRecord>)>> {
         self.sweep_images()?;
         let names: Vec<ImageName> = names_in(&self.images_dir())?;
-        Ok(names.into_iter().map(|name| (name.clone(), self.image(&name))).collect())
+        let known = names.into_iter().map(|name| (name.clone(), self.image(&name)));
+        // One that was removed while we looked is none, and not damaged.
+        Ok(known.filter(|(name, record)| record.is_ok() || self.image_dir(name).exists()).collect())
     }
 
     /// The record of an image.
@@ -281,8 +283,10 @@ impl Store {
     /// When the folder of containers cannot be read.
     pub fn containers(&self) -> Result<Vec<(ContainerName, Result<ContainerRecord>)>> {
         let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
-        let recorded = names.into_iter().filter(|name| self.container_dir(name).join(record::FILE).exists());
-        Ok(recorded.map(|name| (name.clone(), self.container(&name))).collect())
+        let has_record = |name: &ContainerName| self.container_dir(name).join(record::FILE).exists();
+        let known = names.into_iter().filter(has_record).map(|name| (name.clone(), self.container(&name)));
+        // One that was removed while we looked is none, and not damaged.
+        Ok(known.filter(|(name, record)| record.is_ok() || has_record(name)).collect())
     }
 
     /// The record of a container.
