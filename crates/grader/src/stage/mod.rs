@@ -53,7 +53,6 @@ use crate::submission::Handed;
 use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 
-#[allow(unused_imports, reason = "the plays that use all of it are being written")]
 pub use sockets::Listener;
 pub use world::{Server, WEB_PORT, World};
 
