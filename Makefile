@@ -9,7 +9,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 diff-task1 diff-task2 bless self-test bench vm vm-run lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 diff-task1 diff-task2 bless self-test prove bench vm vm-run lint msrv docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,21 +19,28 @@ setup: ## make a bare Debian 12 or 13 ready (packages, a cargo that is new enoug
 
 build: setup ## build everything, as `cargo build --release`
 	cargo build --release --locked --workspace
+	@# Half of a short command was the start of the program. Linked for one place and with all it needs, there is no loader
+	@# to run, no library to map and no address to correct. (Of its memory, only the program's own place is no secret then.)
+	cargo rustc --release --locked --package task3-conductor --bin conductor -- -C target-feature=+crt-static -C relocation-model=static
 	task4-services/bundle
 
 demo: build ## run the tasks in order, each told and checked
 	$(SUDO) docs/demo
 
 test: setup ## all tests; those that need root get it through sudo
+	task4-services/bundle
 	cargo test --locked --workspace -- --include-ignored
 
-check: check-task1 check-task2 ## grade every task
+check: check-task1 check-task2 check-task3 ## grade every task
 
 check-task1: build ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
 	$(GRADE) task1 $(if $(SUBMISSION),--submission $(SUBMISSION))
 
 check-task2: build ## grade task 2
 	$(GRADE) task2 $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+check-task3: build ## grade task 3
+	$(GRADE) task3 $(if $(SUBMISSION),--submission $(SUBMISSION))
 
 diff-task1: build ## task 1's output beside the reference
 	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))
@@ -48,9 +55,14 @@ bless: build ## record the reference outputs anew and show what changed
 self-test: build ## grade the zoo of right and wrong programs and print who lost what
 	$(GRADE) self-test --mutants --jobs $$(nproc)
 
+prove: setup ## attacks, faults, kills and bad inputs against conductor: all tests of task 3 in full, counted in tables
+	task3-conductor/tests/cases/prove
+
 bench: build ## how long the daily commands take, beside peers
-	cargo build --release --locked --package task3-conductor --examples
+	task3-conductor/bench/build
+	cargo build --release --locked --package task4-services --examples
 	$(SUDO) target/release/examples/bench target/release
+	$(SUDO) target/release/examples/load target/release
 
 vm: ## the Debian machine for VirtualBox, UTM and qemu, made from vm/
 	vm/provision --vm

@@ -1,42 +1,9 @@
-//! `conductor`: a container manager without a daemon.
+//! `conductor`: see the library, of which this is the door.
 //!
-//! Each command parses into types that cannot be wrong, plans without side effects, acts through guards, and last
-//! writes a record. What the kernel knows (does it run? which address?) is asked, never stored. What a command changes
-//! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
-//! one left behind. See docs/architecture.md.
-
-mod cli;
-mod commands;
-mod failure;
-mod image;
-mod ledger;
-mod name;
-mod network;
-mod plan;
-mod record;
-mod runtime;
-mod store;
-mod table;
+//! Apart, because `make build` links it a second time, statically: that takes a second so, and not half a minute.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let options = match cli::Conductor::try_parse() {
-        Ok(options) => options,
-        // clap prints usage errors itself; --help and --version are no errors.
-        Err(error) => {
-            let code = if error.use_stderr() { failure::OURS } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
-    };
-    match options.run() {
-        Ok(code) => code,
-        Err(failure) => {
-            failure.tell();
-            ExitCode::from(failure.code())
-        }
-    }
+    conductor::main()
 }

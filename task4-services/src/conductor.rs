@@ -1,8 +1,8 @@
 //! Driving the `conductor` command, or any tool with the assignment's command line.
 //!
-//! Each command line is shown as it would be typed. Only what the assignment itself uses is used here, and only what
-//! the assignment promises is read back: the first column of `ps` and `images`, exit codes, and the container's root
-//! at `.containers/NAME/rootfs` beside the tool.
+//! Each command line is shown as it would be typed, in the folder of the tool. Only what the assignment itself uses is
+//! used here, and only what the assignment promises is read back: the first column of `ps` and `images`, exit codes, and
+//! the container's root at `.containers/NAME/rootfs` beside the tool. So `run` has no `-d` here: it goes to the background.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -10,13 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nsutil::error::{Error, OrCannot, Result};
+use rustix::process::Pid;
+
+use crate::holders::holding;
+use crate::progress::Progress;
+use crate::turn::Turn;
 
 /// The tool, and where it keeps its containers.
 #[derive(Debug)]
 pub struct Conductor {
     program: PathBuf,
-    state: PathBuf,
-    explain: bool,
+    folder: PathBuf,
+    /// Where its command lines are told.
+    pub progress: Progress,
 }
 
 impl Conductor {
@@ -24,22 +30,44 @@ impl Conductor {
     ///
     /// # Errors
     /// When there is no such file.
-    pub fn at(program: &Path, explain: bool) -> Result<Self> {
+    pub fn at(program: &Path, progress: Progress) -> Result<Self> {
         let program = fs::canonicalize(program)
             .or_cannot("find conductor at", program.display())
             .map_err(|error| error.hint("say where it is with --conductor PATH"))?;
-        let state = program.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Self { program, state, explain })
+        let folder = program.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Self { program, folder, progress })
+    }
+
+    /// Where the tool is, and its settings.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The root of a container, as the host sees it.
     pub fn rootfs(&self, container: &str) -> PathBuf {
-        self.state.join(".containers").join(container).join("rootfs")
+        self.folder.join(".containers").join(container).join("rootfs")
     }
 
-    /// Where a service's output is kept.
+    /// Where our own notes are: logs, and whose turn it is. `down` removes it.
+    pub fn notes(&self) -> PathBuf {
+        self.folder.join(".services")
+    }
+
+    /// Where is kept what a service, and the commands behind it, print.
     pub fn log(&self, service: &str) -> PathBuf {
-        self.state.join(".services").join(format!("{service}.log"))
+        self.notes().join(format!("{service}.log"))
+    }
+
+    /// The processes whose output goes to the log of a service: the commands that hold it up, and itself.
+    ///
+    /// # Errors
+    /// When /proc cannot be looked at.
+    pub fn writers(&self, service: &str) -> Result<Vec<Pid>> {
+        match File::open(self.log(service)) {
+            Ok(log) => holding(&log, &[1, 2]),
+            // No log, no writer.
+            Err(_) => Ok(Vec::new()),
+        }
     }
 
     /// Whether an image of this name is there.
@@ -60,32 +88,32 @@ impl Conductor {
 
     /// Whether a container's processes can be joined, which shows that it runs.
     pub fn is_running(&self, container: &str) -> bool {
-        self.silent(&["exec", container, "--", "true"]).is_ok()
+        self.ask(container, &["true"]).is_ok()
     }
 
     /// Runs a command to its end, showing it with its reason and what it prints.
     ///
     /// # Errors
     /// In words when it ends with another code than 0.
-    pub fn command(&self, arguments: &[&str], why: &str) -> Result<()> {
-        self.show(arguments, "", why);
-        let status = self.prepared(arguments).status().or_cannot("run", self.program.display())?;
+    pub fn command(&self, turn: &Turn, arguments: &[&str], why: &str) -> Result<()> {
+        self.progress.command(&self.line(arguments), why);
+        let stdin = turn.pass_on()?;
+        let status = self.progress.aside(|| self.prepared(arguments).stdin(stdin).status());
+        let status = status.or_cannot("run", self.program.display())?;
         if status.success() {
             return Ok(());
         }
         Err(Error::new("do", self.line(arguments), format!("it ended with {status}")))
     }
 
-    /// Starts a command that goes on by itself, with what it prints in `log`.
+    /// Starts a command that goes on by itself; what it prints is added to the service's log.
     ///
     /// # Errors
     /// When it cannot be started or the log cannot be written.
-    pub fn background(&self, arguments: &[&str], log: &Path, why: &str) -> Result<Child> {
-        self.show(arguments, " &", why);
-        if let Some(folder) = log.parent() {
-            fs::create_dir_all(folder).or_cannot("make folder", folder.display())?;
-        }
-        let out = File::options().create(true).append(true).open(log).or_cannot("open", log.display())?;
+    pub fn background(&self, service: &str, arguments: &[&str], why: &str) -> Result<Child> {
+        self.progress.command(&format!("{} &", self.line(arguments)), why);
+        let log = self.log(service);
+        let out = File::options().create(true).append(true).open(&log).or_cannot("open", log.display())?;
         let err = out.try_clone().or_cannot("open", log.display())?;
         // A process group of its own: Ctrl-C here is not meant for it.
         let mut command = self.prepared(arguments);
@@ -120,22 +148,20 @@ impl Conductor {
 
     fn prepared(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).stdin(Stdio::null());
+        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null());
         command
-    }
-
-    fn show(&self, arguments: &[&str], ending: &str, why: &str) {
-        if self.explain {
-            anstream::println!("# {why}");
-        }
-        anstream::println!("\x1b[1m$ {}{ending}\x1b[0m", self.line(arguments));
     }
 
     fn line(&self, arguments: &[&str]) -> String {
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
-        let words = arguments
-            .iter()
-            .map(|word| if word.contains([' ', '$', '{']) { format!("{word:?}") } else { (*word).to_owned() });
+        let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=,".contains(&byte));
+        let words = arguments.iter().map(|word| {
+            if plain(word) && !word.is_empty() {
+                (*word).to_owned()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        });
         format!("./{name} {}", words.collect::<Vec<_>>().join(" "))
     }
 }

@@ -1,16 +1,24 @@
-//! Bringing a deployment up and taking it down, step by step; each step first looks whether it is done already.
+//! Bringing a deployment up, by the steps of the assignment; each first looks whether it is done already.
 
-use std::process::Child;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use nsutil::error::{Error, OrCannot, Result};
+use nsutil::error::{Error, OrCannot, Result, line};
 
 use crate::conductor::Conductor;
 use crate::health;
+use crate::host;
+use crate::mirror;
 use crate::spec::{Service, Spec, missing};
+use crate::turn::Turn;
 
-/// Longest wait for a container's first process.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for a container's first process, or for a service's first answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After a step that failed.
+const WHAT_NOW: &str = "`up` goes on from there, `down` removes what stands";
+/// An image of this host's own programs.
+const OFFLINE: &str = include_str!("../Conductorfile.offline");
 
 /// A deployment and the tool that carries it out.
 pub struct Deployment {
@@ -19,9 +27,27 @@ pub struct Deployment {
     /// By what.
     pub conductor: Conductor,
     /// Where the services' folders are.
-    pub files: std::path::PathBuf,
-    /// Arguments to `build` after the image's name.
-    pub build: Vec<String>,
+    pub files: PathBuf,
+}
+
+/// What the image is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A Debian system where a mirror answers, else this host's programs.
+    Mirror,
+    /// This host's programs.
+    Host,
+}
+
+/// The steps of the assignment, by its numbers. Step 5, the address of a container, is asked whenever it is needed.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Image = 1,
+    Container,
+    Files,
+    Network,
+    Service = 6,
+    Ports,
 }
 
 impl Deployment {
@@ -29,53 +55,43 @@ impl Deployment {
     ///
     /// # Errors
     /// The step that failed; what stands by then stays, for the next `up` or for `down`.
-    pub fn up(&self) -> Result<()> {
-        if !self.conductor.has_image(&self.spec.image)? {
-            let mut build = vec!["build", self.spec.image.as_str()];
-            build.extend(self.build.iter().map(String::as_str));
-            self.conductor.command(&build, "every container is made from this image")?;
+    pub fn up(&self, source: Source) -> Result<()> {
+        let turn = Turn::take(&self.conductor.notes())?;
+        let services = &self.spec.services;
+        self.conductor.progress.expect(1 + 5 * services.len());
+        self.step(Step::Image, &self.spec.image, || self.build_image(&turn, source))?;
+        for service in services {
+            self.step(Step::Container, &service.name, || self.start_container(&turn, service))?;
         }
-        for service in &self.spec.services {
-            self.start_container(service)?;
+        for service in services {
+            self.step(Step::Files, &service.name, || self.copy_files(service))?;
         }
-        for service in &self.spec.services {
-            self.connect(service)?;
+        for service in services {
+            self.step(Step::Network, &service.name, || self.connect(&turn, service))?;
         }
         for service in self.spec.in_start_order().or_cannot("order", "the services")? {
-            self.start_service(service)?;
+            self.step(Step::Service, &service.name, || self.start_service(service))?;
         }
+        for service in services {
+            self.step(Step::Ports, &service.name, || try_ports(service))?;
+        }
+        self.conductor.progress.end();
         Ok(())
-    }
-
-    /// Removes every container of the deployment that is there, in whatever state; tries all of them.
-    ///
-    /// # Errors
-    /// All that failed.
-    pub fn down(&self) -> Result<()> {
-        let mut failures = Vec::new();
-        for service in self.spec.services.iter().rev() {
-            let gone = self.conductor.is_listed(&service.name).and_then(|listed| {
-                if !listed {
-                    return Ok(());
-                }
-                self.conductor
-                    .command(&["stop", &service.name], "ends its processes and gives back what it had of the host")
-            });
-            failures.extend(gone.err().map(|error| nsutil::error::line(&error)));
-            // A log that is not there needs no removing.
-            let _ = std::fs::remove_file(self.conductor.log(&service.name));
-        }
-        if failures.is_empty() { Ok(()) } else { Err(Error::new("take down", "the deployment", failures.join("; "))) }
     }
 
     /// The address of a service's container, as the container itself tells it.
     ///
     /// # Errors
-    /// When it does not run or has no route.
+    /// When it does not run or has no address.
     pub fn address(&self, name: &str) -> Result<String> {
-        let route = self.conductor.ask(name, &["ip", "route", "get", "1"])?;
-        let mut words = route.split_whitespace().skip_while(|&word| word != "src").skip(1);
-        words.next().map(str::to_owned).ok_or("it has no route").or_cannot("ask for the address of", name)
+        // The assignment's question. Where no route leads beyond the host, the addresses themselves are asked for.
+        let asked = self.conductor.ask(name, &["ip", "route", "get", "1"]);
+        if let Some(address) = asked.ok().and_then(|route| word_after("src", &route)) {
+            return Ok(address);
+        }
+        let addresses = self.conductor.ask(name, &["ip", "-4", "-oneline", "address", "show", "scope", "global"])?;
+        let first = word_after("inet", &addresses).and_then(|it| it.split('/').next().map(str::to_owned));
+        first.ok_or("it has none").or_cannot("ask for the address of", name)
     }
 
     /// The URL at which the host asks a service how it is.
@@ -86,77 +102,116 @@ impl Deployment {
         Ok(format!("http://{}:{}{}", self.address(&service.name)?, service.port, service.health))
     }
 
-    fn start_container(&self, service: &Service) -> Result<()> {
+    fn step(&self, step: Step, object: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let doing = match step {
+            Step::Image => "build image",
+            Step::Container => "launch container",
+            Step::Files => "copy the files of",
+            Step::Network => "connect",
+            Step::Service => "start the service of",
+            Step::Ports => "reach the ports of",
+        };
+        self.conductor.progress.begin(&format!("{doing} {object}"));
+        work().map_err(|error| {
+            Error::new(format_args!("finish step {}, {doing}", step as u8), object, line(&error)).hint(WHAT_NOW)
+        })?;
+        self.conductor.progress.done();
+        Ok(())
+    }
+
+    fn build_image(&self, turn: &Turn, source: Source) -> Result<()> {
+        let image = self.spec.image.as_str();
+        if self.conductor.has_image(image)? {
+            return Ok(());
+        }
+        let why = "every container is made from this image";
+        let from_host = match source {
+            Source::Host => true,
+            Source::Mirror => self.no_mirror_answers(),
+        };
+        if !from_host {
+            return self.conductor.command(turn, &["build", image], why);
+        }
+        let file = self.conductor.notes().join("Conductorfile");
+        std::fs::write(&file, OFFLINE).or_cannot("write", file.display())?;
+        self.conductor.command(turn, &["build", image, ".services/Conductorfile"], why)
+    }
+
+    fn no_mirror_answers(&self) -> bool {
+        let answer = self.conductor.progress.aside(|| mirror::answers(self.conductor.folder()));
+        if let Err(error) = &answer {
+            let reason = line(error);
+            self.conductor
+                .progress
+                .say(&format!("{reason}; the image is made of this host's programs, as with --offline"));
+        }
+        answer.is_err()
+    }
+
+    fn start_container(&self, turn: &Turn, service: &Service) -> Result<()> {
         let name = &service.name;
+        // One that an orchestrator started before it was killed may be on its way.
+        wait(PATIENCE, || Ok(self.conductor.is_running(name) || self.conductor.writers(name)?.is_empty()))?;
         if self.conductor.is_running(name) {
             return Ok(());
         }
         if self.conductor.is_listed(name)? {
-            self.conductor.command(&["stop", name], "its first process has ended: make way for a new one")?;
+            self.conductor.command(turn, &["stop", name], "its first process has ended: make way for a new one")?;
         }
         let run = ["run", &self.spec.image, name, "--", "sleep", "infinity"];
-        let mut process =
-            self.conductor.background(&run, &self.conductor.log(name), "a container that waits for its service")?;
+        let mut process = self.conductor.background(name, &run, "a container that waits for its service")?;
         let begin = Instant::now();
         while !self.conductor.is_running(name) {
             self.give_up_if(&mut process, begin, name)?;
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.copy_files(service)
-    }
-
-    fn give_up_if(&self, process: &mut Child, begin: Instant, name: &str) -> Result<()> {
-        let ended = process.try_wait().or_cannot("ask after", "the run command")?;
-        if ended.is_none() && begin.elapsed() < PATIENCE {
-            return Ok(());
-        }
-        let why = ended.map_or_else(
-            || "it did not start in time".to_owned(),
-            |status| format!("the run command ended with {status}"),
-        );
-        let log = self.conductor.log(name);
-        Err(Error::new("start", format_args!("container {name}"), why)
-            .hint(format_args!("what it said is in {}", log.display())))
+        Ok(())
     }
 
     fn copy_files(&self, service: &Service) -> Result<()> {
         let from = self.files.join(&service.files);
         let to = self.conductor.rootfs(&service.name);
-        anstream::println!("\x1b[1m$ cp -r {} {}/\x1b[0m", from.display(), to.display());
         if !from.is_dir() {
             return Err(Error::new("copy", from.display(), "there is no such folder").hint("`make build` fills it"));
         }
-        let copied = std::process::Command::new("cp").arg("-r").args([&from, &to]).status().or_cannot("run", "cp")?;
-        if copied.success() {
-            Ok(())
-        } else {
-            Err(Error::new("copy", from.display(), format!("cp ended with {copied}")))
+        if are_equal(&from, &to.join(from.file_name().unwrap_or_default()))? {
+            return Ok(());
         }
+        let shown = Path::new(".containers").join(&service.name).join("rootfs");
+        self.conductor.progress.command(
+            &format!("cp -r {} {}/", from.display(), shown.display()),
+            "its root is a folder of the host: what is copied there is seen inside",
+        );
+        let copied = Command::new("cp").arg("-r").args([&from, &to]).status().or_cannot("run", "cp")?;
+        let failed = || Err(Error::new("copy", from.display(), format!("cp ended with {copied}")));
+        if copied.success() { Ok(()) } else { failed() }
     }
 
     /// Network and peers; the tool is asked only for what is not there yet.
-    fn connect(&self, service: &Service) -> Result<()> {
-        let name = &service.name;
-        if self.address(name).is_err() {
-            let pairs: Vec<String> = service.expose.iter().map(ToString::to_string).collect();
-            let mut line = vec!["addnetwork", name.as_str()];
-            if service.internet {
-                line.push("--internet");
-            }
-            line.extend(pairs.iter().flat_map(|pair| ["--expose", pair.as_str()]));
-            self.conductor.command(&line, "a cable to the host, and what may pass through it")?;
-        }
+    fn connect(&self, turn: &Turn, service: &Service) -> Result<()> {
+        self.lay_cable(turn, service)?;
         for peer in &service.peers {
             let other = self.spec.services.iter().find(|other| other.name == *peer).ok_or_else(|| missing(peer))?;
-            if self.address(&other.name).is_err() {
-                self.connect(other)?;
-            }
+            self.lay_cable(turn, other)?;
             if !self.can_talk(service, other) {
-                self.conductor
-                    .command(&["peer", name, peer], "containers cannot reach each other until they are peers")?;
+                let why = "containers cannot reach each other until they are peers";
+                self.conductor.command(turn, &["peer", &service.name, peer], why)?;
             }
         }
         Ok(())
+    }
+
+    fn lay_cable(&self, turn: &Turn, service: &Service) -> Result<()> {
+        if self.address(&service.name).is_ok() {
+            return Ok(());
+        }
+        let pairs: Vec<String> = service.expose.iter().map(ToString::to_string).collect();
+        let mut words = vec!["addnetwork", service.name.as_str()];
+        if service.internet {
+            words.push("--internet");
+        }
+        words.extend(pairs.iter().flat_map(|pair| ["--expose", pair.as_str()]));
+        self.conductor.command(turn, &words, "a cable to the host, and what may pass through it")
     }
 
     fn can_talk(&self, from: &Service, to: &Service) -> bool {
@@ -169,14 +224,19 @@ impl Deployment {
         if health::is_well(&url) {
             return Ok(());
         }
-        let mut line = vec!["exec".to_owned(), service.name.clone(), "--".to_owned()];
+        let mut words = vec!["exec".to_owned(), service.name.clone(), "--".to_owned()];
         for word in &service.start {
-            line.push(self.with_addresses(word)?);
+            words.push(self.with_addresses(word)?);
         }
-        let line: Vec<&str> = line.iter().map(String::as_str).collect();
-        self.conductor.background(&line, &self.conductor.log(&service.name), "the service itself")?;
-        health::wait_for(&url)?;
-        anstream::println!("  \x1b[32mok\x1b[0m  {} answers at {url}", service.name);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut process = self.conductor.background(&service.name, &words, "the service itself")?;
+        let begin = Instant::now();
+        while !health::is_well(&url) {
+            self.give_up_if(&mut process, begin, &service.name)?;
+            // Nothing tells us when another process listens, so we ask again.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.conductor.progress.say(&format!("  \x1b[32mok\x1b[0m  {} answers at {url}", service.name));
         Ok(())
     }
 
@@ -191,4 +251,51 @@ impl Deployment {
         }
         Ok(text)
     }
+
+    /// A command in the background that has ended, or takes too long, has failed; its last words say why.
+    fn give_up_if(&self, process: &mut Child, begin: Instant, name: &str) -> Result<()> {
+        let ended = process.try_wait().or_cannot("ask after", "a command in the background")?;
+        let why = match ended {
+            None if begin.elapsed() < PATIENCE => return Ok(()),
+            None => format!("there is no answer after {} s", PATIENCE.as_secs()),
+            Some(status) => format!("its command ended with {status}"),
+        };
+        let log = self.conductor.log(name);
+        let text = std::fs::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let last = text.lines().last().map(|line| format!(", saying {line:?}")).unwrap_or_default();
+        Err(Error::new("start", name, format!("{why}{last}"))
+            .hint(format_args!("what it said is in {}", log.display())))
+    }
+}
+
+fn word_after(word: &str, text: &str) -> Option<String> {
+    text.split_whitespace().skip_while(|&it| it != word).nth(1).map(str::to_owned)
+}
+
+/// Whether every port of the host that should lead to the service does.
+fn try_ports(service: &Service) -> Result<()> {
+    for pair in &service.expose {
+        let url = format!("http://{}:{}{}", host::address(), pair.host, service.health);
+        health::answer(&url).or_cannot("get an answer from", &url).map_err(|error| {
+            error.hint("the port is not forwarded as it should be: `down`, then `up` makes it anew")
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether two folders have the same files with the same content.
+fn are_equal(one: &Path, other: &Path) -> Result<bool> {
+    let mut diff = Command::new("diff");
+    let output = diff.args(["--recursive", "--brief"]).args([one, other]).output().or_cannot("run", "diff")?;
+    Ok(output.status.success())
+}
+
+/// Waits until something is so, but no longer than that.
+pub fn wait(longest: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begin = Instant::now();
+    while !is_so()? && begin.elapsed() < longest {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }

@@ -7,9 +7,15 @@
 mod conductor;
 mod deployment;
 mod health;
+mod holders;
+mod host;
+mod mirror;
+mod progress;
 mod report;
 mod spec;
+mod takedown;
 mod trial;
+mod turn;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +24,8 @@ use clap::{Parser, Subcommand};
 use nsutil::error::{OrCannot, Result, line};
 
 use crate::conductor::Conductor;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Source};
+use crate::progress::Progress;
 use crate::spec::{Spec, missing};
 
 /// Task 4: services in containers, through conductor's command line
@@ -48,7 +55,7 @@ struct Options {
 enum Action {
     /// Build the image, start the containers, connect them, start the services; what is up already is left alone
     Up {
-        /// Build the image from programs of this host instead of a Debian mirror
+        /// Build the image from programs of this host, even where a Debian mirror answers
         #[arg(long)]
         offline: bool,
     },
@@ -62,7 +69,11 @@ enum Action {
     /// Try the deployment: reachable, counted, closed where it should be
     Test,
     /// Remove the containers, in whatever state they are
-    Down,
+    Down {
+        /// Remove the image too
+        #[arg(long)]
+        rmi: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,26 +92,26 @@ fn run(options: Options) -> Result<bool> {
     let workspace = workspace();
     let beside_spec = options.spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);
     let conductor = options.conductor.unwrap_or_else(|| workspace.join("task3-conductor/conductor.sh"));
-    let mut deployment = Deployment {
+    let deployment = Deployment {
         spec: Spec::load(options.spec.as_deref())?,
-        conductor: Conductor::at(&conductor, options.explain)?,
-        files: options.files.or(beside_spec).unwrap_or_else(|| workspace.join("task4-services")),
-        build: Vec::new(),
+        conductor: Conductor::at(&conductor, Progress::new(options.explain))?,
+        files: absolute(options.files.or(beside_spec).unwrap_or_else(|| workspace.join("task4-services")))?,
     };
     match options.action {
         Action::Up { offline } => {
-            if offline {
-                deployment.build.push(deployment.files.join("Conductorfile.offline").display().to_string());
-            }
-            deployment.up()?;
-            anstream::println!("\n{}", report::drawing(&deployment.look()));
-            deployment.status()
+            deployment.up(if offline { Source::Host } else { Source::Mirror })?;
+            deployment.tell()
         }
         Action::Status => deployment.status(),
         Action::Logs { service } => deployment.logs(service.as_deref()).map(|()| true),
         Action::Test => deployment.try_out(),
-        Action::Down => deployment.down().map(|()| true),
+        Action::Down { rmi } => deployment.down(rmi).map(|()| true),
     }
+}
+
+/// The tool runs in a folder of its own, so a path must not depend on where we are.
+fn absolute(path: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(&path).or_cannot("find", path.display())
 }
 
 /// The workspace: `target/PROFILE/service-orchestrator` stands two folders below it.

@@ -4,96 +4,233 @@ use nsutil::Result;
 
 use crate::deployment::Deployment;
 use crate::health;
+use crate::host;
 use crate::spec::Service;
 
 /// Where a service's container stands, as it was found.
 pub struct Found<'a> {
     service: &'a Service,
+    state: State,
     address: Option<String>,
-    well: bool,
+}
+
+/// From nothing to well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is no container.
+    Absent,
+    /// Its first process has ended.
+    Ended,
+    /// It runs, and has no address.
+    Unconnected,
+    /// It has an address, and nobody answers there.
+    Silent,
+    /// The service says that it is well.
+    Well,
 }
 
 impl Deployment {
     /// Looks at every service.
-    pub fn look(&self) -> Vec<Found<'_>> {
-        let services = self.spec.services.iter();
-        services
-            .map(|service| Found {
-                service,
-                address: self.address(&service.name).ok(),
-                well: self.health_url(service).is_ok_and(|url| health::is_well(&url)),
-            })
-            .collect()
+    ///
+    /// # Errors
+    /// When the tool cannot list its containers.
+    pub fn look(&self) -> Result<Vec<Found<'_>>> {
+        self.spec.services.iter().map(|service| self.look_at(service)).collect()
+    }
+
+    fn look_at<'a>(&self, service: &'a Service) -> Result<Found<'a>> {
+        let name = &service.name;
+        let address = self.address(name).ok();
+        let state = if address.is_some() {
+            let well = self.health_url(service).is_ok_and(|url| health::is_well(&url));
+            if well { State::Well } else { State::Silent }
+        } else if self.conductor.is_running(name) {
+            State::Unconnected
+        } else if self.conductor.is_listed(name)? {
+            State::Ended
+        } else {
+            State::Absent
+        };
+        Ok(Found { service, state, address })
     }
 
     /// Prints the state of every service; whether all are well.
     ///
     /// # Errors
-    /// None of its own.
+    /// When the tool cannot list its containers.
     pub fn status(&self) -> Result<bool> {
-        let found = self.look();
-        anstream::print!("{}{}", table(&found), urls(&found));
-        Ok(found.iter().all(|found| found.well))
+        let found = self.look()?;
+        anstream::print!("{}", table(&found));
+        Ok(found.iter().all(|found| found.state == State::Well))
+    }
+
+    /// Prints the drawing, the state of every service and where to go; whether all are well.
+    ///
+    /// # Errors
+    /// When the tool cannot list its containers.
+    pub fn tell(&self) -> Result<bool> {
+        let found = self.look()?;
+        let interface = host::way_out().map(|(interface, _)| interface);
+        let host =
+            Host { interface: interface.as_deref().unwrap_or("no way out"), address: host::address().to_string() };
+        anstream::print!("\n{}\n{}{}", drawing(&found, &host), table(&found), urls(&found, &host));
+        Ok(found.iter().all(|found| found.state == State::Well))
     }
 }
 
+/// What the drawing shows of the host.
+struct Host<'a> {
+    interface: &'a str,
+    address: String,
+}
+
 fn table(found: &[Found<'_>]) -> String {
-    let mut text = format!("{:<12} {:<10} {:<16} {}\n", "Service", "State", "Address", "Ports of the host");
-    for Found { service, address, well } in found {
-        let state = match (address, well) {
-            (None, _) => "down",
-            (Some(_), false) => "no answer",
-            (Some(_), true) => "well",
+    let mut text = format!("{:<12} {:<12} {:<16} {}\n", "Service", "State", "Address", "Ports of the host");
+    for Found { service, state, address } in found {
+        let state = match state {
+            State::Absent => "not there",
+            State::Ended => "ended",
+            State::Unconnected => "no network",
+            State::Silent => "no answer",
+            State::Well => "well",
         };
         let ports = service.expose.iter().map(|pair| format!("{} -> {}", pair.host, pair.inside));
         let ports = ports.collect::<Vec<_>>().join(", ");
         let ports = if ports.is_empty() { "none" } else { &ports };
-        text += &format!("{:<12} {state:<10} {:<16} {ports}\n", service.name, address.as_deref().unwrap_or("-"));
+        text += &format!("{:<12} {state:<12} {:<16} {ports}\n", service.name, address.as_deref().unwrap_or("-"));
     }
     text
 }
 
-fn urls(found: &[Found<'_>]) -> String {
+fn urls(found: &[Found<'_>], host: &Host<'_>) -> String {
     let published = found.iter().flat_map(|found| &found.service.expose);
     published
-        .map(|pair| format!("\nOpen http://127.0.0.1:{0}/ here, http://<this host>:{0}/ from elsewhere\n", pair.host))
+        .map(|pair| {
+            format!("\nOpen http://127.0.0.1:{0}/ here, http://{1}:{0}/ from anywhere\n", pair.host, host.address)
+        })
         .collect()
 }
 
+/// How wide the two boxes are inside: what stands in them is cut or filled up to that.
+const HOST_WIDTH: usize = 40;
+const CONTAINER_WIDTH: usize = 21;
+
 /// The network as the assignment draws it: the host on the left, a cable to each container, links between peers.
-pub fn drawing(found: &[Found<'_>]) -> String {
+fn drawing(found: &[Found<'_>], host: &Host<'_>) -> String {
     let mut text = String::new();
-    for (index, Found { service, address, .. }) in found.iter().enumerate() {
-        let outside = address.as_deref().map_or("-".to_owned(), gateway_of);
-        let reach = match (service.internet, service.expose.first()) {
-            (_, Some(pair)) => format!("NAT, {} in", pair.host),
-            (true, None) => "NAT only".to_owned(),
-            (false, None) => "host only".to_owned(),
-        };
-        let inside = address.as_deref().unwrap_or("down");
-        let host = if index == 0 { "Host" } else { "" };
-        text += &format!("{host:<6}┌──────────────────┐      ┌──────────────────┐\n");
-        text += &format!(
-            "      │ {:<16.16} │      │ {:<16.16} │\n",
-            format!("{}-outside", service.name),
-            format!("{}-inside", service.name)
-        );
-        text += &format!("      │ {outside:<16} ├──────┤ {:<16} │  container {}\n", inside, service.name);
-        text += &format!("      │ {reach:<16.16} │      │ {:<16} │\n", format!(":{}", service.port));
-        text += "      └──────────────────┘      └────────┬─────────┘\n";
-        if let Some(next) = found.get(index + 1) {
-            let peers = service.peers.contains(&next.service.name) || next.service.peers.contains(&service.name);
-            text += if peers { "                                         │ peer link\n" } else { "\n" };
+    for (index, it) in found.iter().enumerate() {
+        let above = index > 0 && are_peers(it, &found[index - 1]);
+        let below = found.get(index + 1).is_some_and(|next| are_peers(it, next));
+        if above {
+            text += &format!("{:>1$} Peer Link\n", "│", HOST_WIDTH + CONTAINER_WIDTH / 2 + 8);
+        } else if index > 0 {
+            text += "\n";
         }
+        text += &both(it, host, above, below);
     }
-    // Nothing hangs below the last one.
-    match text.rfind('┬') {
-        Some(last) => text[..last].to_owned() + "─" + &text[last + '┬'.len_utf8()..],
-        None => text,
-    }
+    text
 }
 
-/// The host's end of a container's cable: the same subnet, number 1.
-fn gateway_of(address: &str) -> String {
-    address.rsplit_once('.').map_or("-".to_owned(), |(subnet, _)| format!("{subnet}.1"))
+fn are_peers(one: &Found<'_>, other: &Found<'_>) -> bool {
+    one.service.peers.contains(&other.service.name) || other.service.peers.contains(&one.service.name)
+}
+
+/// One container and the host's part of its cable.
+fn both(found: &Found<'_>, host: &Host<'_>, above: bool, below: bool) -> String {
+    let service = found.service;
+    let address = found.address.as_deref().unwrap_or("-");
+    let gateway = address.rsplit_once('.').map_or("-".to_owned(), |(subnet, _)| format!("{subnet}.1"));
+    let nat = match (service.internet, service.expose.is_empty()) {
+        (true, true) => "(NAT only)",
+        (true, false) => "(NAT)",
+        (false, _) => "(no NAT)",
+    };
+    let ports = match service.expose.as_slice() {
+        [] => "No port forwarding".to_owned(),
+        pairs => {
+            let pairs: Vec<String> = pairs.iter().map(|pair| format!("{} → {}", pair.host, pair.inside)).collect();
+            format!("Port {}", pairs.join(", "))
+        }
+    };
+    let files = service.files.rsplit('/').next().unwrap_or_default();
+    let left = [
+        "Host".to_owned(),
+        String::new(),
+        inner_boxes('┌', '─', '┐'),
+        format!("│{}│ │{}│", fitted("default iface", 16), fitted(&format!("{}-outside", service.name), 17)),
+        format!("│{}│ │{}│", fitted(host.interface, 16), fitted(&gateway, 17)),
+        format!("│{}│ │{}│", fitted(&host.address, 16), fitted(nat, 17)),
+        inner_boxes('└', '─', '┘'),
+        ports,
+    ];
+    let right = [
+        format!("Container {}", service.name),
+        format!("({files})"),
+        format!("┌{}┐", "─".repeat(17)),
+        format!("│{}│", fitted(&format!("{}-inside", service.name), 17)),
+        format!("│{}│", fitted(address, 17)),
+        format!("│{}│", fitted(&format!(":{}", service.port), 17)),
+        format!("└{}┘", "─".repeat(17)),
+        String::new(),
+    ];
+    let edge = |corners: [char; 2], middle: Option<char>| {
+        let half = "─".repeat(CONTAINER_WIDTH / 2);
+        format!("{}{half}{}{half}{}", corners[0], middle.unwrap_or('─'), corners[1])
+    };
+    let host_edge = |corners: [char; 2]| format!("{}{}{}", corners[0], "─".repeat(HOST_WIDTH), corners[1]);
+    let mut text = format!("{}    {}\n", host_edge(['┌', '┐']), edge(['┌', '┐'], above.then_some('┴')));
+    for (row, (left, right)) in left.iter().zip(&right).enumerate() {
+        // The cable ends at the interfaces that it connects.
+        let (out, cable, into) = if row == 4 { ("├", "────", "┤") } else { ("│", "    ", "│") };
+        text += &format!("│{}{out}{cable}{into}{}│\n", fitted(left, HOST_WIDTH), fitted(right, CONTAINER_WIDTH));
+    }
+    text + &format!("{}    {}\n", host_edge(['└', '┘']), edge(['└', '┘'], below.then_some('┬')))
+}
+
+fn inner_boxes(left: char, line: char, right: char) -> String {
+    let one = |width: usize| format!("{left}{}{right}", line.to_string().repeat(width));
+    format!("{} {}", one(16), one(17))
+}
+
+/// A blank, then text cut or filled up to `width` letters in all.
+fn fitted(text: &str, width: usize) -> String {
+    let text: String = format!(" {text}").chars().take(width).collect();
+    format!("{text:<width$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+
+    const HOST: Host<'_> = Host { interface: "enp1s0", address: String::new() };
+
+    #[test]
+    fn the_drawing_shows_the_host_both_cables_and_the_link_between_peers() {
+        let spec = Spec::load(None).unwrap();
+        let addresses = ["192.168.1.2", "192.168.2.2"];
+        let found: Vec<_> = spec
+            .services
+            .iter()
+            .zip(addresses)
+            .map(|(service, address)| Found { service, state: State::Well, address: Some(address.to_owned()) })
+            .collect();
+        let shown = drawing(&found, &Host { address: "10.0.2.15".to_owned(), ..HOST });
+        assert!(include_str!("../README.md").contains(&shown), "the manual shows another one than\n{shown}");
+    }
+
+    #[test]
+    fn what_is_down_is_drawn_too_and_nothing_is_wider_than_its_box() {
+        let mut spec = Spec::load(None).unwrap();
+        spec.services[0].name = "a".repeat(60);
+        spec.services[0].peers.clear();
+        let found: Vec<_> =
+            spec.services.iter().map(|service| Found { service, state: State::Absent, address: None }).collect();
+        let shown = drawing(&found, &HOST);
+        assert!(
+            shown.lines().all(|line| line.is_empty() || line.chars().count() == HOST_WIDTH + CONTAINER_WIDTH + 8),
+            "{shown}"
+        );
+        assert!(!shown.contains("Peer Link"), "{shown}");
+    }
 }

@@ -3,9 +3,10 @@
 //! The kernel gives process 1 of a PID namespace no default action for SIGTERM: without a handler the signal is dropped
 //! and `stop` has to wait for its deadline. So the handler is set before the port is opened. See pid_namespaces(7).
 
+use std::future::IntoFuture;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
@@ -13,6 +14,9 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long open requests may take after the end was asked for.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Serves `routes` on every address of the container at `port` until SIGTERM or SIGINT, then lets open requests finish.
 ///
@@ -32,13 +36,31 @@ pub fn serve(name: &str, port: u16, threads: usize, routes: Router) -> Result<()
         log(&format!("{name}: listening on port {port}"));
         let service =
             routes.layer(middleware::from_fn(log_request)).into_make_service_with_connect_info::<SocketAddr>();
+        let (tell, asked) = tokio::sync::oneshot::channel();
         let served = axum::serve(listener, service).with_graceful_shutdown(async move {
             ended(&mut terminate, &mut interrupt).await;
+            // Nobody listens any more when serving has failed already.
+            let _ = tell.send(());
         });
-        served.await.map_err(|error| format!("cannot go on serving: {error}"))?;
-        log(&format!("{name}: asked to end, all requests answered"));
+        let in_time = tokio::select! {
+            served = served.into_future() => {
+                served.map_err(|error| format!("cannot go on serving: {error}"))?;
+                "all requests are answered"
+            }
+            () = out_of_time(asked) => "some clients did not finish",
+        };
+        log(&format!("{name}: asked to end, {in_time}"));
         Ok(())
     })
+}
+
+/// Waits until the end was asked for and open requests have had their time: a client that says nothing must not hold it up.
+async fn out_of_time(asked: tokio::sync::oneshot::Receiver<()>) {
+    if asked.await.is_err() {
+        // Serving has failed, and tells so itself.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LAST_ANSWERS).await;
 }
 
 async fn ended(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -74,18 +74,20 @@ impl Spec {
 
     fn parse(text: &str) -> Result<Self, String> {
         let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        spec.services.iter().try_for_each(Service::check)?;
         let names: BTreeSet<&str> = spec.services.iter().map(|service| service.name.as_str()).collect();
         if names.len() < spec.services.len() {
             return Err("two services have the same name".to_owned());
         }
+        let mut ports = BTreeSet::new();
         for service in &spec.services {
+            if let Some(twice) = service.expose.iter().find(|pair| !ports.insert(pair.host)) {
+                return Err(format!("port {} of the host is given away twice", twice.host));
+            }
             for other in service.after.iter().chain(&service.peers) {
                 if !names.contains(other.as_str()) || *other == service.name {
                     return Err(format!("service {} names {other:?}, which is no other service", service.name));
                 }
-            }
-            if service.start.is_empty() {
-                return Err(format!("service {} has no start command", service.name));
             }
         }
         spec.in_start_order()?;
@@ -108,6 +110,27 @@ impl Spec {
             }
         }
         Ok(ordered)
+    }
+}
+
+impl Service {
+    /// What can be wrong with one alone. Its name becomes a word of command lines and a part of paths.
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !name.bytes().all(is_plain) || !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            return Err(format!("{name:?} is no name for a service: letters, digits, '-', '_' and '.', such as c1"));
+        }
+        if self.start.is_empty() {
+            return Err(format!("service {name} has no start command"));
+        }
+        if !self.health.starts_with('/') {
+            return Err(format!("service {name}: health is the path of a request, such as /health"));
+        }
+        if self.port == 0 {
+            return Err(format!("service {name}: there is no port 0"));
+        }
+        Ok(())
     }
 }
 
@@ -153,6 +176,11 @@ mod tests {
             (("peers = [\"c2\"]", "peers = [\"c3\"]"), "names \"c3\", which is no other service"),
             (("3000:8080", "3000-8080"), "write HOST:CONTAINER, such as 3000:8080"),
             (("name = \"c2\"", "name = \"c1\""), "two services have the same name"),
+            (("name = \"c2\"", "name = \"../c2\""), "is no name for a service"),
+            (("name = \"c2\"", "name = \"--help\""), "is no name for a service"),
+            (("\"/get_counter\"", "\"get_counter\""), "service c2: health is the path of a request"),
+            (("[\"3000:8080\"]", "[\"3000:8080\", \"3000:81\"]"), "port 3000 of the host is given away twice"),
+            (("start = [\"bash\", \"/counter-service/run.sh\"]", "start = []"), "service c2 has no start command"),
             (("internet", "internt"), "unknown field `internt`"),
             (("files = \"counter-service\"", "files = \"counter-service\"\nafter = [\"c1\"]"), "in a circle"),
         ] {

@@ -1,10 +1,22 @@
 //! Trying a deployment out: what should answer, what should count, and what should be closed.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+
 use nsutil::error::Result;
 
 use crate::deployment::Deployment;
-use crate::health::answer;
+use crate::health::{answer, is_well};
+use crate::host;
 use crate::spec::Service;
+
+/// What became of a claim.
+enum Outcome {
+    Holds,
+    Lost,
+    /// It cannot be tried here, for this reason.
+    NotTried(&'static str),
+}
 
 impl Deployment {
     /// Tries every published port and every service; whether all was as it should be.
@@ -13,31 +25,63 @@ impl Deployment {
     /// When a container cannot be asked for its address.
     pub fn try_out(&self) -> Result<bool> {
         let mut all_well = true;
-        let mut told = |claim: String, holds: bool| {
-            all_well &= holds;
-            anstream::println!("  {}  {claim}", if holds { "\x1b[32mok\x1b[0m  " } else { "\x1b[31mLOST\x1b[0m" });
+        let mut told = |claim: String, outcome: Outcome| match outcome {
+            Outcome::Holds => anstream::println!("  \x1b[32mok\x1b[0m    {claim}"),
+            Outcome::NotTried(why) => anstream::println!("  skip  {claim}: {why}"),
+            Outcome::Lost => {
+                all_well = false;
+                anstream::println!("  \x1b[31mLOST\x1b[0m  {claim}");
+            }
         };
         for service in &self.spec.services {
+            let name = &service.name;
             let url = self.health_url(service)?;
-            told(format!("{} answers the host at {url}", service.name), answer(&url).is_ok());
-            let address = self.address(&service.name)?;
+            told(format!("{name} answers the host at {url}"), is_well(&url).into());
+            let inside = format!("http://{}:", self.address(name)?);
             for pair in &service.expose {
-                let (inner, outer) =
-                    (format!("http://{address}:{}/", pair.inside), format!("http://127.0.0.1:{}/", pair.host));
-                told(format!("{} answers at {outer}", service.name), answer(&outer).is_ok());
-                told(format!("two visits, one by {inner}, count as two"), counts_on(&inner, &outer));
+                for outside in [host::address(), IpAddr::V4(Ipv4Addr::LOCALHOST)] {
+                    let url = format!("http://{outside}:{}{}", pair.host, service.health);
+                    told(format!("{name} answers at {url}"), is_well(&url).into());
+                }
+                let (one, other) = (format!("{inside}{}/", pair.inside), format!("http://127.0.0.1:{}/", pair.host));
+                told(format!("two visits, one by {one}, count as two"), counts_on(&one, &other).into());
+            }
+            if service.expose.is_empty() {
+                let url = format!("http://{}:{}{}", host::address(), service.port, service.health);
+                let led_here = matches!((answer(&url), self.same_as(service)), (Ok(it), Some(ours)) if it == ours);
+                told(format!("no port of the host leads to {name}: {url}"), (!led_here).into());
             }
             if service.internet {
-                told(format!("{} has a way out: a default route", service.name), self.has_default_route(service));
+                told(format!("{name} reaches what is beyond the host"), self.reaches_out(service));
             }
         }
         Ok(all_well)
     }
 
-    fn has_default_route(&self, service: &Service) -> bool {
-        self.conductor
-            .ask(&service.name, &["ip", "route", "show", "default"])
-            .is_ok_and(|text| text.contains("default"))
+    /// What the service itself says at the moment.
+    fn same_as(&self, service: &Service) -> Option<(u16, String)> {
+        answer(&self.health_url(service).ok()?).ok()
+    }
+
+    /// Asks for the neighbour that the host's own packets to the world are given to.
+    fn reaches_out(&self, service: &Service) -> Outcome {
+        let Some((_, neighbour)) = host::way_out() else {
+            return Outcome::NotTried("the host itself has no way out");
+        };
+        let neighbour = neighbour.to_string();
+        let question = ["ping", "-c", "1", "-W", "2", neighbour.as_str()];
+        let mut by_host = Command::new(question[0]);
+        by_host.args(&question[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if !by_host.status().is_ok_and(|status| status.success()) {
+            return Outcome::NotTried("the host's own neighbour does not answer the host either");
+        }
+        self.conductor.ask(&service.name, &question).is_ok().into()
+    }
+}
+
+impl From<bool> for Outcome {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::Lost }
     }
 }
 

@@ -42,6 +42,9 @@ impl Bless {
     /// [`Fault::Usage`] outside the workspace, or when there is nothing to accept; [`Fault::Broken`] when the
     /// workspace's own program is not right, or something varies that has no name.
     pub fn run(&self) -> Result<u8, Fault> {
+        if self.task.is_tool() {
+            return Err(Fault::Usage(format!("the output of {} has no reference that could be recorded", self.task)));
+        }
         let reference = expected_folder(self.task)?.join("output.txt");
         let waiting = reference.with_extension("txt.new");
         if self.accept {

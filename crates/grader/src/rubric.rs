@@ -58,7 +58,7 @@ pub struct Check {
     /// The steps of a right program that bear on this check, in words.
     #[serde(default)]
     pub wanted: Vec<String>,
-    /// The system calls that bear on it: those that `--explain` shows.
+    /// The system calls that bear on it: those that `--explain` shows. Of a tool, the steps, by their first words.
     #[serde(default)]
     pub calls: Vec<String>,
 }
@@ -175,7 +175,9 @@ impl Rubric {
                 include_str!("../../../task2-cli-container/expected/output.txt"),
                 include_str!("../../../task2-cli-container/expected/blanks.toml"),
             ],
-            Task::Task3 | Task::Task4 => return Err(Fault::CannotRun(format!("no checks for {task} yet"))),
+            // A tool's output is judged by what it must say, not beside a transcript.
+            Task::Task3 => [include_str!("../../../task3-conductor/expected/rubric.toml"), "", ""],
+            Task::Task4 => [include_str!("../../../task4-services/expected/rubric.toml"), "", ""],
         };
         Rubric::parse(rubric, text, blanks).map_err(|why| Fault::Broken(format!("the files of {task}: {why}")))
     }
@@ -253,8 +255,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rubrics_of_both_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {
-        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30)] {
+    fn the_rubrics_of_all_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {
+        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30), (Task::Task3, 50)] {
             let rubric = Rubric::of(task).unwrap();
             assert_eq!(rubric.task, task);
             assert_eq!(rubric.max_marks(), marks, "{task}");
@@ -264,11 +266,44 @@ mod tests {
 
     #[test]
     fn state_carries_at_least_four_fifths_of_the_marks() {
-        for task in [Task::Task1, Task::Task2] {
+        for task in [Task::Task1, Task::Task2, Task::Task3] {
             let rubric = Rubric::of(task).unwrap();
             let methods = rubric.checks.iter().filter(|check| check.kind == Kind::Method || check.id == "output");
             let text: u32 = methods.map(|check| check.marks).sum();
             assert!(text * 5 <= rubric.max_marks(), "{task}: {text} of {}", rubric.max_marks());
+        }
+    }
+
+    /// Every `# Lesson 1.a (6 marks)` in the sources of `task`.
+    fn tagged(task: Task) -> BTreeMap<String, u32> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(task.folder()).join("src");
+        let (mut folders, mut found) = (vec![root], BTreeMap::new());
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+                    let Some((_, tag)) = line.split_once("/// # Lesson ") else { continue };
+                    let (lesson, rest) = tag.split_once(" (").unwrap();
+                    found.insert(lesson.to_owned(), rest.split_once(" marks)").unwrap().0.parse().unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_lesson_is_worth_what_its_function_is_tagged_with() {
+        for task in [Task::Task1, Task::Task2, Task::Task3] {
+            let mut marks = BTreeMap::new();
+            for check in Rubric::of(task).unwrap().checks {
+                if let Some(lesson) = check.lesson {
+                    *marks.entry(lesson).or_insert(0) += check.marks;
+                }
+            }
+            assert_eq!(marks, tagged(task), "{task}");
         }
     }
 

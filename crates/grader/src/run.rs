@@ -16,16 +16,18 @@ use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Start, mix};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::sampler::{self, Cut, Watch};
 use crate::observe::{FirstEnd, Recorder, calls, frozen, proc, snapshot, traced};
+use crate::play;
 use crate::submission::{Handed, Submission};
 use crate::task::Task;
+use crate::trace::session::Session;
 use crate::trace::{End, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind};
 
 /// Bytes a box may write to its files.
-const DISK_BYTES: u64 = 512 << 20;
+pub const DISK_BYTES: u64 = 512 << 20;
 /// Processes and threads a box may have.
-const MOST_PIDS: u64 = 256;
+pub const MOST_PIDS: u64 = 256;
 /// Memory a box may use, where there is so much.
-const MOST_MEMORY: u64 = 2 << 30;
+pub const MOST_MEMORY: u64 = 2 << 30;
 /// How long a compiler may take.
 const BUILD_LIMIT: Duration = Duration::from_secs(120);
 
@@ -58,6 +60,9 @@ pub struct RunPlan<'a> {
 /// [`Fault::CannotRun`] where this machine or user cannot have a box, [`Fault::DoesNotBuild`] with the compiler's first
 /// error, [`Fault::Interrupted`] when SIGINT or SIGTERM came (the box is gone by then), [`Fault::Broken`] for our own.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
+    if plan.observer == Observer::Between {
+        return play::observe(plan);
+    }
     if (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
         return Err(Fault::Broken("a terminal cannot hold writers: the frozen observer needs a pipe".into()));
     }
@@ -67,6 +72,8 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         seed: plan.seed,
         folder: handed.folder.clone(),
         plant: handed.files.clone(),
+        system: Vec::new(),
+        own_home: false,
         hide: hidden(plan.submission),
         disk_bytes: DISK_BYTES,
         limits: Limits { pids: MOST_PIDS, memory_bytes: MOST_MEMORY.min(available_memory() / 2) },
@@ -86,7 +93,7 @@ pub fn kept_at(plan: &RunPlan<'_>) -> PathBuf {
 }
 
 /// Copies the submission's folder out of the box, as far as it can be read.
-fn keep_folder(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed) {
+pub fn keep_folder(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed) {
     let inside = format!("/proc/{}/root{}", host.init(), handed.folder.display());
     // What cannot be copied is missed by the person who looks for it; the run is judged all the same.
     let _ = copy_tree(Path::new(&inside), &kept_at(plan));
@@ -98,7 +105,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
     let mut streams = Streams::open(plan, host)?;
     let traced_calls = match plan.observer {
         Observer::Traced => calls::TRACED.iter().map(|call| call.nr).collect(),
-        Observer::Frozen => Vec::new(),
+        Observer::Frozen | Observer::Between => Vec::new(),
     };
     let held = streams.hold(host, &handed.start(&handed.run, traced_calls, plan.stdout))?;
     let root = held.pid();
@@ -129,7 +136,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         // The readers end when the last writer is dead.
         match plan.observer {
             Observer::Traced => traced::let_go(host),
-            Observer::Frozen => host.kill(),
+            Observer::Frozen | Observer::Between => host.kill(),
         }
         watch.finish();
         seen.map(|(end, after)| (end, Snapshot { container_root: names, ..after }, hit))
@@ -182,6 +189,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         before: seen.before,
         after: seen.after,
         wall: seen.end.wall,
+        session: Session::default(),
         not_clean: Vec::new(),
     }
 }
@@ -217,7 +225,7 @@ impl Streams {
         let (errors, stderr) = pipe()?;
         let mut streams = Streams { stdout: None, stderr, plugged: None, read: vec![(2, errors)] };
         match (plan.observer, plan.stdout) {
-            (Observer::Frozen, _) => streams.plugged = Some(frozen::PluggedPipe::new()?),
+            (Observer::Frozen | Observer::Between, _) => streams.plugged = Some(frozen::PluggedPipe::new()?),
             (Observer::Traced, StdoutKind::Pty) => {
                 let (master, slave) = host.open_terminal()?;
                 streams.read.push((1, master));
@@ -296,7 +304,7 @@ fn time_limit(plan: &RunPlan<'_>) -> Duration {
 /// How many times slower than a plain computer this one is now: 1 to 20, by what starting a program costs.
 ///
 /// An emulated machine is, and so is one on which a whole class is graded at once.
-fn slowness() -> f64 {
+pub fn slowness() -> f64 {
     static MEASURED: OnceLock<f64> = OnceLock::new();
     const PLAIN: Duration = Duration::from_millis(2);
     let one = || {
@@ -311,7 +319,7 @@ fn slowness() -> f64 {
 }
 
 /// What the box must not see: where the submission comes from, and the grader, which holds the answers.
-fn hidden(submission: &Submission) -> Vec<PathBuf> {
+pub fn hidden(submission: &Submission) -> Vec<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned);
     let mut hidden: Vec<PathBuf> = [Some(submission.origin().to_owned()), std::env::current_exe().ok(), workspace]
         .into_iter()
@@ -324,21 +332,25 @@ fn hidden(submission: &Submission) -> Vec<PathBuf> {
     hidden
 }
 
-fn available_memory() -> u64 {
+pub fn available_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or("");
     let kib: u64 = line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
     if kib == 0 { MOST_MEMORY * 2 } else { kib * 1024 }
 }
 
-/// Copies directories, files and links; what is neither is left out.
+/// Copies directories, files and links; what is neither is left out, and what is mounted below.
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(from)?.dev();
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_dir() {
-            copy_tree(&entry.path(), &target)?;
+            if entry.metadata()?.dev() == device {
+                copy_tree(&entry.path(), &target)?;
+            }
         } else if kind.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
         } else if kind.is_file() {
@@ -349,13 +361,18 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
-struct Signals {
-    fd: SignalFd,
+pub struct Signals {
+    /// Readable when one came.
+    pub fd: SignalFd,
     before: SigSet,
 }
 
 impl Signals {
-    fn held_back() -> Result<Signals, Fault> {
+    /// Holds them back in this thread.
+    ///
+    /// # Errors
+    /// Those of signalfd(2).
+    pub fn held_back() -> Result<Signals, Fault> {
         let broken = |why: nix::errno::Errno| Fault::Broken(format!("cannot hold back signals: {}", why.desc()));
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {

@@ -26,9 +26,6 @@ use crate::task::Task;
 use outcome::{Cell, Outcome};
 use zoo::Entry;
 
-/// Runs of one program: one with each observer.
-const RUNS: u32 = 2;
-
 /// Grade programs whose marks are known, and compare
 #[derive(Debug, Clone, clap::Args)]
 pub struct SelfTest {
@@ -170,7 +167,7 @@ impl SelfTest {
     fn report(&self, entries: &[Entry], outcomes: &[Outcome]) -> Result<Report, Fault> {
         let mut text = String::new();
         let mut unnoticed = 0;
-        for task in [Task::Task1, Task::Task2] {
+        for task in Task::ALL {
             let of_task: Vec<&Outcome> =
                 entries.iter().zip(outcomes).filter(|(e, _)| e.expect.task == task).map(|(_, o)| o).collect();
             if of_task.is_empty() {
@@ -254,7 +251,7 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
         submission: Some(entry.unpack(folder.path())?),
         only: Vec::new(),
         seed: grading::random_seed(),
-        runs: RUNS,
+        runs: grading::usual_runs(entry.expect.task),
         keep: false,
         time_scale,
     };

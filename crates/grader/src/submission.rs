@@ -22,7 +22,10 @@ use crate::trace::StdoutKind;
 const MOST_BYTES: u64 = 64 << 20;
 const MOST_FILES: usize = 2000;
 /// Folders that are no part of what runs.
-const LEFT_OUT: [&str; 5] = [".git", "target", "node_modules", "__pycache__", "container_root"];
+const LEFT_OUT: [&str; 8] =
+    [".git", "target", "node_modules", "__pycache__", "container_root", ".images", ".containers", ".cache"];
+/// What the box's interface to the network is called when no setting names it.
+const INTERFACE: &str = "eth0";
 
 /// One student's programs for one task.
 #[derive(Debug, Clone)]
@@ -67,11 +70,13 @@ enum Program {
 pub struct Handed {
     /// Its folder in the box.
     pub folder: PathBuf,
+    /// The folder below that in which its commands are run; empty for the folder itself.
+    pub below: PathBuf,
     /// What lies in it.
     pub files: Vec<Planted>,
     /// Commands that build it there.
     pub build: Vec<Vec<String>>,
-    /// The command that runs it.
+    /// The command that runs it; of a tool, the words before those of its command line.
     pub run: Vec<String>,
 }
 
@@ -151,24 +156,32 @@ impl Submission {
         let outer = self.origin.file_name().map_or_else(|| "submission".into(), |name| name.to_owned());
         let home = Path::new("/home/student").join(outer);
         match &self.layout {
+            Layout::Workspace(root) if matches!(task, Task::Task3 | Task::Task4) => self.hand_over_tool(root, home),
             Layout::Workspace(root) => {
                 let mut files = Vec::new();
                 for program in self.programs(root, task)? {
-                    let bytes = fs::read(program)
-                        .map_err(|why| Fault::CannotRun(format!("cannot read {}: {why}", program.display())))?;
                     let path = program.file_name().map(PathBuf::from).unwrap_or_default();
-                    files.push(Planted { path, what: PlantedWhat::File { bytes, mode: 0o755 } });
+                    files.push(planted(program, path, 0o755)?);
                 }
                 let mut run = vec![format!("./{name}")];
                 if task == Task::Task2 {
                     run.push("all".to_owned());
                 }
-                Ok(Handed { folder: home.join(format!("task{}", task.number())), files, build: Vec::new(), run })
+                let folder = home.join(format!("task{}", task.number()));
+                Ok(Handed { folder, below: PathBuf::new(), files, build: Vec::new(), run })
             }
             Layout::Folder { dir, program } => {
-                let folder = if *dir == self.origin { home } else { home.join(dir.file_name().unwrap_or_default()) };
+                let own = dir.file_name().map(PathBuf::from).unwrap_or_default();
                 let mut files = Vec::new();
                 collect(dir, Path::new(""), &mut files, &mut 0)?;
+                // An orchestrator may drive the tool that lies beside it, as it was handed in for task 3.
+                let beside = dir.with_file_name("task3");
+                let has_tool = task == Task::Task4 && *dir != self.origin && beside.is_dir();
+                let (folder, below) = match () {
+                    () if has_tool => (home, own.clone()),
+                    () if *dir == self.origin => (home, PathBuf::new()),
+                    () => (home.join(&own), PathBuf::new()),
+                };
                 let has = |name: &str| files.iter().any(|file| file.path == Path::new(name));
                 let mut build = Vec::new();
                 if *program == Program::C {
@@ -177,14 +190,67 @@ impl Submission {
                 if task == Task::Task2 && has("container_prog.c") && !has("container_prog") {
                     build.push(compile("container_prog"));
                 }
+                let script = format!("{name}.sh");
+                let executable =
+                    |path: &str| fs::metadata(dir.join(path)).is_ok_and(|m| m.permissions().mode() & 0o111 != 0);
                 let run = match program {
+                    // A tool is typed as the assignment types it, and may be written for another shell.
+                    Program::Bash if matches!(task, Task::Task3 | Task::Task4) && executable(&script) => {
+                        vec![format!("./{script}")]
+                    }
                     Program::C | Program::Executable => vec![format!("./{name}")],
-                    Program::Bash => vec!["bash".to_owned(), format!("{name}.sh")],
+                    Program::Bash => vec!["bash".to_owned(), script],
                     Program::Python => vec!["python3".to_owned(), format!("{name}.py")],
                 };
-                Ok(Handed { folder, files, build, run })
+                if has_tool {
+                    files = files.into_iter().map(|file| Planted { path: own.join(file.path), ..file }).collect();
+                    let mut tool = Vec::new();
+                    collect(&beside, Path::new(""), &mut tool, &mut 0)?;
+                    files.extend(
+                        tool.into_iter().map(|file| Planted { path: Path::new("task3").join(file.path), ..file }),
+                    );
+                }
+                Ok(Handed { folder, below, files, build, run })
             }
         }
+    }
+
+    /// A workspace's tool, laid out as in the workspace: the package's scripts, which look for the program in
+    /// `target/release` beside it, and that.
+    fn hand_over_tool(&self, root: &Path, folder: PathBuf) -> Result<Handed, Fault> {
+        let (name, package) = (name_of(self.task), self.task.folder());
+        let mut files = Vec::new();
+        for program in self.programs(root, self.task)?.iter().filter(|file| file.ends_with(name)) {
+            files.push(planted(program, Path::new("target/release").join(name), 0o755)?);
+        }
+        let scripts = fs::read_dir(root.join(package)).into_iter().flatten().flatten().map(|entry| entry.path());
+        for script in scripts.filter(|path| path.extension().is_some_and(|ending| ending == "sh") && path.is_file()) {
+            let mode = fs::metadata(&script).map_or(0o644, |meta| meta.permissions().mode() & 0o777);
+            files.push(planted(&script, Path::new(package).join(script.file_name().unwrap_or_default()), mode)?);
+        }
+        if self.task == Task::Task4 {
+            self.add_deployment(root, &mut files)?;
+        }
+        let script = format!("{name}.sh");
+        let has_script = files.iter().any(|file| file.path == Path::new(package).join(&script));
+        let run = vec![if has_script { format!("./{script}") } else { format!("../target/release/{name}") }];
+        Ok(Handed { folder, below: PathBuf::from(package), files, build: Vec::new(), run })
+    }
+
+    /// What an orchestrator works with: the services, which `make build` has linked, and the tool of task 3.
+    fn add_deployment(&self, root: &Path, files: &mut Vec<Planted>) -> Result<(), Fault> {
+        let package = Path::new(self.task.folder());
+        for service in ["counter-service", "external-service"] {
+            if !root.join(package).join(service).join(service).is_file() {
+                return Err(Fault::Usage(format!("{service} is not built in {}: make build", root.display())));
+            }
+            let mut below = Vec::new();
+            collect(&root.join(package).join(service), Path::new(""), &mut below, &mut 0)?;
+            files.extend(below.into_iter().map(|file| Planted { path: package.join(service).join(file.path), ..file }));
+        }
+        let tool = Submission { task: Task::Task3, built: OnceLock::new(), ..self.clone() };
+        files.extend(tool.hand_over_tool(root, PathBuf::new())?.files);
+        Ok(())
     }
 
     /// Runs cargo once, on our side: the box has neither its registry nor a network. Returns the task's programs.
@@ -212,10 +278,27 @@ impl Submission {
 }
 
 impl Handed {
+    /// The folder in which its commands are run.
+    pub fn cwd(&self) -> PathBuf {
+        // Joined with nothing, a path gets a slash at its end.
+        if self.below.as_os_str().is_empty() { self.folder.clone() } else { self.folder.join(&self.below) }
+    }
+
+    /// The name of the host's interface to the network that the submission's `config.sh` expects, else `eth0`.
+    pub fn interface(&self) -> String {
+        let settings = self.files.iter().filter(|file| file.path.ends_with("config.sh"));
+        let texts = settings.filter_map(|file| match &file.what {
+            PlantedWhat::File { bytes, .. } => Some(String::from_utf8_lossy(bytes)),
+            _ => None,
+        });
+        let names: Vec<String> = texts.filter_map(|text| setting(&text, "DEFAULT_IFC")).collect();
+        names.into_iter().find(|name| is_link_name(name)).unwrap_or_else(|| INTERFACE.to_owned())
+    }
+
     /// How `argv` is started in the submission's folder.
     pub fn start(&self, argv: &[String], traced_calls: Vec<i64>, stdout: StdoutKind) -> Start {
         let term = if stdout == StdoutKind::Pty { "xterm" } else { "dumb" };
-        let cwd = self.folder.to_string_lossy().into_owned();
+        let cwd = self.cwd().to_string_lossy().into_owned();
         let env = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("HOME", "/root"),
@@ -229,8 +312,9 @@ impl Handed {
         Start {
             argv: argv.to_vec(),
             env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
-            cwd: self.folder.clone(),
+            cwd: self.cwd(),
             traced_calls,
+            terminal: false,
         }
     }
 }
@@ -259,6 +343,28 @@ fn name_of(task: Task) -> &'static str {
         Task::Task3 => "conductor",
         Task::Task4 => "service-orchestrator",
     }
+}
+
+/// A file of this machine, to be put into the box as `path`.
+fn planted(file: &Path, path: PathBuf, mode: u32) -> Result<Planted, Fault> {
+    let bytes = fs::read(file).map_err(|why| Fault::CannotRun(format!("cannot read {}: {why}", file.display())))?;
+    Ok(Planted { path, what: PlantedWhat::File { bytes, mode } })
+}
+
+/// The value of `NAME="value"  # comment` in a shell's settings file.
+fn setting(text: &str, name: &str) -> Option<String> {
+    let line = |line: &str| {
+        let line = line.trim_start();
+        let value = line.strip_prefix("export ").unwrap_or(line).trim_start().strip_prefix(name)?.strip_prefix('=')?;
+        Some(value.split(['#', ' ', '\t', ';']).next()?.trim_matches(['"', '\'']).to_owned())
+    };
+    text.lines().filter_map(line).next_back()
+}
+
+/// Whether the kernel takes this as a link's name, and no link of the box has it already.
+fn is_link_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..16).contains(&name.len()) && name.chars().all(plain) && !["lo", ".", ".."].contains(&name)
 }
 
 fn is_workspace(dir: &Path, task: Task) -> bool {
@@ -390,6 +496,24 @@ mod tests {
         }
         let second = Submission::find(Some(dir.path()), Task::Task2).unwrap().hand_over().unwrap();
         assert_eq!(second.run, ["bash", "simple_container.sh"]);
+    }
+
+    #[test]
+    fn the_interface_is_called_as_the_settings_of_the_tool_say() {
+        let called = |text: &str| {
+            let dir = folder(&[("task3/conductor.sh", 0o755)]);
+            fs::write(dir.path().join("task3/config.sh"), text).unwrap();
+            let handed = Submission::find(Some(dir.path()), Task::Task3).unwrap().hand_over().unwrap();
+            assert_eq!(handed.run, ["./conductor.sh"]);
+            handed.interface()
+        };
+        assert_eq!(called("# x\nDEFAULT_IFC=\"enp1s0\" # Example\n"), "enp1s0");
+        assert_eq!(called("export DEFAULT_IFC=ens3\n"), "ens3");
+        for none in
+            ["", "DEFAULT_IFC=\"\"", "DEFAULT_IFC=$(ip route)", "DEFAULT_IFC=lo", "DEFAULT_IFC=far-too-long-a-name"]
+        {
+            assert_eq!(called(none), "eth0", "{none}");
+        }
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Task {
         }
     }
 
+    /// Whether its program is a tool that is called again and again; else it is one program that runs once.
+    pub fn is_tool(self) -> bool {
+        matches!(self, Task::Task3 | Task::Task4)
+    }
+
     /// Its folder in the workspace.
     pub fn folder(self) -> &'static str {
         match self {

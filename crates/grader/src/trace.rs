@@ -5,10 +5,15 @@
 //! All process ids are those of the observer, which stands outside the box; `inner_pids` are the same process as the
 //! box and its nested PID namespaces number it (`NSpid` in proc_pid_status(5)).
 
+#[allow(dead_code, reason = "the judges that use all of it are being written")]
+pub mod session;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use session::Session;
 
 /// A process id as the observer sees it.
 pub type Pid = i32;
@@ -38,6 +43,9 @@ pub struct Run {
     pub after: Snapshot,
     /// Wall time from exec to the end of the first process.
     pub wall: Duration,
+    /// Of a tool (tasks 3 and 4): the command lines, looks and probes. There is no first process then, and no event.
+    #[serde(default)]
+    pub session: Session,
     /// What the grader itself could not take away afterwards; when not empty, the machine is not proved clean.
     #[serde(default)]
     pub not_clean: Vec<String>,
@@ -52,6 +60,8 @@ pub enum Observer {
     Traced,
     /// No tracer: writers are held by a full pipe, the box is frozen, /proc is read.
     Frozen,
+    /// A tool's command lines run undisturbed; the box is looked at between them.
+    Between,
 }
 
 /// What the program's stdout was.
@@ -112,7 +122,7 @@ pub struct Event {
 }
 
 /// What the kernel says of one process at one moment.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessState {
     /// `NSpid`: observer's id first, innermost last. The box's own is the second.
     pub inner_pids: Vec<Pid>,
@@ -215,7 +225,7 @@ pub struct CpuLimit {
 }
 
 /// What came out of a run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// stdout, lossy UTF-8, `\r\n` of a pty made `\n`.
     pub stdout: String,

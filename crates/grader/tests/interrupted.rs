@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 const TREES: [&str; 5] =
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/freezer"];
 
-/// `grade task1` on a program that runs until it is ended.
-fn grade(dir: &Path, script: &str) -> Child {
-    fs::write(dir.join("namespace_prog.sh"), script).unwrap();
+/// `grade TASK` on a program that runs until it is ended.
+fn grade(task: &str, dir: &Path, script: &str) -> Child {
+    let program = if task == "task1" { "namespace_prog.sh" } else { "conductor.sh" };
+    fs::write(dir.join(program), script).unwrap();
     Command::new(env!("CARGO_BIN_EXE_grade"))
-        .args(["task1", "--submission"])
+        .args([task, "--submission"])
         .arg(dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -47,9 +48,9 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// Starts a run, waits until the submission computes in its box, and sends the grader `signal`.
-fn ended_by(signal: &str) -> (u32, ExitStatus) {
+fn ended_by(task: &str, signal: &str) -> (u32, ExitStatus) {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = grade(dir.path(), "(setsid sleep 1000 &); sleep 1000");
+    let mut child = grade(task, dir.path(), "(setsid sleep 1000 &); sleep 1000");
     let pid = child.id();
     let has_started = || cgroups(pid).iter().any(|cgroup| procs(cgroup).len() >= 4);
     until("the box has init, the script and its two children", has_started);
@@ -60,8 +61,8 @@ fn ended_by(signal: &str) -> (u32, ExitStatus) {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_signal_takes_the_box_down_before_the_grader_ends() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
-        let (grader, status) = ended_by(signal);
+    for (task, signal, code) in [("task1", "-INT", 130), ("task1", "-TERM", 143), ("task3", "-INT", 130)] {
+        let (grader, status) = ended_by(task, signal);
         assert_eq!(status.code(), Some(code));
         assert_eq!(cgroups(grader), Vec::<PathBuf>::new());
     }
@@ -70,10 +71,16 @@ fn a_signal_takes_the_box_down_before_the_grader_ends() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_killed_grader_leaves_no_process_and_the_next_run_takes_its_cgroups() {
-    let (grader, status) = ended_by("-KILL");
+    for task in ["task1", "task3"] {
+        killed_in_the_middle(task);
+    }
+}
+
+fn killed_in_the_middle(task: &str) {
+    let (grader, status) = ended_by(task, "-KILL");
     assert_eq!(status.code(), None);
     until("every process of the box is gone", || cgroups(grader).iter().all(|cgroup| procs(cgroup).is_empty()));
     let dir = tempfile::tempdir().unwrap();
-    grade(dir.path(), "true").wait().unwrap();
+    grade("task1", dir.path(), "true").wait().unwrap();
     assert_eq!(cgroups(grader), Vec::<PathBuf>::new());
 }

@@ -6,10 +6,25 @@ use std::process::Command;
 /// behaves only while it is watched, a limit that is none.
 const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,prints-it-all,right-when-traced,period-only,cgroup-left";
 
+/// Conductors: a right one, one mistake in each of `run`, `addnetwork` and `stop`, and talk with nothing behind it.
+const FEW_TOOLS: &str =
+    "right/conductor-layers,conductor-no-uts,conductor-internet-for-all,conductor-stop-by-pattern,conductor-talks";
+
 #[test]
 #[ignore = "needs root: make test"]
 fn the_grader_gives_a_few_known_programs_the_marks_they_deserve() {
-    let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--only", FEW]).output();
+    get_what_they_deserve(FEW);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_grader_gives_a_few_known_conductors_the_marks_they_deserve() {
+    get_what_they_deserve(FEW_TOOLS);
+}
+
+fn get_what_they_deserve(names: &str) {
+    let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--only", names]).output();
+    #[allow(clippy::expect_used, reason = "clippy's exception for tests leaves out the functions that tests call")]
     let output = output.expect("grade starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{text}", output.status);

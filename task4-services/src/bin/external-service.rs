@@ -1,11 +1,11 @@
 //! `external-service COUNTER_URL`: greets each visitor with the number that the counter service gives out.
 //!
-//! Listens on port 8080. `GET /` is a visit: a browser gets a page, anybody else plain text. When the counter cannot be reached the answer
-//! is 502 and says why; nothing is remembered of that, so it recovers as soon as the counter does. `GET /health` answers
-//! `ok` and counts nobody.
+//! Listens on port 8080. `GET /` is a visit: a browser gets a page, anybody else plain text. When the counter cannot be
+//! reached the answer is 502 and says why; nothing is remembered of that, so it recovers as soon as the counter does.
+//! `GET /health` answers `ok` and counts nobody.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,6 +21,8 @@ const PORT: u16 = 8080;
 const THREADS: usize = 4;
 /// How long a visitor waits for the counter before being told that it does not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How many connections to the counter are kept for the next visitors: more than come at the same moment.
+const KEPT: usize = 256;
 const PAGE: &str = include_str!("../page.html");
 
 /// Greets each visitor with a number from the counter service
@@ -35,13 +37,13 @@ struct Options {
 /// The counter service, and how to ask it.
 struct Counter {
     url: String,
-    agent: Agent,
+    /// Keeps connections open, and asks on each once: what was asked twice might be counted twice.
+    agent: RwLock<Agent>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let agent = Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
-    let counter = Arc::new(Counter { url: options.counter_url, agent });
+    let counter = Arc::new(Counter { url: options.counter_url, agent: RwLock::new(new_agent()) });
     let routes = Router::new().route("/", get(greet)).route("/health", get(async || "ok\n")).with_state(counter);
     match serve("external-service", PORT, THREADS, routes) {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,10 +85,27 @@ impl Counter {
     /// The next visitor's number.
     fn next(&self) -> Result<u64, String> {
         let url = format!("{}/get_and_increment_counter", self.url);
-        let cause = |error: ureq::Error| format!("{url}: {error}");
-        let answer = self.agent.get(&url).call().map_err(cause)?.body_mut().read_to_string().map_err(cause)?;
+        let agent = self.agent.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = ask(&agent, &url).map_err(|error| {
+            // A counter that went without a word leaves connections that nobody answers on. None of them is tried again.
+            *self.agent.write().unwrap_or_else(PoisonError::into_inner) = new_agent();
+            format!("{url}: {error}")
+        })?;
         answer.trim().parse().map_err(|_| format!("{url} answered {answer:?}, which is no number"))
     }
+}
+
+fn ask(agent: &Agent, url: &str) -> Result<String, ureq::Error> {
+    agent.get(url).call()?.body_mut().read_to_string()
+}
+
+fn new_agent() -> Agent {
+    let config = Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .proxy(None)
+        .max_idle_connections(KEPT)
+        .max_idle_connections_per_host(KEPT);
+    config.build().into()
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {

@@ -13,9 +13,11 @@ mod channel;
 mod init;
 mod root;
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,6 +45,10 @@ pub struct BoxPlan {
     pub folder: PathBuf,
     /// What lies in it.
     pub plant: Vec<Planted>,
+    /// Files of the box's own system, by absolute path: they take the place of the host's.
+    pub system: Vec<Planted>,
+    /// Whether `/home` is a file system of its own, for tools that mount overlays: see [`RootPlan::own_home`].
+    pub own_home: bool,
     /// What of the host it must not see, as canonical paths.
     pub hide: Vec<PathBuf>,
     /// Bytes it may write to its files.
@@ -61,6 +67,8 @@ pub struct HostBox {
     pidfd: OwnedFd,
     channel: Channel,
     cgroups: Cgroups,
+    /// Ends that init told of while it was asked for something else.
+    ended: Mutex<VecDeque<(i32, i32)>>,
     taken_down: bool,
 }
 
@@ -89,6 +97,8 @@ impl HostBox {
                 hide: plan.hide.clone(),
                 folder: plan.folder.clone(),
                 plant: plan.plant.clone(),
+                system: plan.system.clone(),
+                own_home: plan.own_home,
                 cgroups: cgroups.mounts(),
             },
             last_pid: 1000 + i32::try_from(mix(plan.seed ^ 1) % 20_000).unwrap_or(0),
@@ -100,7 +110,7 @@ impl HostBox {
             .ok_or(rustix::io::Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|why| broken("open a pidfd for the box's init", &why))?;
-        let made = HostBox { name, init, pidfd, channel, cgroups, taken_down: false };
+        let made = HostBox { name, init, pidfd, channel, cgroups, ended: Mutex::default(), taken_down: false };
         made.cgroups.enter(init)?;
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
@@ -167,6 +177,10 @@ impl HostBox {
     /// # Errors
     /// [`Fault::Broken`] when init said something else.
     pub fn ended(&self, limit: Duration) -> Result<Option<(i32, i32)>, Fault> {
+        let known = self.ended.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if known.is_some() {
+            return Ok(known);
+        }
         if !readable(self.channel.as_fd(), limit) {
             return Ok(None);
         }
@@ -220,11 +234,22 @@ impl HostBox {
     fn hear(&self) -> Result<(Tell, Vec<OwnedFd>), Fault> {
         match self.channel.receive().map_err(|why| broken("hear from the box's init", &why))? {
             Some(heard) => match heard.message {
+                Tell::Ended { pid, status } => {
+                    self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back((pid, status));
+                    self.hear()
+                }
                 Tell::Failed(why) => Err(Fault::CannotRun(format!("no box can be made here: {why}"))),
                 told => Ok((told, heard.fds)),
             },
             None => Err(Fault::CannotRun("the box's init ended before the box was ready".into())),
         }
+    }
+}
+
+/// Readable when [`HostBox::ended`] has something to tell.
+impl AsFd for HostBox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 }
 
@@ -324,6 +349,8 @@ mod tests {
             seed: 7,
             folder: PathBuf::from("/home/student/task1"),
             plant: Vec::new(),
+            system: Vec::new(),
+            own_home: false,
             hide: Vec::new(),
             disk_bytes: 16 << 20,
             limits: Limits { pids: 64, memory_bytes: 256 << 20 },

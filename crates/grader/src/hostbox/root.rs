@@ -34,6 +34,11 @@ pub struct RootPlan {
     pub folder: PathBuf,
     /// What lies in it.
     pub plant: Vec<Planted>,
+    /// Files of the box's own system, by absolute path: they take the place of the host's.
+    pub system: Vec<Planted>,
+    /// `/home` is a file system of its own, so that a tool can keep the upper layer of an overlay there: one overlay
+    /// cannot be written to through another.
+    pub own_home: bool,
     /// The cgroup file systems, in the order they are mounted.
     pub cgroups: Vec<CgroupMount>,
 }
@@ -126,12 +131,23 @@ pub fn enter(plan: &RootPlan) -> Tried<()> {
         );
         mount_new(SOURCE, &below(&root, &layer.lower), "overlay", MsFlags::empty(), &options)?;
     }
+    if plan.own_home {
+        let home = below(&root, Path::new("/home"));
+        mount_new(SOURCE, &home, "tmpfs", MsFlags::empty(), &format!("size={},mode=755", plan.size_bytes))?;
+        plant_all(plan, &root)?;
+    }
     mount_kernel_trees(&root)?;
     mount_cgroups(&root, &plan.cgroups)?;
     std::env::set_current_dir(&root).map_err(at("enter", &root))?;
     nix::unistd::pivot_root(".", ".").map_err(|why| format!("cannot pivot into the box's root: {why}"))?;
     umount2(".", MntFlags::MNT_DETACH).map_err(|why| format!("cannot let go of the host's root: {why}"))?;
     std::env::set_current_dir("/").map_err(at("enter", Path::new("/")))?;
+    if plan.own_home {
+        // As on a host that systemd has set up: what a tool mounts in a copy of these mounts shows here, unless it takes
+        // care. Nobody outside the box shares anything with it.
+        mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SHARED, nothing)
+            .map_err(|why| format!("cannot make the box's mounts shared: {why}"))?;
+    }
     Ok(())
 }
 
@@ -255,12 +271,20 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
     write_file(&etc.join("hostname"), format!("{}\n", plan.hostname).as_bytes(), 0o644)?;
     let run_lock = root.join("run/lock");
     fs::create_dir_all(&run_lock).map_err(at("make", &run_lock))?;
-    let folder = below(&root, &plan.folder);
-    fs::create_dir_all(&folder).map_err(at("make", &folder))?;
-    for file in &plan.plant {
-        plant(&folder, file)?;
+    for file in &plan.system {
+        let Some(layer) = layers.showing(&file.path) else { continue };
+        let relative = file.path.strip_prefix(&layer.lower).unwrap_or(&file.path);
+        make_folders(&layer.lower, &upper_of(layer), relative.parent().unwrap_or(Path::new("")))?;
+        plant(&upper_of(layer), &Planted { path: relative.to_owned(), what: file.what.clone() })?;
     }
-    Ok(())
+    if plan.own_home { Ok(()) } else { plant_all(plan, &root) }
+}
+
+/// Puts the submission into its folder below `root`.
+fn plant_all(plan: &RootPlan, root: &Path) -> Tried<()> {
+    let folder = below(root, &plan.folder);
+    fs::create_dir_all(&folder).map_err(at("make", &folder))?;
+    plan.plant.iter().try_for_each(|file| plant(&folder, file))
 }
 
 /// The folders at the root of the machine that no system has: somebody's own, where an answer may lie.

@@ -13,16 +13,19 @@
 pub mod scene;
 mod task1;
 mod task2;
+mod task3;
+mod task4;
 #[cfg(test)]
 mod tests;
 mod transcript;
-mod words;
+pub mod words;
 
 use serde::Serialize;
 
 use crate::rubric::{Check, Rubric};
 use crate::task::Task;
-use crate::trace::{End, Namespaces, Pid, Run};
+use crate::trace::session::Did;
+use crate::trace::{End, Namespaces, Output, Pid, Run};
 use scene::Scene;
 
 /// What the judge must know of the submission besides its runs.
@@ -186,7 +189,8 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
             let finding = match task {
                 Task::Task1 => task1::finding(&check.id, scene, style),
                 Task::Task2 => task2::finding(&check.id, scene, style),
-                Task::Task3 | Task::Task4 => None,
+                Task::Task3 => task3::finding(&check.id, scene),
+                Task::Task4 => task4::finding(&check.id, scene),
             };
             let finding = finding.unwrap_or_else(|| Finding::whole(Outcome::Unseen("no judge for this check".into())));
             as_far_as_seen(finding, scene.run)
@@ -216,6 +220,7 @@ pub fn roles(task: Task, rubric: &Rubric, run: &Run) -> Vec<(&'static str, Pid)>
     match task {
         Task::Task1 => task1::roles(&scene),
         Task::Task2 => task2::roles(&scene),
+        // Who is who in a session is written down in it.
         Task::Task3 | Task::Task4 => Vec::new(),
     }
 }
@@ -228,7 +233,15 @@ pub fn false_lines(scene: &Scene<'_>, style: Style) -> Vec<(usize, String)> {
 /// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.
 fn unwritten_lessons(runs: &[Run]) -> Vec<String> {
     let mut lessons = Vec::new();
-    for text in runs.iter().flat_map(|run| [&run.output.stderr, &run.output.stdout]) {
+    let commands = |run: &'_ Run| {
+        let of_steps = run.session.steps.iter().filter_map(|step| match &step.did {
+            Did::Command(command) => Some(&command.output),
+            _ => None,
+        });
+        of_steps.cloned().chain([run.output.clone()]).collect::<Vec<_>>()
+    };
+    let outputs: Vec<Output> = runs.iter().flat_map(commands).collect();
+    for text in outputs.iter().flat_map(|output| [&output.stderr, &output.stdout]) {
         for rest in text.split("not yet implemented: Lesson ").skip(1) {
             let lesson: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
             let lesson = lesson.trim_end_matches('.').to_owned();

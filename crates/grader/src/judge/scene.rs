@@ -135,7 +135,7 @@ impl<'a> Scene<'a> {
         match self.run.observer {
             Observer::Traced => moments.first().map(|first| first.at <= at),
             // The box was frozen and looked over at that moment, and the process was not in it.
-            Observer::Frozen => {
+            Observer::Frozen | Observer::Between => {
                 let looked = self.run.events.iter().any(|event| event.at == at && matches!(event.what, What::Seen));
                 looked.then_some(false)
             }

@@ -1,6 +1,7 @@
 //! How the judges say things: one wording for one fact.
 
-use crate::trace::Namespaces;
+use crate::trace::session::{Answer, Ask, CommandRun, Place, Probe};
+use crate::trace::{End, Namespaces};
 
 /// `uts:[4026531838]`, as readlink(1) of `/proc/PID/ns/uts` shows it.
 pub fn link(kind: &str, inode: u64) -> String {
@@ -25,4 +26,48 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
             format!("{} and {}", first.join(", "), last.as_ref())
         }
     }
+}
+
+/// How a command ended, and the last thing it said about it, on stderr if it said anything there.
+pub fn command_told(run: &CommandRun) -> String {
+    let end = match &run.end {
+        None => "it still runs".to_owned(),
+        Some(End::Exited(code)) => format!("it ended with exit status {code}"),
+        Some(End::Signaled(signal)) => format!("signal {signal} ended it"),
+        Some(End::TimedOut(stood)) => format!("it took too long, {stood}"),
+        Some(End::OverLimit(limit)) => format!("it hit a limit: {limit}"),
+        Some(End::Unknown) => "its end was not seen".to_owned(),
+    };
+    let (errors, output) = (plain(&run.output.stderr), plain(&run.output.stdout));
+    let last = |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    match last(&errors).or_else(|| last(&output)) {
+        Some(line) => format!("{end} and said {line:?}"),
+        None => format!("{end} and said nothing"),
+    }
+}
+
+/// What came of an attempt, as a sentence.
+pub fn probe_told(probe: &Probe) -> String {
+    let who = match &probe.from {
+        Place::Host => "the host",
+        Place::Outside => "the other machine",
+        Place::Internet => "the internet",
+        Place::Container(name) => name,
+    };
+    let what = match &probe.ask {
+        Ask::Ping { to } => format!("{who} pings {to}"),
+        Ask::Tcp { to, port } | Ask::Http { to, port, .. } => format!("{who} connects to {to} port {port}"),
+    };
+    match &probe.answer {
+        Answer::Said(word) if word.is_empty() => format!("{what}: it answers"),
+        Answer::Said(word) => format!("{what}: it answers {word:?}"),
+        Answer::Refused(why) => format!("{what}: {why}"),
+        Answer::Silence => format!("{what}: no answer in {} ms", probe.took.as_millis()),
+        Answer::NobodyThere => format!("{what}: there is no such container"),
+    }
+}
+
+/// `text` without colours.
+pub fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
 }

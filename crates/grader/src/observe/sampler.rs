@@ -144,7 +144,7 @@ pub fn is_container_prog(argv: &[String]) -> bool {
 }
 
 /// What `pid` does at this moment, for a person: `asleep in wait4 on child 2`.
-fn where_it_stands(pid: Pid, watch: &Watch) -> String {
+pub fn where_it_stands(pid: Pid, watch: &Watch) -> String {
     let Some(stat) = proc::stat(pid) else { return "already gone".to_owned() };
     match stat.state {
         'T' => return "stopped by a signal".to_owned(),

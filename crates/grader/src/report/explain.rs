@@ -3,9 +3,11 @@
 use super::text::wrapped;
 use super::{marks, reason};
 use crate::grading::Grade;
+use crate::judge::words::{command_told, probe_told};
 use crate::judge::{self, scene::told};
 use crate::rubric::Check;
-use crate::trace::{Event, Observer, Pid, Run, What};
+use crate::trace::session::{Did, Step};
+use crate::trace::{Event, Namespaces, Observer, Pid, Run, What};
 use crate::transcript::drawn;
 
 /// Everything that bears on `check`.
@@ -32,7 +34,7 @@ pub fn explained(grade: &Grade, check: &Check) -> String {
         text += &wrapped("  ", step);
     }
     for (run, nth) in grade.runs.iter().zip(1..) {
-        text += &seen(grade, check, run, nth);
+        text += &if grade.task().is_tool() { done(check, run, nth) } else { seen(grade, check, run, nth) };
     }
     if let Some(look) = &check.look {
         text += &wrapped("\nlook  ", look);
@@ -46,6 +48,7 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     let observer = match run.observer {
         Observer::Traced => "with a tracer",
         Observer::Frozen => "without a tracer: no calls, only states",
+        Observer::Between => "between the commands",
     };
     let mut text = format!("\nseen in run {nth}, {observer}\n");
     let events: Vec<&Event> = run.events.iter().filter(|event| bears_on(check, event)).collect();
@@ -69,6 +72,44 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
         let [uts, pid_ns, ipc] = ["uts", "pid", "ipc"].map(inode);
         let host = drawn(&state.hostname);
         text += &format!("  {name:<10}  {own:>10}  {uts:<18}  {pid_ns:<18}  {ipc:<18}  {host}\n");
+    }
+    text
+}
+
+/// What was done with a tool in one run, as far as it bears on `check`, and who was found.
+fn done(check: &Check, run: &Run, nth: usize) -> String {
+    let mut text = format!("\ndone in run {nth}\n");
+    let bears = |step: &&Step| check.calls.iter().any(|words| step.name.starts_with(words));
+    for step in run.session.steps.iter().filter(bears) {
+        let head = format!("  {:>6} ms  ", step.at.as_millis());
+        match &step.did {
+            Did::Command(command) => {
+                text += &wrapped(&head, &format!("{}: {}", command.line(), command_told(command)));
+            }
+            Did::Probes(probes) => {
+                for probe in probes {
+                    text += &wrapped(&head, &probe_told(probe));
+                }
+            }
+            Did::Look(_) | Did::Found(_) => {}
+        }
+    }
+    text += &format!(
+        "  {:<18}  {:>10}  {:<12}  {:<12}  {:<12}  {:<12}  {:<12}\n",
+        "who", "process id", "uts", "pid", "net", "mnt", "ipc"
+    );
+    let mut row = |name: &str, pids: &[Pid], namespaces: &Namespaces| {
+        let inodes = ["uts", "pid", "net", "mnt", "ipc"]
+            .map(|kind| format!("{:<12}", namespaces.get(kind).map_or("-".to_owned(), |inode| format!("[{inode}]"))));
+        let own = pids.last().map_or("-".to_owned(), Pid::to_string);
+        let line = format!("  {name:<18}  {own:>10}  {}", inodes.join("  "));
+        text += &format!("{}\n", line.trim_end());
+    };
+    row("the host", &[], &run.host.namespaces);
+    for step in &run.session.steps {
+        if let Did::Found(Some(process)) = &step.did {
+            row(&step.name, &process.state.inner_pids, &process.state.namespaces);
+        }
     }
     text
 }

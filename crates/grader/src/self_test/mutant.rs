@@ -29,6 +29,7 @@ impl fmt::Display for Mutant {
             Mutant::Without(check) => write!(f, "without {check}"),
             Mutant::Unwatched(Observer::Traced) => write!(f, "without the tracer"),
             Mutant::Unwatched(Observer::Frozen) => write!(f, "without the freezer"),
+            Mutant::Unwatched(Observer::Between) => write!(f, "that never looks"),
         }
     }
 }
@@ -36,7 +37,9 @@ impl fmt::Display for Mutant {
 /// All mutants of the grader of one task.
 pub fn mutants(rubric: &Rubric) -> Vec<Mutant> {
     let checks = rubric.checks.iter().map(|check| Mutant::Without(check.id.clone()));
-    checks.chain([Observer::Traced, Observer::Frozen].map(Mutant::Unwatched)).collect()
+    // A tool is watched in one way only, without which nothing would be seen at all.
+    let observers = [Observer::Traced, Observer::Frozen].into_iter().filter(|_| !rubric.task.is_tool());
+    checks.chain(observers.map(Mutant::Unwatched)).collect()
 }
 
 impl Mutant {

@@ -39,12 +39,17 @@ pub struct Expect {
     pub story: String,
     /// The program from which it differs by `edit`; without it, all files lie beside `expect.toml`.
     base: Option<String>,
+    /// Other programs of the zoo whose files lie there as well, such as the tool that an orchestrator drives; if left out,
+    /// those of `base`.
+    #[serde(default)]
+    with: Vec<String>,
     /// The differences from `base`.
     #[serde(default)]
     edit: Vec<Edit>,
     /// Name of the folder that is handed in; none is a plain one.
     folder: Option<String>,
-    /// A shell command that is run on our side in the task's folder before the submission is handed over.
+    /// A shell command that is run on our side in the task's folder before the submission is handed over; if left out,
+    /// that of `base`.
     build: Option<String>,
     /// Programs without which it cannot be tried.
     #[serde(default)]
@@ -128,7 +133,15 @@ impl Entry {
         let file = zoo.join(&name).join("expect.toml");
         let broken = |why: String| Fault::Broken(format!("zoo: {}: {why}", file.display()));
         let text = fs::read_to_string(&file).map_err(|e| broken(e.to_string()))?;
-        let expect: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
+        let mut expect: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
+        if let Some(base) = &expect.base {
+            let text = fs::read_to_string(zoo.join(base).join("expect.toml")).map_err(|e| broken(e.to_string()))?;
+            let base: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
+            expect.build = expect.build.or(base.build);
+            if expect.with.is_empty() {
+                expect.with = base.with;
+            }
+        }
         let entry = Entry { name, expect, zoo: zoo.to_owned() };
         entry.consistent().map_err(broken)?;
         entry.files().map_err(broken)?;
@@ -203,10 +216,10 @@ impl Entry {
 
     /// The files of the submission by name: those of `base`, changed by `edit`, and the entry's own laid over them.
     fn files(&self) -> Result<BTreeMap<String, File>, String> {
-        let mut files = match &self.expect.base {
-            Some(base) => read_files(&self.zoo.join(base))?,
-            None => BTreeMap::new(),
-        };
+        let mut files = BTreeMap::new();
+        for other in self.expect.with.iter().chain(&self.expect.base) {
+            files.extend(read_files(&self.zoo.join(other))?);
+        }
         files.extend(read_files(&self.zoo.join(&self.name))?);
         for edit in &self.expect.edit {
             let file = files.get_mut(&edit.file).ok_or_else(|| format!("there is no {} to edit", edit.file))?;

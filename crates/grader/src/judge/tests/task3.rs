@@ -1,0 +1,263 @@
+//! The conductor's judge on a recorded session with one thing changed.
+
+use super::*;
+use crate::play::task3::{EG, EGG, MARK};
+use crate::trace::session::{Answer, Did, Link, Look, Mount, Process, Session};
+
+/// The session of a right conductor in bash, after `change`, and the marks that it loses.
+fn changed(change: impl Fn(&mut Session)) -> BTreeMap<String, u32> {
+    let mut runs = recorded("task3-right");
+    for run in &mut runs {
+        change(&mut run.session);
+    }
+    lost(Task::Task3, &runs, C)
+}
+
+fn did<'a>(session: &'a mut Session, name: &str) -> &'a mut Did {
+    &mut session.steps.iter_mut().find(|step| step.name == name).unwrap().did
+}
+
+fn found<'a>(session: &'a mut Session, name: &str) -> &'a mut Process {
+    match did(session, name) {
+        Did::Found(Some(process)) => process,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn look<'a>(session: &'a mut Session, name: &str) -> &'a mut Look {
+    match did(session, name) {
+        Did::Look(look) => look,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn printed<'a>(session: &'a mut Session, name: &str) -> &'a mut String {
+    match did(session, name) {
+        Did::Command(command) => &mut command.output.stdout,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn answer(session: &mut Session, probe: &str, answer: Answer) {
+    let probes = session.steps.iter_mut().filter_map(|step| match &mut step.did {
+        Did::Probes(probes) => Some(probes),
+        _ => None,
+    });
+    probes.flatten().find(|known| known.name == probe).unwrap().answer = answer;
+}
+
+fn silent(session: &mut Session, probe: &str) {
+    answer(session, probe, Answer::Silence);
+}
+
+fn reached(session: &mut Session, probe: &str) {
+    answer(session, probe, Answer::Said("somebody".to_owned()));
+}
+
+/// The host's namespace of this kind.
+fn of_host(kind: &str) -> u64 {
+    recorded("task3-right")[0].host.namespaces[kind]
+}
+
+/// A link of the host, or of `eg`, in the look after `addnetwork eg`.
+fn link_of_eg(session: &mut Session, inside: bool, change: impl Fn(&mut Link)) {
+    let inode = if inside { found(session, EG).state.namespaces["net"] } else { of_host("net") };
+    let network = look(session, "eg wired").networks.get_mut(&inode).unwrap();
+    change(network.links.iter_mut().find(|link| link.name.starts_with(EG)).unwrap());
+}
+
+#[test]
+fn the_recorded_session_of_a_right_conductor_loses_nothing() {
+    assert_eq!(changed(|_| ()), expect([]));
+}
+
+#[test]
+fn a_namespace_that_is_the_hosts_costs_its_check_and_what_exec_could_have_joined() {
+    for (kind, marks, joined) in [("uts", 1, 1), ("ipc", 1, 1), ("mnt", 1, 1)] {
+        let lost = changed(|session| {
+            for who in [EG, EGG, "exec's"] {
+                found(session, who).state.namespaces.insert(kind.to_owned(), of_host(kind));
+            }
+        });
+        assert_eq!(lost, expect([(&format!("run.{kind}"), marks), ("exec.joins", joined)]), "{kind}");
+    }
+}
+
+#[test]
+fn two_containers_in_one_namespace_have_none_of_their_own() {
+    let lost = changed(|session| {
+        let inode = found(session, EG).state.namespaces["ipc"];
+        found(session, EGG).state.namespaces.insert("ipc".to_owned(), inode);
+    });
+    assert_eq!(lost, expect([("run.ipc", 1)]));
+}
+
+#[test]
+fn a_host_that_is_renamed_costs_a_mark_even_when_the_namespaces_are_right() {
+    assert_eq!(changed(|s| look(s, "inside").shot.hostname = "renamed-inside".into()), expect([("run.uts", 1)]));
+}
+
+#[test]
+fn exec_in_four_of_five_namespaces_loses_the_fifth_and_nothing_else() {
+    for (kind, marks) in [("uts", 1), ("pid", 2), ("net", 1), ("mnt", 1), ("ipc", 1)] {
+        let lost = changed(|session| {
+            found(session, "exec's").state.namespaces.insert(kind.to_owned(), of_host(kind));
+        });
+        assert_eq!(lost, expect([("exec.joins", marks)]), "{kind}");
+    }
+    let root = recorded("task3-right")[0].host.root;
+    assert_eq!(changed(|session| found(session, "exec's").state.root = root), expect([("exec.root", 2)]));
+}
+
+#[test]
+fn a_file_of_one_container_that_another_sees_costs_a_mark() {
+    let lost = changed(|session| {
+        let pid = found(session, EGG).pid;
+        let egg = look(session, "inside").processes.iter_mut().find(|process| process.pid == pid).unwrap();
+        egg.entries.push(MARK.to_owned());
+    });
+    assert_eq!(lost, expect([("run.root", 1)]));
+    assert_eq!(changed(|s| found(s, "eg again").entries.push(MARK.to_owned())), expect([("stop.again", 1)]));
+}
+
+#[test]
+fn proc_is_judged_by_whose_processes_it_shows_and_by_where_it_is_seen() {
+    assert_eq!(changed(|s| found(s, EG).proc_of = Some(of_host("pid"))), expect([("run.mounts", 1)]));
+    let mount = Mount { point: "/x/rootfs/proc".into(), kind: "proc".into(), source: "proc".into() };
+    assert_eq!(changed(|s| look(s, "eg runs").mounts.push(mount.clone())), expect([("run.mounts", 1)]));
+    // Another mount of a container on the host may be, as long as `stop` takes it away.
+    let dev = Mount { kind: "tmpfs".into(), ..mount };
+    assert_eq!(changed(|s| look(s, "eg runs").mounts.push(dev.clone())), expect([]));
+    let left = |point: &'static str| {
+        let mount = Mount { point: point.to_owned(), ..dev.clone() };
+        changed(move |s| look(s, "end").mounts.push(mount.clone()))
+    };
+    assert_eq!(left("/home/student/submission/task3/.containers/x/rootfs/dev"), expect([("stop.gone", 1)]));
+    assert_eq!(left("/run/netns/eg"), expect([("stop.gone", 1)]));
+    // Where all names of namespaces are kept: it belongs to no container.
+    assert_eq!(left("/run/netns"), expect([]));
+    assert_eq!(changed(|s| found(s, EG).dev_null = false), expect([("run.mounts", 1)]));
+}
+
+#[test]
+fn each_property_of_the_cable_has_marks_of_its_own() {
+    let named = |name: &'static str| changed(move |s| link_of_eg(s, true, |link| link.name = name.into()));
+    assert_eq!(named("eg-in"), expect([("net.pair", 2)]));
+    let address =
+        |text: &'static str| changed(move |s| link_of_eg(s, false, |link| link.addresses = vec![text.into()]));
+    assert_eq!(address("192.168.1.1/24"), expect([]));
+    for wrong in ["192.168.1.3/24", "192.168.1.1/16", "10.0.1.1/24", "192.168.2.1/24"] {
+        assert_eq!(address(wrong), expect([("net.pair", 2)]), "{wrong}");
+    }
+    assert_eq!(changed(|s| link_of_eg(s, false, |link| link.up = false)), expect([("net.pair", 1)]));
+}
+
+#[test]
+fn a_container_that_gets_out_without_being_let_out_costs_a_mark_wherever_it_is_seen() {
+    let attempts =
+        ["eg calls internet", "eg pings internet", "eg calls internet beside egg", "eg calls internet beside its peer"];
+    for attempt in attempts {
+        assert_eq!(changed(|session| reached(session, attempt)), expect([("net.internet", 1)]), "{attempt}");
+    }
+}
+
+#[test]
+fn a_no_without_a_yes_over_the_same_path_gives_no_marks() {
+    // Nobody gets out: that eg does not says nothing.
+    assert_eq!(changed(|session| silent(session, "egg calls internet")), expect([("net.internet", 3)]));
+    // eg is cut off: that nobody reaches it says nothing either.
+    let cut_off = changed(|session| silent(session, "eg pings host"));
+    assert_eq!(cut_off, expect([("net.reach", 2), ("net.internet", 1), ("net.apart", 2)]));
+    // No third container is connected: nothing is known of it.
+    let alone = changed(|session| silent(session, "host calls alt"));
+    assert_eq!(alone, expect([("net.apart", 1)]));
+}
+
+#[test]
+fn peers_are_judged_in_each_direction_and_only_if_they_were_apart_before() {
+    assert_eq!(changed(|session| silent(session, "egg calls its peer")), expect([("net.peer", 1)]));
+    let open = changed(|session| reached(session, "eg calls egg"));
+    assert_eq!(open, expect([("net.apart", 1), ("net.peer", 1)]));
+    assert_eq!(changed(|session| reached(session, "alt calls eg")), expect([("net.apart", 1)]));
+}
+
+#[test]
+fn a_published_port_counts_when_the_server_behind_it_answers() {
+    assert_eq!(changed(|s| silent(s, "host calls the port of alt")), expect([("net.expose", 1)]));
+    assert_eq!(changed(|s| reached(s, "outside calls the port of alt")), expect([("net.expose", 2)]));
+    assert_eq!(changed(|s| reached(s, "outside calls alt too early")), expect([("net.expose", 3)]));
+}
+
+#[test]
+fn what_stop_leaves_is_found_by_kind_and_only_what_belongs_to_a_container_counts() {
+    let rule = |text: &'static str| changed(move |s| look(s, "end").rules.push(text.to_owned()));
+    for left in ["nat -A POSTROUTING -s 192.168.2.0/24 -j MASQUERADE", "filter -A FORWARD -i eg-outside -j DROP"] {
+        assert_eq!(rule(left), expect([("stop.gone", 1)]), "{left}");
+    }
+    for general in ["filter FORWARD policy DROP", "filter -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT"] {
+        assert_eq!(rule(general), expect([]), "{general}");
+    }
+    assert_eq!(changed(|s| look(s, "end").files.push(".containers/web".into())), expect([("stop.gone", 1)]));
+    let link = Link { name: "web-outside".into(), kind: Some("veth".into()), ..Link::default() };
+    let linked = changed(|s| look(s, "end").networks.get_mut(&of_host("net")).unwrap().links.push(link.clone()));
+    assert_eq!(linked, expect([("stop.gone", 1)]));
+    let process = changed(|session| {
+        let left = found(session, "exec's").clone();
+        look(session, "eg stopped").processes.push(left);
+    });
+    assert_eq!(process, expect([("stop.gone", 1)]));
+}
+
+#[test]
+fn whoever_else_ends_with_a_container_costs_a_mark() {
+    for step in ["bystander itself", EGG] {
+        let lost = changed(|session| {
+            let pid = found(session, step).pid;
+            look(session, "eg stopped").processes.retain(|process| process.pid != pid);
+        });
+        assert_eq!(lost, expect([("stop.others", 1)]), "{step}");
+    }
+    assert_eq!(changed(|s| silent(s, "egg calls internet without eg")), expect([("stop.others", 1)]));
+}
+
+#[test]
+fn the_banner_stands_first_on_every_command_and_tables_have_headers() {
+    for name in ["images", "exec", "run eg", "stop eg"] {
+        let lost = changed(|session| {
+            let text = printed(session, name);
+            *text = text.replacen("CS695 Conductor that manages containers", "", 1);
+        });
+        assert_eq!(lost, expect([("output", 1)]), "{name}");
+    }
+    assert_eq!(changed(|s| *printed(s, "images") = printed(s, "images").replace("Size", "")), expect([("output", 1)]));
+    // Colours are no difference.
+    assert_eq!(changed(|s| *printed(s, "ps none") = printed(s, "ps none").replace("No", "\u{1b}[1mNo")), expect([]));
+}
+
+#[test]
+fn a_session_that_is_cut_short_gives_nothing_for_what_did_not_happen() {
+    let lost = changed(|session| {
+        let at = session.steps.iter().position(|step| step.name == "addnetwork eg").unwrap();
+        session.steps.truncate(at);
+        session.cut = Some("the time for the whole session was up".to_owned());
+    });
+    assert_eq!(lost.values().sum::<u32>(), 6 + 4 + 3 + 3 + 2 + 2 + 5 + 1 + 1, "{lost:?}");
+}
+
+#[test]
+fn an_unwritten_lesson_is_told_as_not_started() {
+    let mut runs = recorded("task3-right");
+    runs[0].session.steps.retain(|step| !step.name.starts_with("exec"));
+    let mut exec = crate::trace::session::CommandRun::default();
+    exec.output.stderr = "thread 'main' panicked:\nnot yet implemented: Lesson 3.b: join\n".to_owned();
+    exec.output.stdout = "CS695 Conductor that manages containers\n".to_owned();
+    runs[0].session.steps.push(crate::trace::session::Step {
+        name: "exec".into(),
+        at: Duration::default(),
+        did: Did::Command(exec),
+    });
+    for id in ["exec.joins", "exec.root"] {
+        assert_eq!(verdict(Task::Task3, &runs, C, id).status, Status::NotStarted, "{id}");
+    }
+    assert_eq!(lost(Task::Task3, &runs, C), expect([("exec.joins", 6), ("exec.root", 2)]));
+}

@@ -1,0 +1,274 @@
+//! The box at one moment, as the kernel tells it: who runs in which namespaces, what is mounted, connected and filtered.
+//!
+//! Links and rules are asked for with ip(8) and iptables-save(8), the programs of this machine, run from outside in the
+//! box's network namespace: nothing that the submission could have changed answers.
+//! Look: `lsns`, `findmnt -N PID`, `nsenter -t PID -n ip addr`. Manual: namespaces(7), proc_pid_mountinfo(5).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sched::CloneFlags;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, makedev};
+
+use super::world::within;
+use crate::hostbox::HostBox;
+use crate::observe::{proc, snapshot};
+use crate::trace::Pid;
+use crate::trace::session::{Link, Look, Mount, Network, Process};
+
+/// How deep below the submission's folder names are listed.
+const DEPTH: usize = 3;
+/// Most names that are listed, and most processes that are looked at.
+const MOST_FILES: usize = 4000;
+const MOST_PROCESSES: usize = 500;
+/// Most names of a root directory.
+const MOST_ENTRIES: usize = 100;
+
+/// Looks at the box as it is now. `folder` is the submission's, as a path in the box.
+pub fn take(host: &HostBox, folder: &Path) -> Look {
+    let processes: Vec<Process> =
+        pids(host.init()).into_iter().take(MOST_PROCESSES).filter_map(|pid| process(pid, host)).collect();
+    let mut look = Look { shot: snapshot::take(host), processes, ..Look::default() };
+    // The box's own namespaces first, then those of whoever is in others.
+    let everybody = std::iter::once(host.init()).chain(look.processes.iter().filter(|p| !p.zombie).map(|p| p.pid));
+    let mut networks = BTreeMap::new();
+    for pid in everybody {
+        if let Some(inode) = proc::namespaces(pid).get("net") {
+            networks.entry(*inode).or_insert_with(|| network_of(pid));
+        }
+    }
+    (look.mounts, look.networks) = (mounts_of(host.init()), networks);
+    look.rules = File::open(format!("/proc/{}/ns/net", host.init())).map(|net| rules(&net)).unwrap_or_default();
+    let root = format!("/proc/{}/root{}", host.init(), folder.display());
+    list(Path::new(&root), Path::new(""), 1, &mut look.files);
+    look.files.sort();
+    look
+}
+
+/// The process `pid` as it is now.
+pub fn process(pid: Pid, host: &HostBox) -> Option<Process> {
+    let stat = proc::stat(pid)?;
+    Some(Process {
+        pid,
+        argv: proc::argv(pid),
+        zombie: stat.state == 'Z',
+        state: proc::state(pid, host.cgroups())?,
+        proc_of: proc_of(pid),
+        trees: trees(pid),
+        dev_null: has_null(pid),
+        entries: entries(pid),
+    })
+}
+
+/// What is mounted at the places of the kernel's own trees, as `pid` sees them; the last mount covers the others.
+fn trees(pid: Pid) -> BTreeMap<String, String> {
+    let mounts = mounts_of(pid).into_iter();
+    mounts.filter(|m| ["/proc", "/sys", "/dev"].contains(&m.point.as_str())).map(|m| (m.point, m.kind)).collect()
+}
+
+fn entries(pid: Pid) -> Vec<String> {
+    let listed = fs::read_dir(format!("/proc/{pid}/root")).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        listed.take(MOST_ENTRIES).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// All descendants of `init`: the processes of the box, in whatever PID namespace.
+pub fn pids(init: Pid) -> Vec<Pid> {
+    let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in names.filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok()) {
+        if let Some(stat) = proc::stat(pid) {
+            children.entry(stat.parent).or_default().push(pid);
+        }
+    }
+    let (mut found, mut next) = (Vec::new(), vec![init]);
+    while let Some(parent) = next.pop() {
+        let born = children.remove(&parent).unwrap_or_default();
+        found.extend(&born);
+        next.extend(born);
+    }
+    found.sort_unstable();
+    found
+}
+
+/// Opens `path` as `pid` sees it, whatever links there are: they are followed inside its root directory only, and the
+/// last part is not followed at all. Manual: openat2(2), RESOLVE_IN_ROOT.
+pub fn in_root(pid: Pid, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+    rustix::fs::openat2(root, path, flags, mode, ResolveFlags::IN_ROOT)
+}
+
+/// Process 1 of a procfs is process 1 of the PID namespace that it shows.
+fn proc_of(pid: Pid) -> Option<u64> {
+    let link = in_root(pid, "proc/1/ns/pid", OFlags::PATH).ok()?;
+    let link = rustix::fs::readlinkat(link, "", Vec::new()).ok()?;
+    link.to_str().ok()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether `/dev/null` of `pid` is the device that swallows everything: character device 1, 3 of null(4).
+fn has_null(pid: Pid) -> bool {
+    let stat = in_root(pid, "dev/null", OFlags::PATH).and_then(rustix::fs::fstat);
+    stat.is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3)
+    })
+}
+
+fn mounts_of(pid: Pid) -> Vec<Mount> {
+    parsed_mounts(&fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default())
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 - ext3 /dev/root rw`
+fn parsed_mounts(text: &str) -> Vec<Mount> {
+    let parse = |line: &str| {
+        let (place, what) = line.split_once(" - ")?;
+        let (mut place, mut what) = (place.split(' ').skip(4), what.split(' '));
+        Some(Mount { point: place.next()?.to_owned(), kind: what.next()?.to_owned(), source: what.next()?.to_owned() })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+fn network_of(pid: Pid) -> Network {
+    let Ok(net) = File::open(format!("/proc/{pid}/ns/net")) else { return Network::default() };
+    let links = output(&net, "ip", &["-details", "-json", "address"]);
+    let routes = output(&net, "ip", &["-4", "route"]);
+    Network { links: parsed_links(&links), routes: routes.lines().map(|line| line.trim().to_owned()).collect() }
+}
+
+/// What `ip -details -json address` prints.
+fn parsed_links(json: &str) -> Vec<Link> {
+    let parsed: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    let number = |value: Option<&serde_json::Value>| value?.as_u64().and_then(|n| u32::try_from(n).ok());
+    let link = |value: &serde_json::Value| {
+        let words = |key: &str| value.get(key).and_then(|list| list.as_array()).cloned().unwrap_or_default();
+        let address = |address: &serde_json::Value| {
+            (address.get("family")?.as_str()? == "inet")
+                .then(|| Some(format!("{}/{}", address.get("local")?.as_str()?, address.get("prefixlen")?.as_u64()?)))?
+        };
+        Some(Link {
+            name: value.get("ifname")?.as_str()?.to_owned(),
+            index: number(value.get("ifindex"))?,
+            peer: number(value.get("link_index")),
+            kind: value.get("linkinfo").and_then(|info| Some(info.get("info_kind")?.as_str()?.to_owned())),
+            up: words("flags").iter().any(|flag| flag == "UP"),
+            addresses: words("addr_info").iter().filter_map(address).collect(),
+        })
+    };
+    parsed.iter().filter_map(link).collect()
+}
+
+/// The rules of both kinds of packet filter that iptables(8) may speak to.
+fn rules(net: &File) -> Vec<String> {
+    let mut rules = parsed_rules(&output(net, "iptables-nft-save", &[]));
+    // The older kind makes its tables when it is asked about them: so it is asked only where there are some.
+    let names = within(net, || fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default());
+    if names.is_ok_and(|names| !names.trim().is_empty()) {
+        rules.extend(parsed_rules(&output(net, "iptables-legacy-save", &[])));
+    }
+    rules
+}
+
+/// `*nat`, `:POSTROUTING ACCEPT [0:0]`, `-A POSTROUTING …`: each as one line that says its table.
+fn parsed_rules(text: &str) -> Vec<String> {
+    let (mut table, mut rules) = ("", Vec::new());
+    for line in text.lines() {
+        match line.split_at_checked(1) {
+            Some(("*", name)) => table = name,
+            Some(("-", _)) => rules.push(format!("{table} {line}")),
+            Some((":", chain)) => {
+                let mut words = chain.split(' ');
+                let (chain, policy) = (words.next().unwrap_or_default(), words.next().unwrap_or("-"));
+                // Chains of one's own have no policy.
+                rules.push(if policy == "-" {
+                    format!("{table} {chain} chain")
+                } else {
+                    format!("{table} {chain} policy {policy}")
+                });
+            }
+            _ => {}
+        }
+    }
+    rules
+}
+
+/// What a program of this machine prints when it is run in a network namespace; nothing when it is not there.
+fn output(net: &File, program: &str, arguments: &[&str]) -> String {
+    let run = || {
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    };
+    within(net, run).unwrap_or_default()
+}
+
+fn list(root: &Path, below: &Path, depth: usize, found: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(root.join(below)) else { return };
+    for entry in entries.flatten() {
+        if found.len() >= MOST_FILES {
+            return;
+        }
+        let path = below.join(entry.file_name());
+        found.push(path.display().to_string());
+        if depth < DEPTH && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            list(root, &path, depth + 1, found);
+        }
+    }
+}
+
+/// The links of the box alone, for who waits for one to go.
+pub fn links(host: &HostBox) -> Vec<String> {
+    let names = || {
+        let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+        text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect::<Vec<_>>()
+    };
+    let net = File::open(format!("/proc/{}/ns/net", host.init())).ok();
+    net.and_then(|net| proc::in_namespaces(net.as_fd(), CloneFlags::CLONE_NEWNET, names)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_says_its_table_and_counters_are_left_out() {
+        let text = "# Generated\n*nat\n:PREROUTING ACCEPT [12:720]\n:MINE - [0:0]\n-A PREROUTING -j MINE\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n";
+        assert_eq!(
+            parsed_rules(text),
+            [
+                "nat PREROUTING policy ACCEPT",
+                "nat MINE chain",
+                "nat -A PREROUTING -j MINE",
+                "filter FORWARD policy DROP"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_is_read_with_its_peer_and_its_addresses() {
+        let json = r#"[{"ifindex":5,"link_index":2,"ifname":"eg-outside","flags":["BROADCAST","UP"],"link_netnsid":0,
+            "linkinfo":{"info_kind":"veth"},"addr_info":[{"family":"inet","local":"192.168.1.1","prefixlen":24},
+            {"family":"inet6","local":"fe80::1","prefixlen":64}]}]"#;
+        let link = Link {
+            name: "eg-outside".into(),
+            index: 5,
+            peer: Some(2),
+            kind: Some("veth".into()),
+            up: true,
+            addresses: vec!["192.168.1.1/24".into()],
+        };
+        assert_eq!(parsed_links(json), [link]);
+    }
+
+    #[test]
+    fn a_mount_is_read_whatever_optional_fields_it_has() {
+        let text = "36 35 98:0 /a /mnt rw shared:1 master:2 - ext3 /dev/root rw\n37 35 0:5 / /proc rw - proc proc rw\n";
+        let mounts = parsed_mounts(text);
+        assert_eq!((mounts[0].point.as_str(), mounts[0].kind.as_str()), ("/mnt", "ext3"));
+        assert_eq!((mounts[1].point.as_str(), mounts[1].source.as_str()), ("/proc", "proc"));
+    }
+}

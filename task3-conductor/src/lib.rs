@@ -1,0 +1,54 @@
+//! Conductor: a container manager without a daemon. The program `conductor` is [`main`].
+//!
+//! Each command parses into types that cannot be wrong, plans without side effects, acts through guards, and last
+//! writes a record. What the kernel knows (does it run? which address?) is asked, never stored. What a command changes
+//! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
+//! one left behind. See docs/architecture.md.
+
+pub mod attacks;
+mod cli;
+mod commands;
+mod confinement;
+mod failure;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
+mod image;
+mod ledger;
+mod limits;
+mod name;
+mod network;
+mod plan;
+mod record;
+mod runtime;
+mod store;
+mod table;
+mod tree;
+mod usage;
+mod user;
+mod variables;
+mod volume;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The whole program: parses the command line, does what was asked, and tells what went wrong.
+pub fn main() -> ExitCode {
+    cli::start_anew_early();
+    let options = match cli::Conductor::try_parse() {
+        Ok(options) => options,
+        // clap prints usage errors itself; --help and --version are no errors.
+        Err(error) => {
+            let code = if error.use_stderr() { failure::OURS } else { 0 };
+            let _ = usage::harmless(error).print();
+            return ExitCode::from(code);
+        }
+    };
+    match options.run() {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell();
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Taking a deployment down: in any state, and after an orchestrator that was killed.
+
+use std::time::Duration;
+
+use nsutil::error::{Error, OrCannot, Result, line};
+
+use crate::deployment::{Deployment, wait};
+use crate::holders::end;
+use crate::turn::Turn;
+
+/// How long a container may take that is being made.
+const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long what was in a container may take to end after the container.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl Deployment {
+    /// Removes every container of the deployment, in whatever state it is, and our notes; tries all of them. The image
+    /// stays for the next `up`, unless it is to go as well.
+    ///
+    /// # Errors
+    /// All that failed; what is left then can be tried again.
+    pub fn down(&self, with_image: bool) -> Result<()> {
+        let turn = Turn::take(&self.conductor.notes())?;
+        let services = self.spec.services.iter().rev();
+        let mut outcomes: Vec<Result<()>> = services.map(|service| self.remove(&turn, &service.name)).collect();
+        if with_image {
+            outcomes.push(self.remove_image(&turn));
+        }
+        let failures: Vec<String> = outcomes.into_iter().filter_map(|it| it.err().map(|error| line(&error))).collect();
+        if !failures.is_empty() {
+            return Err(Error::new("take down", "the deployment", failures.join("; ")));
+        }
+        let notes = self.conductor.notes();
+        std::fs::remove_dir_all(&notes).or_cannot("remove", notes.display())
+    }
+
+    fn remove(&self, turn: &Turn, name: &str) -> Result<()> {
+        let (listed, writers) = (|| self.conductor.is_listed(name), || self.conductor.writers(name));
+        // An orchestrator that was killed may have started a `run` that is not yet as far as to be listed.
+        wait(ARRIVAL, || Ok(listed()? || writers()?.is_empty()))?;
+        let stop = || {
+            let why = "ends its processes and gives back what it had of the host";
+            self.conductor.command(turn, &["stop", name], why)
+        };
+        if listed()? {
+            stop()?;
+        }
+        wait(GRACE, || Ok(writers()?.is_empty()))?;
+        let left = writers()?;
+        if !left.is_empty() {
+            end(&left)?;
+            if listed()? {
+                stop()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_image(&self, turn: &Turn) -> Result<()> {
+        if self.conductor.has_image(&self.spec.image)? {
+            self.conductor.command(turn, &["rmi", &self.spec.image], "nothing is made from it any more")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! A host of its own for each test, with a tool to drive, the services to deploy, and a world behind it.
+//!
+//! ```text
+//!   c1, c2 ── NAME-outside  host  up0 ───── up0-far  world (another machine, and the internet)
+//! ```
+
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../../task3-conductor/tests/world/space.rs"]
+pub mod space;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use space::{Space, host_and_world};
+
+/// An answer: status and text.
+pub type Answer = Option<(u16, String)>;
+
+/// The host, what is outside of it, and the folder of the tool.
+pub struct World {
+    pub host: Space,
+    pub outside: Space,
+    top: tempfile::TempDir,
+}
+
+impl World {
+    /// The folders lie as in the workspace, the tool's beside the services'. No mirror answers, and none is asked: what
+    /// `build` begins with is this host.
+    pub fn new() -> Self {
+        let world = Self::with_a_mirror("");
+        let config = world.folder().join("config.sh");
+        let text = fs::read_to_string(&config).unwrap().replace("debian:bookworm", "host");
+        fs::write(config, text).unwrap();
+        world
+    }
+
+    /// What `build` begins with is Debian, from this mirror.
+    pub fn with_a_mirror(mirror: &str) -> Self {
+        let (host, outside) = host_and_world();
+        let top = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let world = Self { host, outside, top };
+        fs::create_dir(world.folder()).unwrap();
+        for script in ["conductor.sh", "config.sh"] {
+            fs::copy(here.join("../task3-conductor").join(script), world.folder().join(script)).unwrap();
+        }
+        let config = world.folder().join("config.sh");
+        let text = fs::read_to_string(&config).unwrap().replace("MIRROR=\"\"", &format!("MIRROR=\"{mirror}\""));
+        fs::write(config, text).unwrap();
+        std::os::unix::fs::symlink(here, world.top.path().join("task4-services")).unwrap();
+        world
+    }
+
+    /// Where the tool is and keeps its state.
+    pub fn folder(&self) -> PathBuf {
+        self.top.path().join("task3-conductor")
+    }
+
+    /// The orchestrator, with words as they would be typed.
+    pub fn orchestrator(&self, words: &str) -> Command {
+        let files = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(files.join("counter-service/counter-service").exists(), "no services yet: task4-services/bundle");
+        let mut command = self.command(env!("CARGO_BIN_EXE_service-orchestrator"));
+        command.arg("--conductor").arg(self.folder().join("conductor.sh"));
+        if !words.contains("--spec") {
+            command.arg("--files").arg(files);
+        }
+        command.args(words.split_whitespace());
+        command
+    }
+
+    /// It must succeed; what it prints.
+    pub fn orchestrate(&self, words: &str) -> String {
+        let output = self.orchestrator(words).output().unwrap();
+        assert!(output.status.success(), "{words}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// It must fail; its one line.
+    pub fn refused(&self, words: &str) -> String {
+        let output = self.orchestrator(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output));
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// A command on the host that knows where the program of task 3 is.
+    pub fn command(&self, program: &str) -> Command {
+        let conductor = Path::new(env!("CARGO_BIN_EXE_service-orchestrator")).with_file_name("conductor");
+        assert!(conductor.exists(), "no conductor yet: cargo build -p task3-conductor");
+        let mut command = self.host.command(program);
+        command.env("CONDUCTOR_BINARY", conductor);
+        command
+    }
+
+    /// Words of the tool's command line; what it prints, whatever became of it.
+    pub fn conductor(&self, words: &str) -> String {
+        let tool = self.folder().join("conductor.sh");
+        let output = self.command(tool.to_str().unwrap()).args(words.split_whitespace()).output().unwrap();
+        text(&output)
+    }
+
+    /// A line for a shell in a container of the deployment; what it prints.
+    pub fn inside(&self, container: &str, line: &str) -> String {
+        let tool = self.folder().join("conductor.sh");
+        let words = ["-q", "exec", container, "--", "bash", "-c", line];
+        let output = self.command(tool.to_str().unwrap()).args(words).output().unwrap();
+        // The first line says what is executed.
+        text(&output).lines().skip(1).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The host side's number of the process that runs this program in a container.
+    pub fn process(&self, program: &str) -> u32 {
+        let found = self.belonging().into_iter().find(|pid| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.split(|&byte| byte == 0).next() == Some(program.as_bytes())
+        });
+        found.unwrap_or_else(|| panic!("no process runs {program}"))
+    }
+
+    /// Processes that belong to this test's containers, or to the commands behind them.
+    pub fn belonging(&self) -> BTreeSet<u32> {
+        let ours = self.top.path().to_str().unwrap().as_bytes().to_owned();
+        let pids =
+            fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_named = |text: &[u8]| text.windows(ours.len()).any(|window| window == ours);
+        // The root of a container is a mount from our folder, and a command has our folder among its words.
+        pids.filter(|pid| {
+            let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let mounts = String::from_utf8_lossy(&read("mountinfo")).into_owned();
+            let root = mounts.lines().find(|mount| mount.split(' ').nth(4) == Some("/"));
+            is_named(root.unwrap_or_default().as_bytes()) || is_named(&read("cmdline"))
+        })
+        .collect()
+    }
+
+    /// All of the host that a deployment changes.
+    pub fn snapshot(&self) -> String {
+        let tables = ["raw", "mangle", "nat", "filter"].map(|table| self.host.run(&format!("iptables -t {table} -S")));
+        let links = self.host.run("ip -oneline -brief address");
+        let forwards = self.host.run("cat /proc/sys/net/ipv4/ip_forward");
+        let mounts = self.host.run("cat /proc/self/mountinfo");
+        let kept = [".containers", ".services"].map(|folder| files_below(&self.folder().join(folder)).join("\n"));
+        format!("{}\n{links}\n{forwards}\n{mounts}\n{}", tables.concat(), kept.concat())
+    }
+
+    /// Its cgroups, as its ledgers name them.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        let ledgers = ["c1", "c2"].map(|name| self.folder().join(".containers").join(name).join("ledger"));
+        let lines: String = ledgers.iter().filter_map(|ledger| fs::read_to_string(ledger).ok()).collect();
+        let names = lines.lines().filter_map(|line| line.strip_prefix("{\"cgroup\":\"")?.strip_suffix("\"}"));
+        let found = |name: &str| self.host.run(&format!("find /sys/fs/cgroup -type d -name {name}"));
+        names.flat_map(|name| found(name).lines().map(PathBuf::from).collect::<Vec<_>>()).collect()
+    }
+
+    /// Takes down what an earlier assertion left standing.
+    fn clear(&self) {
+        for name in ["c1", "c2", "only", "web"] {
+            self.conductor(&format!("stop {name}"));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// What a page answers to somebody in a space.
+pub fn ask(from: &Space, address: impl Into<IpAddr>, port: u16, path: &str) -> Answer {
+    let url = format!("http://{}:{port}{path}", address.into());
+    from.inside(|| {
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None);
+        let agent = ureq::Agent::from(config.http_status_as_error(false).build());
+        let mut response = agent.get(&url).call().ok()?;
+        Some((response.status().as_u16(), response.body_mut().read_to_string().unwrap()))
+    })
+}
+
+/// The number in a greeting.
+pub fn number(answer: &Answer) -> u64 {
+    let Some((200, text)) = answer else { panic!("no greeting: {answer:?}") };
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number in {text:?}"))
+}
+
+/// Waits for something that comes by itself.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // The tool's own locks, which say nothing of a deployment.
+        if !entry.file_name().to_string_lossy().ends_with(".lock") {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found.sort();
+    found
+}
