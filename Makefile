@@ -9,7 +9,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 diff-task1 diff-task2 bless self-test prove bench vm vm-run lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 diff-task1 diff-task2 bless self-test prove bench vm vm-run test-vm lint msrv docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,11 +65,13 @@ bench: build ## how long the daily commands take, beside peers
 	$(SUDO) target/release/examples/load target/release
 
 vm: ## the Debian machine for VirtualBox, UTM and qemu, made from vm/
-	vm/provision --vm
 	vm/build
 
 vm-run: ## start that machine in qemu
 	vm/boot
+
+test-vm: setup ## try everything in a throwaway machine (ONLY=cgroup,reboot for parts of it)
+	vm/test $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## format, clippy, docs, licences: all without a warning
 	.ci/lint
