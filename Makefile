@@ -9,7 +9,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 bless self-test bench vm vm-run lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 bless self-test prove bench vm vm-run test-vm lint msrv docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,17 +58,23 @@ bless: build ## record the reference outputs anew and show what changed
 self-test: build ## grade the zoo of right and wrong programs and print who lost what
 	$(GRADE) self-test --mutants --jobs $$(nproc)
 
+prove: setup ## attacks, faults, kills and bad inputs against conductor: all tests of task 3 in full, counted in tables
+	task3-conductor/tests/cases/prove
+
 bench: build ## how long the daily commands take, beside peers
-	cargo build --release --locked --package task3-conductor --package task4-services --examples
+	task3-conductor/bench/build
+	cargo build --release --locked --package task4-services --examples
 	$(SUDO) target/release/examples/bench target/release
 	$(SUDO) target/release/examples/load target/release
 
 vm: ## the Debian machine for VirtualBox, UTM and qemu, made from vm/
-	vm/provision --vm
 	vm/build
 
 vm-run: ## start that machine in qemu
 	vm/boot
+
+test-vm: setup ## try everything in a throwaway machine (ONLY=cgroup,reboot for parts of it)
+	vm/test $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## format, clippy, docs, licences: all without a warning
 	.ci/lint

@@ -5,6 +5,7 @@
 #   in_machine USER COMMAND…   runs it there; its stdin, stdout, stderr and exit code are the command's
 #   copy_in SRC DST            a file or folder, as root
 #   copy_out SRC DST
+#   attach_disk FILE           one more disk, raw; what is written to it goes with the copy
 #   reboot_machine             the same copy, its disk as it is now
 #   stop_machine               nothing of it stays; also done when the shell exits
 #
@@ -48,6 +49,12 @@ in_machine() {
 
 copy_in() { scp -qrp "${ssh_options[@]}" "$1" "root@machine:$2"; }
 copy_out() { scp -qrp "${ssh_options[@]}" "root@machine:$1" "$2"; }
+
+attach_disk() {
+    tell_qemu "drive_add 0 if=none,id=extra,format=raw,snapshot=on,file=$1"
+    tell_qemu "device_add virtio-blk-pci,drive=extra,id=extra"
+    answer_of_qemu "info block" 'extra*: *' 60 >/dev/null || machine_failed "does not take the disk $1"
+}
 
 reboot_machine() {
     local before

@@ -1,5 +1,7 @@
 //! What went wrong, and the code to end with: scripts tell our own failures from those of the command inside.
 
+use std::io::Write;
+
 use nix::errno::Errno;
 use nsutil::Error;
 use nsutil::error::line;
@@ -52,7 +54,7 @@ impl Failure {
     /// Says it on stderr.
     pub fn tell(&self) {
         if let Some(line) = self.line() {
-            anstream::eprintln!("conductor: {line}");
+            remark(line);
         }
     }
 
@@ -68,6 +70,11 @@ impl Failure {
             }
         }
     }
+}
+
+/// Says something on stderr, in a line of its own. Where nobody can read it, the work goes on.
+pub fn remark(text: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "conductor: {text}");
 }
 
 impl From<Error> for Failure {

@@ -5,11 +5,16 @@
 //! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
 //! one left behind. See docs/architecture.md.
 
+pub mod attacks;
 mod cli;
 mod commands;
+mod confinement;
 mod failure;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod image;
 mod ledger;
+mod limits;
 mod name;
 mod network;
 mod plan;
@@ -17,6 +22,11 @@ mod record;
 mod runtime;
 mod store;
 mod table;
+mod tree;
+mod usage;
+mod user;
+mod variables;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -30,7 +40,7 @@ pub fn main() -> ExitCode {
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
             let code = if error.use_stderr() { failure::OURS } else { 0 };
-            let _ = error.print();
+            let _ = usage::harmless(error).print();
             return ExitCode::from(code);
         }
     };

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// Longest name, in bytes: a host name's label may have 63 (hostname(7)).
 const LONGEST: usize = 63;
 
@@ -34,9 +36,9 @@ macro_rules! name_type {
                     return Ok(Self(text.to_owned()));
                 }
                 Err(format!(
-                    "{text:?} is no name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
+                    "{} is no name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
                      beginning and ending with a letter or digit, for example {}",
-                    $what, $example
+                    quoted(text), $what, $example
                 ))
             }
         }
@@ -73,6 +75,14 @@ macro_rules! name_type {
 name_type!(ImageName, "an image", "mydebian");
 name_type!(ContainerName, "a container", "web-1");
 
+/// The one of `known` that `text` is probably a slip of the finger from.
+pub fn near(text: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
+    // Two slips, and in a short name one: half of it must be right.
+    let most = 2.min(text.chars().count() / 2);
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(&known, text), known));
+    distances.filter(|(distance, _)| (1..=most).contains(distance)).min().map(|(_, known)| known)
+}
+
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -90,6 +100,21 @@ mod tests {
     fn good_names_are_taken_as_they_are() {
         for name in ["a", "0", "web-1", "my.image_2", "eg", "A", &"x".repeat(63)] {
             assert_eq!(name.parse::<ContainerName>().unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_is_noticed_and_another_name_is_none() {
+        let known = || ["web", "database", "db"].map(str::to_owned);
+        for (typed, meant) in [
+            ("wbe", Some("web")),
+            ("databse", Some("database")),
+            ("datbse", Some("database")),
+            ("xyz", None),
+            ("web", None),
+            ("x", None),
+        ] {
+            assert_eq!(near(typed, known()).as_deref(), meant, "{typed}");
         }
     }
 

@@ -9,9 +9,15 @@ use std::str::FromStr;
 
 use nsutil::error::{Error, Result};
 
+use crate::confinement::Confinement;
 use crate::image::layer::LayerId;
+use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
 use crate::record::{ContainerRecord, ImageRecord, ProcessIdentity};
+use crate::usage::quoted;
+use crate::user::User;
+use crate::variables::Variable;
+use crate::volume::Volume;
 
 /// A container to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +34,12 @@ pub struct Plan {
     pub remove_at_end: bool,
     /// What it is for.
     pub purpose: Purpose,
+    /// What its processes may use together.
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
     /// Its first process.
     pub process: Process,
 }
@@ -56,29 +68,53 @@ pub struct Process {
     pub environment: BTreeMap<String, String>,
     /// Where it starts, an absolute path.
     pub working_directory: String,
+    /// Who it runs as; none is root.
+    pub user: Option<User>,
+    /// How much it is kept from.
+    pub confinement: Confinement,
+    /// Whether it has a reaper in front of it as process 1 (see [`nsutil::reaper`]).
+    pub has_reaper: bool,
+}
+
+/// What the user typed about a process.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessWishes {
+    /// The command; empty is what is usual.
+    pub command: Vec<String>,
+    /// Added to the environment.
+    pub variables: Vec<Variable>,
+    /// Where it starts; none is what is usual.
+    pub working_directory: Option<WorkingDirectory>,
+    /// Who it runs as; none is what is usual.
+    pub user: Option<User>,
+    /// The kind of the caller's terminal (`TERM`), if it gets one.
+    pub terminal: Option<String>,
 }
 
 /// What the user typed about a container.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
-    /// Its command; empty is the image's.
-    pub command: Vec<String>,
-    /// Added to the environment.
-    pub variables: Vec<Variable>,
+    /// Its first process.
+    pub process: ProcessWishes,
     /// Its own host name.
     pub hostname: Option<Hostname>,
     /// Whether it goes away by itself.
     pub remove_at_end: bool,
-    /// The kind of the caller's terminal (`TERM`), if it gets one.
-    pub terminal: Option<String>,
+    /// What its processes may use together.
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
+    /// How much it is kept from.
+    pub confinement: Confinement,
+    /// Whether it has a reaper as process 1.
+    pub has_reaper: bool,
 }
 
-/// `KEY=VALUE`, for a process's environment.
+/// An absolute path in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variable {
-    key: String,
-    value: String,
-}
+pub struct WorkingDirectory(String);
 
 /// The name of a host: 1 to 63 letters, digits and `-`, the ends letters or digits; several with dots between, up to 64.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,25 +123,34 @@ pub struct Hostname(String);
 const DEFAULT_COMMAND: &str = "/bin/bash";
 /// Where programs are searched for, as in Docker's containers.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const DEFAULT_HOME: &str = "/root";
 /// The kernel takes no longer one. See gethostname(2).
 const LONGEST_HOSTNAME: usize = 64;
 
 impl Plan {
     /// A plan for a container `name` of `image`, as the user wishes it.
     pub fn new(name: ContainerName, image: ImageRecord, wishes: Wishes) -> Self {
-        let Wishes { command, variables, hostname, remove_at_end, terminal } = wishes;
-        let command = [command, image.command, vec![DEFAULT_COMMAND.to_owned()]].into_iter().find(|c| !c.is_empty());
-        let mut environment = BTreeMap::from(default_environment());
-        environment.extend(image.environment);
-        environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
-        environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
-        let process = Process {
-            command: command.unwrap_or_default(),
-            environment,
-            working_directory: image.working_directory.unwrap_or_else(|| "/".to_owned()),
+        let Wishes { process, hostname, remove_at_end, limits, volumes, read_only, confinement, has_reaper } = wishes;
+        let usual = image.working_directory.unwrap_or_else(|| "/".to_owned());
+        let usual = Process {
+            command: if image.command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { image.command },
+            environment: default_environment().into_iter().chain(image.environment).collect(),
+            working_directory: usual,
+            user: image.user,
+            confinement,
+            has_reaper,
         };
-        Self { name, image: image.name, layers: image.layers, hostname, remove_at_end, purpose: Purpose::Use, process }
+        Self {
+            name,
+            image: image.name,
+            layers: image.layers,
+            hostname,
+            remove_at_end,
+            purpose: Purpose::Use,
+            limits,
+            volumes,
+            read_only,
+            process: usual.wished(process),
+        }
     }
 
     /// The record of the container that this plan has become.
@@ -120,29 +165,50 @@ impl Plan {
             working_directory: self.process.working_directory.clone(),
             hostname: self.hostname.as_ref().map(ToString::to_string),
             remove_at_end: self.remove_at_end,
+            user: self.process.user.clone(),
+            confinement: self.process.confinement,
+            has_reaper: self.process.has_reaper,
+            limits: self.limits,
+            volumes: self.volumes.clone(),
+            read_only: self.read_only,
             init,
         }
     }
 }
 
-/// What every process in a container finds in its environment, unless it is told otherwise.
-pub fn default_environment() -> [(String, String); 2] {
-    [("PATH", DEFAULT_PATH), ("HOME", DEFAULT_HOME)].map(|(key, value)| (key.to_owned(), value.to_owned()))
+/// What every process in a container finds in its environment, unless it is told otherwise; and `HOME`, which depends on
+/// who it runs as.
+pub fn default_environment() -> [(String, String); 1] {
+    [("PATH".to_owned(), DEFAULT_PATH.to_owned())]
 }
 
 impl Process {
     /// A further process in a container: in the surroundings of its first one, with what the user adds to them.
-    pub fn joining(
-        record: &ContainerRecord,
-        command: Vec<String>,
-        variables: Vec<Variable>,
-        terminal: Option<String>,
-    ) -> Self {
-        let mut environment = record.environment.clone();
-        environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
-        environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
-        let command = if command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { command };
-        Self { command, environment, working_directory: record.working_directory.clone() }
+    pub fn joining(record: &ContainerRecord, wishes: ProcessWishes) -> Self {
+        let usual = Self {
+            command: vec![DEFAULT_COMMAND.to_owned()],
+            environment: record.environment.clone(),
+            working_directory: record.working_directory.clone(),
+            user: record.user.clone(),
+            confinement: record.confinement,
+            has_reaper: false,
+        };
+        usual.wished(wishes)
+    }
+
+    /// The same as the user wishes it.
+    fn wished(mut self, wishes: ProcessWishes) -> Self {
+        let ProcessWishes { command, variables, working_directory, user, terminal } = wishes;
+        if !command.is_empty() {
+            self.command = command;
+        }
+        self.environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
+        self.environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
+        if let Some(WorkingDirectory(path)) = working_directory {
+            self.working_directory = path;
+        }
+        self.user = user.or(self.user);
+        self
     }
 
     /// The program as it was typed: a path, or a name to be searched for.
@@ -151,16 +217,17 @@ impl Process {
     }
 }
 
-impl FromStr for Variable {
+impl FromStr for WorkingDirectory {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() && !text.contains('\0') => {
-                Ok(Self { key: key.to_owned(), value: value.to_owned() })
-            }
-            _ => Err(format!("{text:?} is no variable: use KEY=VALUE, for example LANG=C.UTF-8")),
+        if text.starts_with('/') && !text.contains('\0') {
+            return Ok(Self(text.to_owned()));
         }
+        Err(format!(
+            "{} is no working directory: use an absolute path in the container, for example /srv",
+            quoted(text)
+        ))
     }
 }
 
@@ -180,7 +247,8 @@ impl FromStr for Hostname {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "{text:?} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab"
+            "{} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
+            quoted(text)
         ))
     }
 }
@@ -235,6 +303,7 @@ mod tests {
             command: vec![],
             environment: BTreeMap::from([("LANG".to_owned(), "C".to_owned())]),
             working_directory: None,
+            user: None,
         }
     }
 
@@ -247,17 +316,18 @@ mod tests {
         let with_command = || ImageRecord { command: vec!["nginx".to_owned()], ..image() };
         assert_eq!(plan(image(), Wishes::default()).process.command, ["/bin/bash"]);
         assert_eq!(plan(with_command(), Wishes::default()).process.command, ["nginx"]);
-        let wishes = Wishes { command: vec!["ps".to_owned(), "-e".to_owned()], ..Wishes::default() };
-        assert_eq!(plan(with_command(), wishes).process.command, ["ps", "-e"]);
+        let command = vec!["ps".to_owned(), "-e".to_owned()];
+        let wishes = ProcessWishes { command, ..ProcessWishes::default() };
+        assert_eq!(plan(with_command(), Wishes { process: wishes, ..Wishes::default() }).process.command, ["ps", "-e"]);
     }
 
     #[test]
     fn the_environment_holds_what_was_said_and_nothing_of_the_callers() {
-        let wishes =
-            Wishes { variables: vec!["LANG=de".parse().unwrap(), "X=a=b".parse().unwrap()], ..Wishes::default() };
+        let variables = vec!["LANG=de".parse().unwrap(), "X=a=b".parse().unwrap()];
+        let wishes = Wishes { process: ProcessWishes { variables, ..ProcessWishes::default() }, ..Wishes::default() };
         let environment = plan(image(), wishes).process.environment;
         let pairs: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        assert_eq!(pairs, ["HOME=/root", "LANG=de", &format!("PATH={DEFAULT_PATH}"), "X=a=b"]);
+        assert_eq!(pairs, ["LANG=de", &format!("PATH={DEFAULT_PATH}"), "X=a=b"]);
     }
 
     #[test]
@@ -273,6 +343,9 @@ mod tests {
     fn variables_and_host_names_that_are_none_are_refused_with_an_example() {
         for wrong in ["", "=x", "A", "A\0=b"] {
             assert!(wrong.parse::<Variable>().unwrap_err().contains("for example LANG"), "{wrong:?}");
+        }
+        for wrong in ["", "srv", "./srv", "../srv", "~", "/srv\0"] {
+            assert!(wrong.parse::<WorkingDirectory>().unwrap_err().contains("for example /srv"), "{wrong:?}");
         }
         let long = ["x"; 33].join(".");
         for wrong in ["", "a b", "-a", "a-", "a..b", "é", "a_b", &long] {

@@ -5,18 +5,27 @@
 //! record is written whole and renamed into place, so a reader sees the old one or the new one.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
+use nsutil::step;
+use procfs::ProcError;
+use procfs::process::Stat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::confinement::Confinement;
 use crate::image::layer::LayerId;
+use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
+use crate::user::User;
+use crate::volume::Volume;
 
 /// Version of the records' shape; a larger one in a file means that a newer conductor wrote it.
 const SCHEMA: u32 = 1;
@@ -43,6 +52,9 @@ pub struct ImageRecord {
     /// Where a container's command starts; `/` when nothing is said.
     #[serde(default)]
     pub working_directory: Option<String>,
+    /// Who a container's processes run as; none is root.
+    #[serde(default)]
+    pub user: Option<User>,
 }
 
 /// A container: what it was made of and for.
@@ -68,6 +80,24 @@ pub struct ContainerRecord {
     /// Remove everything when its first process ends.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// Who its processes run as; none is root.
+    #[serde(default)]
+    pub user: Option<User>,
+    /// How much they are kept from.
+    #[serde(default)]
+    pub confinement: Confinement,
+    /// Whether its process 1 is a reaper.
+    #[serde(default)]
+    pub has_reaper: bool,
+    /// What they may use together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    #[serde(default)]
+    pub read_only: bool,
     /// Its first process.
     pub init: ProcessIdentity,
 }
@@ -133,8 +163,9 @@ impl ProcessIdentity {
     /// # Errors
     /// When it has ended.
     pub fn of(pid: i32) -> Result<Self> {
-        let start_time = start_time(pid).or_cannot("look at", format_args!("process {pid}"))?;
-        Ok(Self { pid, start_time, boot_id: boot_id()? })
+        let stat = stat(pid).and_then(|stat| stat.ok_or_else(|| Errno::ESRCH.desc().to_owned()));
+        let stat = stat.or_cannot("look at", format_args!("process {pid}"))?;
+        Ok(Self { pid, start_time: stat.starttime, boot_id: boot_id()? })
     }
 
     /// Whether it was started since the host was.
@@ -145,25 +176,33 @@ impl ProcessIdentity {
     /// A descriptor of this very process, or none when it has ended, whoever has its number now.
     ///
     /// # Errors
-    /// When /proc cannot be read.
+    /// When /proc cannot be read; `EMFILE`, `ENOMEM` …: a process that cannot be asked after has not ended.
     pub fn open(&self) -> Result<Option<PidFd>> {
         if boot_id()? != self.boot_id {
             return Ok(None);
         }
-        let Ok(process) = PidFd::open(nix::unistd::Pid::from_raw(self.pid)) else { return Ok(None) };
+        let process = match PidFd::open(nix::unistd::Pid::from_raw(self.pid)) {
+            Ok(process) => process,
+            // Nobody has that number, or a thread has it: a later one, as ours was a process.
+            Err(error) if matches!(error.errno(), Some(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         // Looked at after it was opened: if the time is right, the descriptor is of the right process.
-        Ok(start_time(self.pid).is_ok_and(|time| time == self.start_time && !is_zombie(self.pid)).then_some(process))
+        let look = stat(self.pid).or_cannot("look at", format_args!("process {}", self.pid))?;
+        let is_it = |stat: &Stat| stat.starttime == self.start_time && !matches!(stat.state, 'Z' | 'X');
+        Ok(look.filter(is_it).map(|_| process))
     }
 }
 
-fn start_time(pid: i32) -> std::result::Result<u64, String> {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
-    stat.map(|stat| stat.starttime).map_err(|error| error.to_string())
-}
-
-fn is_zombie(pid: i32) -> bool {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
-    stat.is_ok_and(|stat| matches!(stat.state, 'Z' | 'X'))
+/// What /proc says of a process; none when there is none.
+fn stat(pid: i32) -> std::result::Result<Option<Stat>, String> {
+    match procfs::process::Process::new(pid).and_then(|process| process.stat()) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(ProcError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn boot_id() -> Result<String> {
@@ -199,13 +238,21 @@ pub fn load<R: DeserializeOwned>(dir: &Path) -> Result<R> {
 /// When the file is missing, damaged, or from a newer version.
 pub fn load_from<R: DeserializeOwned>(path: &Path) -> Result<R> {
     let text = fs::read(path).or_cannot("read", path.display())?;
-    let damaged = |error: serde_json::Error| Error::new("understand", path.display(), error.to_string());
-    let version: Version = serde_json::from_slice(&text).map_err(damaged)?;
+    read(path.display(), &text)
+}
+
+/// Understands a record of any kind; `shown` is what errors call it.
+///
+/// # Errors
+/// When it is damaged, or from a newer version.
+pub fn read<R: DeserializeOwned>(shown: impl Display, text: &[u8]) -> Result<R> {
+    let damaged = |error: serde_json::Error| Error::new("understand", &shown, error.to_string());
+    let version: Version = serde_json::from_slice(text).map_err(damaged)?;
     if version.schema > SCHEMA {
         let newer = format!("it has version {}, this conductor knows up to {SCHEMA}", version.schema);
-        return Err(Error::new("understand", path.display(), newer).hint("use the newer conductor that wrote it"));
+        return Err(Error::new("understand", &shown, newer).hint("use the newer conductor that wrote it"));
     }
-    serde_json::from_slice::<File<R>>(&text).map(|file| file.record).map_err(damaged)
+    serde_json::from_slice::<File<R>>(text).map(|file| file.record).map_err(damaged)
 }
 
 /// Writes a record of any kind: beside its place first, then renamed.
@@ -230,6 +277,9 @@ pub fn save_to<R: Serialize>(record: &R, path: &Path) -> Result<()> {
         }
         _ => (),
     }
+    step!("record", call: "write(\"{}\"); rename(\"{}\", \"{}\")", beside.display(), beside.display(), path.display();
+        why: "a reader finds the old record or the new one, and never half of one";
+        shell: "mv {} {}", beside.display(), path.display());
     // O_EXCL: never through a link that somebody put there.
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
     file.and_then(|mut file| file.write_all(&text))
@@ -250,6 +300,7 @@ mod tests {
             command: vec![],
             environment: BTreeMap::new(),
             working_directory: None,
+            user: None,
         }
     }
 

@@ -20,18 +20,20 @@
 //! have no business with. Manual: flock(2).
 
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::process::PidFd;
+use nsutil::step;
 use rustix::fs::FlockOperation;
 
 use crate::image::layer::LayerId;
 use crate::ledger::Ledger;
-use crate::name::{ContainerName, ImageName};
+use crate::name::{ContainerName, ImageName, near};
 use crate::record::{self, ContainerRecord, ImageRecord};
 
 /// The root of conductor's state, and the way to everything under it.
@@ -87,6 +89,49 @@ impl Lock {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let held = self.held.metadata().map(identity).ok();
         held.is_some() && held == fs::symlink_metadata(path).map(identity).ok()
+    }
+}
+
+/// Where the exit code of a container's first process is written down. Who has it open reads it also when the container,
+/// and with it the file's name, has gone; and never that of a later container of the same name.
+#[derive(Debug)]
+pub struct Note(File);
+
+impl Note {
+    /// An empty one, for a container to be.
+    ///
+    /// # Errors
+    /// `ENOSPC` … with the path.
+    pub fn prepare(claim: &Claim) -> Result<Self> {
+        let path = claim.directory.join(EXIT);
+        let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        made.or_cannot("make", path.display()).map(Self)
+    }
+
+    /// That of a container; none when there is none.
+    pub fn open(store: &Store, name: &ContainerName) -> Option<Self> {
+        let path = store.container_dir(name).join(EXIT);
+        File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).ok().map(Self)
+    }
+
+    /// Writes it down.
+    ///
+    /// # Errors
+    /// `ENOSPC` ….
+    pub fn write(&self, code: i32) -> Result<()> {
+        (&self.0).write_all(format!("{code}\n").as_bytes()).or_cannot("write down", "the exit code")
+    }
+
+    /// What stands there, if something does.
+    pub fn read(&self) -> Option<i32> {
+        let mut text = [0; 16];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(text.get(..length)?).ok()?.strip_suffix('\n')?.parse().ok()
+    }
+
+    /// Whether the container that it belongs to has been removed.
+    pub fn has_no_name_any_more(&self) -> bool {
+        self.0.metadata().is_ok_and(|about| about.nlink() == 0)
     }
 }
 
@@ -156,8 +201,11 @@ impl Store {
     /// # Errors
     /// When the folder of images cannot be read.
     pub fn images(&self) -> Result<Vec<(ImageName, Result<ImageRecord>)>> {
+        self.sweep_images()?;
         let names: Vec<ImageName> = names_in(&self.images_dir())?;
-        Ok(names.into_iter().map(|name| (name.clone(), self.image(&name))).collect())
+        let known = names.into_iter().map(|name| (name.clone(), self.image(&name)));
+        // One that was removed while we looked is none, and not damaged.
+        Ok(known.filter(|(name, record)| record.is_ok() || self.image_dir(name).exists()).collect())
     }
 
     /// The record of an image.
@@ -166,7 +214,7 @@ impl Store {
     /// In words when there is no such image; when its record is damaged or from a newer version.
     pub fn image(&self, name: &ImageName) -> Result<ImageRecord> {
         if !self.image_dir(name).exists() {
-            return Err(no_such_image(name));
+            return Err(self.no_such_image(name));
         }
         ImageRecord::load(&self.image_dir(name))
     }
@@ -176,26 +224,39 @@ impl Store {
     /// # Errors
     /// `ENOSPC`, `EROFS` … with the path.
     pub fn save_image(&self, record: &ImageRecord) -> Result<()> {
+        self.sweep_images()?;
         let dir = self.image_dir(&record.name);
         // No name begins with a dot, so nobody lists this one; it is a fresh folder for each process.
         let beside = self.images_dir().join(format!(".{}.{}", record.name, std::process::id()));
-        match fs::create_dir(&beside) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::new("make folder", beside.display(), error));
-            }
-            _ => (),
-        }
-        record.save(&beside)?;
-        match fs::rename(&beside, &dir) {
-            Ok(()) => Ok(()),
+        DirBuilder::new().mode(0o700).create(&beside).or_cannot("make folder", beside.display())?;
+        let _held = lock(open_folder(&beside).or_cannot("open", beside.display())?, &beside)?;
+        let saved = record.save(&beside).and_then(|()| match fs::rename(&beside, &dir) {
             // There is an image of that name: its record is what is replaced.
-            Err(_) if dir.is_dir() => {
-                let saved = record.save(&dir);
-                let _ = fs::remove_dir_all(&beside);
-                saved
+            Err(_) if dir.is_dir() => record.save(&dir),
+            renamed => renamed.or_cannot("put an image at", dir.display()),
+        });
+        // It is still there if it was not needed.
+        let _ = fs::remove_dir_all(&beside);
+        saved
+    }
+
+    /// Removes what killed commands have left beside images: folders without a name that nobody holds.
+    ///
+    /// # Errors
+    /// When the folder of images cannot be read.
+    fn sweep_images(&self) -> Result<()> {
+        let dir = self.images_dir();
+        for entry in fs::read_dir(&dir).or_cannot("list", dir.display())?.flatten() {
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
             }
-            Err(error) => Err(Error::new("put an image at", dir.display(), error)),
+            let Ok(folder) = open_folder(&entry.path()) else { continue };
+            if let Ok(_held) = flock(folder, FlockOperation::NonBlockingLockExclusive) {
+                // What cannot be removed now the next command will try.
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
+        Ok(())
     }
 
     /// Removes an image, whatever state its record is in. Its name goes first and at once.
@@ -205,8 +266,11 @@ impl Store {
     pub fn remove_image(&self, name: &ImageName) -> Result<()> {
         let dir = self.image_dir(name);
         let away = self.images_dir().join(format!(".{name}.{}.removed", std::process::id()));
+        step!("image.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
+            why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
+        let _held = open_folder(&dir).ok().map(|folder| lock(folder, &dir)).transpose()?;
         match fs::rename(&dir, &away) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_such_image(name)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.no_such_image(name)),
             renamed => renamed.or_cannot("remove", dir.display())?,
         }
         fs::remove_dir_all(&away).or_cannot("remove", away.display())
@@ -219,8 +283,10 @@ impl Store {
     /// When the folder of containers cannot be read.
     pub fn containers(&self) -> Result<Vec<(ContainerName, Result<ContainerRecord>)>> {
         let names: Vec<ContainerName> = names_in(&self.containers_dir())?;
-        let recorded = names.into_iter().filter(|name| self.container_dir(name).join(record::FILE).exists());
-        Ok(recorded.map(|name| (name.clone(), self.container(&name))).collect())
+        let has_record = |name: &ContainerName| self.container_dir(name).join(record::FILE).exists();
+        let known = names.into_iter().filter(has_record).map(|name| (name.clone(), self.container(&name)));
+        // One that was removed while we looked is none, and not damaged.
+        Ok(known.filter(|(name, record)| record.is_ok() || has_record(name)).collect())
     }
 
     /// The record of a container.
@@ -229,9 +295,24 @@ impl Store {
     /// In words when there is no such container; when its record is damaged or from a newer version.
     pub fn container(&self, name: &ContainerName) -> Result<ContainerRecord> {
         if !self.container_dir(name).exists() {
-            return Err(no_such_container(name));
+            return Err(self.no_such_container(name));
         }
         ContainerRecord::load(&self.container_dir(name))
+    }
+
+    /// The record of a container that runs, and its first process.
+    ///
+    /// # Errors
+    /// In words when there is no such container, or it has ended and so nobody can `attempt` what was asked for.
+    pub fn running_container(&self, name: &ContainerName, attempt: &str) -> Result<(ContainerRecord, PidFd)> {
+        let record = self.container(name)?;
+        match record.running()? {
+            Some(init) => Ok((record, init)),
+            None => {
+                let ended = Error::new(attempt, format_args!("container {name}"), "its first process has ended");
+                Err(ended.hint(format_args!("`conductor stop {name}` removes it; then it can be run again")))
+            }
+        }
     }
 
     /// Waits for the lock of one container, so that two commands never work on it at once.
@@ -239,7 +320,7 @@ impl Store {
     /// # Errors
     /// In words when there is no such container.
     pub fn lock_container(&self, name: &ContainerName) -> Result<Lock> {
-        self.try_lock_container(name)?.ok_or_else(|| no_such_container(name))
+        self.try_lock_container(name)?.ok_or_else(|| self.no_such_container(name))
     }
 
     /// The same; none when there is no such container, also when it goes while we wait.
@@ -271,6 +352,9 @@ impl Store {
     /// In words when there is a container of that name; those of `clear`.
     pub fn claim(&self, name: &ContainerName, clear: impl Fn(Lock) -> Result<()>) -> Result<Claim> {
         let directory = self.container_dir(name);
+        step!("claim", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", directory.display();
+            why: "of many who want the name, one makes the folder and has it locked; the kernel lets go if that one dies";
+            shell: "mkdir {0}; exec 9< {0}; flock 9", directory.display());
         loop {
             let made = match DirBuilder::new().mode(0o700).create(&directory) {
                 Ok(()) => true,
@@ -314,18 +398,9 @@ impl Store {
         format!("conductor-{name}-{:08x}", fnv1a(self.root.as_os_str().as_encoded_bytes()))
     }
 
-    /// Writes down what a container's first process has ended with.
-    ///
-    /// # Errors
-    /// `ENOSPC` … with the path.
-    pub fn note_exit(&self, name: &ContainerName, code: i32) -> Result<()> {
-        let path = self.container_dir(name).join(EXIT);
-        fs::write(&path, format!("{code}\n")).or_cannot("write", path.display())
-    }
-
     /// What a container's first process has ended with, if it has and somebody was there to see it.
     pub fn exit_code(&self, name: &ContainerName) -> Option<i32> {
-        fs::read_to_string(self.container_dir(name).join(EXIT)).ok()?.trim().parse().ok()
+        Note::open(self, name)?.read()
     }
 
     /// Waits until nobody else changes networks: held while a subnet is chosen, and while rules of two containers change.
@@ -363,21 +438,30 @@ impl Store {
         }
     }
 
+    /// The error for a container that is not there.
+    pub fn no_such_container(&self, name: &ContainerName) -> Error {
+        let missing = Error::new("find", format_args!("container {name}"), "there is none of that name");
+        let known = names_in::<ContainerName>(&self.containers_dir()).unwrap_or_default();
+        match near(name.as_str(), known.into_iter().map(String::from)) {
+            Some(near) => missing.hint(format_args!("did you mean {near}? `conductor ps` lists them")),
+            None => missing.hint("`conductor ps` lists them"),
+        }
+    }
+
+    fn no_such_image(&self, name: &ImageName) -> Error {
+        let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+        let known = names_in::<ImageName>(&self.images_dir()).unwrap_or_default();
+        match near(name.as_str(), known.into_iter().map(String::from)) {
+            Some(near) => missing.hint(format_args!("did you mean {near}? `conductor images` lists them")),
+            None => missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it")),
+        }
+    }
+
     fn lock_file(&self, name: &str) -> Result<(PathBuf, File)> {
         let path = self.cache_dir().join(name);
         let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         file.or_cannot("open", path.display()).map(|file| (path, file))
     }
-}
-
-/// The error for a container that is not there.
-pub fn no_such_container(name: &ContainerName) -> Error {
-    Error::new("find", format_args!("container {name}"), "there is none of that name").hint("`conductor ps` lists them")
-}
-
-fn no_such_image(name: &ImageName) -> Error {
-    let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
-    missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it"))
 }
 
 fn open_folder(path: &Path) -> std::io::Result<File> {

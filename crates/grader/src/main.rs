@@ -17,7 +17,6 @@ mod report;
 mod rubric;
 mod run;
 mod self_test;
-#[allow(dead_code, reason = "the plays that use all of it are being written")]
 mod stage;
 mod submission;
 mod sys;

@@ -280,7 +280,8 @@ impl Submission {
 impl Handed {
     /// The folder in which its commands are run.
     pub fn cwd(&self) -> PathBuf {
-        self.folder.join(&self.below)
+        // Joined with nothing, a path gets a slash at its end.
+        if self.below.as_os_str().is_empty() { self.folder.clone() } else { self.folder.join(&self.below) }
     }
 
     /// The name of the host's interface to the network that the submission's `config.sh` expects, else `eth0`.

@@ -85,6 +85,19 @@ const fn mask(numbers: &[u8]) -> u64 {
 }
 
 impl Set {
+    /// All that this table knows.
+    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
+
+    /// The set as /proc/PID/status shows it: a number whose bits are the members.
+    pub const fn of_mask(mask: u64) -> Self {
+        Self(mask)
+    }
+
+    /// How many there are in it.
+    pub fn count(self) -> usize {
+        self.iter().count()
+    }
+
     /// Whether `capability` is in it.
     pub fn contains(self, capability: Capability) -> bool {
         self.0 & (1 << capability.0) != 0
@@ -108,6 +121,12 @@ impl Set {
     }
 }
 
+impl FromIterator<Capability> for Set {
+    fn from_iter<I: IntoIterator<Item = Capability>>(members: I) -> Self {
+        members.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
 /// Takes from the caller for ever every capability that is not in `keep`, and empties what exec would hand on.
 ///
 /// What the caller does not have it does not get: a host can lack some.
@@ -115,6 +134,16 @@ impl Set {
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
 pub fn keep_only(keep: Set) -> Result<()> {
+    bound_by(keep)?;
+    hold_only(keep)
+}
+
+/// The first half of [`keep_only`]: no exec will give back what is not in `keep`. It takes `CAP_SETPCAP`, which a
+/// process loses when it becomes another user than root; so this comes before, and [`hold_only`] after.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETPCAP`.
+pub fn bound_by(keep: Set) -> Result<()> {
     step!("capset",
         call: "prctl(PR_CAPBSET_DROP, each but {keep}); capset(effective = permitted = {keep}; inheritable = 0); prctl(PR_CAP_AMBIENT_CLEAR_ALL)";
         why: "root here may act as root inside and reach nothing outside; what has left the bounding set never comes back";
@@ -127,6 +156,14 @@ pub fn keep_only(keep: Set) -> Result<()> {
             Err(errno) => return Err(errno).or_cannot("give up", Capability(number)),
         }
     }
+    Ok(())
+}
+
+/// The second half of [`keep_only`]: what the caller has now and what exec would hand on.
+///
+/// # Errors
+/// None that giving up could cause.
+pub fn hold_only(keep: Set) -> Result<()> {
     rustix::thread::clear_ambient_capability_set().or_cannot("empty", "the ambient capabilities")?;
     let now = rustix::thread::capabilities(None).or_cannot("read", "the caller's capabilities")?;
     let kept = now.permitted & CapabilitySet::from_bits_retain(keep.0);
@@ -185,6 +222,8 @@ mod tests {
         for name in ["CAP_NET_RAW", "net_raw", "Cap_Net_Raw"] {
             assert_eq!(name.parse::<Capability>().unwrap().to_string(), "CAP_NET_RAW");
         }
+        assert_eq!(format!("{:x}", Set::ALL.0), "1ffffffffff", "as a process of the host has them");
+        assert_eq!(CONTAINER.iter().collect::<Set>(), CONTAINER);
         assert!("ALL".parse::<Capability>().unwrap_err().contains("for example"));
         let raw = "NET_RAW".parse().unwrap();
         assert!(CONTAINER.with(raw).contains(raw) && !CONTAINER.with(raw).without(raw).contains(raw));

@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::error::{Error, OrCannot, Result};
+use crate::sys::Reach;
 use crate::{step, sys};
 
 /// A mount that no path leads to yet. Dropped, it is gone.
@@ -60,6 +61,10 @@ impl Attributes {
     #[must_use]
     pub const fn read_only(self) -> Self {
         Self { read_only: true, ..self }
+    }
+
+    fn bits(self) -> u64 {
+        u64::from(self.flags().bits())
     }
 
     fn flags(self) -> MountAttrFlags {
@@ -128,8 +133,20 @@ impl Detached {
     /// # Errors
     /// `EINVAL` when it is in another mount namespace; `EPERM` without `CAP_SYS_ADMIN`.
     pub fn of_file(file: BorrowedFd<'_>, what: impl Into<String>) -> Result<Self> {
-        let what = what.into();
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        Self::clone(file, what.into(), OpenTreeFlags::empty())
+    }
+
+    /// The same with all that is mounted below it.
+    ///
+    /// # Errors
+    /// Those of [`Detached::of_file`].
+    pub fn of_tree(file: BorrowedFd<'_>, what: impl Into<String>) -> Result<Self> {
+        Self::clone(file, what.into(), OpenTreeFlags::AT_RECURSIVE)
+    }
+
+    fn clone(file: BorrowedFd<'_>, what: String, depth: OpenTreeFlags) -> Result<Self> {
+        let flags =
+            depth | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let descriptor = rustix::mount::open_tree(file, "", flags).or_cannot("make a second mount of", &what)?;
         Ok(Self { descriptor, what })
     }
@@ -139,7 +156,19 @@ impl Detached {
     /// # Errors
     /// `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
     pub fn restrict(self, attributes: Attributes) -> Result<Self> {
-        sys::mount_setattr(self.descriptor.as_fd(), u64::from(attributes.flags().bits()))
+        self.add(attributes, Reach::Mount)
+    }
+
+    /// Adds attributes to it and to all that is mounted below.
+    ///
+    /// # Errors
+    /// Those of [`Detached::restrict`].
+    pub fn restrict_tree(self, attributes: Attributes) -> Result<Self> {
+        self.add(attributes, Reach::Tree)
+    }
+
+    fn add(self, attributes: Attributes, reach: Reach) -> Result<Self> {
+        sys::mount_setattr(self.descriptor.as_fd(), attributes.bits(), 0, reach)
             .or_cannot(format_args!("make {attributes} the mount of"), &self.what)?;
         Ok(self)
     }
@@ -163,6 +192,30 @@ impl Detached {
     pub fn into_descriptor(self) -> OwnedFd {
         self.descriptor
     }
+}
+
+/// Adds attributes to a mount that is in its place; `mount` is its topmost folder, or the file.
+///
+/// # Errors
+/// `EINVAL` when it is none; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
+pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Result<()> {
+    step!("mount_setattr", call: "mount_setattr({}, add {attributes})", shown.display();
+        why: "from here on it holds for everything reached through this mount";
+        shell: "mount -o remount,bind,{attributes} {}", shown.display());
+    sys::mount_setattr(mount, attributes.bits(), 0, Reach::Mount)
+        .or_cannot(format_args!("make {attributes} the mount at"), shown.display())
+}
+
+/// Takes attributes away from a mount that is in its place.
+///
+/// # Errors
+/// Those of [`restrict`].
+pub fn loosen(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Result<()> {
+    step!("mount_setattr", call: "mount_setattr({}, take away {attributes})", shown.display();
+        why: "what was kept from working in this mount works from here on";
+        shell: "mount -o remount,bind,dev,suid,exec {}", shown.display());
+    sys::mount_setattr(mount, 0, attributes.bits(), Reach::Mount)
+        .or_cannot(format_args!("take {attributes} from the mount at"), shown.display())
 }
 
 /// Opens a path below `within` as a process would whose root that is, and refuses symbolic links on the way.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
+//! | [`reaper`] | process 1 of a container that is only that | pid_namespaces(7) |
 //! | [`mount`] | which file trees a process sees, and where | mount_namespaces(7), pivot_root(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
 //! | [`cgroup`] | how much of the machine a set of processes may use | cgroups(7) |
@@ -27,11 +28,14 @@ pub mod cgroup;
 pub mod detached;
 pub mod elf;
 pub mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod overlay;
 pub mod process;
+pub mod reaper;
 pub mod rootfs;
 pub mod seccomp;
 pub mod step;

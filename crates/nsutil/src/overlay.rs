@@ -12,8 +12,10 @@
 //! Look: `findmnt -t overlay`; `ls UPPER` after a write. Manual: mount(8), "overlay"; the kernel's document "Overlay
 //! Filesystem".
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -83,8 +85,8 @@ impl Overlay<'_> {
         for layer in self.layers {
             rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer)?;
         }
-        rustix::mount::fsconfig_set_string(&context, "upperdir", self.upper)?;
-        rustix::mount::fsconfig_set_string(&context, "workdir", self.work)?;
+        rustix::mount::fsconfig_set_string(&context, "upperdir", escaped(self.upper))?;
+        rustix::mount::fsconfig_set_string(&context, "workdir", escaped(self.work))?;
         rustix::mount::fsconfig_set_flag(&context, "volatile")?;
         rustix::mount::fsconfig_create(&context)?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
@@ -122,6 +124,11 @@ impl Overlay<'_> {
                     None => error,
                 }
             }
+            // Not only a full disk: see mount(2), namespaces(7).
+            Some(Errno::ENOSPC) => error.hint(
+                "the disk is full, or there are as many mounts or mount namespaces as /proc/sys/fs/mount-max or \
+                 /proc/sys/user/max_mnt_namespaces allow",
+            ),
             Some(Errno::EINVAL) => error.hint(format_args!(
                 "the kernel keeps changes only on an ordinary file system, and {} may be on an overlay (inside a container?), \
                  NFS or FAT: choose another folder with --root; `dmesg` has the kernel's words",
@@ -146,6 +153,18 @@ impl Drop for Mounted {
             let _ = nix::mount::umount2(&self.place, MntFlags::MNT_DETACH);
         }
     }
+}
+
+/// In these two the kernel takes a backslash for the beginning of an escape, and in `lowerdir+` for itself.
+fn escaped(path: &Path) -> OsString {
+    let mut text = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if *byte == b'\\' {
+            text.push(*byte);
+        }
+        text.push(*byte);
+    }
+    OsString::from_vec(text)
 }
 
 struct Joined<'a>(&'a [PathBuf]);

@@ -25,9 +25,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use procfs::process::{MMapPath, MemoryMap};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, OrCannot, Result};
@@ -89,6 +90,8 @@ const READY: u8 = b'R';
 const FAILED: u8 = b'E';
 /// Exit code of a child that could not do its part; the reason goes through its [`Report`].
 const COULD_NOT: i32 = 125;
+/// What a shell adds to the number of the signal that ended a process.
+const SIGNALLED: i32 = 128;
 
 /// Forks a child that runs `inside` and ends with the code it returns, or with an error that [`Child::ready`] or
 /// [`Child::wait`] hands to the parent.
@@ -307,8 +310,11 @@ impl Child {
         if let Some(exit) = self.exit {
             return Ok(exit);
         }
-        let status = retry(|| waitid(Id::PIDFd(self.process.as_fd()), WaitPidFlag::WEXITED))
-            .or_cannot("wait for", format_args!("process {}", self.process.pid))?;
+        let status = retry(|| {
+            let ended = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+            ended.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+        });
+        let status = status.or_cannot("wait for", format_args!("process {}", self.process.pid))?;
         let exit = Exit::from_status(status);
         self.exit = Some(exit);
         Ok(exit)
@@ -392,6 +398,17 @@ impl PidFd {
             .or_cannot(format_args!("send {signal} to"), format_args!("process {pid}"))
     }
 
+    /// What it has ended with, when it has and its parent has taken note: the kernel tells anybody who holds a descriptor
+    /// from before. None before Linux 6.15, or as long as its parent has not.
+    pub fn exit(&self) -> Option<Exit> {
+        let status = sys::exit_status_of(self.as_fd()).ok()?;
+        let signal = status & 0x7f;
+        if signal == 0 {
+            return Some(Exit::Code((status >> 8) & 0xff));
+        }
+        Signal::try_from(signal).ok().map(Exit::Signal)
+    }
+
     /// Whether the process has ended (it may still wait to be reaped).
     ///
     /// # Errors
@@ -414,16 +431,18 @@ impl Exit {
     pub fn code(self) -> i32 {
         match self {
             Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal as i32,
+            Self::Signal(signal) => SIGNALLED + signal as i32,
         }
     }
 
-    fn from_status(status: WaitStatus) -> Self {
-        match status {
-            WaitStatus::Signaled(_, signal, _) => Self::Signal(signal),
-            WaitStatus::Exited(_, code) => Self::Code(code),
-            // WEXITED lets no other kind through.
-            _ => Self::Code(COULD_NOT),
+    fn from_status(status: Option<WaitIdStatus>) -> Self {
+        let (code, signal) = status.map_or((None, None), |status| (status.exit_status(), status.terminating_signal()));
+        match (code, signal) {
+            (Some(code), _) => Self::Code(code),
+            // Real-time signals have numbers only: what a shell would show has to do.
+            (None, Some(number)) => Signal::try_from(number).map_or(Self::Code(SIGNALLED + number), Self::Signal),
+            // EXITED lets no other kind through.
+            (None, None) => Self::Code(COULD_NOT),
         }
     }
 }
@@ -446,12 +465,14 @@ impl Requests {
         Self::hold_also(&[])
     }
 
-    /// The same for these signals as well.
+    /// The same for these signals as well. One that this program was started to ignore goes on to mean nothing: a
+    /// hang-up does not end what nohup(1) started.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn hold_also(others: &[Signal]) -> Result<Self> {
-        let mask: SigSet = REQUESTS.iter().chain(others).copied().collect();
+        let asked = REQUESTS.iter().chain(others).copied();
+        let mask: SigSet = asked.filter(|signal| !sys::is_ignored(*signal).unwrap_or(false)).collect();
         mask.thread_block().or_cannot("hold back", "signals")?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
     }

@@ -20,6 +20,7 @@ use std::ops::RangeInclusive;
 
 use seccompiler::sock_filter;
 
+use crate::capability::Set;
 use crate::error::{OrCannot, Result};
 use crate::namespace::TABLE;
 use crate::step;
@@ -40,6 +41,11 @@ enum Answer {
     Unknown,
     /// It depends on an argument.
     Ask(Question),
+    /// It makes a socket, of any kind but two; the audit log's is one of these unless it may be written to.
+    Socket {
+        /// Whether it may.
+        audit: bool,
+    },
 }
 
 /// One argument of a call, and what it must be.
@@ -126,13 +132,38 @@ const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 /// The last number that this list has an opinion on (removexattrat); what comes later is unknown to it.
 const LAST_KNOWN: u32 = 466;
 
+/// Calls that are shut in general and that a capability opens. Docker's list, for those that every machine has.
+#[rustfmt::skip]
+const OPENED_BY: &[(&str, &[u32])] = &[
+    ("DAC_READ_SEARCH", numbers![SYS_open_by_handle_at SYS_name_to_handle_at]),
+    ("SYS_ADMIN", numbers![
+        SYS_bpf SYS_clone SYS_clone3 SYS_fanotify_init SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fspick SYS_lookup_dcookie
+        SYS_mount SYS_mount_setattr SYS_move_mount SYS_name_to_handle_at SYS_open_tree SYS_perf_event_open SYS_pivot_root
+        SYS_quotactl SYS_setdomainname SYS_sethostname SYS_setns SYS_swapoff SYS_swapon SYS_syslog SYS_umount2
+        SYS_unshare
+    ]),
+    ("SYS_BOOT", numbers![SYS_reboot SYS_kexec_load]),
+    ("SYS_MODULE", numbers![SYS_delete_module SYS_init_module SYS_finit_module]),
+    ("SYS_NICE", numbers![SYS_mbind SYS_set_mempolicy SYS_migrate_pages SYS_move_pages]),
+    ("SYS_PACCT", numbers![SYS_acct]),
+    ("SYS_PTRACE", numbers![SYS_kcmp SYS_pidfd_getfd SYS_process_madvise SYS_process_vm_readv SYS_process_vm_writev]),
+    ("SYS_TIME", numbers![SYS_settimeofday SYS_clock_settime]),
+    ("SYS_TTY_CONFIG", numbers![SYS_vhangup]),
+    ("SYSLOG", numbers![SYS_syslog]),
+    ("BPF", numbers![SYS_bpf]),
+    ("PERFMON", numbers![SYS_perf_event_open]),
+];
+
 /// ioctl(2) requests that type into a terminal as if at its keyboard (CVE-2017-5226, CVE-2023-1523).
 const TYPING: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 /// Execution domains of personality(2) that change nothing of importance: none, no address randomisation (gdb),
 /// Linux 2.6 numbering (uname26), both, and the question which it is.
 const PERSONALITIES: &[u32] = &[0x0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
 /// Virtual machine sockets would reach the hypervisor past every firewall.
-const HYPERVISOR: &[u32] = &[libc::AF_VSOCK as u32];
+const HYPERVISOR: u32 = libc::AF_VSOCK as u32;
+/// The kernel's audit log takes what its sockets send only from who has `CAP_AUDIT_WRITE`. Programs like sshd(8) give up
+/// when they are refused, and go on where the kernel has no such log: so that is what they are told.
+const AUDIT: [u32; 2] = [libc::AF_NETLINK as u32, libc::NETLINK_AUDIT as u32];
 
 /// `AUDIT_ARCH_*` of linux/audit.h for the convention this program is compiled for.
 #[cfg(target_arch = "x86_64")]
@@ -145,7 +176,24 @@ const X32: u32 = 0x4000_0000;
 impl Filter {
     /// The filter of a container.
     pub fn container() -> Self {
-        let ranges = ranges(answer);
+        Self::opened_for(Set::default())
+    }
+
+    /// The filter of a container that has these capabilities: calls that are of no use without one are let through with
+    /// it, for then the capability decides.
+    pub fn opened_for(capabilities: Set) -> Self {
+        let opened: Vec<u32> = OPENED_BY
+            .iter()
+            .filter(|(name, _)| has(capabilities, name))
+            .flat_map(|(_, calls)| *calls)
+            .copied()
+            .collect();
+        let audit = has(capabilities, "AUDIT_WRITE");
+        let ranges = ranges(|number| match answer(number) {
+            _ if opened.contains(&number) => Answer::Allow,
+            Answer::Socket { .. } => Answer::Socket { audit },
+            answer => answer,
+        });
         let mut program =
             vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
@@ -170,6 +218,10 @@ impl Filter {
     }
 }
 
+fn has(capabilities: Set, name: &str) -> bool {
+    name.parse().is_ok_and(|capability| capabilities.contains(capability))
+}
+
 /// The answer to one number of this machine's convention.
 fn answer(number: u32) -> Answer {
     let ask = |argument, test| Answer::Ask(Question { argument, test });
@@ -178,7 +230,7 @@ fn answer(number: u32) -> Answer {
         libc::SYS_clone => ask(0, Test::Without(namespace_flags())),
         libc::SYS_ioctl => ask(1, Test::Except(TYPING)),
         libc::SYS_personality => ask(0, Test::Only(PERSONALITIES)),
-        libc::SYS_socket => ask(0, Test::Except(HYPERVISOR)),
+        libc::SYS_socket => Answer::Socket { audit: false },
         _ if [EVERYWHERE, HERE, NEWER].iter().any(|list| list.contains(&number)) => Answer::Allow,
         _ if number == IO_PGETEVENTS => Answer::Allow,
         _ if number > LAST_KNOWN || NOT_OFFERED.contains(&number) => Answer::Unknown,
@@ -234,6 +286,17 @@ fn reply(answer: Answer) -> Vec<sock_filter> {
         Answer::Allow => vec![give(RET_ALLOW)],
         Answer::Refuse => vec![give(RET_ERRNO | libc::EPERM as u32)],
         Answer::Unknown => vec![give(RET_ERRNO | libc::ENOSYS as u32)],
+        Answer::Socket { audit } => {
+            let argument = |number: u32| load(OFFSET_ARGUMENTS + 8 * number + LOWER_HALF);
+            let mut program = vec![argument(0), jump(BPF_JEQ, HYPERVISOR, 0, 1), give(RET_ERRNO | libc::EPERM as u32)];
+            if !audit {
+                let [family, protocol] = AUDIT;
+                program.extend([jump(BPF_JEQ, family, 0, 3), argument(2), jump(BPF_JEQ, protocol, 0, 1)]);
+                program.push(give(RET_ERRNO | libc::EPROTONOSUPPORT as u32));
+            }
+            program.push(give(RET_ALLOW));
+            program
+        }
         Answer::Ask(Question { argument, test }) => {
             let refuse = give(RET_ERRNO | libc::EPERM as u32);
             let mut program = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(argument) + LOWER_HALF)];
@@ -288,6 +351,7 @@ fn give(value: u32) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::CONTAINER;
 
     /// What the kernel does with the filter, instruction by instruction.
     fn run(filter: &Filter, arch: u32, number: u32, arguments: [u32; 6]) -> u32 {
@@ -326,7 +390,7 @@ mod tests {
                 Answer::Allow => RET_ALLOW,
                 Answer::Refuse => REFUSED,
                 Answer::Unknown => NOT_THERE,
-                Answer::Ask(_) => continue,
+                Answer::Ask(_) | Answer::Socket { .. } => continue,
             };
             assert_eq!(run(&filter, CONVENTION, number, [0; 6]), expected, "call {number}");
         }
@@ -347,8 +411,32 @@ mod tests {
         assert_eq!((ioctl(libc::TIOCSTI as u32), ioctl(libc::TCGETS as u32)), (REFUSED, RET_ALLOW));
         let socket = |family: i32| run(&filter, CONVENTION, libc::SYS_socket as u32, [family as u32, 0, 0, 0, 0, 0]);
         assert_eq!((socket(libc::AF_VSOCK), socket(libc::AF_INET)), (REFUSED, RET_ALLOW));
+        let netlink = |filter: &Filter, protocol: i32| {
+            let arguments = [libc::AF_NETLINK as u32, 0, protocol as u32, 0, 0, 0];
+            run(filter, CONVENTION, libc::SYS_socket as u32, arguments)
+        };
+        assert_eq!(netlink(&filter, libc::NETLINK_ROUTE), RET_ALLOW, "ip(8) needs it");
+        assert_eq!(netlink(&filter, libc::NETLINK_AUDIT), RET_ERRNO | libc::EPROTONOSUPPORT as u32);
+        let auditor = Filter::opened_for(CONTAINER.with("AUDIT_WRITE".parse().unwrap()));
+        assert_eq!(netlink(&auditor, libc::NETLINK_AUDIT), RET_ALLOW, "the capability decides");
         let personality = |domain| run(&filter, CONVENTION, libc::SYS_personality as u32, [domain, 0, 0, 0, 0, 0]);
         assert_eq!((personality(0x40_0000), personality(0x8)), (REFUSED, RET_ALLOW));
+    }
+
+    #[test]
+    fn a_capability_opens_the_calls_that_ask_for_it_and_no_others() {
+        let answer_to = |filter: &Filter, call| run(filter, CONVENTION, call as u32, [libc::CLONE_NEWUSER as u32; 6]);
+        let time = Filter::opened_for(CONTAINER.with("SYS_TIME".parse().unwrap()));
+        assert_eq!(answer_to(&time, libc::SYS_clock_settime), RET_ALLOW);
+        assert_eq!((answer_to(&time, libc::SYS_mount), answer_to(&time, libc::SYS_clone)), (REFUSED, REFUSED));
+        let admin = Filter::opened_for(CONTAINER.with("SYS_ADMIN".parse().unwrap()));
+        for call in [libc::SYS_mount, libc::SYS_clone, libc::SYS_clone3, libc::SYS_setns] {
+            assert_eq!(answer_to(&admin, call), RET_ALLOW, "{call}");
+        }
+        assert_eq!(answer_to(&admin, libc::SYS_init_module), REFUSED);
+        for (name, _) in OPENED_BY {
+            assert!(name.parse::<crate::capability::Capability>().is_ok(), "{name} is a capability");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! would do the same. Announcements are events of the `tracing` crate under the target [`TARGET`]; with nobody
 //! listening one costs a load and a branch, and its text is never even put together.
 //!
-//! A program's `--explain` listens with [`tell`]. Tests can listen too: a step's name is also the point at which a
-//! fault can be injected, so "what if it is killed just before the mount" has a name.
+//! A program's `--explain` listens with [`tell`]. A step is also the point at which tests inject a fault (see the module
+//! `failpoint`, which no installed program has), so "what if it is killed just before the mount" has a name.
 //!
 //! Look: `namespace_prog --explain`, beside `strace -f namespace_prog`.
 
@@ -23,23 +23,51 @@ pub const TARGET: &str = "nsutil::step";
 /// Announces a step: its name, the call, why, and the shell's way to do the same.
 ///
 /// ```
-/// let dir = "/mnt";
-/// nsutil::step!("mount.proc", call: "mount(\"proc\", \"{dir}/proc\", \"proc\")";
-///     why: "ps and top read /proc; a new one shows only the processes of this PID namespace";
-///     shell: "mount -t proc proc {dir}/proc");
+/// fn mount_proc(dir: &str) -> nsutil::Result<()> {
+///     nsutil::step!("mount.proc", call: "mount(\"proc\", \"{dir}/proc\", \"proc\")";
+///         why: "ps and top read /proc; a new one shows only the processes of this PID namespace";
+///         shell: "mount -t proc proc {dir}/proc");
+///     // … and then the call.
+///     Ok(())
+/// }
+/// # mount_proc("/mnt").unwrap();
 /// ```
 #[macro_export]
 macro_rules! step {
     ($name:literal, call: $call:literal $(, $call_arg:expr)*;
      why: $why:literal $(, $why_arg:expr)*;
      shell: $shell:literal $(, $shell_arg:expr)* $(,)?) => {
-        $crate::step::announce(&$crate::step::Step {
+        $crate::__announce!(&$crate::step::Step {
             name: $name,
             call: ::std::format_args!($call $(, $call_arg)*),
             why: ::std::format_args!($why $(, $why_arg)*),
             shell: ::std::format_args!($shell $(, $shell_arg)*),
         })
     };
+}
+
+/// Tells of a step, and goes on.
+#[cfg(not(feature = "failpoints"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __announce {
+    ($step:expr) => {
+        $crate::step::announce($step)
+    };
+}
+
+/// Tells of a step, and goes on or, where a test wants it, fails instead of taking it.
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __announce {
+    ($step:expr) => {{
+        let step = $step;
+        $crate::step::announce(step);
+        if let Err(error) = $crate::failpoint::reach(step.name) {
+            return $crate::failpoint::Refusal::because(error);
+        }
+    }};
 }
 
 /// One step, as [`step!`](crate::step!) builds it; its texts are put together only if somebody listens.
@@ -145,11 +173,13 @@ mod tests {
     fn a_step_is_told_with_call_reason_and_shell_command() {
         let out = Shared::default();
         let told = tracing_subscriber::registry().with(Teller { out: Mutex::new(out.clone()) });
-        tracing::subscriber::with_default(told, || {
+        let told = tracing::subscriber::with_default(told, || -> crate::Result<()> {
             let name = "web";
             crate::step!("uts.name", call: "sethostname(\"{name}\")"; why: "a name of its own"; shell: "hostname {name}");
             tracing::info!("some other event");
+            Ok(())
         });
+        told.unwrap();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("sethostname(\"web\")"), "{text}");
         assert!(text.contains("why    a name of its own\n      shell  hostname web\n"), "{text}");

@@ -71,9 +71,50 @@ pub fn clone3(
     }
 }
 
+/// Closes every descriptor from `first` on and ends the process with the code that `until_end` returns; nothing of what
+/// the process had is dropped.
+///
+/// For a process that stays when its child has become another program: what both have open would never be closed
+/// otherwise, a lock or the end of a pipe that somebody waits for. See close_range(2).
+pub fn close_from_and_end(first: u32, until_end: impl FnOnce() -> i32) -> ! {
+    // SAFETY: whoever owns these numbers is on the stack of this process, which never returns there and ends without
+    // dropping anything; only what `until_end` opens from here on is used.
+    let _ = unsafe { libc::close_range(first, u32::MAX, 0) };
+    let code = catch_unwind(AssertUnwindSafe(until_end)).unwrap_or(PANICKED);
+    exit_now(code)
+}
+
+/// What the process that a pidfd means has ended with, as wait(2) encodes it; asked of the kernel, not as its parent.
+///
+/// Source: the kernel's include/uapi/linux/pidfd.h, `PIDFD_GET_INFO`.
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` before Linux 6.15; `ESRCH` when it has not been waited for yet.
+pub fn exit_status_of(process: BorrowedFd<'_>) -> Result<i32, Errno> {
+    /// `struct pidfd_info`, its first version.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        /// pid, tgid, ppid; ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid.
+        numbers: [u32; 11],
+        exit_code: i32,
+    }
+    const EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    const GET_INFO: libc::c_ulong = (3 << 30) | ((size_of::<Info>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: `info` has the size that the request's number names, and outlives the call.
+    let outcome = unsafe { libc::ioctl(process.as_raw_fd(), GET_INFO as _, &raw mut info) };
+    Errno::result(outcome)?;
+    if info.mask & EXIT == 0 { Err(Errno::ESRCH) } else { Ok(info.exit_code) }
+}
+
 /// Ends the process without running the exit handlers that it inherited from its parent. See _exit(2).
-fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child, nor in
+    // a process that is to end as if it had been killed.
     unsafe { libc::_exit(code) }
 }
 
@@ -109,6 +150,20 @@ pub fn default_action(signal: Signal) -> Result<(), Errno> {
     unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map(drop)
 }
 
+/// Whether this process ignores a signal, as whatever nohup(1) starts ignores SIGHUP. See sigaction(2).
+///
+/// # Errors
+/// None for a signal that there is.
+pub fn is_ignored(signal: Signal) -> Result<bool, Errno> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with a null pointer for the new action nothing changes; the old one is written to memory of its size.
+    let outcome = unsafe { libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr()) };
+    Errno::result(outcome)?;
+    // SAFETY: the call has succeeded, so it has written the whole of it.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
 /// Seeds the C library's random numbers. See rand(3).
 pub fn srand(seed: u32) {
     // SAFETY: srand has no precondition; its state is behind the C library's own lock.
@@ -121,20 +176,30 @@ pub fn rand() -> i32 {
     unsafe { libc::rand() }
 }
 
-/// Adds attributes (`MOUNT_ATTR_*`) to those of the mount that `mount` is the root of. See mount_setattr(2).
+/// Which mounts a change is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// One: what is mounted below keeps its own attributes.
+    Mount,
+    /// It and all that is mounted below.
+    Tree,
+}
+
+/// Adds attributes (`MOUNT_ATTR_*`) to those of the mount that `mount` is the root of, and takes others away. See
+/// mount_setattr(2).
 ///
 /// # Errors
 /// `EINVAL` when the descriptor is not a mount's root; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
-pub fn mount_setattr(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
-    // Without AT_RECURSIVE: what is mounted below keeps its own.
-    let changes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+pub fn mount_setattr(mount: BorrowedFd<'_>, add: u64, take_away: u64, reach: Reach) -> Result<(), Errno> {
+    let changes = libc::mount_attr { attr_set: add, attr_clr: take_away, propagation: 0, userns_fd: 0 };
+    let recursive = if reach == Reach::Tree { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, `changes` has the size given, and the kernel writes to neither.
     let outcome = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | recursive,
             &raw const changes,
             size_of::<libc::mount_attr>(),
         )

@@ -39,6 +39,14 @@ fn process_is_1_inside_and_another_outside_and_brings_an_error_home() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn reaper_lets_its_command_be_process_2_waits_for_orphans_and_hands_signals_on() {
+    let shown = run("reaper");
+    let expected = "the command is process 2\nits orphan is gone\nasked to end, it ended with 143\n";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn step_tells_parent_and_child() {
     let shown = run("step");
     assert!(shown.contains("clone3(CLONE_NEWUTS|CLONE_NEWIPC)"), "{shown}");

@@ -14,6 +14,7 @@ use crate::image::conductorfile::{self, Conductorfile};
 use crate::image::interrupt;
 use crate::name::ImageName;
 use crate::store::Store;
+use crate::usage::quoted;
 
 /// Make an image: a Debian system, or what a Conductorfile says
 #[derive(clap::Args)]
@@ -103,6 +104,6 @@ impl FromStr for Mirror {
         if ["http://", "https://", "file:///"].iter().any(has_host) && !text.contains(char::is_whitespace) {
             return Ok(Self(text.trim_end_matches('/').to_owned()));
         }
-        Err(format!("{text:?} is no mirror: that is an address such as http://deb.debian.org/debian"))
+        Err(format!("{} is no mirror: that is an address such as http://deb.debian.org/debian", quoted(text)))
     }
 }

@@ -1,41 +1,32 @@
 //! `conductor exec NAME [-- COMMAND]`: run a command in a running container.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use nsutil::Error;
 use nsutil::terminal;
 
+use super::options::ProcessOptions;
 use crate::cli::say;
 use crate::failure::Failure;
 use crate::name::ContainerName;
-use crate::plan::{Process, Talk, Variable};
+use crate::plan::{Process, Talk};
 use crate::runtime::attach::{Role, Signals, stay};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::exec;
 use crate::store::Store;
 
-/// Run a command in a running container
+/// Run a command in a running container: the one given, or /bin/bash
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  conductor exec eg\n  conductor exec eg -- ps aux\n  conductor exec -e LANG=C eg -- date"
-)]
+#[command(after_help = "Examples:
+  conductor exec eg
+  conductor exec eg -- ps aux
+  conductor exec -e LANG=C -w /srv -u nobody eg -- date")]
 pub struct Exec {
     /// Container to run it in
     name: ContainerName,
-    /// Give it a terminal of its own; the default when stdin and stdout are terminals
-    #[arg(short, long)]
-    tty: bool,
-    /// Let it read stdin: so it does, this is for fingers that are used to `-it`
-    #[arg(short, long)]
-    interactive: bool,
-    /// Add a variable to its environment
-    #[arg(short, long, value_name = "KEY=VALUE")]
-    env: Vec<Variable>,
-    /// Command and its arguments; /bin/bash when left out
-    #[arg(trailing_var_arg = true)]
-    command: Vec<String>,
+    #[command(flatten)]
+    process: ProcessOptions,
 }
 
 impl Exec {
@@ -44,15 +35,10 @@ impl Exec {
     /// # Errors
     /// When the container does not run, or the command cannot be started in it.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
-        let _ = self.interactive;
-        let talk = Talk::choose(self.tty, io::stdin().is_terminal(), io::stdout().is_terminal(), false)?;
-        let record = store.container(&self.name)?;
-        let Some(init) = record.running()? else {
-            let ended = Error::new("enter", format_args!("container {}", self.name), "its first process has ended");
-            return Err(ended.hint(format_args!("`conductor stop {}` removes it", self.name)).into());
-        };
-        let kind = (talk == Talk::Terminal).then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()));
-        let process = Process::joining(&record, self.command, self.env, kind);
+        let talk = self.process.talk(false)?;
+        let wishes = self.process.wishes(talk)?;
+        let (record, init) = store.running_container(&self.name, "enter")?;
+        let process = Process::joining(&record, wishes);
         say(&format!("Executing {} in {} container!\n", process.command.join(" "), self.name))?;
         let size = (talk == Talk::Terminal).then(|| terminal::size(io::stdin().as_fd()).ok());
         let signals = Signals::hold()?;

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result, line};
+use nsutil::error::{Result, line};
 use serde::Serialize;
 
-use super::{Format, date, size};
+use super::{Format, date, json, size};
 use crate::cli::say;
 use crate::image::layer::Layers;
 use crate::name::ImageName;
@@ -15,7 +15,14 @@ use crate::table::table;
 
 /// List images
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor images
+  conductor rmi $(conductor images -q)
+  conductor images --format json")]
 pub struct Images {
+    /// Names only, one a line, without the banner
+    #[arg(short, long)]
+    pub quiet: bool,
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
@@ -47,10 +54,8 @@ impl Images {
         let layers = Layers::open(store)?;
         let rows: Vec<Row> = store.images()?.into_iter().map(|(name, record)| Row::of(&layers, name, record)).collect();
         let text = match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string());
-                text.or_cannot("show", "the images")? + "\n"
-            }
+            Format::Json => json(&rows, "the images")?,
+            Format::Table if self.quiet => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No images found\n".to_owned(),
             Format::Table => {
                 table(&[20, 10], &["Name", "Size", "Date"], &rows.iter().map(Row::cells).collect::<Vec<_>>())
@@ -70,6 +75,13 @@ impl Row {
         match record.and_then(|record| size(&record).map(|size_bytes| (record, size_bytes))) {
             Ok((record, size_bytes)) => Self::Whole { record, size_bytes },
             Err(error) => Self::Damaged { name, damage: line(&error) },
+        }
+    }
+
+    fn name(&self) -> &ImageName {
+        match self {
+            Self::Whole { record, .. } => &record.name,
+            Self::Damaged { name, .. } => name,
         }
     }
 

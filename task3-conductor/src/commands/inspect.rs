@@ -2,20 +2,24 @@
 
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result};
+use nsutil::error::Result;
 use serde::Serialize;
 
+use super::json;
 use super::ps::Status;
 use crate::cli::say;
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::network::{Networks, Shown};
 use crate::record::ContainerRecord;
-use crate::runtime::cgroup::{Cgroup, Limits};
+use crate::runtime::cgroup::Cgroup;
 use crate::store::Store;
 
 /// Show all that is known about a container, as JSON
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor inspect web
+  conductor inspect web | jq .network.address")]
 pub struct Inspect {
     /// Container to show
     name: ContainerName,
@@ -59,13 +63,12 @@ impl Inspect {
             status: Status::of(store, &record)?,
             rootfs: dir.join("rootfs").display().to_string(),
             cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
-            processes: Processes { limit: Limits::default().processes, now: cgroup.processes().unwrap_or(0) },
+            processes: Processes { limit: record.limits.most_processes(), now: cgroup.processes().unwrap_or(0) },
             network: Networks::load(store)?.show(&self.name),
             ledger: Ledger::of(&dir).changes()?,
             record,
         };
-        let text = serde_json::to_string_pretty(&known).map_err(|error| error.to_string());
-        say(&format!("{}\n", text.or_cannot("show", &self.name)?))?;
+        say(&json(&known, &self.name)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

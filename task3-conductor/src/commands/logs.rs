@@ -17,6 +17,9 @@ use crate::store::Store;
 
 /// Show what a detached container has printed
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor logs web
+  conductor logs -f web | grep error")]
 pub struct Logs {
     /// Container whose log to show
     name: ContainerName,

@@ -1,17 +1,36 @@
 //! One command, one file, one shape: a struct that clap fills, and `run`.
 
 pub mod addnetwork;
+pub mod attack;
 pub mod build;
+pub mod commit;
+pub mod completions;
+pub mod cp;
 pub mod exec;
 pub mod images;
 pub mod inspect;
+pub mod isolation;
+pub mod kill;
 pub mod logs;
+pub mod network;
+pub mod options;
 pub mod peer;
 pub mod ps;
+pub mod rm;
 pub mod rmcache;
 pub mod rmi;
 pub mod run;
+pub mod stats;
 pub mod stop;
+pub mod wait;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use nsutil::error::{OrCannot, Result};
+use serde::Serialize;
+
+use crate::failure::Failure;
 
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +39,36 @@ pub enum Format {
     Table,
     /// For programs; without the banner.
     Json,
+}
+
+/// A value as JSON, which a person may look at in a terminal: of control characters JSON itself escapes the half only.
+///
+/// # Errors
+/// None for what is shown here: maps have texts for keys.
+pub fn json(value: &impl Serialize, what: impl Display) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string()).or_cannot("show", what)?;
+    let escaped = |letter: char| match letter {
+        '\n' => "\n".to_owned(),
+        letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+        letter => letter.to_string(),
+    };
+    Ok(text.chars().map(escaped).collect::<String>() + "\n")
+}
+
+/// Does something for each of several names; one that fails is told at once and does not keep the others from it.
+///
+/// # Errors
+/// When one failed; it has been told.
+pub fn each<N>(names: &[N], mut work: impl FnMut(&N) -> Result<()>) -> Result<ExitCode, Failure> {
+    let mut failed = None;
+    for name in names {
+        if let Err(error) = work(name) {
+            let failure = Failure::from(error);
+            failure.tell();
+            failed = Some(Failure::told(failure.code().into()));
+        }
+    }
+    failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// Bytes as `du -h` shows them: `4.0K`, `312M`, rounded up.

@@ -2,21 +2,29 @@
 
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result, line};
+use nsutil::error::{Result, line};
 use serde::Serialize;
 
-use super::{Format, date};
+use super::{Format, date, json};
 use crate::cli::say;
 use crate::name::ContainerName;
 use crate::network;
 use crate::record::ContainerRecord;
+use crate::runtime::cgroup::Cgroup;
 use crate::runtime::teardown;
 use crate::store::Store;
 use crate::table::table;
 
 /// List containers; one whose first process has ended stays listed until `stop`
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor ps
+  conductor stop $(conductor ps -q)
+  conductor ps --format json | jq '.[] | select(.running).name'")]
 pub struct Ps {
+    /// Names only, one a line, without the banner
+    #[arg(short, long)]
+    pub quiet: bool,
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
@@ -29,6 +37,8 @@ pub struct Status {
     running: bool,
     /// What that ended with, if somebody was there to see it.
     exit_code: Option<i32>,
+    /// How many of its processes the kernel has killed because its memory was used up.
+    out_of_memory_kills: u64,
 }
 
 /// One container as JSON.
@@ -62,10 +72,8 @@ impl Ps {
             });
         }
         let text = match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string());
-                text.or_cannot("show", "the containers")? + "\n"
-            }
+            Format::Json => json(&rows, "the containers")?,
+            Format::Table if self.quiet => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No containers found\n".to_owned(),
             Format::Table => {
                 let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
@@ -85,19 +93,32 @@ impl Status {
     pub fn of(store: &Store, record: &ContainerRecord) -> Result<Self> {
         let running = record.running()?.is_some();
         let exit_code = if running { None } else { store.exit_code(&record.name) };
-        Ok(Self { running, exit_code })
+        // Its cgroup stays until `stop`, and counts only where there is a limit.
+        let limited = record.limits.memory.is_some();
+        let killed = || Cgroup::of(&store.tag(&record.name)).ok()?.out_of_memory_kills();
+        let out_of_memory_kills = Some(limited).filter(|limited| *limited).and_then(|_| killed()).unwrap_or(0);
+        Ok(Self { running, exit_code, out_of_memory_kills })
     }
 
     fn words(&self) -> String {
-        match self {
+        let memory = if self.out_of_memory_kills > 0 { ", out of memory" } else { "" };
+        let words = match self {
             Self { running: true, .. } => "running".to_owned(),
             Self { exit_code: Some(code), .. } => format!("exited ({code})"),
             Self { exit_code: None, .. } => "exited".to_owned(),
-        }
+        };
+        words + memory
     }
 }
 
 impl Row {
+    fn name(&self) -> &ContainerName {
+        match self {
+            Self::Known { record, .. } => &record.name,
+            Self::Damaged { name, .. } => name,
+        }
+    }
+
     fn cells(&self) -> Vec<String> {
         match self {
             Self::Known { record, status } => {

@@ -12,6 +12,8 @@ use crate::store::Store;
 
 /// Remove what makes builds fast and is used by no image or container: layers and fetched packages
 #[derive(clap::Args)]
+#[command(after_help = "Example:
+  conductor rmi mydebian && conductor rmcache")]
 pub struct Rmcache {}
 
 impl Rmcache {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use nsutil::error::{Error, Result};
 
+use super::each;
 use crate::cli::say;
 use crate::failure::Failure;
 use crate::name::ImageName;
@@ -11,6 +12,9 @@ use crate::store::Store;
 
 /// Remove images; their layers stay in the cache until `rmcache`
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor rmi mydebian
+  conductor rmi web db && conductor rmcache")]
 pub struct Rmi {
     /// Images to remove
     #[arg(required = true)]
@@ -23,23 +27,16 @@ impl Rmi {
     /// # Errors
     /// When one was not removed, because a container uses it or there is none of that name; the others are.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
-        let mut failed = None;
-        for image in &self.images {
-            match remove(store, image) {
-                // Spelled as the published labs print it.
-                Ok(()) => say(&format!("{image} succesfully removed\n"))?,
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    failure.tell();
-                    failed = Some(Failure::told(failure.code().into()));
-                }
-            }
-        }
-        failed.map_or(Ok(ExitCode::SUCCESS), Err)
+        each(&self.images, |image| {
+            remove(store, image)?;
+            // Spelled as the published labs print it.
+            say(&format!("{image} succesfully removed\n"))
+        })
     }
 }
 
-/// Images made from this one do not count: they have their own list of the layers that they share with it.
+/// Images made from this one do not count: each has its own list of all its layers, those that it shares with this one
+/// among them, and `rmcache` asks every image before it removes a layer.
 fn remove(store: &Store, image: &ImageName) -> Result<()> {
     let containers = store.containers()?.into_iter();
     let users: Vec<String> = containers

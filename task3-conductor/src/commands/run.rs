@@ -1,51 +1,38 @@
 //! `conductor run IMAGE NAME [-- COMMAND]`: start a container.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use nsutil::terminal;
 
+use super::options::{ContainerOptions, ProcessOptions};
 use crate::cli::say;
 use crate::failure::Failure;
 use crate::name::{ContainerName, ImageName};
-use crate::plan::{Hostname, Plan, Talk, Variable, Wishes};
+use crate::plan::{Plan, Talk};
 use crate::runtime::attach::{Role, Signals, stay};
 use crate::runtime::host::{self, Voice};
 use crate::runtime::{monitor, teardown};
-use crate::store::Store;
+use crate::store::{Note, Store};
 
-/// Start a container and run a command in it
+/// Start a container and run a command in it: the one given, the image's, or /bin/bash
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  conductor run mydebian eg\n  conductor run -d mydebian web -- sleep infinity\n  conductor run --rm mydebian once -- ip address"
-)]
+#[command(after_help = "Examples:
+  conductor run mydebian eg
+  conductor run -d mydebian web -- sleep infinity
+  conductor run --rm mydebian once -- ip address
+  conductor run --rm -v ./src:/src:ro -w /src -u nobody mydebian make -- ls -l
+  conductor run -d --memory 256m --cpus 0.5 --pids-limit 100 --init mydebian small -- sleep infinity")]
 pub struct Run {
     /// Image to make it from
     image: ImageName,
     /// Name for the container
     name: ContainerName,
-    /// Return at once; `logs` shows what it prints
-    #[arg(short, long)]
-    detach: bool,
-    /// Give it a terminal of its own; the default when stdin and stdout are terminals
-    #[arg(short, long)]
-    tty: bool,
-    /// Let it read stdin: so it does, this is for fingers that are used to `-it`
-    #[arg(short, long)]
-    interactive: bool,
-    /// Remove it when its first process ends
-    #[arg(long)]
-    rm: bool,
-    /// Give it a host name of its own
-    #[arg(long, value_name = "NAME")]
-    hostname: Option<Hostname>,
-    /// Add a variable to its environment
-    #[arg(short, long, value_name = "KEY=VALUE")]
-    env: Vec<Variable>,
-    /// Command and its arguments; the image's, or /bin/bash, when left out
-    #[arg(trailing_var_arg = true)]
-    command: Vec<String>,
+    #[command(flatten)]
+    container: ContainerOptions,
+    #[command(flatten)]
+    process: ProcessOptions,
 }
 
 impl Run {
@@ -54,20 +41,14 @@ impl Run {
     /// # Errors
     /// When it could not be started; nothing of it stays then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
-        let _ = self.interactive;
-        let talk = Talk::choose(self.tty, io::stdin().is_terminal(), io::stdout().is_terminal(), self.detach)?;
+        let detach = self.container.detach;
+        let talk = self.process.talk(detach)?;
+        let wishes = self.container.wishes(self.process.wishes(talk)?)?;
         // Nobody may remove the image's layers until the container stands in the list of those who use them.
         let layers_stay = store.lock_layers_shared()?;
-        let wishes = Wishes {
-            command: self.command,
-            variables: self.env,
-            hostname: self.hostname,
-            remove_at_end: self.rm,
-            terminal: (talk == Talk::Terminal).then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned())),
-        };
         let plan = Plan::new(self.name, store.image(&self.image)?, wishes);
         let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
-        if self.detach {
+        if detach {
             monitor::start(store, &plan, claim)?;
             layers_stay.release()?;
             say(&format!("{}\n", plan.name))?;
@@ -78,11 +59,12 @@ impl Run {
             // Asked for without being at one: it has the size that the kernel gives.
             Talk::Terminal => Voice::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
+        let note = Note::prepare(&claim)?;
         let signals = Signals::hold()?;
         let started = host::start(store, &plan, claim, voice)?;
         layers_stay.release()?;
         let exit = stay(started.init, started.terminal, signals, Role::First)?;
-        monitor::end(store, &plan.name, plan.remove_at_end, exit)?;
+        monitor::end(store, &plan, &note, exit)?;
         Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))
     }
 }

@@ -1,41 +1,69 @@
-//! `conductor stop NAME`: end a container and give back all it held.
+//! `conductor stop NAME…`: end containers and give back all they held.
 
 use std::process::ExitCode;
 
-use nsutil::Result;
+use nsutil::error::{Result, line};
 
+use super::each;
 use crate::cli::say;
+use crate::failure::{Failure, remark};
+use crate::ledger::Ledger;
 use crate::name::ContainerName;
 use crate::runtime::teardown;
 use crate::store::Store;
 
-/// End a container and remove everything it held
+/// End containers and remove everything they held
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor stop web
+  conductor stop -t 2 web db
+  conductor stop --all")]
 pub struct Stop {
-    /// Container to stop
-    name: ContainerName,
-    /// How long its first process may take to end when asked
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=60))]
+    /// Containers to stop
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    names: Vec<ContainerName>,
+    /// How long each first process may take to end when asked
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=60),
+        allow_hyphen_values = true)]
     time: u16,
+    /// All there are, also those that have ended
+    #[arg(short, long)]
+    all: bool,
 }
 
 impl Stop {
-    /// Asks its first process to end, waits, and takes everything back.
+    /// Asks each first process to end, waits, and takes everything back.
     ///
     /// # Errors
-    /// In words when there is no such container; all that could not be taken back.
-    pub fn run(self, store: &Store) -> Result<ExitCode> {
-        let lock = store.lock_container(&self.name)?;
-        // A container that was never finished, or whose record is damaged, has no first process to ask.
-        if let Ok(record) = store.container(&self.name) {
-            if let Some(init) = record.running()? {
-                if let Some(why) = teardown::end_first_process(&init, self.time * 1000)? {
-                    anstream::eprintln!("conductor: {} was killed, not asked: {why}", self.name);
-                }
+    /// When one is not there, or something could not be taken back; the others are stopped.
+    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+        let names = if self.all { store.containers()?.into_iter().map(|(name, _)| name).collect() } else { self.names };
+        each(&names, |name| stop(store, name, self.time, self.all))
+    }
+}
+
+fn stop(store: &Store, name: &ContainerName, patience_s: u16, is_one_of_all: bool) -> Result<()> {
+    let lock = match store.try_lock_container(name)? {
+        Some(lock) => lock,
+        // Another command was faster.
+        None if is_one_of_all => return Ok(()),
+        None => return Err(store.no_such_container(name)),
+    };
+    // A container that was never finished, or whose record is damaged, has no first process to ask.
+    if let Ok(record) = store.container(name) {
+        if let Some(init) = record.running()? {
+            if let Some(why) = teardown::end_first_process(&init, patience_s * 1000)? {
+                remark(format_args!("{name} was killed, not asked: {why}"));
             }
         }
-        teardown::take_back(store, &self.name, lock)?;
-        say(&format!("{} succesfully removed\n", self.name))?;
-        Ok(ExitCode::SUCCESS)
     }
+    let damage = Ledger::of(&store.container_dir(name)).changes().err();
+    teardown::take_back(store, name, lock)?;
+    if let Some(damage) = damage {
+        remark(format_args!(
+            "{}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
+            line(&damage)
+        ));
+    }
+    say(&format!("{name} succesfully removed\n"))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::name::ImageName;
+use crate::usage::quoted;
 
 /// The first layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +43,10 @@ impl FromStr for Base {
         match text.split_once(':') {
             Some(("debian", name)) => suite(Distribution::Debian, name),
             Some(("ubuntu", name)) => suite(Distribution::Ubuntu, name),
-            Some(_) => Err(format!("{text:?} is none of {FORMS}")),
+            Some(_) => Err(format!("{} is none of {FORMS}", quoted(text))),
             None if text == "host" => Ok(Self::Host),
             None if text == "scratch" => Ok(Self::Scratch),
-            None => text.parse().map(Self::Image).map_err(|_| format!("{text:?} is none of {FORMS}")),
+            None => text.parse().map(Self::Image).map_err(|_| format!("{} is none of {FORMS}", quoted(text))),
         }
     }
 }
@@ -79,7 +80,7 @@ impl FromStr for Suite {
         if begins_well && text.bytes().all(is_part) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{text:?} is no suite: that is a release's code name, for example bookworm"))
+        Err(format!("{} is no suite: that is a release's code name, for example bookworm", quoted(text)))
     }
 }
 

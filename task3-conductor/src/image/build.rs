@@ -67,6 +67,7 @@ pub fn build(store: &Store, name: &ImageName, recipe: &Recipe<'_>) -> Result<Ima
         command: settings.command,
         environment: settings.environment,
         working_directory: settings.working_directory,
+        user: settings.user,
     };
     store.save_image(&record)?;
     Ok(record)
@@ -160,8 +161,8 @@ impl Site<'_> {
 }
 
 fn settings_of(image: &ImageRecord) -> Settings {
-    let ImageRecord { command, environment, working_directory, .. } = image.clone();
-    Settings { command, environment, working_directory }
+    let ImageRecord { command, environment, working_directory, user, .. } = image.clone();
+    Settings { command, environment, working_directory, user }
 }
 
 /// Lets `act` work on the whole tree, in a mount namespace that ends with it; what changes goes into the draft.

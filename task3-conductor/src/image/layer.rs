@@ -183,6 +183,8 @@ impl Layers {
     /// `ENOENT` when it is not there; `EROFS`, `EBUSY` … with the path.
     pub fn remove(&self, id: &LayerId) -> Result<()> {
         let (dir, away) = (self.dir.join(&id.0), self.building.join(format!("{}.removed", id.0)));
+        step!("layer.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
+            why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
         fs::rename(&dir, &away).or_cannot("remove", dir.display())?;
         remove_tree(&away)
     }
@@ -190,6 +192,9 @@ impl Layers {
     /// A place to make the layer in; none when somebody else made it while we waited for our turn.
     fn draft(&self, id: &LayerId) -> Result<Option<Draft>> {
         let dir = self.building.join(&id.0);
+        step!("layer.begin", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", dir.display();
+            why: "one build makes a layer, others that want it wait; what nobody holds is swept away by the next";
+            shell: "mkdir {0}; exec 9< {0}; flock 9", dir.display());
         loop {
             make_folder(&dir)?;
             let folder = match File::open(&dir) {

@@ -7,6 +7,7 @@ use nsutil::error::{Error, Result};
 
 use super::conductorfile::{Conductorfile, Instruction, Place, Word};
 use crate::plan::default_environment;
+use crate::user::{ROOTS_HOME, User};
 
 /// What a container of the image gets when nothing else is said; ENV, WORKDIR and CMD change it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// Where its command starts.
     pub working_directory: Option<String>,
+    /// Who it runs as; a RUN line is root's in any case.
+    pub user: Option<User>,
 }
 
 /// One layer to be made.
@@ -87,7 +90,8 @@ pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<Act>, S
 
 /// What a variable can stand for at this line: also what every container has, so that `PATH=/opt:$PATH` adds to it.
 fn visible(settings: &Settings) -> BTreeMap<String, String> {
-    default_environment().into_iter().chain(settings.environment.clone()).collect()
+    let home = ("HOME".to_owned(), ROOTS_HOME.to_owned());
+    default_environment().into_iter().chain([home]).chain(settings.environment.clone()).collect()
 }
 
 /// A path in the Conductorfile's folder; `.` is all of it.
@@ -184,6 +188,13 @@ mod tests {
         assert_eq!(then.environment["A"], "1");
         assert_eq!((&*settings.environment["A"], &*settings.environment["B"]), ("2", "1"));
         assert_eq!((settings.command, settings.working_directory), (vec!["y".to_owned()], Some("/w".to_owned())));
+    }
+
+    #[test]
+    fn what_every_container_has_stands_for_itself() {
+        assert_eq!(acts("WORKDIR $HOME/x"), [What::Folder("/root/x".into())]);
+        let (_, settings) = planned("ENV PATH=/opt:$PATH").unwrap();
+        assert!(settings.environment["PATH"].starts_with("/opt:/usr/local/sbin:"), "{settings:?}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ use nsutil::process::Exit;
 use super::interrupt;
 use super::layer::{Draft, LayerId};
 use super::plan::Settings;
+use crate::confinement::Confinement;
+use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
 use crate::plan::{Plan, Process, Purpose, default_environment};
 use crate::runtime::host::{self, Voice};
@@ -51,10 +53,16 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
         hostname: None,
         remove_at_end: true,
         purpose: Purpose::Layer { upper: draft.root(), work: draft.work() },
+        limits: Limits::default(),
+        volumes: Vec::new(),
+        read_only: false,
         process: Process {
             command: job.command.to_vec(),
             environment: default_environment().into_iter().chain(job.settings.environment.clone()).collect(),
             working_directory: job.settings.working_directory.clone().unwrap_or_else(|| "/".to_owned()),
+            user: None,
+            confinement: Confinement::default(),
+            has_reaper: false,
         },
     };
     let output = io::stderr().as_fd().try_clone_to_owned().map(File::from).or_cannot("hand on", "stderr")?;

@@ -21,10 +21,12 @@
 //! | [`publish`] | ports of the host that lead inside |
 //! | [`peer`] | two containers that may talk |
 //! | [`names`] | hosts and resolv.conf |
+//! | [`check`] | whether it all still is as it was asked for |
 //!
 //! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
 
 pub mod attach;
+pub mod check;
 pub mod names;
 pub mod peer;
 pub mod publish;
@@ -213,7 +215,10 @@ impl Networks {
 /// All that failed, in one.
 pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
-    if !dir.join(FILE).exists() && !Ledger::of(&dir).changes()?.iter().any(is_of_network) {
+    let ledger = Ledger::of(&dir);
+    // A damaged ledger may have spoken of one.
+    let noted = || ledger.changes().is_err() || ledger.understood().iter().any(is_of_network);
+    if !dir.join(FILE).exists() && !noted() {
         return Ok(());
     }
     let _networks = store.lock_networks()?;
@@ -224,11 +229,14 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
 fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let mut networks = Networks::load(store)?;
-    let (peers, address) = match networks.of(name) {
-        Some(record) => (networks.peers_of(name), Some(subnet::container_address(record.subnet))),
+    let (peers, address): (BTreeSet<ContainerName>, _) = match networks.of(name) {
+        Some(record) => {
+            let peers = networks.peers_of(name).into_iter().chain(noted_peers(&networks, &Ledger::of(&dir)));
+            (peers.collect(), Some(subnet::container_address(record.subnet)))
+        }
         // Its record is damaged: anybody may have been a peer.
         None if dir.join(FILE).exists() => (networks.all.keys().cloned().collect(), None),
-        None => (Vec::new(), None),
+        None => (BTreeSet::new(), None),
     };
     let firewall = networks.firewall();
     // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
@@ -252,7 +260,10 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     all(outcomes)?;
     // Last: until now it can be begun again.
     match fs::remove_file(dir.join(FILE)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", dir.join(FILE).display(), error)),
+        // A folder in its place is not ours, and goes with the rest.
+        Err(error) if ![ErrorKind::NotFound, ErrorKind::IsADirectory].contains(&error.kind()) => {
+            Err(Error::new("remove", dir.join(FILE).display(), error))
+        }
         _ => Ok(()),
     }
 }
@@ -305,7 +316,7 @@ fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Re
 /// Writes down what the host did with packets for others before the first container came, if conductor changes it.
 fn note_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
     let ledger = Ledger::of(&store.container_dir(name));
-    if noted_before(&ledger)?.is_some() {
+    if noted_before(&ledger).is_some() {
         return Ok(());
     }
     let before = match forwarding_before(store, None)? {
@@ -327,7 +338,7 @@ fn start_forwarding() -> Result<()> {
 
 /// Puts back what the host did before, when this was the last container that needs it to pass packets on.
 fn restore_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
-    let Some(before) = noted_before(&Ledger::of(&store.container_dir(name)))? else { return Ok(()) };
+    let Some(before) = noted_before(&Ledger::of(&store.container_dir(name))) else { return Ok(()) };
     if store.container(name).is_ok_and(|record| !record.init.is_of_this_boot()) {
         // What it found then is nothing to go by: the host has chosen anew since.
         return Ok(());
@@ -343,7 +354,7 @@ fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<O
     for (name, _) in store.containers()? {
         let dir = store.container_dir(&name);
         if Some(&name) != leaving && dir.join(FILE).exists() {
-            if let Some(before) = noted_before(&Ledger::of(&dir))? {
+            if let Some(before) = noted_before(&Ledger::of(&dir)) {
                 return Ok(Some(before));
             }
         }
@@ -357,12 +368,20 @@ fn strangers(store: &Store, leaving: Option<&ContainerName>) -> Result<Stranger>
     Ok(if was_no_router { Stranger::Dropped } else { Stranger::Unchanged })
 }
 
-fn noted_before(ledger: &Ledger) -> Result<Option<String>> {
-    let noted = ledger.changes()?.into_iter().find_map(|change| match change {
+fn noted_before(ledger: &Ledger) -> Option<String> {
+    ledger.understood().into_iter().find_map(|change| match change {
         Change::Sysctl { key, before } if key == Path::new(IP_FORWARD) => Some(before),
         _ => None,
+    })
+}
+
+/// Those who were peers once. A `stop` that was killed may have ended that, and not yet what followed from it.
+fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
+    let noted = ledger.understood().into_iter().filter_map(|change| match change {
+        Change::Peer(peer) if networks.of(&peer).is_some() => Some(peer),
+        _ => None,
     });
-    Ok(noted)
+    noted.collect()
 }
 
 /// Writes a change into the ledger, unless it stands there already.
@@ -371,7 +390,7 @@ fn note(ledger: &Ledger, change: &Change) -> Result<()> {
 }
 
 fn is_of_network(change: &Change) -> bool {
-    matches!(change, Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. })
+    matches!(change, Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. })
 }
 
 /// The chains of a container, as the ledger names them.

@@ -7,8 +7,10 @@ use nsutil::net::nat::Firewall;
 
 use super::rules::Permissions;
 use super::{
-    NetworkRecord, Networks, note_forwarding, refresh_names, release_ended_locked, rules, start_forwarding, strangers,
+    NetworkRecord, Networks, note, note_forwarding, refresh_names, release_ended_locked, rules, start_forwarding,
+    strangers,
 };
+use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::store::Store;
 
@@ -38,6 +40,9 @@ pub fn make_peers(store: &Store, one: &ContainerName, other: &ContainerName) -> 
             let missing = Error::new("make a peer of", format_args!("container {name}"), "it has no network yet");
             return Err(missing.hint(format_args!("run `conductor addnetwork {name}` first")));
         }
+    }
+    for (name, peer) in [(one, other), (other, one)] {
+        note(&Ledger::of(&store.container_dir(name)), &Change::Peer(peer.clone()))?;
     }
     // One write that makes them peers; from then on the rest can be made again from it.
     if let Some(record) = networks.all.get_mut(first) {

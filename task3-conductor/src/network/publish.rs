@@ -15,6 +15,8 @@ use procfs::net::TcpState;
 use procfs::process::FDTarget;
 use serde::{Deserialize, Serialize};
 
+use crate::usage::quoted;
+
 /// A port of the host and the container's port that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Publish {
@@ -43,8 +45,9 @@ impl FromStr for Publish {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no pair of ports: write HOST:CONTAINER, for example 3000:8080, or INNER-OUTER, for example \
-                 8080-3000; ports are 1 to 65535, and /udp may follow"
+                "{} is no pair of ports: write HOST:CONTAINER, for example 3000:8080, or INNER-OUTER, for example \
+                 8080-3000; ports are 1 to 65535, and /udp may follow",
+                quoted(text)
             )
         };
         let (ports, protocol) = match text.split_once('/') {

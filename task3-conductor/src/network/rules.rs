@@ -78,6 +78,47 @@ pub fn apply(
     firewall.make(&changes)
 }
 
+/// What of a container's rules is not in a table, or not in its place, as iptables(8) would be told.
+pub fn missing(
+    table: Table,
+    now: &Rules,
+    name: &ContainerName,
+    wanted: &Permissions,
+    strangers: Stranger,
+) -> Vec<String> {
+    let Part { chain, jumps } = part(table, name, wanted);
+    let own = self::chain(name);
+    // The order counts in its own chain.
+    let there: Vec<String> = now.of_chain(&own).map(words).collect();
+    let rules = chain.iter().enumerate().filter(|(at, rule)| there.get(*at) != Some(&words(rule)));
+    let mut missing: Vec<String> = rules.map(|(_, rule)| format!("-A {own} {rule}")).collect();
+    if there.len() > chain.len() {
+        missing.push(format!("-F {own}"));
+    }
+    for Jump { hook, rule, .. } in &jumps {
+        let hook_chain = hook_chain(hook);
+        if !now.of_chain(&hook_chain).any(|known| words(known) == words(rule)) {
+            missing.push(format!("-A {hook_chain} {rule}"));
+        }
+        if !now.of_chain(hook).any(|rule| value(rule, "-j") == Some(hook_chain.as_str())) {
+            missing.push(format!("-A {hook} -j {hook_chain}"));
+        }
+    }
+    let shut = hook_chain("FORWARD");
+    let drops_strangers = |rule: &str| value(rule, "-j") == Some("DROP") && value(rule, "--comment") == Some(NOBODYS);
+    if table == Table::Filter && strangers == Stranger::Dropped && !now.of_chain(&shut).any(drops_strangers) {
+        missing.push(format!("-A {shut} -j DROP"));
+    }
+    missing
+}
+
+/// A rule whatever order its parts are listed in, and whether its comment has quotes.
+fn words(rule: &str) -> String {
+    let mut words: Vec<&str> = rule.split_whitespace().map(|word| word.trim_matches('"')).collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
 /// The name of a link's end on the host: `NAME-outside`, or with a hash in place of a name that is too long.
 pub fn outside(name: &ContainerName) -> String {
     format!("{}-outside", short(name, LONGEST_NAME - "-outside".len()))

@@ -17,6 +17,8 @@ use nsutil::error::{OrCannot, Result};
 use nsutil::process::{Child, Exit, PidFd, Requests};
 use nsutil::terminal::{self, Raw, is_terminal};
 
+use crate::failure::remark;
+
 /// What a signal that conductor gets means for the process it stays with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -72,9 +74,9 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
     }
     let lost = role == Role::First && !handles(process, signal);
     let sent = if lost {
-        anstream::eprintln!(
-            "conductor: the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
-        );
+        remark(format_args!(
+            "the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
+        ));
         process.signal(Signal::SIGKILL)
     } else {
         process.signal(signal)
@@ -85,12 +87,15 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
     }
 }
 
-/// Whether a process has a handler for a signal (`SigCgt` in proc_pid_status(5)); one that has ended has none.
+/// Whether a process has a handler for a signal, or holds it back to read it later as a reaper does (`SigCgt` and `SigBlk`
+/// in proc_pid_status(5)); one that has ended has none.
 pub fn handles(process: &PidFd, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    caught & (1 << (signal as u32 - 1)) != 0
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    (mask("SigCgt:") | mask("SigBlk:")) & (1 << (signal as u32 - 1)) != 0
 }
 
 /// The copying: ends when the process has ended and what it wrote has been read.

@@ -11,7 +11,7 @@
 //! Look: `cat /sys/fs/cgroup/conductor-*/{cgroup.procs,pids.max}`. Manual: cgroups(7), "Control Group v2".
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,9 @@ use nix::unistd::Pid;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
 use nsutil::step;
-use rustix::fs::{Mode, OFlags};
+
+use super::limits::{self, Controller, Version, write_existing};
+use crate::limits::Limits;
 
 /// The cgroup of a container.
 #[derive(Debug)]
@@ -30,29 +32,12 @@ pub struct Cgroup {
     places: Vec<Place>,
 }
 
-/// What a container's processes may use together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Processes and threads at a time; one more fork fails with `EAGAIN`.
-    pub processes: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { processes: 1024 }
-    }
-}
-
 #[derive(Debug)]
 struct Place {
     directory: PathBuf,
     version: Version,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    V1,
-    V2,
+    /// In v1, whose tree it is in.
+    controller: Option<Controller>,
 }
 
 /// How long the kernel may take to let go of killed processes, in milliseconds.
@@ -62,9 +47,16 @@ impl Cgroup {
     /// Makes the cgroup `name` with these limits.
     ///
     /// # Errors
-    /// `EROFS`, `EACCES` where cgroups may not be made; in words when no tree offers the `pids` controller.
+    /// `EROFS`, `EACCES` where cgroups may not be made; in words when no tree offers a controller that is needed.
     pub fn create(name: &str, limits: &Limits) -> Result<Self> {
-        let cgroup = Self::of(name)?;
+        let mut cgroup = Self::of(name)?;
+        let wanted = || Controller::ALL.into_iter().filter(|controller| controller.is_wanted(limits));
+        // In a v1 tree of its own only if that was asked for: a process cannot be born there.
+        for controller in wanted().filter(|_| !cgroup.is_unified()).collect::<Vec<_>>() {
+            if let Some(place) = Place::in_v1(controller, name).filter(|place| !cgroup.has(place)) {
+                cgroup.places.push(place);
+            }
+        }
         for place in &cgroup.places {
             step!("cgroup.create",
                 call: "mkdir(\"{}\")", place.directory.display();
@@ -77,9 +69,8 @@ impl Cgroup {
                 _ => (),
             }
         }
-        if cgroup.limits_processes() {
-            cgroup.limit_processes(limits.processes)?;
-        }
+        let pids = Some(Controller::Pids).filter(|_| limits.processes.is_none() && cgroup.limits_processes());
+        wanted().chain(pids).try_for_each(|controller| cgroup.limit(controller, limits))?;
         Ok(cgroup)
     }
 
@@ -88,20 +79,21 @@ impl Cgroup {
     /// # Errors
     /// In words when this host has no cgroups.
     pub fn of(name: &str) -> Result<Self> {
-        let place = |tree: &str, version| Place { directory: Path::new(tree).join(name), version };
-        let is = |path: &str, magic: i64| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == magic);
-        if is("/sys/fs/cgroup", CGROUP2) {
-            return Ok(Self { places: vec![place("/sys/fs/cgroup", Version::V2)] });
+        let in_v2 = |tree: &str| {
+            let directory = Path::new(tree).join(name);
+            is(Path::new(tree), CGROUP2).then_some(Place { directory, version: Version::V2, controller: None })
+        };
+        if let Some(place) = in_v2(UNIFIED) {
+            return Ok(Self { places: vec![place] });
         }
-        let mut places = Vec::new();
-        if is("/sys/fs/cgroup/unified", CGROUP2) {
-            places.push(place("/sys/fs/cgroup/unified", Version::V2));
-        }
+        let mut places: Vec<Place> = in_v2(UNIFIED_BESIDE_V1).into_iter().collect();
         // Without a v2 tree it is also what knows the members.
         let needed = places.is_empty() || !namespaces_limit_processes();
-        if needed && is("/sys/fs/cgroup/pids", CGROUP1) {
-            places.push(place("/sys/fs/cgroup/pids", Version::V1));
-        }
+        let v1 = Controller::ALL.into_iter().filter_map(|controller| Place::in_v1(controller, name));
+        // The others are there when a limit was asked for.
+        places.extend(
+            v1.filter(|place| (needed && place.controller == Some(Controller::Pids)) || place.directory.exists()),
+        );
         if places.is_empty() {
             return Err(Error::new("find", "cgroups", "none are mounted at /sys/fs/cgroup")
                 .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
@@ -133,8 +125,30 @@ impl Cgroup {
 
     /// Whether the limit of processes is the cgroup's affair; otherwise it is the PID namespace's.
     pub fn limits_processes(&self) -> bool {
-        let hybrid = matches!(self.places.as_slice(), [only] if only.directory.starts_with("/sys/fs/cgroup/unified"));
-        !(hybrid && namespaces_limit_processes())
+        let counts = |place: &Place| place.controller == Some(Controller::Pids);
+        self.is_unified() || self.places.iter().any(counts) || !namespaces_limit_processes()
+    }
+
+    /// How many of its processes the kernel has killed because its memory was used up; none without a limit.
+    pub fn out_of_memory_kills(&self) -> Option<u64> {
+        self.places.iter().find_map(|place| limits::out_of_memory_kills(&place.directory, place.version))
+    }
+
+    /// Bytes of memory that it uses now; none when the kernel does not count them for it.
+    pub fn memory_now(&self) -> Option<u64> {
+        self.places.iter().find_map(|place| limits::memory_now(&place.directory, place.version))
+    }
+
+    /// CPU time that its processes have used, in microseconds; none without a v2 tree.
+    pub fn cpu_time_us(&self) -> Option<u64> {
+        self.places.iter().find_map(|place| limits::cpu_time_us(&place.directory))
+    }
+
+    /// Its processes, by number.
+    pub fn members(&self) -> Vec<i32> {
+        let first = self.places.first();
+        let listed = first.and_then(|place| fs::read_to_string(place.directory.join("cgroup.procs")).ok());
+        listed.unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// How many processes and threads there are; none when it has been removed.
@@ -162,43 +176,55 @@ impl Cgroup {
         Ok(())
     }
 
-    fn limit_processes(&self, most: u32) -> Result<()> {
-        let mut missing = None;
-        for place in &self.places {
-            let file = place.directory.join("pids.max");
-            step!("cgroup.limit",
-                call: "write(\"{}\", \"{most}\")", file.display();
-                why: "a fork bomb inside ends at {most} processes, and the host goes on";
-                shell: "echo {most} > {}", file.display());
-            match write_existing(&file, &most.to_string()) {
-                Ok(()) => return Ok(()),
+    /// Whether all controllers are in one tree.
+    fn is_unified(&self) -> bool {
+        matches!(self.places.as_slice(), [only] if only.directory.parent() == Some(Path::new(UNIFIED)))
+    }
+
+    fn has(&self, place: &Place) -> bool {
+        self.places.iter().any(|known| known.directory == place.directory)
+    }
+
+    fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
+        let of_its_own = self.places.iter().find(|place| place.controller == Some(controller));
+        let place = of_its_own.or_else(|| self.places.iter().find(|place| place.version == Version::V2));
+        let missing = |place: Option<&Place>| {
+            let where_else =
+                place.map_or(String::new(), |place| format!("{} has none, and ", place.directory.display()));
+            let reason = format!("{where_else}no other cgroup tree has the {controller} controller");
+            Error::new("limit by", format_args!("the {controller} controller"), reason)
+                .hint("see /proc/cgroups, and the kernel's parameter cgroup_disable; without that limit it can be run")
+        };
+        let Some(place) = place else { return Err(missing(None)) };
+        let limit = || controller.limit(&place.directory, place.version, limits);
+        let is_missing = |error: &Error| error.errno() == Some(Errno::ENOENT);
+        match limit() {
+            Err(error) if is_missing(&error) => {
                 // On v2 the directory above has to pass the controller on first.
-                Err(Errno::ENOENT) if place.version == Version::V2 && place.pass_on_pids() => {
-                    return write_existing(&file, &most.to_string()).or_cannot("write", file.display());
-                }
-                Err(Errno::ENOENT) => missing = Some(file),
-                Err(errno) => return Err(errno).or_cannot("write", file.display()),
+                let passed_on = place.version == Version::V2 && place.pass_on(controller);
+                if passed_on { limit() } else { Err(missing(Some(place))) }
             }
-        }
-        match missing {
-            Some(file) => {
-                Err(Error::new("limit processes by", file.display(), "no cgroup tree has the pids controller")
-                    .hint("see /proc/cgroups, and the kernel's parameter cgroup_disable"))
-            }
-            None => Ok(()),
+            outcome => outcome,
         }
     }
 }
 
 impl Place {
-    /// Asks the cgroup above to pass the `pids` controller on; false when it has none to pass.
-    fn pass_on_pids(&self) -> bool {
+    /// A directory in the v1 tree of a controller, which may be there or not; none when there is no such tree.
+    fn in_v1(controller: Controller, name: &str) -> Option<Self> {
+        let tree = Path::new(UNIFIED).join(controller.name());
+        let directory = tree.join(name);
+        is(&tree, CGROUP1).then_some(Self { directory, version: Version::V1, controller: Some(controller) })
+    }
+
+    /// Asks the cgroup above to pass the controller on; false when it has none to pass.
+    fn pass_on(&self, controller: Controller) -> bool {
         let control = self.directory.with_file_name("cgroup.subtree_control");
         step!("cgroup.delegate",
-            call: "write(\"{}\", \"+pids\")", control.display();
+            call: "write(\"{}\", \"+{controller}\")", control.display();
             why: "in v2 a controller counts in a directory only if the one above passes it on";
-            shell: "echo +pids > {}", control.display());
-        write_existing(&control, "+pids").is_ok()
+            shell: "echo +{controller} > {}", control.display());
+        write_existing(&control, &format!("+{controller}")).is_ok()
     }
 
     fn kill_all(&self) -> Result<()> {
@@ -300,7 +326,7 @@ pub fn limit_processes_of_namespace(limits: &Limits) -> Result<()> {
     if !namespaces_limit_processes() {
         return Ok(());
     }
-    let most = limits.processes + 1;
+    let most = limits.most_processes() + 1;
     step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
         why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";
         shell: "sysctl -w kernel.pid_max={most}");
@@ -331,12 +357,13 @@ pub fn ends_within(process: BorrowedFd<'_>, milliseconds: u16) -> Result<bool> {
     }
 }
 
-/// Writes to a file of the kernel's, which is never made here.
-fn write_existing(path: &Path, text: &str) -> nix::Result<()> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-    let mut file = File::from(file.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?);
-    file.write_all(text.as_bytes()).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+fn is(path: &Path, magic: i64) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == magic)
 }
+
+/// Where every distribution mounts v2; beside v1, the trees of which are then mounted below.
+const UNIFIED: &str = "/sys/fs/cgroup";
+const UNIFIED_BESIDE_V1: &str = "/sys/fs/cgroup/unified";
 
 // Of linux/magic.h; see statfs(2).
 const CGROUP1: i64 = 0x0027_e0eb;

@@ -6,6 +6,7 @@
 //!
 //! Look: `ls -l /dev` in a container. Manual: null(4), random(4), pts(4), shm_overview(7), mq_overview(7), tmpfs(5).
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -13,6 +14,8 @@ use nsutil::detached::{Attributes, Detached, Filesystem, mount_point};
 use nsutil::error::{OrCannot, Result};
 use nsutil::step;
 use rustix::fs::{Dev, FileType, Mode, makedev, mknodat, symlinkat};
+
+use crate::confinement::Confinement;
 
 /// Device nodes: name, major and minor number. See the kernel's "Linux allocated devices".
 const NODES: [(&str, u32, u32); 6] =
@@ -29,11 +32,41 @@ const LINKS: [(&str, &str); 6] = [
 const DEVICES_WORK: Attributes =
     Attributes { read_only: false, no_devices: false, no_set_user_id: true, no_execution: true };
 
-/// Puts the container's /dev below `root`.
+/// A device node of the host's, for a privileged container.
+#[derive(Debug)]
+pub struct Node {
+    name: OsString,
+    kind: FileType,
+    device: Dev,
+}
+
+/// The device nodes in the host's /dev itself, not those in its folders; none for a container that is to reach none.
+///
+/// # Errors
+/// When /dev cannot be read.
+pub fn of_the_host(confinement: Confinement) -> Result<Vec<Node>> {
+    if confinement.is_contained() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir("/dev").or_cannot("list", "/dev")?.flatten();
+    let nodes = entries.filter_map(|entry| {
+        let about = rustix::fs::lstat(entry.path()).ok()?;
+        let kind = FileType::from_raw_mode(about.st_mode);
+        let is_device = matches!(kind, FileType::BlockDevice | FileType::CharacterDevice);
+        (is_device && entry.file_name() != "console").then(|| Node {
+            name: entry.file_name(),
+            kind,
+            device: about.st_rdev,
+        })
+    });
+    Ok(nodes.collect())
+}
+
+/// Puts the container's /dev below `root`, with further device nodes if it is to have some.
 ///
 /// # Errors
 /// In words when the image has a symbolic link at /dev; otherwise those of the mount calls.
-pub fn provide(root: BorrowedFd<'_>) -> Result<()> {
+pub fn provide(root: BorrowedFd<'_>, hardware: &[Node]) -> Result<()> {
     let dev = Path::new("dev");
     let place = mount_point(root, dev)?;
     let tmpfs = Filesystem {
@@ -45,6 +78,7 @@ pub fn provide(root: BorrowedFd<'_>) -> Result<()> {
     // What was opened before is below the new mount.
     let inside = mount_point(root, dev)?;
     make_nodes(inside.as_fd())?;
+    add_hardware(inside.as_fd(), hardware)?;
     let parts = [
         ("pts", "devpts", &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")][..], PTS),
         ("shm", "tmpfs", &[("mode", "1777"), ("size", "64m")][..], Attributes::DATA_ONLY),
@@ -70,6 +104,17 @@ pub fn provide_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result
     let place = nsutil::detached::look_up(dev.as_fd(), Path::new("console"), rustix::fs::OFlags::PATH)
         .or_cannot("open", "/dev/console")?;
     Detached::of_file(terminal, "the terminal")?.attach(place.as_fd(), Path::new("/dev/console"))
+}
+
+fn add_hardware(dev: BorrowedFd<'_>, hardware: &[Node]) -> Result<()> {
+    for Node { name, kind, device } in hardware {
+        match mknodat(dev, name, *kind, Mode::from_raw_mode(0o600), *device) {
+            // Null and its like are there, and the console comes with the terminal.
+            Err(rustix::io::Errno::EXIST) => (),
+            made => made.or_cannot("make device", name.to_string_lossy())?,
+        }
+    }
+    Ok(())
 }
 
 fn make_nodes(dev: BorrowedFd<'_>) -> Result<()> {

@@ -18,9 +18,9 @@ use nsutil::terminal::{self, Size};
 use rustix::fs::{Mode, OFlags};
 
 use super::cgroup::Cgroup;
-use super::confine;
 use super::host::be_unreadable;
 use super::inside::{Streams, connect, join_cgroup};
+use super::{confine, root, weak};
 use crate::failure::Failure;
 use crate::plan::Process;
 
@@ -31,6 +31,16 @@ pub struct Joined {
     pub child: Child,
     /// The caller's end of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
+}
+
+/// By what a process gets into a container.
+struct WayIn<'a> {
+    /// The first process.
+    init: &'a PidFd,
+    /// The parts of the cgroup that nobody is born in.
+    doors: &'a [File],
+    /// The root of a container that is only a chroot.
+    chroot: Option<&'a OwnedFd>,
 }
 
 /// What the child itself joins; its PID namespace is where its parent had it born.
@@ -54,12 +64,13 @@ pub fn start(
         Some(size) => Streams::Terminal { to: &theirs, size },
         None => Streams::Callers,
     };
+    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
     namespace::join(init, &[Kind::Pid])?;
     let birth =
         Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
-    let mut child =
-        spawn(birth, |report| become_part(init, &doors, process, &streams, report).map(|never| match never {}))?;
+    let way_in = WayIn { init, doors: &doors, chroot: chroot.as_ref() };
+    let mut child = spawn(birth, |report| become_part(&way_in, process, &streams, report).map(|never| match never {}))?;
     drop(theirs);
     child.ready()?;
     let terminal = match terminal {
@@ -73,25 +84,57 @@ pub fn start(
 /// # Lesson 3.b (8 marks): let a newborn process join a container
 ///
 /// The caller was born in the container's PID namespace already, because its parent said so before the fork (lesson 1.b).
-/// What is left are the cgroup and the namespaces of [`REST`], through the descriptor `init` of the first process: one
+/// What is left are the cgroup and the namespaces of [`REST`], through the descriptor `way_in.init` of the first process: one
 /// setns(2) joins them all or none. The cgroup comes first: from then on, whatever ends the container
 /// ends this process too. The mount namespace brings its own root and
-/// working directory with it, so no chroot is needed. Then connect the streams, and go the stretch that `run` goes as
+/// working directory with it, so no chroot is needed (but in the container of `--weak chroot`). Then connect the streams, and go the stretch that `run` goes as
 /// well: a second road into a container would be the weaker one some day (CVE-2022-29162).
 ///
 /// See setns(2), nsenter(1), cgroup_namespaces(7).
 ///
 /// You may want: [`join_cgroup`], [`namespace::join`], [`connect`], [`confine::become_command`]
 fn become_part(
-    init: &PidFd,
-    doors: &[File],
+    way_in: &WayIn<'_>,
     process: &Process,
     streams: &Streams<'_>,
     report: &mut Report,
 ) -> Result<Infallible> {
-    join_cgroup(doors)?;
-    namespace::join(init, &REST)?;
+    join_cgroup(way_in.doors)?;
+    namespace::join(way_in.init, &REST)?;
+    if let Some(root) = way_in.chroot {
+        weak::enter(root)?;
+    }
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    connect(streams, root.or_cannot("open", "/")?.as_fd())?;
-    confine::become_command(process, report)
+    let terminal = connect(streams, root.or_cannot("open", "/")?.as_fd())?;
+    confine::become_command(process, terminal, report)
+}
+
+/// Has a child do `work` in the container, as confined as a command there and without becoming one. It has a view of the
+/// mounts of its own, so what it mounts or unmounts is gone with it; its exit code is what `work` returns.
+///
+/// Like after [`start`], the calling process is of no use for anything else.
+///
+/// # Errors
+/// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
+pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce() -> i32) -> Result<Child> {
+    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
+    be_unreadable()?;
+    namespace::join(init, &[Kind::Pid])?;
+    let birth =
+        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
+    let mut child = spawn(birth, |report| {
+        join_cgroup(&doors)?;
+        namespace::join(init, &REST)?;
+        if let Some(root) = &chroot {
+            weak::enter(root)?;
+        }
+        namespace::unshare(&[Kind::Mount])?;
+        let confined = confine::confine(process, None)?;
+        report.ready()?;
+        confined.load_filter()?;
+        Ok(work())
+    })?;
+    child.ready()?;
+    Ok(child)
 }

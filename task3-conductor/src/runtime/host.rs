@@ -16,9 +16,10 @@ use nsutil::process::{Birth, Child, Membership, spawn};
 use nsutil::step;
 use nsutil::terminal::{self, Size};
 
-use super::cgroup::{Cgroup, Limits};
+use super::cgroup::Cgroup;
 use super::inside::{BORN_WITH, Inside, Streams, become_container};
 use super::teardown;
+use super::weak::become_chrooted;
 use crate::failure::Failure;
 use crate::ledger::Change;
 use crate::network::names;
@@ -89,10 +90,9 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let layers: Vec<PathBuf> = plan.layers.iter().map(|layer| store.layer_root(layer)).collect();
     let mounted = Overlay { layers: &layers, upper: &upper, work: &work }.mount(&root)?;
 
-    let limits = Limits::default();
     let cgroup_name = store.tag(&plan.name);
     ledger.note(&Change::Cgroup(cgroup_name.clone()))?;
-    let cgroup = Cgroup::create(&cgroup_name, &limits)?;
+    let cgroup = Cgroup::create(&cgroup_name, &plan.limits)?;
     let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
 
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
@@ -106,8 +106,10 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         directory: dir,
         hostname: plan.hostname.as_ref(),
         cgroup_doors: &doors,
-        pid_namespace_limits: (!cgroup.limits_processes()).then_some(&limits),
+        pid_namespace_limits: (!cgroup.limits_processes()).then_some(&plan.limits),
         has_own_network,
+        volumes: &plan.volumes,
+        read_only: plan.read_only,
         process: &plan.process,
         streams,
         outlives_parent: matches!(voice, Voice::Log(_)),
@@ -118,7 +120,8 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         namespaces: &namespaces,
         cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())),
     };
-    let mut init = spawn(birth, |report| become_container(&inside, report).map(|never| match never {}))?;
+    let enter = if plan.process.confinement.is_chroot() { become_chrooted } else { become_container };
+    let mut init = spawn(birth, |report| enter(&inside, report).map(|never| match never {}))?;
     // While it makes its world, its record is prepared.
     let record = plan.record(ProcessIdentity::of(init.pid().as_raw())?, now());
     drop(theirs);

@@ -16,7 +16,7 @@ use std::path::Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::umask;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
-use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point};
+use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point, restrict};
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::Report;
@@ -24,10 +24,13 @@ use nsutil::step;
 use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 
-use super::cgroup::{Limits, limit_processes_of_namespace};
-use super::{confine, devices, loopback, masks};
+use super::cgroup::limit_processes_of_namespace;
+use super::{confine, devices, loopback, masks, volumes};
+use crate::confinement::Confinement;
+use crate::limits::Limits;
 use crate::network::names;
 use crate::plan::{Hostname, Process};
+use crate::volume::Volume;
 
 /// Namespaces that the first process is born with. The cgroup namespace comes a little later: see [`become_container`].
 pub const BORN_WITH: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
@@ -45,6 +48,10 @@ pub struct Inside<'a> {
     pub pid_namespace_limits: Option<&'a Limits>,
     /// Whether its network is its own, to be set up as it needs it, or the host's.
     pub has_own_network: bool,
+    /// What of the host's files is seen in it.
+    pub volumes: &'a [Volume],
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
     /// What it becomes.
     pub process: &'a Process,
     /// Who talks to it.
@@ -76,20 +83,24 @@ pub enum Streams<'a> {
 ///
 /// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the cgroup namespace: a view of the tree begins where the caller stands.
 /// 2. Set the host name; make all mounts private. Before that, a mount made here could appear on the host.
-/// 3. Get hold of what lies on the host's side of the wall (the container's own hosts and resolv.conf) by
-///    descriptor, and enter the root. From here on no path leads to a file of the host's.
+/// 3. Get hold of what lies on the host's side of the wall (the container's own hosts and resolv.conf, volumes, and for a
+///    privileged one the host's devices), and enter the root. From here on no path leads to a file of the host's.
 /// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts it.
 ///    Provide /dev, switch `lo` on, and *last* mask and protect: what is read-only cannot be set up any more.
-/// 5. Connect the streams; if it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as
-///    well: [`confine::become_command`].
+///    Then cover hosts and resolv.conf, and attach the volumes on top: these are what the user asked for.
+/// 5. Connect the streams, and if that gives a terminal provide the console; only now can the root be made unwritable, if
+///    that is wished. If it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as well:
+///    [`confine::become_command`].
 ///
 /// See pivot_root(2), mount_namespaces(7), pid_namespaces(7), cgroup_namespaces(7).
 ///
-/// You may want: [`namespace::unshare`], [`masks::apply`], [`devices::provide`], [`connect`], and what stands below
+/// You may want: [`namespace::unshare`], [`volumes::hold`], [`devices::provide`], [`masks::apply`], [`volumes::attach`],
+/// [`connect`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.
 pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
+    let confinement = inside.process.confinement;
     // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
     umask(nix::sys::stat::Mode::empty());
     join_cgroup(inside.cgroup_doors)?;
@@ -100,29 +111,36 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     }
     keep_mounts_to_oneself()?;
     let private = names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file)), place));
+    let volumes = volumes::hold(inside.volumes, confinement)?;
+    let hardware = devices::of_the_host(confinement)?;
     enter_root(&inside.directory.join("rootfs"))?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
-    mount_windows_into_the_kernel(root.as_fd())?;
+    mount_windows_into_the_kernel(root.as_fd(), confinement)?;
     if let Some(limits) = inside.pid_namespace_limits {
         limit_processes_of_namespace(limits)?;
     }
-    devices::provide(root.as_fd())?;
+    devices::provide(root.as_fd(), &hardware)?;
     if inside.has_own_network {
         loopback::switch_on()?;
         let_everybody_ping()?;
     }
-    masks::apply(root.as_fd())?;
+    masks::apply(root.as_fd(), confinement)?;
     for (file, place) in private {
         cover(root.as_fd(), Path::new(place), file?)?;
     }
-    if let Some(slave) = connect(&inside.streams, root.as_fd())? {
+    volumes::attach(root.as_fd(), volumes)?;
+    let terminal = connect(&inside.streams, root.as_fd())?;
+    if let Some(slave) = &terminal {
         devices::provide_console(root.as_fd(), slave.as_fd())?;
+    }
+    if inside.read_only {
+        make_unwritable(root.as_fd())?;
     }
     if inside.outlives_parent {
         report.outlive_parent()?;
     }
-    confine::become_command(inside.process, report)
+    confine::become_command(inside.process, terminal, report)
 }
 
 /// Makes the streams stdin, stdout and stderr of the caller, in a session of its own; returns the terminal, if it is one.
@@ -168,13 +186,13 @@ pub fn join_cgroup(doors: &[File]) -> Result<()> {
     Ok(())
 }
 
-fn set_host_name(name: &Hostname) -> Result<()> {
+pub(super) fn set_host_name(name: &Hostname) -> Result<()> {
     step!("sethostname", call: "sethostname(\"{name}\")";
         why: "a name of its own; only who shares the UTS namespace sees it"; shell: "hostname {name}");
     sethostname(name.to_string()).or_cannot("set the host name to", name)
 }
 
-fn keep_mounts_to_oneself() -> Result<()> {
+pub(super) fn keep_mounts_to_oneself() -> Result<()> {
     step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
         why: "what is mounted from here on must not appear on the host"; shell: "mount --make-rprivate /");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -198,8 +216,8 @@ fn enter_root(root: &Path) -> Result<()> {
 }
 
 /// /proc, /sys and the view of the cgroups.
-fn mount_windows_into_the_kernel(root: BorrowedFd<'_>) -> Result<()> {
-    let read_only = Attributes::DATA_ONLY.read_only();
+fn mount_windows_into_the_kernel(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
+    let read_only = Attributes { read_only: confinement.is_contained(), ..Attributes::DATA_ONLY };
     for (path, kind, attributes) in
         [("proc", "proc", Attributes::DATA_ONLY), ("sys", "sysfs", read_only), ("sys/fs/cgroup", "cgroup2", read_only)]
     {
@@ -210,15 +228,23 @@ fn mount_windows_into_the_kernel(root: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Shuts the root to writing; what is mounted on it (/dev, /proc, volumes) keeps its own mode.
+///
+/// # Errors
+/// None that a root of ours could cause.
+pub fn make_unwritable(root: BorrowedFd<'_>) -> Result<()> {
+    restrict(root, Attributes { read_only: true, ..Attributes::default() }, Path::new("/"))
+}
+
 /// A second mount of a file of the host's, made while the host's files can still be seen.
-fn second_mount(file: &Path) -> Result<Detached> {
+pub(super) fn second_mount(file: &Path) -> Result<Detached> {
     let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
         .restrict(Attributes::DATA_ONLY)
 }
 
 /// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.
-fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
+pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
     let inside = place.strip_prefix("/").unwrap_or(place);
     let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
     let folder = mount_point(root, folder)?;

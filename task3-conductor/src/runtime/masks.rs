@@ -11,10 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nsutil::detached::{Attributes, Detached, Filesystem, is_character_device, look_up};
+use nsutil::detached::{Attributes, Detached, Filesystem, is_character_device, look_up, loosen};
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::step;
 use rustix::fs::{FileType, OFlags};
+
+use crate::confinement::Confinement;
 
 const MASKED: [&str; 12] = [
     "proc/acpi",
@@ -34,11 +36,16 @@ const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "pr
 /// The device that masks files; that it is this one is checked (CVE-2025-31133).
 const NULL: (u32, u32) = (1, 3);
 
-/// Masks and protects, below `root`, what is there of both lists.
+/// Masks and protects, below `root`, what is there of both lists. In a container that nothing is kept from it does the
+/// opposite: devices and set-user-ID programs in its files work.
 ///
 /// # Errors
 /// Those of the mount calls; what this kernel does not have is left out.
-pub fn apply(root: BorrowedFd<'_>) -> Result<()> {
+pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
+    if !confinement.is_contained() {
+        let dead = Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() };
+        return loosen(root, dead, Path::new("/"));
+    }
     for path in READ_ONLY.map(Path::new) {
         if let Some(place) = find(root, path)? {
             step!("read-only",

@@ -6,7 +6,7 @@
 //! log without passing through here. If the monitor is killed, the container goes on: it is still listed and can be
 //! stopped, only its exit code is lost.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
@@ -15,10 +15,9 @@ use nsutil::process::{Birth, Exit, give_back_clean_pages, spawn};
 
 use super::host::{self, Voice};
 use super::teardown;
-use crate::failure::Failure;
-use crate::name::ContainerName;
+use crate::failure::{self, Failure};
 use crate::plan::Plan;
-use crate::store::{Claim, Store};
+use crate::store::{Claim, Note, Store};
 
 /// Name of the file in a container's folder that takes what it prints.
 pub const LOG: &str = "log";
@@ -28,16 +27,18 @@ pub const LOG: &str = "log";
 /// # Errors
 /// As [`host::start`].
 pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
-    let mut monitor = spawn(Birth::default(), |report| {
+    let (directory, mut claim) = (claim.directory().to_owned(), Some(claim));
+    let spawned = spawn(Birth::default(), |report| {
         report.outlive_parent()?;
         setsid().or_cannot("begin", "a session")?;
+        let Some(claim) = claim.take() else { return Ok(i32::from(failure::OURS)) };
         match live(store, plan, claim) {
-            Ok(started) => {
+            Ok((started, note)) => {
                 report.ready()?;
                 let_go_of_caller()?;
                 give_back_clean_pages()?;
                 let exit = started.init.wait()?;
-                end(store, &plan.name, plan.remove_at_end, exit)?;
+                end(store, plan, &note, exit)?;
                 Ok(0)
             }
             Err(failure) => {
@@ -45,7 +46,14 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
                 Ok(i32::from(failure.code()))
             }
         }
-    })?;
+    });
+    if spawned.is_err() {
+        // There is nobody to give the name back but us; the lock is still held.
+        let _ = fs::remove_dir(&directory);
+    }
+    let mut monitor = spawned?;
+    // From here on it is the monitor's.
+    drop(claim);
     if monitor.is_ready()? {
         monitor.release();
         return Ok(());
@@ -54,20 +62,26 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
     Err(Failure::told(monitor.wait()?.code()))
 }
 
-fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<host::Started, Failure> {
+fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(host::Started, Note), Failure> {
     let path = claim.directory().join(LOG);
     let log =
         File::options().append(true).create_new(true).mode(0o600).open(&path).or_cannot("make", path.display())?;
-    host::start(store, plan, claim, Voice::Log(&log))
+    let note = Note::prepare(&claim)?;
+    Ok((host::start(store, plan, claim, Voice::Log(&log))?, note))
 }
 
-/// Notes how the first process ended, or clears all away when the container was to go by itself.
+/// Notes how the first process ended, and clears all away when the container was to go by itself.
 ///
 /// # Errors
 /// Of the clearing up. That the container was stopped meanwhile is none.
-pub fn end(store: &Store, name: &ContainerName, remove: bool, exit: Exit) -> Result<()> {
-    let Some(lock) = store.try_lock_container(name)? else { return Ok(()) };
-    if remove { teardown::take_back(store, name, lock) } else { store.note_exit(name, exit.code()) }
+pub fn end(store: &Store, plan: &Plan, note: &Note, exit: Exit) -> Result<()> {
+    note.write(exit.code())?;
+    if !plan.remove_at_end {
+        return Ok(());
+    }
+    let Some(lock) = store.try_lock_container(&plan.name)? else { return Ok(()) };
+    // It may have been stopped meanwhile, and the one that is there now may be another of the same name.
+    if note.has_no_name_any_more() { Ok(()) } else { teardown::take_back(store, &plan.name, lock) }
 }
 
 /// Closes what `$(…)` waits for, and leaves the caller's folder.

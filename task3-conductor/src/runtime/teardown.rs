@@ -69,7 +69,8 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
     Cgroup::of(&store.tag(name))?.remove()?;
     let network = network::detach(store, name);
-    both(network, ledger.undo(undo))?;
+    // Its root is where it always is, whatever has become of the ledger.
+    both(both(network, ledger.undo(undo)), unmount(&dir.join("rootfs")))?;
     remove_folder(&dir)?;
     drop(lock);
     Ok(())
@@ -95,7 +96,7 @@ fn undo(change: &Change) -> Result<()> {
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.
-        Change::Link(_) | Change::Chain { .. } | Change::Sysctl { .. } => Ok(()),
+        Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } => Ok(()),
     }
 }
 
@@ -134,13 +135,18 @@ fn remove_folder(dir: &Path) -> Result<()> {
         return Err(Error::new("remove", dir.display(), format!("something is mounted there: {mount}")));
     }
     for path in [dir.join(crate::record::FILE), dir.join("ledger")] {
+        step!("forget", call: "unlink(\"{}\")", path.display();
+            why: "nothing of the host's is left to give back: what remains is files"; shell: "rm {}", path.display());
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
+            // A folder in its place is not ours, and goes with the rest.
+            Err(error) if ![ErrorKind::NotFound, ErrorKind::IsADirectory].contains(&error.kind()) => {
                 return Err(Error::new("remove", path.display(), error));
             }
             _ => (),
         }
     }
+    step!("folder.remove", call: "unlink …; rmdir(\"{}\")", dir.display();
+        why: "what the container wrote goes with it"; shell: "rm -r --one-file-system {}", dir.display());
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.or_cannot("remove", dir.display()),

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 
 /// A store of its own, in mounts and a network of its own.
 pub struct Host {
@@ -45,6 +46,10 @@ static BASE: Mutex<()> = Mutex::new(());
 impl Host {
     /// A host for the test of this name.
     pub fn new(test: &str) -> Self {
+        // Whoever runs the tests may ignore hang-ups, as nohup(1) does, and conductor would then, too.
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            nsutil::sys::default_action(signal).unwrap();
+        }
         // This thread, and the programs it starts. A thread may leave the others in these.
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
@@ -129,12 +134,11 @@ impl Host {
             output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
         };
         let read = |path: &str| fs::read(path).unwrap_or_default();
-        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
         // Counters in comments differ each time; rules do not.
         let rules = output("iptables-save", &[]);
         let sysctls = ["net/ipv4/ip_forward", "kernel/core_pattern", "kernel/panic", "kernel/modprobe"];
         Snapshot {
-            mounts: mounts.lines().map(str::to_owned).collect(),
+            mounts: self.mounts(),
             links: output("ip", &["-o", "link"]) + &output("ip", &["route"]) + &output("ip", &["rule"]),
             firewall: rules.lines().filter(|line| !line.starts_with('#')).collect(),
             sysctls: sysctls.iter().map(|key| output("cat", &[&format!("/proc/sys/{key}")])).collect(),
@@ -143,6 +147,14 @@ impl Host {
             state: entries(&self.store.join(".containers")),
             name: output("uname", &["-n"]),
         }
+    }
+
+    /// Mounts, but for those of containers on the real host: its copies of these go when they go.
+    pub fn mounts(&self) -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let store = self.store.display().to_string();
+        let counts = |line: &&str| !line.contains("/.containers/") || line.contains(&store);
+        mounts.lines().filter(counts).map(str::to_owned).collect()
     }
 
     /// Cgroups that containers of this store have.

@@ -6,7 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod attacks;
+mod commands;
+mod escapes;
 mod faults;
+mod flags;
 mod host;
+mod lessons;
 mod life;
+#[allow(dead_code)]
+#[path = "../faults/tally.rs"]
+mod tally;
 mod terminal;

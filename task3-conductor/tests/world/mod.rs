@@ -8,7 +8,7 @@
 //! The world has no route to 192.168.0.0/16, like the real one, unless a test gives it one. A container is any process in
 //! a network namespace of its own with a record that says so: networking needs no more of it.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod space;

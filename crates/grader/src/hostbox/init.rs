@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::ForkResult;
+use nix::unistd::{ForkResult, Pid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, set_parent_process_death_signal};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,9 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
     sys::forget_arguments(b"/sbin/init\0").map_err(|why| format!("cannot forget the grader's arguments: {why}"))?;
     nix::unistd::setsid().map_err(|why| format!("cannot leave the grader's session: {why}"))?;
     let children = watch_children()?;
-    while let Some(ask) = next(channel, &children)? {
+    // Who was started for the grader; all others are orphans, which are collected and not reported.
+    let mut started = Vec::new();
+    while let Some(ask) = next(channel, &children, &mut started)? {
         match ask.message {
             Ask::SetUp => {
                 set_up(plan)?;
@@ -141,14 +143,18 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
                 let (master, slave) = open_terminal()?;
                 tell(channel, &Tell::Terminal, &[master.as_fd(), slave.as_fd()])?;
             }
-            Ask::Start(start) => start_program(&start, ask.fds)?,
+            Ask::Start(start) => started.push(start_program(&start, ask.fds)?),
         }
     }
     Ok(())
 }
 
 /// Waits for the grader's next wish, and meanwhile reaps; what init itself started is reported.
-fn next(channel: &Channel, children: &SignalFd) -> Result<Option<super::channel::Received<Ask>>, String> {
+fn next(
+    channel: &Channel,
+    children: &SignalFd,
+    started: &mut Vec<Pid>,
+) -> Result<Option<super::channel::Received<Ask>>, String> {
     loop {
         let mut fds =
             [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
@@ -159,7 +165,7 @@ fn next(channel: &Channel, children: &SignalFd) -> Result<Option<super::channel:
         let [asked, died] = fds.map(|fd| fd.any().unwrap_or(false));
         if died {
             let _ = children.read_signal();
-            reap(channel)?;
+            reap(channel, started)?;
         }
         if asked {
             return channel.receive().map_err(|why| format!("init did not understand: {why}"));
@@ -167,7 +173,7 @@ fn next(channel: &Channel, children: &SignalFd) -> Result<Option<super::channel:
     }
 }
 
-fn reap(channel: &Channel) -> Result<(), String> {
+fn reap(channel: &Channel, started: &mut Vec<Pid>) -> Result<(), String> {
     loop {
         let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, code << 8),
@@ -176,7 +182,10 @@ fn reap(channel: &Channel) -> Result<(), String> {
             // A real-time signal ended it: nix has no name for that one.
             Ok(_) | Err(_) => continue,
         };
-        tell(channel, &Tell::Ended { pid: pid.as_raw(), status }, &[])?;
+        if let Some(nth) = started.iter().position(|known| *known == pid) {
+            started.swap_remove(nth);
+            tell(channel, &Tell::Ended { pid: pid.as_raw(), status }, &[])?;
+        }
     }
 }
 
@@ -210,13 +219,13 @@ fn open_terminal() -> Result<(OwnedFd, OwnedFd), String> {
     Ok((master, slave))
 }
 
-fn start_program(start: &Start, fds: Vec<OwnedFd>) -> Result<(), String> {
+fn start_program(start: &Start, fds: Vec<OwnedFd>) -> Result<Pid, String> {
     let Ok([stdout, stderr, gate]) = <[OwnedFd; 3]>::try_from(fds) else {
         return Err("init was asked to start a program without its descriptors".into());
     };
     match sys::fork() {
         Err(why) => Err(format!("cannot fork in the box: {why}")),
-        Ok(ForkResult::Parent { .. }) => Ok(()),
+        Ok(ForkResult::Parent { child }) => Ok(child),
         Ok(ForkResult::Child) => {
             let gate = Channel::from_fd(gate);
             let Err(why) = become_program(start, &stdout, &stderr, &gate);

@@ -13,9 +13,11 @@ mod channel;
 mod init;
 mod root;
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -65,6 +67,8 @@ pub struct HostBox {
     pidfd: OwnedFd,
     channel: Channel,
     cgroups: Cgroups,
+    /// Ends that init told of while it was asked for something else.
+    ended: Mutex<VecDeque<(i32, i32)>>,
     taken_down: bool,
 }
 
@@ -106,7 +110,7 @@ impl HostBox {
             .ok_or(rustix::io::Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|why| broken("open a pidfd for the box's init", &why))?;
-        let made = HostBox { name, init, pidfd, channel, cgroups, taken_down: false };
+        let made = HostBox { name, init, pidfd, channel, cgroups, ended: Mutex::default(), taken_down: false };
         made.cgroups.enter(init)?;
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
@@ -173,6 +177,10 @@ impl HostBox {
     /// # Errors
     /// [`Fault::Broken`] when init said something else.
     pub fn ended(&self, limit: Duration) -> Result<Option<(i32, i32)>, Fault> {
+        let known = self.ended.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if known.is_some() {
+            return Ok(known);
+        }
         if !readable(self.channel.as_fd(), limit) {
             return Ok(None);
         }
@@ -226,6 +234,10 @@ impl HostBox {
     fn hear(&self) -> Result<(Tell, Vec<OwnedFd>), Fault> {
         match self.channel.receive().map_err(|why| broken("hear from the box's init", &why))? {
             Some(heard) => match heard.message {
+                Tell::Ended { pid, status } => {
+                    self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back((pid, status));
+                    self.hear()
+                }
                 Tell::Failed(why) => Err(Fault::CannotRun(format!("no box can be made here: {why}"))),
                 told => Ok((told, heard.fds)),
             },

@@ -44,7 +44,7 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
         "stop.gone" => play.gone(),
         "stop.others" => Finding::whole(play.others()),
         "stop.again" => Finding::whole(play.again()),
-        "output" => Finding::parts([("banner", play.banner()), ("tables", play.tables())]),
+        "output" => play.output(),
         _ => return None,
     })
 }
@@ -81,9 +81,11 @@ impl<'a> Play<'a> {
     }
 
     fn evidence(&self, process: &Process, what: &str) -> Vec<Evidence> {
+        let is_of = |did: &Did| matches!(did, Did::Found(Some(found)) if found.pid == process.pid);
+        let step = self.session.steps.iter().find(|step| is_of(&step.did));
         vec![Evidence {
             run: self.number,
-            at_ms: 0,
+            at_ms: step.and_then(|step| u64::try_from(step.at.as_millis()).ok()).unwrap_or(0),
             pid: process.pid,
             inner_pids: process.state.inner_pids.clone(),
             what: what.to_owned(),
@@ -365,6 +367,9 @@ impl<'a> Play<'a> {
     }
 
     fn internet(&self) -> Finding {
+        if let Some(why) = &self.session.no_nat {
+            return Finding::whole(Outcome::Skipped(format!("addresses cannot be translated here: {why}")));
+        }
         let reach = match self.reached("egg calls internet") {
             true => Outcome::Held,
             false if !self.is_connected(EGG) => self.unconnected(EGG),
@@ -403,6 +408,9 @@ impl<'a> Play<'a> {
     }
 
     fn expose(&self) -> Finding {
+        if let Some(why) = &self.session.no_nat {
+            return Finding::whole(Outcome::Skipped(format!("addresses cannot be translated here: {why}")));
+        }
         let attempt = |who: &str, name: &str| format!("{who} calls the port of {name}");
         // Whether the server behind the port answered, and not somebody else.
         let works = |who: &str, name: &str| {
@@ -500,7 +508,11 @@ impl<'a> Play<'a> {
             (left, _) => Outcome::wrong(expected, shortened(left), Vec::new()),
         };
         let processes = held_or("no process of the container", self.processes_left(eg, stopped), None);
-        let mounts = held_or("no mount of a container", new_mounts(before, end, None), None);
+        let folder = format!("{}/", self.host.cwd);
+        let of_container =
+            |point: &String| point.starts_with(&folder) || point.split('/').any(|part| NAMES.contains(&part));
+        let (mounts, other_mounts) = new_mounts(before, end, None).into_iter().partition(of_container);
+        let mounts = held_or("no mount of a container", mounts, None);
         let had_cable = self.cable_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
@@ -518,6 +530,13 @@ impl<'a> Play<'a> {
             ("rules", rules),
             ("folder", folder),
         ]);
+        let forwards = |look: &Look| look.shot.settings.get("net.ipv4.ip_forward").is_some_and(|value| value == "1");
+        if forwards(end) && !forwards(before) {
+            finding = finding.remark("the host goes on forwarding after its last container");
+        }
+        if !other_mounts.is_empty() {
+            finding = finding.remark(format!("mounts that belong to no container stay: {}", shortened(&other_mounts)));
+        }
         if !general.is_empty() {
             finding = finding.remark(format!("rules that name no container stay: {}", shortened(&general)));
         }
@@ -632,6 +651,20 @@ impl<'a> Play<'a> {
     }
 
     // What is printed.
+
+    fn output(&self) -> Finding {
+        let finding = Finding::parts([("banner", self.banner()), ("tables", self.tables())]);
+        let wanted = [
+            ("exec", format!("in {EG} container!")),
+            (&format!("stop {EG}"), format!("{EG} succesfully removed")),
+            ("rmi", format!("{IMAGE} succesfully removed")),
+        ];
+        let silent = wanted.into_iter().filter_map(|(name, words)| {
+            let run = self.session.command(name)?;
+            (!plain(&run.output.stdout).contains(&words)).then(|| format!("`{}` does not say {words:?}", run.line()))
+        });
+        silent.fold(finding, Finding::remark)
+    }
 
     fn banner(&self) -> Outcome {
         let expected = format!("{BANNER:?} as the first line of stdout");

@@ -28,7 +28,7 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
     }
 }
 
-/// How a command ended, and the last thing it said about it.
+/// How a command ended, and the last thing it said about it, on stderr if it said anything there.
 pub fn command_told(run: &CommandRun) -> String {
     let end = match &run.end {
         None => "it still runs".to_owned(),

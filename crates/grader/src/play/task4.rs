@@ -132,9 +132,9 @@ impl Tool<'_, '_> {
             let asks = servers.iter().map(|(it, address)| http(address, it.port, path));
             asks.enumerate().map(|(nth, ask)| (format!("server {nth} {path}{suffix}"), ask)).collect::<Vec<_>>()
         };
-        let counters = self.host_asks(&format!("counters{suffix}"), ask(READ))?;
+        let counters = self.ask_on_host(&format!("counters{suffix}"), ask(READ))?;
         let counter = counters.iter().position(|probe| number_of(&probe.answer).is_some());
-        let pages = self.host_asks(&format!("pages{suffix}"), ask("/"))?;
+        let pages = self.ask_on_host(&format!("pages{suffix}"), ask("/"))?;
         let page = pages.iter().enumerate().position(|(nth, it)| Some(nth) != counter && speaks_http(&it.answer));
         Ok(There {
             counter: self.found(&format!("counter{suffix}"), counter.and_then(|nth| servers.get(nth)))?,
@@ -175,7 +175,7 @@ impl Tool<'_, '_> {
         };
         let times = 20 + self.stage.number(7).bytes().map(u32::from).sum::<u32>() % 30;
         let moves = (0..times).map(|nth| (format!("move {nth}"), http(&counter.address, counter.port, COUNT)));
-        self.host_asks("counter moved", moves.collect())?;
+        self.ask_on_host("counter moved", moves.collect())?;
         for (name, from) in BY {
             self.read(&format!("counter before the visit from {name}"), there)?;
             self.visit(&format!("visit from {name}"), from)?;
@@ -271,7 +271,7 @@ impl Tool<'_, '_> {
         Ok(probes.iter().any(|probe| status_of(&probe.answer) == Some(200)))
     }
 
-    fn host_asks(&mut self, step: &str, asks: Vec<(String, Ask)>) -> Result<Vec<Probe>, Fault> {
+    fn ask_on_host(&mut self, step: &str, asks: Vec<(String, Ask)>) -> Result<Vec<Probe>, Fault> {
         let asks = asks.iter().map(|(name, ask)| (&**name, Place::Host, ask.clone())).collect();
         self.stage.probe(step, asks)
     }

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sched::CloneFlags;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, makedev};
 
 use super::world::within;
 use crate::hostbox::HostBox;
@@ -58,14 +58,9 @@ pub fn process(pid: Pid, host: &HostBox) -> Option<Process> {
         state: proc::state(pid, host.cgroups())?,
         proc_of: proc_of(pid),
         trees: trees(pid),
-        dev_null: fs::metadata(format!("/proc/{pid}/root/dev/null")).is_ok_and(|meta| is_null(&meta)),
+        dev_null: has_null(pid),
         entries: entries(pid),
     })
-}
-
-/// Whether this is the device that swallows everything: character device 1, 3 of null(4).
-fn is_null(meta: &fs::Metadata) -> bool {
-    meta.file_type().is_char_device() && meta.rdev() == rustix::fs::makedev(1, 3)
 }
 
 /// What is mounted at the places of the kernel's own trees, as `pid` sees them; the last mount covers the others.
@@ -101,10 +96,28 @@ pub fn pids(init: Pid) -> Vec<Pid> {
     found
 }
 
+/// Opens `path` as `pid` sees it, whatever links there are: they are followed inside its root directory only, and the
+/// last part is not followed at all. Manual: openat2(2), RESOLVE_IN_ROOT.
+pub fn in_root(pid: Pid, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+    rustix::fs::openat2(root, path, flags, mode, ResolveFlags::IN_ROOT)
+}
+
 /// Process 1 of a procfs is process 1 of the PID namespace that it shows.
 fn proc_of(pid: Pid) -> Option<u64> {
-    let link = fs::read_link(format!("/proc/{pid}/root/proc/1/ns/pid")).ok()?;
-    link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+    let link = in_root(pid, "proc/1/ns/pid", OFlags::PATH).ok()?;
+    let link = rustix::fs::readlinkat(link, "", Vec::new()).ok()?;
+    link.to_str().ok()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether `/dev/null` of `pid` is the device that swallows everything: character device 1, 3 of null(4).
+fn has_null(pid: Pid) -> bool {
+    let stat = in_root(pid, "dev/null", OFlags::PATH).and_then(rustix::fs::fstat);
+    stat.is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3)
+    })
 }
 
 fn mounts_of(pid: Pid) -> Vec<Mount> {

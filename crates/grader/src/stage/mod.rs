@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
+use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -52,12 +53,13 @@ use crate::submission::Handed;
 use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 
-#[allow(unused_imports, reason = "the plays that use all of it are being written")]
 pub use sockets::Listener;
 pub use world::{Server, WEB_PORT, World};
 
 /// How long one command of a tool may take, on a plain machine.
 const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+/// After so many commands that had to be ended, no more are tried.
+const MOST_HUNG: u32 = 3;
 /// How long a whole session may take.
 const SESSION_LIMIT: Duration = Duration::from_secs(90);
 /// How long a process may take to appear once its command has been started.
@@ -92,6 +94,8 @@ pub struct Stage<'a> {
     programs: Vec<Program>,
     steps: Vec<Step>,
     cut: Option<String>,
+    /// How many commands had to be ended.
+    hung: u32,
     begun: Instant,
     /// How much longer things may take here than on a plain machine.
     slowness: f64,
@@ -151,6 +155,7 @@ impl<'a> Stage<'a> {
             programs: Vec::new(),
             steps: Vec::new(),
             cut: None,
+            hung: 0,
             begun: Instant::now(),
             slowness: run::slowness() * plan.time_scale,
             root: Host::default(),
@@ -208,7 +213,8 @@ impl<'a> Stage<'a> {
                 (vec![(1, File::from(out)), (2, File::from(err))], stdout, stderr)
             }
             Terminal::Yes => {
-                let (master, slave) = self.host.open_terminal()?;
+                let opened = self.host.open_terminal();
+                let Some((master, slave)) = self.unless_used_up(opened)? else { return Ok(false) };
                 let again = slave.try_clone().map_err(|why| broken("copy a descriptor", &why))?;
                 (vec![(1, File::from(master))], slave, again)
             }
@@ -224,7 +230,7 @@ impl<'a> Stage<'a> {
                 self.write_down(name, at, Did::Command(not_started(&argv, why)));
                 return Ok(false);
             }
-            Err(fault) => return Err(fault),
+            Err(fault) => return self.unless_used_up(Err(fault)).map(|never: Option<()>| never.is_some()),
         };
         drop((stdout, stderr));
         let pid = held.pid();
@@ -252,6 +258,10 @@ impl<'a> Stage<'a> {
                 let stood = sampler::where_it_stands(program.held.pid(), &sampler::Watch::default());
                 program.kill();
                 program.end = Some((End::TimedOut(stood), program.began.elapsed()));
+                self.hung += 1;
+                if self.hung >= MOST_HUNG {
+                    self.cut.get_or_insert_with(|| format!("{MOST_HUNG} commands took too long, the last one {name}"));
+                }
             }
         }
         self.pump(Duration::ZERO)?;
@@ -347,7 +357,7 @@ impl<'a> Stage<'a> {
     /// Puts an empty file into the root directory of `pid`, by which that root can be told from others afterwards.
     pub fn mark(&self, pid: Pid, file: &str) -> bool {
         // Made new or not at all: whatever is there already under that name may lead elsewhere.
-        File::options().write(true).create_new(true).open(format!("/proc/{pid}/root/{file}")).is_ok()
+        look::in_root(pid, file, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).is_ok()
     }
 
     /// Sets the host name in the UTS namespace of `pid`, as a process there could.
@@ -474,7 +484,12 @@ impl<'a> Stage<'a> {
         self.servers.clear();
         self.places.clear();
         self.steps.sort_by_key(|step| step.at);
-        let session = Session { addresses: self.world.addresses.clone(), steps: self.steps, cut: self.cut };
+        let session = Session {
+            addresses: self.world.addresses.clone(),
+            no_nat: self.world.no_nat.clone(),
+            steps: self.steps,
+            cut: self.cut,
+        };
         let wall = self.begun.elapsed();
         // The box first: the cables to it go with it.
         let not_clean = self.host.take_down();
@@ -511,6 +526,20 @@ impl<'a> Stage<'a> {
         limit.mul_f64(self.slowness.clamp(0.01, 1000.0))
     }
 
+    /// A box that has run into one of its limits cannot even start a program: then the session is over, and that is the
+    /// tool's doing.
+    fn unless_used_up<T>(&mut self, outcome: Result<T, Fault>) -> Result<Option<T>, Fault> {
+        match (outcome, self.host.cgroups().limit_hit()) {
+            (Ok(done), _) => Ok(Some(done)),
+            (Err(Fault::Interrupted(signal)), _) => Err(Fault::Interrupted(signal)),
+            (Err(_), Some(hit)) => {
+                self.cut.get_or_insert(hit);
+                Ok(None)
+            }
+            (Err(fault), None) => Err(fault),
+        }
+    }
+
     fn write_down(&mut self, name: &str, at: Duration, did: Did) {
         self.steps.push(Step { name: name.to_owned(), at, did });
     }
@@ -542,7 +571,9 @@ impl<'a> Stage<'a> {
         if let Ok(Some(signal)) = self.signals.fd.read_signal() {
             return Err(Fault::Interrupted(i32::try_from(signal.ssi_signo).unwrap_or(0)));
         }
-        while let Some((box_pid, status)) = self.host.ended(Duration::ZERO)? {
+        loop {
+            let heard = self.host.ended(Duration::ZERO);
+            let Some((box_pid, status)) = self.unless_used_up(heard)?.flatten() else { break };
             if box_pid == 0 {
                 let hit = self.host.cgroups().limit_hit();
                 self.cut.get_or_insert(hit.unwrap_or_else(|| "the box's first process was killed".to_owned()));

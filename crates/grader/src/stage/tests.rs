@@ -157,3 +157,40 @@ fn debootstrap_of_the_box_makes_a_root_that_can_be_entered_within_seconds() {
     assert!(built.output.stdout.contains(&format!("nameserver {}", run.session.addresses.internet)), "{built:?}");
     assert!(built.wall < Duration::from_secs(10), "{:?}", built.wall);
 }
+
+/// What of this machine a tool could have changed if the box leaked: its name, links, mounts, rules and forwarding.
+fn machine() -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let names = |text: String, column: usize| {
+        let mut words: Vec<String> =
+            text.lines().filter_map(|line| line.split_whitespace().nth(column)).map(str::to_owned).collect();
+        words.sort();
+        words.join(" ")
+    };
+    vec![
+        proc::own_hostname(),
+        names(read("/proc/self/net/dev"), 0),
+        names(read("/proc/self/mountinfo"), 4),
+        read("/proc/sys/net/ipv4/ip_forward"),
+        names(read("/proc/net/route"), 0),
+    ]
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn nothing_that_a_tool_does_to_its_host_is_done_to_this_machine() {
+    let before = machine();
+    let script = "hostname renamed; ip link add spare type veth peer name spare2; mount -t tmpfs tmpfs /mnt
+        echo 1 >/proc/sys/net/ipv4/ip_forward; ip route add 192.168.77.0/24 dev lo
+        iptables -t nat -A POSTROUTING -j MASQUERADE";
+    let run = with_tool(script, |stage| {
+        stage.run("all", &TOOL).unwrap();
+        stage.look("after");
+    });
+    let after = run.session.look("after").unwrap();
+    // It was done, and to the box.
+    assert_eq!(after.shot.hostname, "renamed");
+    assert!(after.networks[&run.host.namespaces["net"]].link("spare").is_some());
+    assert_eq!(after.shot.settings["net.ipv4.ip_forward"], "1");
+    assert_eq!(machine(), before);
+}

@@ -55,6 +55,8 @@ pub struct World {
     pub internet: File,
     /// The other machine's.
     pub outside: File,
+    /// Why nobody on this machine can translate addresses, if so.
+    pub no_nat: Option<String>,
     _servers: Vec<Server>,
 }
 
@@ -107,7 +109,8 @@ impl World {
             Server::tcp(&internet, WEB_PORT, "web").map_err(|why| cannot("start the internet's web server", why))?,
             Server::dns(&internet, internet_ip).map_err(|why| cannot("start the internet's resolver", why))?,
         ];
-        Ok(World { addresses, host: here, internet, outside, _servers: servers })
+        let no_nat = try_nat(&outside);
+        Ok(World { addresses, host: here, internet, outside, no_nat, _servers: servers })
     }
 }
 
@@ -251,6 +254,20 @@ fn ip(namespace: &File, batch: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")))
+}
+
+/// Tries whether iptables(8) and the kernel can translate addresses, in a namespace where it does no harm; says why not.
+fn try_nat(namespace: &File) -> Option<String> {
+    let rule = |how: &str| {
+        let words = ["-t", "nat", how, "POSTROUTING", "-j", "MASQUERADE"];
+        Command::new("iptables").args(words).stdin(Stdio::null()).stdout(Stdio::null()).output()
+    };
+    let tried = within(namespace, || rule("-A").and_then(|added| rule("-D").map(|_| added))).and_then(|tried| tried);
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("iptables: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; "))),
+        Err(why) => Some(format!("cannot run iptables: {why}")),
+    }
 }
 
 /// Sets what belongs to a network namespace. What this kernel does not have needs no value.

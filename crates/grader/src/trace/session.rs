@@ -17,6 +17,9 @@ use super::{End, Output, Pid, ProcessState, Snapshot};
 pub struct Session {
     /// Who is where in the network around the box.
     pub addresses: Addresses,
+    /// Why nobody on this machine can translate addresses, if so: no iptables(8), or a kernel without it.
+    #[serde(default)]
+    pub no_nat: Option<String>,
     /// What was done, in order.
     pub steps: Vec<Step>,
     /// Why the session ended before its last step, if it did: the time was up, the box was used up.

@@ -93,7 +93,8 @@ impl FromStr for Subnet {
             Self::containing(address, prefix).filter(|subnet| subnet.network == address)
         });
         parsed.ok_or_else(|| {
-            format!("{text:?} is no subnet: write its first address and its prefix, like 192.168.0.0/16")
+            let shown: String = text.chars().take(40).collect();
+            format!("{shown:?} is no subnet: write its first address and its prefix, like 192.168.0.0/16")
         })
     }
 }

@@ -126,6 +126,18 @@ impl Netlink {
         carries.or_cannot("wait for link", name)
     }
 
+    /// Whether there is a link of that name that carries packets.
+    ///
+    /// # Errors
+    /// `ENODEV` is no error here; others by netlink(7).
+    pub fn is_on(&self, name: &str) -> Result<bool> {
+        match self.runtime.block_on(self.is_up(name)) {
+            Ok(is_up) => Ok(is_up),
+            Err(Cause::Kernel(Errno::ENODEV | Errno::ERANGE)) => Ok(false),
+            Err(cause) => Err(Error::new("look at link", name, cause)),
+        }
+    }
+
     /// Gives a link a second name, for people: up to 255 bytes, shown by `ip link`.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub mod netns;
 pub mod sysctl;
 
 use std::future::Future;
+use std::io;
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use rtnetlink::Handle;
@@ -41,12 +43,20 @@ pub struct Netlink {
     runtime: tokio::runtime::Runtime,
 }
 
+/// Whether as many descriptors are free as a runtime takes. Where it is built with its feature `signal`, as one of this
+/// workspace's programs wants it, tokio panics when they are not.
+fn room_for_a_runtime() -> io::Result<()> {
+    let _six = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    Ok(())
+}
+
 impl Netlink {
     /// Opens a line to the caller's network namespace.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free; `EPROTONOSUPPORT` by a kernel without networking.
     pub fn open() -> Result<Self> {
+        room_for_a_runtime().or_cannot("open", "a netlink socket")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_cannot("open", "a netlink socket")?;
         let handle = {

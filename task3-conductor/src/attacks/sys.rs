@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
+
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::ForkResult;
@@ -12,6 +14,19 @@ pub fn call(number: libc::c_long, [first, second, third, fourth]: [usize; 4]) ->
     // would write, the pointer is null.
     let outcome = unsafe { libc::syscall(number, first, second, third, fourth, 0, 0) };
     Errno::result(outcome)
+}
+
+/// Makes a system call whose first three arguments are texts and whose fifth is one; the fourth is a number. As mount(2).
+pub fn call_with_data(
+    number: libc::c_long,
+    [first, second, third]: [&CStr; 3],
+    fourth: usize,
+    fifth: &CStr,
+) -> Result<(), Errno> {
+    // SAFETY: the texts end with a NUL and live until the call returns; the kernel writes to none.
+    let outcome =
+        unsafe { libc::syscall(number, first.as_ptr(), second.as_ptr(), third.as_ptr(), fourth, fifth.as_ptr(), 0) };
+    Errno::result(outcome).map(drop)
 }
 
 /// Forks.

@@ -1,18 +1,26 @@
-//! `attacks`: tries from inside a container what must not work there, and says what came of each attempt.
+//! Attacks: what must not work inside a container, tried; and what came of each attempt.
 //!
 //! Each attempt is chosen to do no harm where it succeeds: files are opened for writing and not written, calls that
 //! could change something get arguments that no kernel accepts. The outcome is what tells: `EPERM` was stopped on the
-//! way, `EINVAL` got as far as the kernel's own code. One line each: name, tab, outcome.
+//! way, `EINVAL` got as far as the kernel's own code.
 //!
-//! The tests copy it into a container's root and run it there, and in a mere chroot to see that the same attempts get
-//! through. Usage: `attacks`, or `attacks NAME…` for some of them.
+//! Two doors lead here. `conductor attack NAME` makes the attempts in a running container and tells what stopped each
+//! ([`lessons`]). The program `attacks` prints one line for each attempt: name, tab, outcome; the tests copy it into a
+//! container's root and run it there, and in a mere chroot to see that the same attempts get through. Usage: `attacks`,
+//! or `attacks NAME…` for some of them; `attacks watch` lies in wait for processes that come in (see the module `watch`).
 
+mod further;
+pub mod lessons;
 mod sys;
+mod watch;
 
+use std::ffi::CStr;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -20,15 +28,16 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid};
 
 /// What an attempt is called, and the attempt.
-type Attack = (&'static str, fn() -> String);
+pub type Attack = (&'static str, fn() -> String);
 
+/// All of them.
 #[rustfmt::skip]
-const ATTACKS: &[Attack] = &[
+pub const ATTACKS: &[Attack] = &[
     ("chroot-escape", chroot_escape),
     ("open-by-handle", || call(libc::SYS_open_by_handle_at, [0, 0, 0, 0])),
     ("descriptors-of-the-caller", descriptors),
-    ("mknod-disk", || call(libc::SYS_mknodat, [at_cwd(), text(c"/disk"), (libc::S_IFBLK | 0o600) as usize, libc::makedev(254, 0) as usize])),
-    ("mknod-memory", || call(libc::SYS_mknodat, [at_cwd(), text(c"/memory"), (libc::S_IFCHR | 0o600) as usize, libc::makedev(1, 1) as usize])),
+    ("mknod-disk", || mknod(c"/disk", libc::S_IFBLK, libc::makedev(254, 0))),
+    ("mknod-memory", || mknod(c"/memory", libc::S_IFCHR, libc::makedev(1, 1))),
     ("planted-device", || read("/planted-zero")),
     ("core-pattern", || open_to_write("/proc/sys/kernel/core_pattern")),
     ("modprobe-path", || open_to_write("/proc/sys/kernel/modprobe")),
@@ -42,7 +51,7 @@ const ATTACKS: &[Attack] = &[
     ("remount-rw", || call(libc::SYS_mount, [0, text(c"/proc/sys"), 0, (libc::MS_REMOUNT | libc::MS_BIND) as usize])),
     ("mount-proc", || call(libc::SYS_mount, [text(c"proc"), text(c"/mnt"), text(c"proc"), 0])),
     ("mount-cgroup", || call(libc::SYS_mount, [text(c"cgroup2"), text(c"/mnt"), text(c"cgroup2"), 0])),
-    ("cgroup-mkdir", || call(libc::SYS_mkdirat, [at_cwd(), text(c"/sys/fs/cgroup/attack"), 0o755, 0])),
+    ("cgroup-mkdir", || undo(call(libc::SYS_mkdirat, [at_cwd(), text(c"/sys/fs/cgroup/attack"), 0o755, 0]), || fs::remove_dir("/sys/fs/cgroup/attack"))),
     ("oom-score", || outcome(fs::write("/proc/self/oom_score_adj", "-1000").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))))),
     ("priority", || call(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, 0, -20_isize as usize, 0])),
     ("user-namespace-unshare", || in_child(|| call(libc::SYS_unshare, [libc::CLONE_NEWUSER as usize, 0, 0, 0]))),
@@ -76,14 +85,24 @@ const ATTACKS: &[Attack] = &[
     ("set-user-id", set_user_id),
 ];
 
-fn main() -> ExitCode {
+/// A path that only the host has: who sees it has got out.
+pub static MARK: OnceLock<PathBuf> = OnceLock::new();
+
+/// The program `attacks`; the variable `MARK` is a path that only the host has.
+pub fn main() -> ExitCode {
+    if let Some(mark) = std::env::var_os("MARK") {
+        let _ = MARK.set(PathBuf::from(mark));
+    }
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if wanted.first().is_some_and(|word| word == "whoami") {
         return ExitCode::from(u8::from(!Uid::effective().is_root()));
     }
+    if wanted.first().is_some_and(|word| word == "watch") {
+        watch::watch();
+    }
     let mut out = std::io::stdout();
-    for (name, attack) in ATTACKS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name))
-    {
+    let all = ATTACKS.iter().chain(further::FURTHER);
+    for (name, attack) in all.filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name)) {
         if writeln!(out, "{name}\t{}", attack()).is_err() {
             return ExitCode::FAILURE;
         }
@@ -95,9 +114,26 @@ fn call(number: libc::c_long, arguments: [usize; 4]) -> String {
     outcome(sys::call(number, arguments).map(drop))
 }
 
+/// Makes a device node; one that could be made is removed again.
+fn mknod(path: &'static CStr, kind: libc::mode_t, device: libc::dev_t) -> String {
+    let made = call(libc::SYS_mknodat, [at_cwd(), text(path), (kind | 0o600) as usize, device as usize]);
+    undo(made, || fs::remove_file(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))))
+}
+
+/// Takes back what an attempt has made, if it has made something.
+fn undo(outcome: String, take_back: impl FnOnce() -> std::io::Result<()>) -> String {
+    if outcome == SUCCEEDED {
+        let _ = take_back();
+    }
+    outcome
+}
+
+/// The outcome of an attempt that did what it wanted.
+pub const SUCCEEDED: &str = "SUCCEEDED";
+
 fn outcome(result: Result<(), Errno>) -> String {
     match result {
-        Ok(()) => "SUCCEEDED".to_owned(),
+        Ok(()) => SUCCEEDED.to_owned(),
         Err(errno) => format!("{errno:?}"),
     }
 }
@@ -113,28 +149,29 @@ fn read(path: &str) -> String {
     let mut first = [0; 1];
     match fs::File::open(path).and_then(|mut file| file.read(&mut first)) {
         Ok(0) => "EMPTY".to_owned(),
-        Ok(_) => "SUCCEEDED".to_owned(),
+        Ok(_) => SUCCEEDED.to_owned(),
         Err(error) => format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }
 }
 
-/// The oldest way out of a chroot: a second one below, and then up past it. The variable `MARK` is a path that only the
-/// host has.
+/// The oldest way out of a chroot: a second one below, and then up past it.
 fn chroot_escape() -> String {
-    in_child(|| {
-        let _ = fs::create_dir("/below");
+    let made = fs::create_dir("/below").is_ok();
+    let outcome = in_child(|| {
         let up = "../".repeat(64);
         let escaped = nix::unistd::chroot("/below")
             .and_then(|()| nix::unistd::chdir(up.as_str()))
             .and_then(|()| nix::unistd::chroot("."));
         match escaped {
             Err(errno) => format!("{errno:?}"),
-            Ok(()) if std::env::var_os("MARK").is_some_and(|mark| fs::exists(mark).unwrap_or(false)) => {
-                "SUCCEEDED".to_owned()
-            }
+            Ok(()) if MARK.get().is_some_and(|mark| fs::exists(mark).unwrap_or(false)) => SUCCEEDED.to_owned(),
             Ok(()) => "STILL INSIDE".to_owned(),
         }
-    })
+    });
+    if made {
+        let _ = fs::remove_dir("/below");
+    }
+    outcome
 }
 
 /// Descriptors that the caller had open and that came along.
@@ -145,7 +182,7 @@ fn descriptors() -> String {
     // One of them is the folder that is being read.
     match further.filter(|target| !target.starts_with("/proc")).count() {
         0 => "NONE".to_owned(),
-        _ => "SUCCEEDED".to_owned(),
+        _ => SUCCEEDED.to_owned(),
     }
 }
 
@@ -164,7 +201,7 @@ fn set_user_id() -> String {
             return format!("{errno:?}");
         }
         match std::process::Command::new(path).arg("whoami").status() {
-            Ok(status) if status.success() => "SUCCEEDED".to_owned(),
+            Ok(status) if status.success() => SUCCEEDED.to_owned(),
             Ok(_) => "STILL NOBODY".to_owned(),
             Err(error) => format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
         }
@@ -196,7 +233,7 @@ fn ended(child: Pid) -> Option<String> {
     }
 }
 
-fn text(text: &'static std::ffi::CStr) -> usize {
+fn text(text: &'static CStr) -> usize {
     text.as_ptr() as usize
 }
 

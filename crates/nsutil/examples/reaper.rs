@@ -1,0 +1,36 @@
+//! A first process that is only a reaper: its command is process 2, leaves an orphan, and is asked to end. Needs root.
+//!
+//! Run: `sudo cargo run --example reaper`
+
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nsutil::namespace::Kind;
+use nsutil::process::{Birth, exec, spawn};
+use nsutil::reaper::stay_with;
+
+/// Its child starts another and ends, so the grandchild falls to process 1; which has waited for it when its number is free.
+const COMMAND: &str = "echo \"the command is process $$\"
+    sh -c 'true & echo $! > /tmp/orphan-of-example'
+    while kill -0 $(cat /tmp/orphan-of-example) 2> /dev/null; do sleep 0.01; done
+    rm /tmp/orphan-of-example; echo 'its orphan is gone'; exec sleep infinity";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (read, write) = nix::unistd::pipe()?;
+    let birth = Birth { namespaces: &[Kind::Pid], ..Birth::default() };
+    let mut first = spawn(birth, |report| {
+        nix::unistd::dup2_stdout(&write).map_err(|errno| nsutil::Error::new("set", "stdout", errno))?;
+        let command = |_: &mut _| exec(Path::new("/bin/sh"), &["sh", "-c", COMMAND], &["PATH=/usr/bin:/bin"]);
+        match stay_with(command, || report.ready(), || Ok(()))? {}
+    })?;
+    drop(write);
+    first.ready()?;
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(std::fs::File::from(read)));
+    for line in lines.by_ref().take(2) {
+        println!("{}", line?);
+    }
+    // sleep has no handler for it: as process 1 it would not even notice.
+    first.signal(Signal::SIGTERM)?;
+    println!("asked to end, it ended with {}", first.wait()?.code());
+    Ok(())
+}

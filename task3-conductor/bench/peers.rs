@@ -1,0 +1,66 @@
+//! What others need for the same: unshare and bwrap for the namespaces alone, runc, crun and podman for containers.
+//!
+//! They get the same root folder and the same command. runc and crun mount no overlay; that is another tool's work there.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::clock::Subject;
+use crate::stage::Stage;
+
+pub fn births(stage: &Stage) -> Vec<Subject> {
+    let layer = stage.layer.as_str();
+    let root = format!("--root={layer}");
+    let unshare =
+        ["unshare", "--uts", "--pid", "--net", "--mount", "--ipc", "--cgroup", "--fork", "--mount-proc", &root, "true"];
+    let bwrap =
+        ["bwrap", "--unshare-all", "--bind", layer, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"];
+    let mut subjects =
+        vec![Subject::new("unshare (no overlay, no sandbox)", unshare), Subject::new("bwrap (no overlay)", bwrap)];
+    for (runtime, name) in [("runc", "runc run"), ("crun", "crun run")] {
+        let bundle = bundle(stage, runtime, "true", &["true"]);
+        subjects.push(Subject::new(name, [runtime, "run", "--bundle", &bundle, "bench-timed"]));
+    }
+    let podman = ["podman", "run", "--rm", "--network=none", "--rootfs", &format!("{layer}:O"), "true"];
+    subjects.push(Subject::new("podman run", podman));
+    subjects
+}
+
+pub fn stays(stage: &Stage) -> Vec<Subject> {
+    let stays = |runtime: &'static str, name| {
+        let bundle = bundle(stage, runtime, "sleep", &["sleep", "infinity"]);
+        let start = [runtime, "run", "--detach", "--bundle", &bundle, "bench-stays"];
+        Subject::new(name, start).then([runtime, "delete", "--force", "bench-stays"])
+    };
+    vec![stays("runc", "runc run -d, delete -f"), stays("crun", "crun run -d, delete -f")]
+}
+
+pub fn entries(stage: &Stage) -> Vec<Subject> {
+    let enter = |runtime: &'static str, name| {
+        let container = format!("bench-held-{runtime}");
+        let bundle = bundle(stage, runtime, "held", &["sleep", "infinity"]);
+        let started = Command::new(runtime).args(["run", "--detach", "--bundle", &bundle, &container]).status();
+        if started.is_ok_and(|status| status.success()) {
+            stage.at_end([runtime, "delete", "--force", &container]);
+        }
+        Subject::new(name, [runtime, "exec", &container, "true"])
+    };
+    vec![enter("runc", "runc exec"), enter("crun", "crun exec")]
+}
+
+/// An OCI bundle as `runtime spec` writes it, with our root and command, and no terminal.
+fn bundle(stage: &Stage, runtime: &str, name: &str, command: &[&str]) -> String {
+    let folder = stage.path(&format!("bundle-{runtime}-{name}"));
+    fs::create_dir_all(&folder).unwrap();
+    let made = Command::new(runtime).arg("spec").current_dir(&folder).status();
+    if made.is_ok_and(|status| status.success()) {
+        let path = Path::new(&folder).join("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["process"]["args"] = command.into();
+        config["process"]["terminal"] = false.into();
+        config["root"]["path"] = stage.layer.as_str().into();
+        fs::write(&path, config.to_string()).unwrap();
+    }
+    folder
+}

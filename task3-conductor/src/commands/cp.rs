@@ -1,0 +1,124 @@
+//! `conductor cp`: copy files between a container and the host.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use nsutil::error::{Error, OrCannot, Result};
+
+use crate::failure::{Failure, OURS, remark};
+use crate::name::ContainerName;
+use crate::runtime::root;
+use crate::store::Store;
+use crate::tree::{Root, copy};
+use crate::usage::quoted;
+
+/// Copy files or folders out of a container or into one, running or ended
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor cp web:/etc/nginx .              the folder, into this one
+  conductor cp site/. web:/srv/www           what is in the folder
+  conductor cp ./a:b web:/tmp/               a file of the host with a : in its name
+Links are copied as links, owners and set-user-ID bits are not kept.")]
+pub struct Cp {
+    /// What to copy: NAME:PATH in a container, or a path of the host
+    source: Place,
+    /// Where to: NAME:PATH in a container, or a path of the host
+    target: Place,
+}
+
+/// A path, and whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Host(PathBuf),
+    Container(ContainerName, PathBuf),
+}
+
+impl Cp {
+    /// Copies it.
+    ///
+    /// # Errors
+    /// When nothing could be copied, or something had to be left out: the rest is copied then.
+    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+        let host = Root::of_the_host()?;
+        let inside = |name: &ContainerName| root::of(store, name).map(|root| Root::below(root, format!("{name}:")));
+        let left_out = match (&self.source, &self.target) {
+            (Place::Container(name, from), Place::Host(to)) => copy(&inside(name)?, from, &host, &absolute(to)?)?,
+            (Place::Host(from), Place::Container(name, to)) => copy(&host, &absolute(from)?, &inside(name)?, to)?,
+            _ => {
+                let both =
+                    Error::new("copy", "that", "one of the two paths has to be a container's, and one the host's");
+                return Err(both.hint("a container's is NAME:PATH, for example web:/etc/hosts").into());
+            }
+        };
+        for line in &left_out {
+            remark(format_args!("{line}"));
+        }
+        if left_out.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(OURS.into())) }
+    }
+}
+
+/// From the caller's folder; what it ends with (`/`, `/.`) keeps its meaning.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let whole = std::path::absolute(path).or_cannot("find", path.display())?;
+    let ends_with_dot = path.as_os_str().as_encoded_bytes().ends_with(b"/.") || path == Path::new(".");
+    Ok(if ends_with_dot { whole.join(".") } else { whole })
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "-" {
+            return Err(
+                "archives are not read or written: for a stream use `conductor exec NAME -- tar c PATH`".to_owned()
+            );
+        }
+        if text.is_empty() || text.contains('\0') {
+            return Err("a path has at least one letter, and no NUL".to_owned());
+        }
+        let (name, path) = match text.split_once(':') {
+            Some(split) if !text.starts_with(['/', '.']) => split,
+            _ => return Ok(Self::Host(PathBuf::from(text))),
+        };
+        let name = name.parse()?;
+        if path.is_empty() {
+            return Err(format!("{} has no path: write NAME:PATH, for example {name}:/etc/hosts", quoted(text)));
+        }
+        // As from the container's root, whatever its working directory is.
+        Ok(Self::Container(name, Path::new("/").join(path)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_path_has_a_name_before_it() {
+        let inside = |path: &str| Place::Container("web".parse().unwrap(), PathBuf::from(path));
+        for (text, place) in [
+            ("web:/etc", inside("/etc")),
+            ("web:etc/", inside("/etc/")),
+            ("web:/a:b", inside("/a:b")),
+            ("web", Place::Host("web".into())),
+            ("./web:/etc", Place::Host("./web:/etc".into())),
+            ("/web:/etc", Place::Host("/web:/etc".into())),
+            ("../a:b", Place::Host("../a:b".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(place), "{text}");
+        }
+        for wrong in ["", "-", "web:", ":/etc", "a b:/etc", "\0"] {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_path_ends_with_keeps_its_meaning() {
+        let here = std::env::current_dir().unwrap();
+        for (path, whole) in [("a", "a"), ("a/", "a/"), ("a/.", "a/."), (".", ".")] {
+            let expected = here.join(whole);
+            assert_eq!(absolute(Path::new(path)).unwrap().as_os_str(), expected.as_os_str(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `conductor kill NAME…`: send a signal to containers.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use nix::sys::signal::Signal;
+use nsutil::Result;
+
+use super::each;
+use crate::cli::say;
+use crate::failure::{Failure, remark};
+use crate::name::{ContainerName, near};
+use crate::runtime::attach::handles;
+use crate::store::Store;
+use crate::usage::quoted;
+
+/// Send a signal to the first process of containers; they stay listed until `stop`
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor kill web
+  conductor kill -s HUP web db")]
+pub struct Kill {
+    /// Containers whose first process gets it
+    #[arg(required = true)]
+    names: Vec<ContainerName>,
+    /// Which signal: a name with or without SIG, or a number
+    #[arg(short, long, default_value = "KILL", value_name = "SIGNAL", allow_hyphen_values = true)]
+    signal: Named,
+}
+
+/// A signal by its name or number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Named(Signal);
+
+impl Kill {
+    /// Sends it to each.
+    ///
+    /// # Errors
+    /// When one of them is not there or has ended; the others get it.
+    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+        each(&self.names, |name| self.send(store, name))
+    }
+
+    fn send(&self, store: &Store, name: &ContainerName) -> Result<()> {
+        let (_, init) = store.running_container(name, "send a signal to")?;
+        let Named(signal) = self.signal;
+        if ![Signal::SIGKILL, Signal::SIGSTOP].contains(&signal) && !handles(&init, signal) {
+            remark(format_args!(
+                "the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
+            ));
+        }
+        init.signal(signal)?;
+        say(&format!("{name}\n"))
+    }
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        let name = format!("SIG{}", upper.strip_prefix("SIG").unwrap_or(&upper));
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let by_number = || text.parse().ok().and_then(|number: i32| Signal::try_from(number).ok());
+        let signal = if is_number { by_number() } else { name.parse().ok() };
+        signal.map(Self).ok_or_else(|| {
+            let meant = near(&name, Signal::iterator().map(|known| known.as_str().to_owned()));
+            let meant = meant.filter(|_| !is_number).map(|near| format!("did you mean {near}? "));
+            let meant = meant.unwrap_or_default();
+            format!(
+                "{} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP or 9",
+                quoted(text)
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_a_name_and_a_number() {
+        for text in ["TERM", "SIGTERM", "term", "15"] {
+            assert_eq!(text.parse(), Ok(Named(Signal::SIGTERM)));
+        }
+        for wrong in ["", "0", "-9", "99", "+9", "SIG", "NOSUCH", "9 ", "SIGSIGTERM"] {
+            assert!(wrong.parse::<Named>().unwrap_err().contains("for example TERM"), "{wrong:?}");
+        }
+        assert!("SIGTREM".parse::<Named>().unwrap_err().contains("did you mean SIGTERM?"));
+    }
+}

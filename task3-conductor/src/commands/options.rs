@@ -1,0 +1,139 @@
+//! Options that several commands have: what is said about a process, and what about a container.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use nsutil::error::Result;
+
+use crate::confinement::{Confinement, Named, Weakness, Wish};
+use crate::failure::remark;
+use crate::limits::{Cpus, Limits, Memory, Processes};
+use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
+use crate::user::User;
+use crate::variables::{self, Variable};
+use crate::volume::Volume;
+
+/// About a process: `run` and `exec` have them.
+#[derive(Debug, clap::Args)]
+pub struct ProcessOptions {
+    /// Give it a terminal of its own; the default when stdin and stdout are terminals
+    #[arg(short, long)]
+    tty: bool,
+    /// Let it read stdin: so it does, this is for fingers that are used to `-it`
+    #[arg(short, long)]
+    interactive: bool,
+    /// Add a variable to its environment
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    env: Vec<Variable>,
+    /// Add the variables that stand in a file, one a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Start it in this folder of the container
+    #[arg(short, long, value_name = "FOLDER")]
+    workdir: Option<WorkingDirectory>,
+    /// Run it as this user: names or numbers, those of the container
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
+    user: Option<User>,
+    /// Command and its arguments
+    #[arg(trailing_var_arg = true)]
+    command: Vec<String>,
+}
+
+/// About a container: `run` has them.
+#[derive(Debug, clap::Args)]
+pub struct ContainerOptions {
+    /// Return at once; `logs` shows what it prints
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Remove it when its first process ends
+    #[arg(long)]
+    rm: bool,
+    /// Give it a host name of its own
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<Hostname>,
+    /// Let it see a file or folder of the host's
+    #[arg(short, long, value_name = "SOURCE:PLACE[:ro]")]
+    volume: Vec<Volume>,
+    /// CPU time it may use, as a number of cores
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    cpus: Option<Cpus>,
+    /// Memory it may use, such as 512m; whoever takes more is killed
+    #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory: Option<Memory>,
+    /// Processes and threads it may have at a time; 1024 when nothing is said
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pids_limit: Option<Processes>,
+    /// Shut its root to writing
+    #[arg(long)]
+    read_only: bool,
+    /// Put a reaper in front of the command: it hands signals on and waits for orphans
+    #[arg(long)]
+    init: bool,
+    /// Give it a capability besides the usual ones; ALL for all
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    cap_add: Vec<Named>,
+    /// Keep a usual capability from it; ALL for all
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    cap_drop: Vec<Named>,
+    /// Keep nothing from it: all capabilities, the host's devices, no filter, no masks
+    #[arg(long, conflicts_with_all = ["cap_add", "cap_drop", "weak"])]
+    privileged: bool,
+    /// For lessons: keep even less from it
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["cap_add", "cap_drop"])]
+    weak: Option<Weakness>,
+}
+
+impl ProcessOptions {
+    /// Who will talk to the process.
+    ///
+    /// # Errors
+    /// Those of [`Talk::choose`].
+    pub fn talk(&self, alone: bool) -> Result<Talk> {
+        let _ = self.interactive;
+        Talk::choose(self.tty, io::stdin().is_terminal(), io::stdout().is_terminal(), alone)
+    }
+
+    /// What the user wishes.
+    ///
+    /// # Errors
+    /// When a file of variables cannot be read or understood.
+    pub fn wishes(self, talk: Talk) -> Result<ProcessWishes> {
+        let mut variables = variables::of_files(&self.env_file)?;
+        // What is typed goes before what is filed.
+        variables.extend(self.env);
+        let kind = || std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
+        Ok(ProcessWishes {
+            command: self.command,
+            variables,
+            working_directory: self.workdir,
+            user: self.user,
+            terminal: (talk == Talk::Terminal).then(kind),
+        })
+    }
+}
+
+impl ContainerOptions {
+    /// What the user wishes; says so when it is a weak container.
+    ///
+    /// # Errors
+    /// In words when the options contradict each other.
+    pub fn wishes(self, process: ProcessWishes) -> Result<Wishes> {
+        let wish = Wish { privileged: self.privileged, weak: self.weak, add: self.cap_add, drop: self.cap_drop };
+        let confinement = Confinement::wished(&wish)?;
+        if confinement.is_chroot() {
+            remark(format_args!(
+                "this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"
+            ));
+        }
+        Ok(Wishes {
+            process,
+            hostname: self.hostname,
+            remove_at_end: self.rm,
+            limits: Limits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
+            volumes: self.volume,
+            read_only: self.read_only,
+            confinement,
+            has_reaper: self.init,
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! `conductor rm NAME…`: remove containers that have ended.
+
+use std::process::ExitCode;
+
+use nsutil::error::{Error, Result};
+
+use super::each;
+use crate::cli::say;
+use crate::failure::Failure;
+use crate::name::ContainerName;
+use crate::runtime::teardown;
+use crate::store::Store;
+
+/// Remove containers that have ended; `stop` ends and removes
+#[derive(clap::Args)]
+#[command(
+    visible_alias = "remove",
+    after_help = "Examples:
+  conductor rm once
+  conductor rm -f web db"
+)]
+pub struct Rm {
+    /// Containers to remove
+    #[arg(required = true)]
+    names: Vec<ContainerName>,
+    /// Also those that run: they are killed
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Rm {
+    /// Removes them, each for itself.
+    ///
+    /// # Errors
+    /// When one is not there, or runs; the others are removed.
+    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+        each(&self.names, |name| self.remove(store, name))
+    }
+
+    fn remove(&self, store: &Store, name: &ContainerName) -> Result<()> {
+        let lock = store.lock_container(name)?;
+        // One that was never finished, or whose record is damaged, runs nothing that anybody would miss.
+        let init = store.container(name).map_or(Ok(None), |record| record.running())?;
+        match init {
+            Some(_) if !self.force => {
+                let runs = Error::new("remove", format_args!("container {name}"), "its first process runs");
+                return Err(runs.hint(format_args!("`conductor stop {name}` ends it and removes it; -f kills it")));
+            }
+            Some(init) => drop(teardown::end_first_process(&init, 0)?),
+            None => (),
+        }
+        teardown::take_back(store, name, lock)?;
+        say(&format!("{name} succesfully removed\n"))
+    }
+}

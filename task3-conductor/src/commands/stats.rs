@@ -1,0 +1,207 @@
+//! `conductor stats [NAME…]`: what containers use.
+//!
+//! Processor time and processes come from the container's cgroup; memory too where a limit made the kernel count it, else it
+//! is the resident memory of all its processes added up, in which shared pages count for each. Bytes of the network are
+//! those of its interfaces but `lo`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nsutil::error::{OrCannot, Result};
+use serde::Serialize;
+
+use super::{Format, size};
+use crate::cli::say;
+use crate::name::ContainerName;
+use crate::record::ContainerRecord;
+use crate::runtime::cgroup::Cgroup;
+use crate::store::Store;
+use crate::table::table;
+
+/// Show what containers use, once a second until none is left or you press Ctrl-C
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  conductor stats
+  conductor stats --no-stream web db
+  conductor stats --no-stream --format json")]
+pub struct Stats {
+    /// Containers to show; all that run when left out
+    names: Vec<ContainerName>,
+    /// Once only
+    #[arg(long)]
+    no_stream: bool,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: Format,
+}
+
+/// What a container uses.
+#[derive(Debug, Serialize)]
+struct Usage {
+    name: ContainerName,
+    /// Share of one core during the last interval; two cores are 200.
+    cpu_percent: f64,
+    memory_bytes: u64,
+    memory_limit_bytes: Option<u64>,
+    processes: usize,
+    processes_limit: u32,
+    network_received_bytes: u64,
+    network_sent_bytes: u64,
+}
+
+/// Processor time used until some moment.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    used_us: u64,
+    at: Instant,
+}
+
+/// Between two looks; the processor's share is that of the time between.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// As top(1) does it: home, and clear what is below.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+impl Stats {
+    /// Prints it, and goes on.
+    ///
+    /// # Errors
+    /// In words when one of the named containers is not there.
+    pub fn run(self, store: &Store) -> Result<ExitCode> {
+        let clock = |record: ContainerRecord| (record.name.clone(), Clock::of(store, &record));
+        let mut clocks: BTreeMap<ContainerName, Clock> = self.running(store)?.into_iter().map(clock).collect();
+        loop {
+            std::thread::sleep(INTERVAL);
+            let running = self.running(store)?;
+            let usages: Vec<Usage> = running.iter().map(|record| Usage::of(store, record, &mut clocks)).collect();
+            let text = match self.format {
+                Format::Json => {
+                    let text = serde_json::to_string_pretty(&usages).map_err(|error| error.to_string());
+                    text.or_cannot("show", "what containers use")? + "\n"
+                }
+                Format::Table => {
+                    let rows: Vec<Vec<String>> = usages.iter().map(Usage::cells).collect();
+                    table(
+                        &[20, 8, 8, 8, 11],
+                        &["Name", "CPU %", "Memory", "Limit", "Processes", "Network in/out"],
+                        &rows,
+                    )
+                }
+            };
+            let clear = if !self.no_stream && io::stdout().is_terminal() { CLEAR } else { "" };
+            say(&format!("{clear}{text}"))?;
+            if self.no_stream || usages.is_empty() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+
+    fn running(&self, store: &Store) -> Result<Vec<ContainerRecord>> {
+        let records = if self.names.is_empty() {
+            // A damaged record is for `ps` to tell of.
+            store.containers()?.into_iter().filter_map(|(_, record)| record.ok()).collect()
+        } else {
+            self.names.iter().map(|name| store.container(name)).collect::<Result<Vec<_>>>()?
+        };
+        let mut running = Vec::new();
+        for record in records {
+            if record.running()?.is_some() {
+                running.push(record);
+            }
+        }
+        Ok(running)
+    }
+}
+
+impl Clock {
+    fn of(store: &Store, record: &ContainerRecord) -> Self {
+        let used_us = Cgroup::of(&store.tag(&record.name)).ok().and_then(|cgroup| cgroup.cpu_time_us()).unwrap_or(0);
+        Self { used_us, at: Instant::now() }
+    }
+}
+
+impl Usage {
+    fn of(store: &Store, record: &ContainerRecord, clocks: &mut BTreeMap<ContainerName, Clock>) -> Self {
+        let now = Clock::of(store, record);
+        let before = clocks.insert(record.name.clone(), now);
+        let cgroup = Cgroup::of(&store.tag(&record.name)).ok();
+        let counted = cgroup.as_ref().and_then(Cgroup::memory_now);
+        let resident = || cgroup.as_ref().map_or(0, |cgroup| cgroup.members().into_iter().map(resident_bytes).sum());
+        let (network_received_bytes, network_sent_bytes) = traffic(record.init.pid);
+        Self {
+            name: record.name.clone(),
+            cpu_percent: before.map_or(0.0, |before| now.percent_since(before)),
+            memory_bytes: counted.unwrap_or_else(resident),
+            memory_limit_bytes: record.limits.memory.map(|memory| memory.bytes),
+            processes: cgroup.as_ref().and_then(Cgroup::processes).unwrap_or(0),
+            processes_limit: record.limits.most_processes(),
+            network_received_bytes,
+            network_sent_bytes,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.to_string(),
+            format!("{:.1}", self.cpu_percent),
+            size(self.memory_bytes),
+            self.memory_limit_bytes.map_or("-".to_owned(), size),
+            format!("{}/{}", self.processes, self.processes_limit),
+            format!("{}/{}", size(self.network_received_bytes), size(self.network_sent_bytes)),
+        ]
+    }
+}
+
+impl Clock {
+    fn percent_since(self, before: Self) -> f64 {
+        let elapsed_us = self.at.duration_since(before.at).as_micros().max(1) as f64;
+        let used_us = self.used_us.saturating_sub(before.used_us) as f64;
+        // One digit after the point is all that can be told.
+        (used_us / elapsed_us * 1000.0).round() / 10.0
+    }
+}
+
+/// Memory of a process that is in RAM; nothing when it has ended. See proc_pid_statm(5).
+fn resident_bytes(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+/// Bytes received and sent by the interfaces of a process's network but `lo`. See proc_pid_net(5).
+fn traffic(pid: i32) -> (u64, u64) {
+    added_up(&fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default())
+}
+
+fn added_up(text: &str) -> (u64, u64) {
+    let lines = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo");
+    lines.fold((0, 0), |(received, sent), (_, numbers)| {
+        let mut numbers = numbers.split_whitespace().filter_map(|number| number.parse::<u64>().ok());
+        (received + numbers.next().unwrap_or(0), sent + numbers.nth(7).unwrap_or(0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_all_interfaces_but_lo_are_added_up() {
+        let text = "Inter-|   Receive  |  Transmit\n face |bytes packets errs\n\
+                    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n\
+                    web-inside: 1000       9    0    0    0     0          0         0      50       3    0    0    0     0       0          0\n\
+                    b:7 1 0 0 0 0 0 0 8 1 0 0 0 0 0 0\n";
+        assert_eq!(added_up(text), (1007, 58));
+        assert_eq!(added_up(""), (0, 0));
+    }
+
+    #[test]
+    fn half_of_one_core_is_fifty_percent() {
+        let start = Instant::now();
+        let later = Clock { used_us: 700_000, at: start + Duration::from_secs(1) };
+        assert_eq!(later.percent_since(Clock { used_us: 200_000, at: start }), 50.0);
+        assert_eq!(later.percent_since(Clock { used_us: 900_000, at: start }), 0.0, "another cgroup of that name");
+    }
+}

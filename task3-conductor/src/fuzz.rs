@@ -1,0 +1,93 @@
+//! What the fuzz targets (folder fuzz/) try: everything that reads a stranger's text, with what must hold of the answer.
+//!
+//! Look: `cargo fuzz run conductorfile -- -max_total_time=60` in the folder of this crate.
+
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use nsutil::error::line;
+use nsutil::net::address::Subnet;
+
+use crate::image::base::Base;
+use crate::image::conductorfile::Conductorfile;
+use crate::image::plan::{Settings, plan};
+use crate::ledger::Change;
+use crate::limits::{Cpus, Memory, Processes};
+use crate::name::{ContainerName, ImageName};
+use crate::network::NetworkRecord;
+use crate::network::publish::Publish;
+use crate::plan::{Hostname, WorkingDirectory};
+use crate::record::{ContainerRecord, ImageRecord, read};
+use crate::user::User;
+use crate::variables::Variable;
+use crate::volume::Volume;
+
+/// A Conductorfile is understood, or refused in three lines that show no letter a terminal obeys.
+pub fn conductorfile(bytes: &[u8]) {
+    let planned = Conductorfile::parse("Conductorfile", bytes).and_then(|file| plan(&file, Settings::default()));
+    match planned {
+        Ok((acts, settings)) => {
+            for act in acts {
+                assert!(act.at.line >= 1 && act.at.column >= 1, "{act:?}");
+            }
+            assert!(settings.working_directory.is_none_or(|folder| folder.starts_with('/')));
+        }
+        Err(error) => {
+            let told = line(&error);
+            assert!(told.lines().count() <= 3, "{told}");
+            assert!(!told.chars().any(|letter| letter.is_control() && letter != '\n'), "{told:?}");
+        }
+    }
+}
+
+/// A word is understood, and then is the same when it is written and read again; or it is refused in one short line.
+pub fn words(text: &str) {
+    back_and_forth::<Publish>(text);
+    back_and_forth::<Subnet>(text);
+    back_and_forth::<Base>(text);
+    back_and_forth::<ImageName>(text);
+    back_and_forth::<Hostname>(text);
+    if let Some(name) = back_and_forth::<ContainerName>(text) {
+        assert!(!name.as_str().contains(['/', '\0']) && !name.as_str().starts_with('.'));
+    }
+    let refusals = [
+        text.parse::<Variable>().err(),
+        text.parse::<Volume>().err(),
+        text.parse::<User>().err(),
+        text.parse::<Cpus>().err(),
+        text.parse::<Memory>().err(),
+        text.parse::<Processes>().err(),
+        text.parse::<WorkingDirectory>().err(),
+    ];
+    refusals.iter().flatten().for_each(|refusal| is_short(refusal));
+}
+
+/// A record or a ledger's line is understood, or refused in one line.
+pub fn records(bytes: &[u8]) {
+    let refused = [
+        read::<ImageRecord>("record.json", bytes).err(),
+        read::<ContainerRecord>("record.json", bytes).err(),
+        read::<NetworkRecord>("network.json", bytes).err(),
+    ];
+    for error in refused.iter().flatten() {
+        assert_eq!(line(error).lines().count(), 1, "{}", line(error));
+    }
+    let _ = serde_json::from_slice::<Change>(bytes);
+}
+
+fn back_and_forth<T: FromStr<Err = String> + Display + PartialEq + Debug>(text: &str) -> Option<T> {
+    match text.parse::<T>() {
+        Ok(value) => {
+            assert_eq!(value.to_string().parse::<T>().as_ref(), Ok(&value));
+            Some(value)
+        }
+        Err(refusal) => {
+            is_short(&refusal);
+            None
+        }
+    }
+}
+
+fn is_short(refusal: &str) {
+    assert!(refusal.len() < 1000 && !refusal.chars().any(char::is_control), "{refusal:?}");
+}

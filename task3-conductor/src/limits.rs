@@ -1,0 +1,185 @@
+//! What a container's processes may use together: how it is written, and what the kernel is told.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::usage::quoted;
+
+/// What was asked for; what is `None` was not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// CPU time.
+    #[serde(rename = "cpu_quota_us")]
+    pub cpus: Option<Cpus>,
+    /// Memory.
+    #[serde(rename = "memory_bytes")]
+    pub memory: Option<Memory>,
+    /// Processes and threads at a time; one more fork fails with `EAGAIN`. None is [`USUAL_PROCESSES`].
+    #[serde(rename = "most_processes")]
+    pub processes: Option<Processes>,
+}
+
+/// So many processes a container may have when nothing is said.
+pub const USUAL_PROCESSES: u32 = 1024;
+/// Length of a period in which CPU time is counted, in microseconds: the kernel's own choice.
+pub const PERIOD_US: u32 = 100_000;
+
+/// CPU time as a number of cores, kept as microseconds in each [`PERIOD_US`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cpus {
+    /// Time on any CPU that all may use together in a period.
+    pub quota_us: u32,
+}
+
+/// Memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Memory {
+    /// As the kernel is told.
+    pub bytes: u64,
+}
+
+/// How many processes and threads there may be at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Processes {
+    /// At most so many.
+    pub most: u32,
+}
+
+impl Limits {
+    /// How many processes there may be, said or unsaid.
+    pub fn most_processes(&self) -> u32 {
+        self.processes.map_or(USUAL_PROCESSES, |processes| processes.most)
+    }
+}
+
+/// Most cores that a machine can have (`CONFIG_NR_CPUS`).
+const MOST_CPUS: u32 = 8192;
+/// Below that a container cannot even be set up.
+const LEAST_MEMORY: u64 = 6 << 20;
+/// Beyond that the kernel's page counters end.
+const MOST_MEMORY: u64 = 1 << 60;
+/// `PID_MAX_LIMIT` of the kernel.
+const MOST_PROCESSES: u32 = 4 << 20;
+
+impl FromStr for Cpus {
+    type Err = String;
+
+    /// Digits, and up to four after a point: `2`, `0.5`, `1.25`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{} is no number of CPUs: use 0.01 to {MOST_CPUS}, for example 0.5 or 2", quoted(text));
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !are_digits(whole) || !are_digits(part) || part.len() > 4 {
+            return Err(wrong());
+        }
+        let whole: u32 = whole.parse().map_err(|_| wrong())?;
+        let part: u32 = format!("{part:0<4}").parse().map_err(|_| wrong())?;
+        // A part is ten-thousandths of a core, a period has a hundred thousand microseconds.
+        let quota_us = whole.checked_mul(PERIOD_US).and_then(|quota| quota.checked_add(part * (PERIOD_US / 10_000)));
+        match quota_us {
+            Some(quota_us) if quota_us >= PERIOD_US / 100 && whole < MOST_CPUS => Ok(Self { quota_us }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.quota_us / PERIOD_US, self.quota_us % PERIOD_US);
+        let text = format!("{whole}.{part:05}");
+        out.pad(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    /// Digits and a unit: `512m`, `2g`, `67108864`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{} is no size of memory: use digits and b, k, m, g or t (powers of 1024), at least 6m, \
+                 for example 512m",
+                quoted(text)
+            )
+        };
+        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let shift = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err(wrong()),
+        };
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        match number.checked_mul(1 << shift) {
+            Some(bytes) if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) => Ok(Self { bytes }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl FromStr for Processes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match digits.then(|| text.parse().ok()).flatten() {
+            Some(most) if (1..=MOST_PROCESSES).contains(&most) => Ok(Self { most }),
+            _ => Err(format!(
+                "{} is no number of processes: use 1 to {MOST_PROCESSES}; without the option it is {USUAL_PROCESSES}",
+                quoted(text)
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_become_microseconds_of_each_period() {
+        for (text, quota_us) in
+            [("1", 100_000), ("0.5", 50_000), ("0.01", 1000), ("1.25", 125_000), ("2.0001", 200_010)]
+        {
+            assert_eq!(text.parse(), Ok(Cpus { quota_us }));
+            assert_eq!(text.parse::<Cpus>().unwrap().to_string(), text);
+        }
+        for wrong in
+            ["", "0", "0.001", "-1", "+1", "1.", ".5", "1e3", "nan", "inf", "9999", "1,5", " 1", "0x1", "1.23456"]
+        {
+            assert!(wrong.parse::<Cpus>().unwrap_err().contains("for example 0.5"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_taken_as_docker_takes_them() {
+        for (text, bytes) in
+            [("6m", 6 << 20), ("512M", 512 << 20), ("2g", 2 << 30), ("67108864", 64 << 20), ("7MiB", 7 << 20)]
+        {
+            assert_eq!(text.parse(), Ok(Memory { bytes }), "{text}");
+        }
+        for wrong in ["", "0", "-1", "1k", "4m", "99P", "1 g", "g", "1.5g", "+8m", "99999999t", "8mm", "٣m", "0x10m"] {
+            assert!(wrong.parse::<Memory>().unwrap_err().contains("for example 512m"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_at_least_one_process_and_no_number_means_none_at_all() {
+        assert_eq!("7".parse(), Ok(Processes { most: 7 }));
+        for wrong in ["", "0", "-1", "+7", "7.0", "4194305", "99999999999", "many"] {
+            assert!(wrong.parse::<Processes>().unwrap_err().contains("it is 1024"), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether the kernel still holds what was asked for; and making it so again.
+//!
+//! The tables of the firewall are everybody's: a reload of another tool, or `iptables -F` typed in despair, takes
+//! conductor's rules with it, and containers are cut off, or no longer kept apart, without any command of ours having
+//! failed. What was asked for is in each container's record, so it can be compared, and everything be made from it again.
+//!
+//! Look: `iptables -F; conductor network check; conductor network reload`. Manual: iptables(8).
+
+use nsutil::error::{OrCannot, Result};
+use nsutil::net::address::Subnet;
+use nsutil::net::nat::{Firewall, Rules, Table};
+use nsutil::net::netns::NetNs;
+use nsutil::net::{Netlink, sysctl};
+use nsutil::process::PidFd;
+
+use super::attach::{Attachment, Request};
+use super::rules::{self, Permissions};
+use super::{IP_FORWARD, NetworkRecord, Networks, release_ended, strangers, subnet};
+use crate::name::ContainerName;
+use crate::store::Store;
+
+/// One thing that should be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Whose it is.
+    pub container: ContainerName,
+    /// What it is.
+    pub what: String,
+    /// Whether it is.
+    pub is_there: bool,
+}
+
+/// Looks for everything that the networks of running containers consist of.
+///
+/// # Errors
+/// Those of netlink(7) and of the firewall tool.
+pub fn check(store: &Store) -> Result<Vec<Finding>> {
+    release_ended(store)?;
+    let _networks_lock = store.lock_networks()?;
+    let networks = Networks::load(store)?;
+    let mut findings = Vec::new();
+    for (name, record) in &networks.all {
+        let Some(init) = store.container(name)?.running()? else { continue };
+        let mut found = |what: String, is_there: bool| {
+            findings.push(Finding { container: name.clone(), what, is_there });
+        };
+        for (what, is_there) in cable(name, record, &init)? {
+            found(what, is_there);
+        }
+        if record.needs_forwarding(&networks.peers_of(name)) {
+            found("the host passes packets on".to_owned(), sysctl::read(IP_FORWARD)? == "1");
+        }
+        let Some(wanted) = networks.permissions(name) else { continue };
+        let firewall = Firewall::of(record.firewall)?;
+        for table in Table::ALL {
+            let (what, is_there) = compare(table, &firewall.rules(table)?, name, &wanted, store)?;
+            found(what, is_there);
+        }
+    }
+    Ok(findings)
+}
+
+/// Makes every network of a running container again, from what was asked for; what is there stays. Gives their names.
+///
+/// # Errors
+/// Those of [`Attachment`]; networks before that one are made.
+pub fn reload(store: &Store, pool: Subnet) -> Result<Vec<ContainerName>> {
+    release_ended(store)?;
+    let names: Vec<ContainerName> = {
+        let _networks_lock = store.lock_networks()?;
+        Networks::load(store)?.all.into_keys().collect()
+    };
+    let nothing_new = Request { internet: false, publish: Vec::new(), interface: None, pool };
+    for name in &names {
+        Attachment::plan(store, name, &nothing_new)?.make()?;
+    }
+    Ok(names)
+}
+
+/// The two ends of the cable, their addresses, and what must not pass.
+fn cable(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Result<Vec<(String, bool)>> {
+    let (outside, inside) = (rules::outside(name), rules::inside(name));
+    let ends = [(&outside, subnet::host_address(record.subnet)), (&inside, subnet::container_address(record.subnet))];
+    let end = |(link, address): (&String, std::net::Ipv4Addr)| {
+        let netlink = Netlink::open()?;
+        let own = Subnet::containing(address, 32);
+        let has_address = netlink.routed()?.into_iter().any(|routed| Some(routed) == own);
+        Ok((format!("link {link} with {address}"), netlink.is_on(link)? && has_address))
+    };
+    let way_out = || Ok(Netlink::open()?.default_interface()?.as_ref() == Some(&inside));
+    let mut findings = vec![end(ends[0])?, NetNs::of(init).run(|| end(ends[1]))?];
+    if record.internet.is_some() {
+        findings.push(("the default route inside".to_owned(), NetNs::of(init).run(way_out)?));
+    }
+    let local = if record.published.is_empty() { "0" } else { "1" };
+    for (knob, value) in
+        [("ipv6/conf/*/disable_ipv6", "1"), ("ipv4/conf/*/rp_filter", "1"), ("ipv4/conf/*/route_localnet", local)]
+    {
+        let key = format!("net/{}", knob.replace('*', &outside));
+        // A kernel without IPv6 has no such knob; nor has a link that is gone, which was found above.
+        if sysctl::exists(&key) {
+            findings.push((format!("{} = {value}", key.replace('/', ".")), sysctl::read(&key)? == value));
+        }
+    }
+    Ok(findings)
+}
+
+fn compare(
+    table: Table,
+    now: &Rules,
+    name: &ContainerName,
+    wanted: &Permissions,
+    store: &Store,
+) -> Result<(String, bool)> {
+    let strangers = strangers(store, None).or_cannot("look up", "what strangers may")?;
+    let missing = rules::missing(table, now, name, wanted, strangers);
+    Ok(match missing.first() {
+        None => (format!("rules in {table}"), true),
+        Some(first) => (format!("rules in {table}: {first}"), false),
+    })
+}

@@ -1,0 +1,209 @@
+//! Files of conductor's own that are damaged, gone, or something else: said, passed over, and removable.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::tally::Tally;
+use crate::yard::{IMAGE, Yard, entries};
+
+type Damage = (&'static str, fn(&Path));
+
+/// What can be found where a file of ours should be.
+const DAMAGE: [Damage; 8] = [
+    ("empty", |path| fs::write(path, "").unwrap()),
+    ("cut short", |path| {
+        let text = fs::read(path).unwrap();
+        fs::write(path, &text[..text.len() / 2]).unwrap();
+    }),
+    ("other bytes", |path| fs::write(path, [0, 159, 146, 150, 10]).unwrap()),
+    ("of another shape", |path| fs::write(path, "{\"schema\": 1, \"name\": 7}\n").unwrap()),
+    ("newer", |path| fs::write(path, "{\"schema\": 99}\n").unwrap()),
+    ("a folder", |path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }),
+    ("gone", |path| fs::remove_file(path).unwrap()),
+    ("a link to nowhere", |path| {
+        fs::remove_file(path).unwrap();
+        symlink("/no/such/file", path).unwrap();
+    }),
+];
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_container_with_a_damaged_file_does_not_hide_others_and_can_be_stopped() {
+    let yard = Yard::new("state-container");
+    let before = yard.calm(true);
+    yard.host.start("whole");
+    for file in ["record.json", "network.json", "ledger", "hosts", "resolv.conf", "log"] {
+        let mut tally = Tally::new("state files", format!("a container's {file}"));
+        for (damage, inflict) in DAMAGE {
+            tally.case(damage, || {
+                yard.host.start("hurt");
+                yard.host.ok(&["addnetwork", "hurt", "-i"]);
+                let path = yard.host.container("hurt").join(file);
+                inflict(&path);
+                let listed = yard.host.ok(&["ps"]);
+                assert!(listed.contains("whole") && listed.contains("running"), "{listed}");
+                for command in [
+                    &["exec", "hurt", "--", "true"][..],
+                    &["addnetwork", "hurt", "-i"],
+                    &["inspect", "hurt"],
+                    &["logs", "hurt"],
+                ] {
+                    let outcome = yard.host.run(command);
+                    // Either it does not need that file, or it says which one it cannot use.
+                    assert!(!outcome.err.contains("panicked"), "{outcome:?}");
+                    if outcome.code != 0 {
+                        assert!(outcome.code == 125 && outcome.err.lines().count() == 1, "{command:?}: {outcome:?}");
+                    }
+                }
+                if yard.host.container("hurt").exists() {
+                    let stopped = yard.host.run(&["stop", "-t", "0", "hurt"]);
+                    assert_eq!(stopped.code, 0, "{stopped:?}");
+                    if file == "ledger" {
+                        let is_seen = ["other bytes", "of another shape", "newer", "a folder", "a link to nowhere"]
+                            .contains(&damage);
+                        assert_eq!(stopped.err.contains("what it said of settings is lost"), is_seen, "{stopped:?}");
+                        // What this had been stood in there and nowhere else.
+                        fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+                    }
+                }
+                yard.host.ok(&["run", "--rm", IMAGE, "hurt", "--", "true"]);
+                assert!(yard.host.ok(&["ps"]).contains("whole"));
+            });
+            if yard.host.container("hurt").exists() {
+                // After a case that failed.
+                let _ = fs::remove_file(yard.host.container("hurt").join("ledger"));
+                let _ = fs::remove_dir_all(yard.host.container("hurt").join("ledger"));
+                yard.host.run(&["stop", "-t", "0", "hurt"]);
+            }
+        }
+        tally.end();
+    }
+    yard.host.ok(&["stop", "whole"]);
+    yard.assert_as(&before, "after all of them");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn an_image_or_layer_with_a_damaged_file_is_named_and_can_be_removed_and_built_again() {
+    let yard = Yard::with_own_cache("state-image");
+    let before = yard.calm(false);
+    let file = yard.context.path().join("Conductorfile");
+    fs::write(&file, "FROM img\nWORKDIR /w\n").unwrap();
+    let build = ["build", "made", file.to_str().unwrap()];
+    for what in ["image", "layer"] {
+        let mut tally = Tally::new("state files", format!("the record of a {what}"));
+        for (damage, inflict) in DAMAGE {
+            tally.case(damage, || {
+                yard.host.ok(&build);
+                let image = yard.host.store.join(".images/made/record.json");
+                let record: serde_json::Value = serde_json::from_slice(&fs::read(&image).unwrap()).unwrap();
+                let layer = yard.host.store.join(".cache/layers").join(record["layers"][0].as_str().unwrap());
+                inflict(&if what == "image" { image } else { layer.join("record.json") });
+                let listed = yard.host.ok(&["images"]);
+                assert!(listed.contains("img ") && listed.contains("damaged"), "{listed}");
+                if what == "image" {
+                    let refused = yard.host.run(&["run", "made", "eg", "--", "true"]);
+                    assert!(refused.code == 125 && refused.err.contains("made/record.json"), "{refused:?}");
+                }
+                yard.host.ok(&["rmi", "made"]);
+                yard.host.ok(&["rmcache"]);
+                yard.host.ok(&build);
+                yard.host.ok(&["run", "--rm", "made", "eg", "--", "ls", "/w"]);
+                yard.host.ok(&["rmi", "made"]);
+                yard.host.ok(&["rmcache"]);
+                yard.assert_as(&before, "afterwards");
+            });
+        }
+        tally.end();
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn an_image_whose_layer_is_gone_is_refused_with_what_to_do_and_leaves_nothing() {
+    let yard = Yard::with_own_cache("state-layer");
+    let file = yard.context.path().join("Conductorfile");
+    fs::write(&file, "FROM img\nWORKDIR /w\n").unwrap();
+    yard.host.ok(&["build", "made", file.to_str().unwrap()]);
+    let before = yard.calm(false);
+    let record = fs::read(yard.host.store.join(".images/made/record.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let layer = yard.host.store.join(".cache/layers").join(record["layers"][0].as_str().unwrap());
+    let away = yard.context.path().join("layer");
+    fs::rename(&layer, &away).unwrap();
+    let refused = yard.host.run(&["run", "made", "eg", "--", "true"]);
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(refused.err.contains("there is no folder") && refused.err.contains(layer.to_str().unwrap()), "{refused:?}");
+    assert!(yard.host.ok(&["images"]).contains("damaged"));
+    fs::write(&file, "FROM made\n").unwrap();
+    let refused = yard.host.run(&["build", "child", file.to_str().unwrap()]);
+    assert!(refused.err.contains("is gone; build made again"), "{refused:?}");
+    fs::rename(&away, &layer).unwrap();
+    yard.host.ok(&["run", "--rm", "made", "eg", "--", "true"]);
+    yard.assert_as(&before, "afterwards");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_is_not_conductors_own_in_its_folders_is_left_alone() {
+    let yard = Yard::new("state-foreign");
+    let before = yard.calm(false);
+    let foreign = [".containers/a file", ".containers/notes.txt", ".images/README", ".images/-x"]
+        .map(|path| yard.host.store.join(path));
+    foreign.iter().for_each(|path| fs::write(path, "mine").unwrap());
+    let secret = yard.context.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("kept"), "mine").unwrap();
+    // A link where a container's folder would be.
+    symlink(&secret, yard.host.container("link")).unwrap();
+    for command in [
+        &["ps"][..],
+        &["images"],
+        &["stop", "link"],
+        &["run", IMAGE, "link", "--", "true"],
+        &["inspect", "link"],
+        &["rmcache"],
+    ] {
+        let outcome = yard.host.run(command);
+        assert!(!outcome.err.contains("panicked"), "{outcome:?}");
+    }
+    assert_eq!(fs::read_to_string(secret.join("kept")).unwrap(), "mine");
+    assert_eq!(entries(&secret).len(), 1, "nothing was put through the link");
+    for path in &foreign {
+        assert_eq!(fs::read_to_string(path).unwrap(), "mine");
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(yard.host.container("link")).unwrap();
+    yard.assert_as(&before, "afterwards");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn links_planted_where_conductor_writes_are_not_followed() {
+    let yard = Yard::new("state-links");
+    let before = yard.calm(true);
+    let victim = yard.context.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    yard.host.start("web");
+    let init = yard.first_process("web");
+    let dir = yard.host.container("web");
+    for file in ["record.new", "network.new", "exit"] {
+        let _ = fs::remove_file(dir.join(file));
+        symlink(&victim, dir.join(file)).unwrap();
+    }
+    fs::remove_file(dir.join("hosts")).unwrap();
+    symlink(&victim, dir.join("hosts")).unwrap();
+    fs::remove_file(dir.join("ledger")).unwrap();
+    symlink(&victim, dir.join("ledger")).unwrap();
+    let _ = yard.host.run(&["addnetwork", "web", "-i"]);
+    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).unwrap();
+    crate::yard::until(|| yard.host.run(&["ps"]).out.contains("exited"), "it has ended");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    yard.host.ok(&["stop", "web"]);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    yard.assert_as(&before, "after stop");
+}

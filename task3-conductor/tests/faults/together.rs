@@ -1,0 +1,188 @@
+//! Commands at once: of those that want the same, one wins; of those that undo each other, both end; nobody waits for ever.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::tally::is_full;
+use crate::yard::{IMAGE, Yard, until};
+
+fn start(yard: &Yard, words: &[&str]) -> Child {
+    yard.host.piped(words)
+}
+
+/// Ends within ten seconds; gives its code and what it said.
+fn end(child: Child) -> (i32, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn of_equal_runs_at_once_one_wins_however_many_they_are() {
+    let yard = Yard::new("together-equal");
+    let before = yard.calm(false);
+    for count in [2, 10] {
+        for detach in [&["run", "-d"][..], &["run"]] {
+            let words = [detach, &[IMAGE, "eg", "--", "sleep", "infinity"]].concat();
+            let mut all: Vec<Child> = (0..count).map(|_| start(&yard, &words)).collect();
+            until(|| yard.lists("eg"), "one of them has won");
+            if detach.len() == 1 {
+                // The winner stays until its container ends.
+                let mut lost = 0;
+                until_mut(|| {
+                    lost = all
+                        .iter_mut()
+                        .filter_map(|child| child.try_wait().unwrap())
+                        .filter(|status| !status.success())
+                        .count();
+                    lost == count - 1
+                });
+                yard.host.ok(&["stop", "-t", "0", "eg"]);
+                all.into_iter().for_each(|child| drop(end(child)));
+            } else {
+                let codes: Vec<(i32, String)> = all.into_iter().map(end).collect();
+                assert_eq!(codes.iter().filter(|(code, _)| *code == 0).count(), 1, "{codes:?}");
+                assert!(
+                    codes.iter().all(|(code, said)| *code == 0 || said.contains("there is one of that name")),
+                    "{codes:?}"
+                );
+                yard.host.ok(&["stop", "-t", "0", "eg"]);
+            }
+            yard.assert_as(&before, &format!("{count} times {detach:?}"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn run_and_stop_at_once_both_end_and_leave_nothing() {
+    let yard = Yard::new("together-run-stop");
+    let before = yard.calm(false);
+    for round in 0..if is_full() { 200 } else { 25 } {
+        let run = start(&yard, &["run", "-d", IMAGE, "eg", "--", "sleep", "infinity"]);
+        std::thread::sleep(Duration::from_micros(round * 701 % 20_000));
+        let stop = start(&yard, &["stop", "-t", "0", "eg"]);
+        let (stopped, said) = end(stop);
+        let (ran, why) = end(run);
+        assert!(stopped == 0 || said.contains("there is none of that name"), "{said}");
+        assert!(ran == 0 || ran == 125, "{ran}: {why}");
+        if yard.lists("eg") {
+            yard.host.ok(&["stop", "-t", "0", "eg"]);
+        }
+        yard.assert_as(&before, &format!("round {round}"));
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn stop_and_exec_at_once_both_end_and_leave_nothing() {
+    let yard = Yard::new("together-stop-exec");
+    let before = yard.calm(false);
+    for round in 0..if is_full() { 200 } else { 20 } {
+        yard.host.start("eg");
+        let exec = start(&yard, &["exec", "eg", "--", "sleep", "infinity"]);
+        std::thread::sleep(Duration::from_micros(round * 997 % 15_000));
+        yard.host.ok(&["stop", "-t", "0", "eg"]);
+        let (code, said) = end(exec);
+        // It was killed with the container, or came too late.
+        assert!(code == 137 || code == 125 || code == 126, "{code}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+        yard.assert_as(&before, &format!("round {round}"));
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn of_stops_at_once_one_does_it_and_the_others_find_nothing() {
+    let yard = Yard::new("together-stops");
+    let before = yard.calm(true);
+    for _ in 0..5 {
+        yard.host.start("eg");
+        yard.host.ok(&["addnetwork", "eg", "-i"]);
+        let all: Vec<Child> = (0..8).map(|_| start(&yard, &["stop", "-t", "0", "eg"])).collect();
+        let codes: Vec<(i32, String)> = all.into_iter().map(end).collect();
+        assert_eq!(codes.iter().filter(|(code, _)| *code == 0).count(), 1, "{codes:?}");
+        assert!(
+            codes.iter().all(|(code, said)| *code == 0 || said.contains("there is none of that name")),
+            "{codes:?}"
+        );
+        yard.assert_as(&before, "afterwards");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn listings_never_fail_and_never_show_half_of_anything_while_containers_come_and_go() {
+    let yard = Yard::new("together-list");
+    let before = yard.calm(false);
+    let mut coming = Vec::new();
+    let (begun, mut listings) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(2) {
+        coming.push(start(&yard, &["run", "--rm", IMAGE, &format!("c{}", coming.len() % 4), "--", "true"]));
+        for words in [&["ps"][..], &["images"], &["ps", "--format", "json"]] {
+            let listed = yard.host.ok(words);
+            assert!(!listed.contains("damaged"), "{listed}");
+            listings += 1;
+        }
+    }
+    for child in coming {
+        let (code, said) = end(child);
+        assert!(code == 0 || said.contains("there is one of that name"), "{said}");
+    }
+    assert!(listings > 10, "{listings} listings");
+    yard.assert_as(&before, "afterwards");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn listings_answer_at_once_while_a_stop_waits() {
+    let yard = Yard::new("together-wait");
+    let before = yard.calm(false);
+    yard.host.ok(&[
+        "run",
+        "-d",
+        IMAGE,
+        "deaf",
+        "--",
+        "bash",
+        "-c",
+        "trap : TERM; echo up; while :; do sleep 0.05; done",
+    ]);
+    until(|| yard.host.ok(&["logs", "deaf"]).contains("up"), "it is up");
+    let mut stop = start(&yard, &["stop", "-t", "3", "deaf"]);
+    for words in [&["ps"][..], &["inspect", "deaf"], &["logs", "deaf"], &["images"], &["exec", "deaf", "--", "true"]] {
+        let begun = Instant::now();
+        yard.host.ok(words);
+        assert!(begun.elapsed() < Duration::from_millis(500), "{words:?} took {:?}", begun.elapsed());
+    }
+    assert!(stop.try_wait().unwrap().is_none(), "it was waiting all the time");
+    assert_eq!(end(stop).0, 0);
+    yard.assert_as(&before, "afterwards");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn an_image_that_is_built_anew_leaves_its_containers_what_they_had() {
+    let yard = Yard::with_own_cache("together-rebuild");
+    let file = yard.context.path().join("Conductorfile");
+    let build = |text: &str| {
+        std::fs::write(&file, format!("FROM {IMAGE}\nRUN echo {text} > /text\n")).unwrap();
+        yard.host.ok(&["build", "made", file.to_str().unwrap()]);
+    };
+    build("old");
+    yard.host.ok(&["run", "-d", "made", "eg", "--", "sleep", "infinity"]);
+    build("new");
+    yard.host.ok(&["rmcache"]);
+    assert!(yard.host.ok(&["exec", "eg", "--", "cat", "/text"]).ends_with("old\n"));
+    assert_eq!(yard.host.ok(&["run", "--rm", "made", "other", "--", "cat", "/text"]), "new\n");
+    yard.host.ok(&["stop", "-t", "0", "eg"]);
+    assert!(yard.host.ok(&["rmcache"]).starts_with("Removed 1 layer"), "now nobody needs it");
+}
+
+fn until_mut(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed().as_secs() < 20, "not within twenty seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
