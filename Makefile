@@ -9,7 +9,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 diff-task1 diff-task2 bless self-test prove bench vm vm-run test-vm lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 bless self-test prove bench vm vm-run test-vm lint msrv docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,7 +31,7 @@ test: setup ## all tests; those that need root get it through sudo
 	task4-services/bundle
 	cargo test --locked --workspace -- --include-ignored
 
-check: check-task1 check-task2 check-task3 ## grade every task
+check: check-task1 check-task2 check-task3 check-task4 ## grade every task
 
 check-task1: build ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
 	$(GRADE) task1 $(if $(SUBMISSION),--submission $(SUBMISSION))
@@ -41,6 +41,9 @@ check-task2: build ## grade task 2
 
 check-task3: build ## grade task 3
 	$(GRADE) task3 $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+check-task4: build ## grade task 4
+	$(GRADE) task4 $(if $(SUBMISSION),--submission $(SUBMISSION))
 
 diff-task1: build ## task 1's output beside the reference
 	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))

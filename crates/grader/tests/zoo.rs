@@ -10,6 +10,10 @@ const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,pr
 const FEW_TOOLS: &str =
     "right/conductor-layers,conductor-no-uts,conductor-internet-for-all,conductor-stop-by-pattern,conductor-talks";
 
+/// Orchestrators: a right one, fixed text, a way in that should not be, and a container that is forgotten.
+const FEW_DEPLOYMENTS: &str =
+    "right/orchestrator-foreground,orchestrator-fixed-number,orchestrator-counter-published,orchestrator-forgets-c2";
+
 #[test]
 #[ignore = "needs root: make test"]
 fn the_grader_gives_a_few_known_programs_the_marks_they_deserve() {
@@ -20,6 +24,12 @@ fn the_grader_gives_a_few_known_programs_the_marks_they_deserve() {
 #[ignore = "needs root: make test"]
 fn the_grader_gives_a_few_known_conductors_the_marks_they_deserve() {
     get_what_they_deserve(FEW_TOOLS);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_grader_gives_a_few_known_orchestrators_the_marks_they_deserve() {
+    get_what_they_deserve(FEW_DEPLOYMENTS);
 }
 
 fn get_what_they_deserve(names: &str) {
