@@ -18,6 +18,9 @@ use crate::hostbox::{Planted, PlantedWhat, Start};
 use crate::task::Task;
 use crate::trace::StdoutKind;
 
+/// Where programs are looked for that root runs: the folders that Debian gives root.
+pub const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Most bytes and files of a submission that are copied into the box.
 const MOST_BYTES: u64 = 64 << 20;
 const MOST_FILES: usize = 2000;
@@ -300,7 +303,7 @@ impl Handed {
         let term = if stdout == StdoutKind::Pty { "xterm" } else { "dumb" };
         let cwd = self.cwd().to_string_lossy().into_owned();
         let env = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("PATH", ROOTS_PATH),
             ("HOME", "/root"),
             ("USER", "root"),
             ("LOGNAME", "root"),

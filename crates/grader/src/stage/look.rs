@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::sched::CloneFlags;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, makedev};
 
-use super::world::within;
+use super::world::{tool, within};
 use crate::hostbox::HostBox;
 use crate::observe::{proc, snapshot};
 use crate::trace::Pid;
@@ -200,7 +200,7 @@ fn parsed_rules(text: &str) -> Vec<String> {
 /// What a program of this machine prints when it is run in a network namespace; nothing when it is not there.
 fn output(net: &File, program: &str, arguments: &[&str]) -> String {
     let run = || {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let output = tool(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     };
     within(net, run).unwrap_or_default()

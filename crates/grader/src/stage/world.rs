@@ -27,6 +27,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::fault::Fault;
 use crate::hostbox::{HostBox, mix};
 use crate::observe::proc;
+use crate::submission::ROOTS_PATH;
 use crate::trace::session::Addresses;
 
 /// The port of the internet's web server.
@@ -238,7 +239,7 @@ fn new_namespace() -> io::Result<File> {
 fn ip(namespace: &File, batch: &str) -> Result<(), Fault> {
     let failed = |why: String| Fault::CannotRun(format!("cannot connect the box to a network, ip -batch: {why}"));
     let run = || -> io::Result<std::process::Output> {
-        let mut ip = Command::new("ip")
+        let mut ip = tool("ip")
             .args(["-batch", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -256,11 +257,18 @@ fn ip(namespace: &File, batch: &str) -> Result<(), Fault> {
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")))
 }
 
+/// A program of this machine's, found also where the caller's `PATH` lacks the folders of root's programs.
+pub(super) fn tool(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", ROOTS_PATH);
+    command
+}
+
 /// Tries whether iptables(8) and the kernel can translate addresses, in a namespace where it does no harm; says why not.
 fn try_nat(namespace: &File) -> Option<String> {
     let rule = |how: &str| {
         let words = ["-t", "nat", how, "POSTROUTING", "-j", "MASQUERADE"];
-        Command::new("iptables").args(words).stdin(Stdio::null()).stdout(Stdio::null()).output()
+        tool("iptables").args(words).stdin(Stdio::null()).stdout(Stdio::null()).output()
     };
     let tried = within(namespace, || rule("-A").and_then(|added| rule("-D").map(|_| added))).and_then(|tried| tried);
     match tried {
