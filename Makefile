@@ -1,9 +1,9 @@
 # The words a person types. What they mean stands in the scripts and crates they call.
 
 # Built by the user who types, run with root's rights: namespaces, mounts and cgroups need them. sudo would replace
-# PATH by its own, in which a cargo from rustup is not.
+# PATH by its own, in which a cargo from rustup is not; in a user's own, iptables is not.
 ifneq ($(shell id -u),0)
-SUDO := sudo -E env PATH=$(PATH)
+SUDO := sudo -E env PATH=$(PATH):/usr/sbin:/sbin
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
