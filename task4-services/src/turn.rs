@@ -36,9 +36,9 @@ impl Turn {
         let path = folder.join("turn");
         let begin = Instant::now();
         loop {
-            fs::create_dir_all(folder).or_cannot("make folder", folder.display())?;
+            fs::create_dir_all(folder).or_cannot("make folder", folder.display()).map_err(why_refused)?;
             let file = File::options().create(true).truncate(false).write(true).read(true).open(&path);
-            let file = file.or_cannot("open", path.display())?;
+            let file = file.or_cannot("open", path.display()).map_err(why_refused)?;
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 // Whoever had it before may have removed it with the whole deployment.
                 if is_at(&file, &path) {
@@ -64,6 +64,12 @@ impl Turn {
     pub fn pass_on(&self) -> Result<Stdio> {
         Ok(self.file.try_clone().or_cannot("pass on", "the turn")?.into())
     }
+}
+
+/// Adds to a refusal what a user can do about it.
+fn why_refused(error: Error) -> Error {
+    let refused = Some(rustix::io::Errno::ACCESS.raw_os_error());
+    if error.errno().map(|errno| errno as i32) == refused { error.hint("it takes root: try with sudo") } else { error }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
