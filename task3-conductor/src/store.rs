@@ -98,14 +98,16 @@ impl Lock {
 pub struct Note(File);
 
 impl Note {
-    /// An empty one, for a container to be.
+    /// An empty one, for a container to be; locked until it is written, or its writer has gone.
     ///
     /// # Errors
     /// `ENOSPC` … with the path.
     pub fn prepare(claim: &Claim) -> Result<Self> {
         let path = claim.directory.join(EXIT);
         let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
-        made.or_cannot("make", path.display()).map(Self)
+        let note = made.or_cannot("make", path.display())?;
+        rustix::fs::flock(&note, FlockOperation::NonBlockingLockExclusive).or_cannot("lock", path.display())?;
+        Ok(Self(note))
     }
 
     /// That of a container; none when there is none.
@@ -119,7 +121,16 @@ impl Note {
     /// # Errors
     /// `ENOSPC` ….
     pub fn write(&self, code: i32) -> Result<()> {
-        (&self.0).write_all(format!("{code}\n").as_bytes()).or_cannot("write down", "the exit code")
+        (&self.0).write_all(format!("{code}\n").as_bytes()).or_cannot("write down", "the exit code")?;
+        rustix::fs::flock(&self.0, FlockOperation::Unlock).or_cannot("let go of", "the exit code")
+    }
+
+    /// What stands there when the one who writes it down has done so or has gone, which is soon after the first process
+    /// has ended.
+    pub fn read_when_settled(&self) -> Option<i32> {
+        // Where there are no locks, what stands there now is all there is to know.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::LockShared);
+        self.read()
     }
 
     /// What stands there, if something does.

@@ -54,7 +54,7 @@ fn exit_code(store: &Store, name: &ContainerName) -> Result<i32> {
         parent.as_ref().map_or(Ok(()), until_end)?;
         kept = init.exit();
     }
-    note.and_then(|note| note.read()).or_else(|| kept.map(Exit::code)).ok_or_else(|| {
+    note.and_then(|note| note.read_when_settled()).or_else(|| kept.map(Exit::code)).ok_or_else(|| {
         let unseen = Error::new("tell the exit code of", name, "nobody was there to see what it ended with");
         unseen.hint("the process that started it, or its monitor, was killed")
     })
