@@ -36,31 +36,57 @@ pub struct Conductor {
     command: Command,
 }
 
+/// What conductor can do, in the words of its list; each command's own help says more. Only the one that was typed is built
+/// in full (`defer`), as all together take longer than most of them run.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
+    /// Give a running container a network, or more of it
     #[command(name = "addnetwork")]
     AddNetwork(commands::addnetwork::AddNetwork),
+    /// Attack the host from inside a container, and see what stops it
     Attack(commands::attack::Attack),
+    /// Make an image: a Debian system, or what a Conductorfile says
     Build(commands::build::Build),
+    /// Make an image of a container as it is now
     Commit(commands::commit::Commit),
+    /// Print a script that completes commands in your shell
     Completions(commands::completions::Completions),
+    /// Copy files out of a container or into one
     Cp(commands::cp::Cp),
+    /// Run a command in a running container
     Exec(commands::exec::Exec),
+    /// List images
     Images(commands::images::Images),
+    /// Show all that is known about a container
     Inspect(commands::inspect::Inspect),
+    /// Show host and container side by side, and what they share
     Isolation(commands::isolation::Isolation),
+    /// Send a signal to the first process of containers
     Kill(commands::kill::Kill),
+    /// Show what a detached container has printed
     Logs(commands::logs::Logs),
+    /// Compare networks with what was asked for, or make them so again
     #[command(subcommand)]
     Network(commands::network::Network),
+    /// Let two containers talk to each other
     Peer(commands::peer::Peer),
+    /// List containers
     Ps(commands::ps::Ps),
+    /// Remove containers that have ended
+    #[command(visible_alias = "remove")]
     Rm(commands::rm::Rm),
+    /// Remove what makes builds fast and is in no use
     Rmcache(commands::rmcache::Rmcache),
+    /// Remove images
     Rmi(commands::rmi::Rmi),
+    /// Start a container and run a command in it
     Run(commands::run::Run),
+    /// Show what containers use, once a second
     Stats(commands::stats::Stats),
+    /// End containers and remove everything they held
     Stop(commands::stop::Stop),
+    /// Wait until containers have ended, and print their exit codes
     Wait(commands::wait::Wait),
 }
 
