@@ -29,7 +29,7 @@ pub struct Conductor {
     /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
     #[arg(long, global = true, help_heading = EVERY)]
     explain: bool,
-    /// Leave out the banner
+    /// Leave out the banner, and of lists all but the names
     #[arg(short, long, global = true, help_heading = EVERY)]
     quiet: bool,
     #[command(subcommand)]
@@ -96,8 +96,8 @@ impl Command {
         match self {
             Self::Completions(_) | Self::Inspect(_) => true,
             Self::Attack(attack) => attack.format == commands::Format::Json,
-            Self::Images(images) => images.quiet || images.format == commands::Format::Json,
-            Self::Ps(ps) => ps.quiet || ps.format == commands::Format::Json,
+            Self::Images(images) => images.format == commands::Format::Json,
+            Self::Ps(ps) => ps.format == commands::Format::Json,
             Self::Stats(stats) => stats.format == commands::Format::Json,
             _ => false,
         }
@@ -132,7 +132,7 @@ impl Conductor {
         };
         let code = match self.command {
             Command::Completions(completions) => completions.run()?,
-            command => command.run(&store()?)?,
+            command => command.run(&store()?, self.quiet)?,
         };
         Ok(code)
     }
@@ -140,7 +140,7 @@ impl Conductor {
 
 impl Command {
     /// Does what was asked, with the store.
-    fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+    fn run(self, store: &Store, quiet: bool) -> Result<ExitCode, Failure> {
         let code = match self {
             Self::Completions(completions) => completions.run()?,
             Self::AddNetwork(add) => add.run(store)?,
@@ -149,14 +149,14 @@ impl Command {
             Self::Commit(commit) => commit.run(store)?,
             Self::Cp(cp) => cp.run(store)?,
             Self::Exec(exec) => exec.run(store)?,
-            Self::Images(images) => images.run(store)?,
+            Self::Images(images) => images.run(store, quiet)?,
             Self::Inspect(inspect) => inspect.run(store)?,
             Self::Isolation(isolation) => isolation.run(store)?,
             Self::Kill(kill) => kill.run(store)?,
             Self::Logs(logs) => logs.run(store)?,
             Self::Network(network) => network.run(store)?,
             Self::Peer(peer) => peer.run(store)?,
-            Self::Ps(ps) => ps.run(store)?,
+            Self::Ps(ps) => ps.run(store, quiet)?,
             Self::Rm(rm) => rm.run(store)?,
             Self::Rmcache(rmcache) => rmcache.run(store)?,
             Self::Rmi(rmi) => rmi.run(store)?,
