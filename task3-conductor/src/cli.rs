@@ -66,6 +66,8 @@ enum Command {
     Kill(commands::kill::Kill),
     /// Show what a detached container has printed
     Logs(commands::logs::Logs),
+    /// Print the manual page of conductor, or of one of its commands
+    Manual(commands::manual::Manual),
     /// Compare networks with what was asked for, or make them so again
     #[command(subcommand)]
     Network(commands::network::Network),
@@ -94,7 +96,7 @@ impl Command {
     /// Whether what it prints is for another program to read, all of it.
     fn prints_data(&self) -> bool {
         match self {
-            Self::Completions(_) | Self::Inspect(_) => true,
+            Self::Completions(_) | Self::Inspect(_) | Self::Manual(_) => true,
             Self::Attack(attack) => attack.format == commands::Format::Json,
             Self::Images(images) => images.format == commands::Format::Json,
             Self::Ps(ps) => ps.format == commands::Format::Json,
@@ -132,6 +134,7 @@ impl Conductor {
         };
         let code = match self.command {
             Command::Completions(completions) => completions.run()?,
+            Command::Manual(manual) => manual.run()?,
             command => command.run(&store()?, self.quiet)?,
         };
         Ok(code)
@@ -143,6 +146,7 @@ impl Command {
     fn run(self, store: &Store, quiet: bool) -> Result<ExitCode, Failure> {
         let code = match self {
             Self::Completions(completions) => completions.run()?,
+            Self::Manual(manual) => manual.run()?,
             Self::AddNetwork(add) => add.run(store)?,
             Self::Attack(attack) => attack.run(store)?,
             Self::Build(build) => build.run(store)?,
