@@ -229,7 +229,7 @@ fn processes_called(name: &str) -> Vec<u32> {
 fn wait_until(mut holds: impl FnMut() -> bool, claim: &str) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "not within 5 s: {claim}");
+        assert!(begin.elapsed() < Duration::from_secs(300), "not within minutes: {claim}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

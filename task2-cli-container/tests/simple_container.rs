@@ -531,7 +531,7 @@ fn stderr(out: &Output) -> String {
 fn wait_until(mut holds: impl FnMut() -> bool, claim: &str) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "not within 5 s: {claim}");
+        assert!(begin.elapsed() < Duration::from_secs(300), "not within minutes: {claim}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -74,7 +74,7 @@ impl Yard {
     pub fn calm(&self, firewall: bool) -> Trace {
         let begun = Instant::now();
         while !self.processes().is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(10), "still at work: {:?}", self.processes());
+            assert!(begun.elapsed() < Duration::from_secs(300), "still at work: {:?}", self.processes());
             std::thread::sleep(Duration::from_millis(2));
         }
         self.trace(firewall)
@@ -158,7 +158,7 @@ impl Yard {
         let begun = Instant::now();
         while fs::read_to_string(&hit).unwrap_or_default().is_empty() {
             assert!(child.try_wait().unwrap().is_none(), "it never came to {point}");
-            assert!(begun.elapsed() < Duration::from_secs(20), "it did not come to {point}");
+            assert!(begun.elapsed() < Duration::from_secs(300), "it did not come to {point}");
             std::thread::sleep(Duration::from_millis(1));
         }
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
@@ -241,11 +241,11 @@ pub fn entries(folder: &Path) -> Vec<PathBuf> {
     entries
 }
 
-/// Waits until it holds, which must be within ten seconds.
+/// Waits until it holds; minutes, for a machine may be emulated.
 pub fn until(holds: impl Fn() -> bool, what: &str) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed().as_secs() < 10, "{what}: not within ten seconds");
+        assert!(begun.elapsed().as_secs() < 300, "{what}: not within minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

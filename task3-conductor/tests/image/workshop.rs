@@ -111,14 +111,14 @@ pub fn story(err: &str) -> Story {
     story
 }
 
-/// Waits until there is something, for a while.
+/// Waits until there is something: minutes, for an emulated machine builds an image in one or two.
 pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "it did not come");
+        assert!(begun.elapsed() < Duration::from_secs(300), "it did not come");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

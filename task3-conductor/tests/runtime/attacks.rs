@@ -71,7 +71,7 @@ fn what_gets_through_in_a_chroot_is_stopped_in_a_container_by_run_and_by_exec() 
     let socket = format!("SOCKET={name}");
     let by_exec = host.run(&["exec", "-e", &mark, "-e", &socket, "web", "--", "/attacks"]);
     // And where they must succeed, or they prove nothing: root in a chroot, in namespaces of this test's.
-    let weak = "mount -o remount,dev,suid $0; mount -t proc proc $0/proc; mount -t sysfs sysfs $0/sys; exec chroot $0 /attacks";
+    let weak = "mount -o remount,bind,dev,suid $0; mount -t proc proc $0/proc; mount -t sysfs sysfs $0/sys; exec chroot $0 /attacks";
     let unconfined = Command::new("unshare")
         .args(["-mupf", "--propagation", "private", "sh", "-c", weak])
         .arg(&root)
