@@ -4,6 +4,7 @@
 //! typed; any tool with that command line will do. Nothing is remembered between two calls: what runs is asked of the
 //! tool, and how a service is, of the service. So `up` may be called in any state, and so may `down`.
 
+mod background;
 mod conductor;
 mod deployment;
 mod health;

@@ -47,14 +47,17 @@ pub struct Service {
     pub peers: Vec<String>,
 }
 
-/// A port of the host that leads to a port of a container: `3000:8080`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// A port of the host that leads to a port of a container: `3000:8080`, and for a tool of the lab's older edition
+/// `8080-3000`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Publish {
     /// Port of the host.
     pub host: u16,
     /// Port of the container.
     pub inside: u16,
+    /// As it stands in the file: it is passed on to the tool like this.
+    pub written: String,
 }
 
 impl Spec {
@@ -138,17 +141,14 @@ impl TryFrom<String> for Publish {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let port = |text: &str| text.parse().ok().filter(|&port: &u16| port > 0);
-        let pair = text.split_once(':').and_then(|(host, inside)| Some((port(host)?, port(inside)?)));
-        let (host, inside) =
-            pair.ok_or_else(|| format!("{text:?} is no pair of ports: write HOST:CONTAINER, such as 3000:8080"))?;
-        Ok(Self { host, inside })
-    }
-}
-
-impl std::fmt::Display for Publish {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}:{}", self.host, self.inside)
+        let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let port = |text: &str| Some(text).filter(digits)?.parse().ok().filter(|&port: &u16| port > 0);
+        let pair = text.split_once(':').or_else(|| text.split_once('-').map(|(inside, host)| (host, inside)));
+        let ports = pair.and_then(|(host, inside)| Some((port(host)?, port(inside)?)));
+        let (host, inside) = ports.ok_or_else(|| {
+            format!("{text:?} is no pair of ports: write HOST:CONTAINER, such as 3000:8080, or CONTAINER-HOST")
+        })?;
+        Ok(Self { host, inside, written: text })
     }
 }
 
@@ -166,7 +166,10 @@ mod tests {
         let spec = Spec::load(None).unwrap();
         let order: Vec<_> = spec.in_start_order().unwrap().iter().map(|service| service.name.as_str()).collect();
         assert_eq!(order, ["c2", "c1"]);
-        assert_eq!(spec.services[0].expose, [Publish { host: 3000, inside: 8080 }]);
+        let ports = |text: &str| Publish::try_from(text.to_owned()).map(|pair| (pair.host, pair.inside));
+        assert_eq!(spec.services[0].expose[0].written, "3000:8080");
+        assert_eq!(ports("3000:8080"), Ok((3000, 8080)));
+        assert_eq!(ports("8080-3000"), Ok((3000, 8080)), "the other spelling, the other way round");
     }
 
     #[test]
@@ -174,7 +177,10 @@ mod tests {
         let with = |change: (&str, &str)| Spec::parse(&DEFAULT.replace(change.0, change.1)).unwrap_err();
         for (change, said) in [
             (("peers = [\"c2\"]", "peers = [\"c3\"]"), "names \"c3\", which is no other service"),
-            (("3000:8080", "3000-8080"), "write HOST:CONTAINER, such as 3000:8080"),
+            (("3000:8080", "3000/8080"), "write HOST:CONTAINER, such as 3000:8080"),
+            (("3000:8080", "3000:0"), "\"3000:0\" is no pair of ports"),
+            (("3000:8080", "65536-80"), "\"65536-80\" is no pair of ports"),
+            (("3000:8080", "3000:+80"), "\"3000:+80\" is no pair of ports"),
             (("name = \"c2\"", "name = \"c1\""), "two services have the same name"),
             (("name = \"c2\"", "name = \"../c2\""), "is no name for a service"),
             (("name = \"c2\"", "name = \"--help\""), "is no name for a service"),

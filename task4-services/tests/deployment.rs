@@ -10,17 +10,12 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use world::space::{HOST, INTERNET};
-use world::{World, ask, number, text, wait_for};
+use world::{World, ask, kill, number, text, typed, wait_for};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const C1: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 const C2: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 2);
-
-fn kill(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
-}
 
 #[test]
 #[ignore = "needs root: make test"]
@@ -75,7 +70,7 @@ fn up_again_changes_nothing_and_down_leaves_nothing() {
     let (standing, processes, cgroups) = (world.snapshot(), world.belonging(), world.cgroups());
     assert!(cgroups.len() >= 2, "each container has one: {cgroups:?}");
     let again = world.orchestrate("up");
-    assert!(!again.contains("$ "), "{again}");
+    assert_eq!(typed(&again), [""; 0]);
     assert_eq!((world.snapshot(), world.belonging()), (standing, processes));
     assert_eq!(ask(&world.host, C2, 8080, "/get_counter"), Some((200, "1".to_owned())), "it counts visits only");
     world.orchestrate("down");
@@ -95,7 +90,7 @@ fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
     world.orchestrate("up");
     assert_eq!(number(&ask(&world.host, LOCAL, 3000, "/")), 1);
     let page = world.process("/external-service/external-service");
-    kill(world.process("/counter-service/counter-service"), Signal::KILL);
+    kill(world.process("/counter-service/counter-service"));
     let mut answer = None;
     wait_for("the counter to be missed", || {
         answer = ask(&world.host, LOCAL, 3000, "/");
@@ -108,13 +103,12 @@ fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
     let said = text(&world.orchestrator("status").output().unwrap());
     assert!(said.contains("c2           no answer    192.168.2.2") && said.contains("c1           well"), "{said}");
     let said = world.orchestrate("up");
-    let typed: Vec<&str> = said.lines().filter(|line| line.starts_with("$ ")).collect();
-    assert_eq!(typed, ["$ ./conductor.sh exec c2 -- bash /counter-service/run.sh &"]);
+    assert_eq!(typed(&said), ["./conductor.sh exec c2 -- bash /counter-service/run.sh &"]);
     assert_eq!(number(&ask(&world.host, LOCAL, 3000, "/")), 1, "a new counter");
     assert_eq!(world.process("/external-service/external-service"), page, "the page recovered by itself");
 
     // The container itself.
-    kill(world.process("sleep"), Signal::KILL);
+    kill(world.process("sleep"));
     wait_for("the containers to be seen ended", || {
         text(&world.orchestrator("status").output().unwrap()).contains(" ended ")
     });

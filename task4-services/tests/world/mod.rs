@@ -13,10 +13,12 @@ pub mod space;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use space::{Space, host_and_world};
 
 /// An answer: status and text.
@@ -54,6 +56,23 @@ impl World {
         let text = fs::read_to_string(&config).unwrap().replace("MIRROR=\"\"", &format!("MIRROR=\"{mirror}\""));
         fs::write(config, text).unwrap();
         std::os::unix::fs::symlink(here, world.top.path().join("task4-services")).unwrap();
+        world
+    }
+
+    /// The tool is another one, in bash: the grader's, which does what the assignment says and not a word more. `change`
+    /// makes of it what the test needs. Its debootstrap is the grader's, too, which takes the host's programs.
+    pub fn with_another_tool(change: impl Fn(String) -> String) -> Self {
+        let world = Self::with_a_mirror("");
+        let grader = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/grader");
+        let tool = fs::read_to_string(grader.join("zoo/right/conductor-copies/conductor.sh")).unwrap();
+        fs::write(world.folder().join("conductor.sh"), change(tool)).unwrap();
+        fs::write(world.folder().join("config.sh"), "DEFAULT_IFC=up0\nMIRROR=file:///srv/debian\n").unwrap();
+        fs::create_dir(world.folder().join("bin")).unwrap();
+        fs::copy(grader.join("src/stage/debootstrap.sh"), world.folder().join("bin/debootstrap")).unwrap();
+        let runnable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(world.folder().join("bin/debootstrap"), runnable).unwrap();
+        // A tool of this kind does not set this back.
+        world.host.run_script("echo 1 >/proc/sys/net/ipv4/ip_forward");
         world
     }
 
@@ -96,6 +115,9 @@ impl World {
         assert!(conductor.exists(), "no conductor yet: cargo build -p task3-conductor");
         let mut command = self.host.command(program);
         command.env("CONDUCTOR_BINARY", conductor);
+        // Another tool's programs come first, where it has some.
+        let usual = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{usual}", self.folder().join("bin").display()));
         command
     }
 
@@ -130,12 +152,16 @@ impl World {
         let pids =
             fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let is_named = |text: &[u8]| text.windows(ours.len()).any(|window| window == ours);
-        // The root of a container is a mount from our folder, and a command has our folder among its words.
+        // The root of a container is a mount from our folder, or a folder in it after chroot(2); and a command has our
+        // folder among its words.
         pids.filter(|pid| {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let mounts = String::from_utf8_lossy(&read("mountinfo")).into_owned();
             let root = mounts.lines().find(|mount| mount.split(' ').nth(4) == Some("/"));
-            is_named(root.unwrap_or_default().as_bytes()) || is_named(&read("cmdline"))
+            let folder = fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
+            [root.unwrap_or_default().as_bytes(), folder.as_os_str().as_encoded_bytes(), &read("cmdline")]
+                .iter()
+                .any(|text| is_named(text))
         })
         .collect()
     }
@@ -198,6 +224,16 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The command lines among what the orchestrator told.
+pub fn typed(said: &str) -> Vec<&str> {
+    said.lines().filter_map(|line| line.strip_prefix("$ ")).collect()
+}
+
+/// Ends a process without asking it.
+pub fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
 }
 
 pub fn text(output: &Output) -> String {
