@@ -178,9 +178,11 @@ impl Deployment {
         if are_equal(&from, &to.join(from.file_name().unwrap_or_default()))? {
             return Ok(());
         }
-        let shown = Path::new(".containers").join(&service.name).join("rootfs");
+        // As it would be typed in the folder of the tool.
+        let beside = self.conductor.folder().parent().and_then(|parent| from.strip_prefix(parent).ok());
+        let shown = beside.map_or_else(|| from.clone(), |path| Path::new("..").join(path));
         self.conductor.progress.command(
-            &format!("cp -r {} {}/", from.display(), shown.display()),
+            &format!("cp -r {} .containers/{}/rootfs/", shown.display(), service.name),
             "its root is a folder of the host: what is copied there is seen inside",
         );
         let copied = Command::new("cp").arg("-r").args([&from, &to]).status().or_cannot("run", "cp")?;

@@ -12,10 +12,11 @@ pub mod space;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -99,6 +100,20 @@ impl World {
         let output = self.orchestrator(words).output().unwrap();
         assert!(output.status.success(), "{words}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Kills `up` as soon as it has told its command line of this number, counted from 0; which one it was, unless there
+    /// are no more. What it had started goes on.
+    pub fn killed_at_line(&self, number: usize) -> Option<String> {
+        // nsenter(1) has become the orchestrator: only that is killed.
+        let mut up = self.orchestrator("up").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.by_ref().filter(|line| line.starts_with("$ ")).nth(number);
+        up.kill().unwrap();
+        up.wait().unwrap();
+        // Its commands write to the same pipe: it stays open until they have ended.
+        std::thread::spawn(move || lines.for_each(drop));
+        line
     }
 
     /// It must fail; its one line.
