@@ -7,6 +7,7 @@
 //! it should have done is looked at.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,11 +35,14 @@ impl Conductor {
     /// The tool at `program`, with its state in the same folder.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// When there is no such program.
     pub fn at(program: &Path, progress: Progress) -> Result<Self> {
-        let program = fs::canonicalize(program)
-            .or_cannot("find conductor at", program.display())
-            .map_err(|error| error.hint("say where it is with --conductor PATH"))?;
+        let found = fs::canonicalize(program).or_cannot("find conductor at", program.display());
+        let program = found.and_then(|path| match fs::metadata(&path) {
+            Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Ok(path),
+            _ => Err(Error::new("find conductor at", path.display(), "that is no program that can be run")),
+        });
+        let program = program.map_err(|error| error.hint("say where it is with --conductor PATH"))?;
         let folder = program.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self { program, folder, progress })
     }

@@ -76,7 +76,13 @@ impl Spec {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let spec: Self = toml::from_str(text).map_err(|error| with_line(&error, text))?;
+        if !is_name(&spec.image) {
+            return Err(format!("{:?} is no name for an image: {NAMES}, such as service-image", spec.image));
+        }
+        if spec.services.is_empty() {
+            return Err("there is no service in it".to_owned());
+        }
         spec.services.iter().try_for_each(Service::check)?;
         let names: BTreeSet<&str> = spec.services.iter().map(|service| service.name.as_str()).collect();
         if names.len() < spec.services.len() {
@@ -91,6 +97,9 @@ impl Spec {
                 if !names.contains(other.as_str()) || *other == service.name {
                     return Err(format!("service {} names {other:?}, which is no other service", service.name));
                 }
+            }
+            if let Some(blank) = service.start.iter().flat_map(|word| blanks(word)).find(|it| !names.contains(it)) {
+                return Err(format!("service {}: {{{blank}}} in `start` is no service's name", service.name));
             }
         }
         spec.in_start_order()?;
@@ -117,17 +126,20 @@ impl Spec {
 }
 
 impl Service {
-    /// What can be wrong with one alone. Its name becomes a word of command lines and a part of paths.
+    /// What can be wrong with one alone.
     fn check(&self) -> Result<(), String> {
         let name = &self.name;
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !name.bytes().all(is_plain) || !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-            return Err(format!("{name:?} is no name for a service: letters, digits, '-', '_' and '.', such as c1"));
+        if !is_name(name) {
+            return Err(format!("{name:?} is no name for a service: {NAMES}, such as c1"));
+        }
+        // The folder keeps its name in the container.
+        if Path::new(&self.files).file_name().is_none() {
+            return Err(format!("service {name}: files is a folder with a name, such as counter-service"));
         }
         if self.start.is_empty() {
             return Err(format!("service {name} has no start command"));
         }
-        if !self.health.starts_with('/') {
+        if !self.health.starts_with('/') || self.health.contains(|letter: char| !letter.is_ascii_graphic()) {
             return Err(format!("service {name}: health is the path of a request, such as /health"));
         }
         if self.port == 0 {
@@ -150,6 +162,28 @@ impl TryFrom<String> for Publish {
         })?;
         Ok(Self { host, inside, written: text })
     }
+}
+
+/// What a name may consist of. It becomes a word of command lines and a part of paths.
+const NAMES: &str = "letters, digits, '-', '_' and '.', the first a letter or digit";
+
+fn is_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.bytes().all(is_plain) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
+/// The names in `{NAME}`; a shell's `${NAME}` is not meant.
+fn blanks(word: &str) -> Vec<&str> {
+    let opened = word.match_indices('{').filter(|(at, _)| !word[..*at].ends_with('$'));
+    let inside = opened.filter_map(|(at, _)| word[at + 1..].split_once('}').map(|(name, _)| name));
+    inside.filter(|name| is_name(name)).collect()
+}
+
+/// What the parser says, in one line.
+fn with_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1)).unwrap_or_default();
+    format!("{place}{}", error.message().replace('\n', ", "))
 }
 
 /// For callers that hold a name that the spec has checked already.
@@ -187,11 +221,21 @@ mod tests {
             (("\"/get_counter\"", "\"get_counter\""), "service c2: health is the path of a request"),
             (("[\"3000:8080\"]", "[\"3000:8080\", \"3000:81\"]"), "port 3000 of the host is given away twice"),
             (("start = [\"bash\", \"/counter-service/run.sh\"]", "start = []"), "service c2 has no start command"),
-            (("internet", "internt"), "unknown field `internt`"),
+            (("internet", "internt"), "line 15: unknown field `internt`"),
+            (("port = 8080", "port = 99999"), "line 13: invalid value: integer `99999`"),
+            (("port = 8080", "port = 0"), "there is no port 0"),
+            (("image = \"service-image\"", "image = \"--help\""), "\"--help\" is no name for an image"),
+            (("image = \"service-image\"", ""), "missing field `image`"),
+            (("files = \"counter-service\"", "files = \"\""), "service c2: files is a folder with a name"),
+            (("files = \"counter-service\"", "files = \"..\""), "service c2: files is a folder with a name"),
+            (("http://{c2}", "http://{c3}"), "service c1: {c3} in `start` is no service's name"),
+            (("\"/get_counter\"", "\"/get counter\""), "service c2: health is the path of a request"),
             (("files = \"counter-service\"", "files = \"counter-service\"\nafter = [\"c1\"]"), "in a circle"),
         ] {
             let error = with(change);
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(said) && !error.contains('\n'), "{error}");
         }
+        assert_eq!(Spec::parse("image = \"x\"\nservice = []").unwrap_err(), "there is no service in it");
+        assert_eq!(blanks("a {b} ${C} {\"d\": 1} {e}"), ["b", "e"], "other braces are a program's own");
     }
 }
