@@ -29,38 +29,66 @@ pub struct Conductor {
     /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
     #[arg(long, global = true, help_heading = EVERY)]
     explain: bool,
-    /// Leave out the banner
+    /// Leave out the banner, and of lists all but the names
     #[arg(short, long, global = true, help_heading = EVERY)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
 
+/// What conductor can do, in the words of its list; each command's own help says more. Only the one that was typed is built
+/// in full (`defer`), as all together take longer than most of them run.
 #[derive(Subcommand)]
+#[command(defer = true)]
 enum Command {
+    /// Give a running container a network, or more of it
     #[command(name = "addnetwork")]
     AddNetwork(commands::addnetwork::AddNetwork),
+    /// Attack the host from inside a container, and see what stops it
     Attack(commands::attack::Attack),
+    /// Make an image: a Debian system, or what a Conductorfile says
     Build(commands::build::Build),
+    /// Make an image of a container as it is now
     Commit(commands::commit::Commit),
+    /// Print a script that completes commands in your shell
     Completions(commands::completions::Completions),
+    /// Copy files out of a container or into one
     Cp(commands::cp::Cp),
+    /// Run a command in a running container
     Exec(commands::exec::Exec),
+    /// List images
     Images(commands::images::Images),
+    /// Show all that is known about a container
     Inspect(commands::inspect::Inspect),
+    /// Show host and container side by side, and what they share
     Isolation(commands::isolation::Isolation),
+    /// Send a signal to the first process of containers
     Kill(commands::kill::Kill),
+    /// Show what a detached container has printed
     Logs(commands::logs::Logs),
+    /// Print the manual page of conductor, or of one of its commands
+    Manual(commands::manual::Manual),
+    /// Compare networks with what was asked for, or make them so again
     #[command(subcommand)]
     Network(commands::network::Network),
+    /// Let two containers talk to each other
     Peer(commands::peer::Peer),
+    /// List containers
     Ps(commands::ps::Ps),
+    /// Remove containers that have ended
+    #[command(visible_alias = "remove")]
     Rm(commands::rm::Rm),
+    /// Remove what makes builds fast and is in no use
     Rmcache(commands::rmcache::Rmcache),
+    /// Remove images
     Rmi(commands::rmi::Rmi),
+    /// Start a container and run a command in it
     Run(commands::run::Run),
+    /// Show what containers use, once a second
     Stats(commands::stats::Stats),
+    /// End containers and remove everything they held
     Stop(commands::stop::Stop),
+    /// Wait until containers have ended, and print their exit codes
     Wait(commands::wait::Wait),
 }
 
@@ -68,10 +96,10 @@ impl Command {
     /// Whether what it prints is for another program to read, all of it.
     fn prints_data(&self) -> bool {
         match self {
-            Self::Completions(_) | Self::Inspect(_) => true,
+            Self::Completions(_) | Self::Inspect(_) | Self::Manual(_) => true,
             Self::Attack(attack) => attack.format == commands::Format::Json,
-            Self::Images(images) => images.quiet || images.format == commands::Format::Json,
-            Self::Ps(ps) => ps.quiet || ps.format == commands::Format::Json,
+            Self::Images(images) => images.format == commands::Format::Json,
+            Self::Ps(ps) => ps.format == commands::Format::Json,
             Self::Stats(stats) => stats.format == commands::Format::Json,
             _ => false,
         }
@@ -106,7 +134,8 @@ impl Conductor {
         };
         let code = match self.command {
             Command::Completions(completions) => completions.run()?,
-            command => command.run(&store()?)?,
+            Command::Manual(manual) => manual.run()?,
+            command => command.run(&store()?, self.quiet)?,
         };
         Ok(code)
     }
@@ -114,23 +143,24 @@ impl Conductor {
 
 impl Command {
     /// Does what was asked, with the store.
-    fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+    fn run(self, store: &Store, quiet: bool) -> Result<ExitCode, Failure> {
         let code = match self {
             Self::Completions(completions) => completions.run()?,
+            Self::Manual(manual) => manual.run()?,
             Self::AddNetwork(add) => add.run(store)?,
             Self::Attack(attack) => attack.run(store)?,
             Self::Build(build) => build.run(store)?,
             Self::Commit(commit) => commit.run(store)?,
             Self::Cp(cp) => cp.run(store)?,
             Self::Exec(exec) => exec.run(store)?,
-            Self::Images(images) => images.run(store)?,
+            Self::Images(images) => images.run(store, quiet)?,
             Self::Inspect(inspect) => inspect.run(store)?,
             Self::Isolation(isolation) => isolation.run(store)?,
             Self::Kill(kill) => kill.run(store)?,
             Self::Logs(logs) => logs.run(store)?,
             Self::Network(network) => network.run(store)?,
             Self::Peer(peer) => peer.run(store)?,
-            Self::Ps(ps) => ps.run(store)?,
+            Self::Ps(ps) => ps.run(store, quiet)?,
             Self::Rm(rm) => rm.run(store)?,
             Self::Rmcache(rmcache) => rmcache.run(store)?,
             Self::Rmi(rmi) => rmi.run(store)?,

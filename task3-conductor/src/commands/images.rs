@@ -20,9 +20,6 @@ use crate::table::table;
   conductor rmi $(conductor images -q)
   conductor images --format json")]
 pub struct Images {
-    /// Names only, one a line, without the banner
-    #[arg(short, long)]
-    pub quiet: bool,
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
@@ -46,16 +43,16 @@ enum Row {
 }
 
 impl Images {
-    /// Prints the table.
+    /// Prints the table; with `names_only` and as a table, a line with each name.
     ///
     /// # Errors
     /// When the folder of images cannot be read.
-    pub fn run(self, store: &Store) -> Result<ExitCode> {
+    pub fn run(self, store: &Store, names_only: bool) -> Result<ExitCode> {
         let layers = Layers::open(store)?;
         let rows: Vec<Row> = store.images()?.into_iter().map(|(name, record)| Row::of(&layers, name, record)).collect();
         let text = match self.format {
             Format::Json => json(&rows, "the images")?,
-            Format::Table if self.quiet => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
+            Format::Table if names_only => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No images found\n".to_owned(),
             Format::Table => {
                 table(&[20, 10], &["Name", "Size", "Date"], &rows.iter().map(Row::cells).collect::<Vec<_>>())

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod isolation;
 pub mod kill;
 pub mod logs;
+pub mod manual;
 pub mod network;
 pub mod options;
 pub mod peer;

@@ -22,9 +22,6 @@ use crate::table::table;
   conductor stop $(conductor ps -q)
   conductor ps --format json | jq '.[] | select(.running).name'")]
 pub struct Ps {
-    /// Names only, one a line, without the banner
-    #[arg(short, long)]
-    pub quiet: bool,
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
@@ -57,11 +54,11 @@ enum Row {
 }
 
 impl Ps {
-    /// Prints the table.
+    /// Prints the table; with `names_only` and as a table, a line with each name.
     ///
     /// # Errors
     /// When the folder of containers cannot be read.
-    pub fn run(self, store: &Store) -> Result<ExitCode> {
+    pub fn run(self, store: &Store, names_only: bool) -> Result<ExitCode> {
         teardown::clear_leftovers(store)?;
         network::release_ended(store)?;
         let mut rows = Vec::new();
@@ -73,7 +70,7 @@ impl Ps {
         }
         let text = match self.format {
             Format::Json => json(&rows, "the containers")?,
-            Format::Table if self.quiet => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
+            Format::Table if names_only => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No containers found\n".to_owned(),
             Format::Table => {
                 let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();

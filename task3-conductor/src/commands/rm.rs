@@ -13,12 +13,9 @@ use crate::store::Store;
 
 /// Remove containers that have ended; `stop` ends and removes
 #[derive(clap::Args)]
-#[command(
-    visible_alias = "remove",
-    after_help = "Examples:
+#[command(after_help = "Examples:
   conductor rm once
-  conductor rm -f web db"
-)]
+  conductor rm -f web db")]
 pub struct Rm {
     /// Containers to remove
     #[arg(required = true)]

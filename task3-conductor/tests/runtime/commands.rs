@@ -430,7 +430,7 @@ fn a_name_or_word_that_is_nearly_right_is_guessed() {
 }
 
 #[test]
-fn every_command_has_help_with_an_example_and_completions_know_them_all() {
+fn every_command_has_help_with_an_example_a_manual_page_and_completions() {
     let conductor = |arguments: &[&str]| {
         let output =
             Command::new(env!("CARGO_BIN_EXE_conductor")).args(arguments).stdin(Stdio::null()).output().unwrap();
@@ -440,10 +440,19 @@ fn every_command_has_help_with_an_example_and_completions_know_them_all() {
     let help = conductor(&["--help"]);
     let listed = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
     let commands: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(commands.len() >= 22, "{commands:?}");
+    assert!(commands.len() >= 23, "{commands:?}");
+    let manual = |words: &[&str]| conductor(&[&["manual"], words].concat()).replace("\\-", "-").replace("\\*(Aq", "'");
+    let whole = manual(&[]);
     for command in commands.iter().filter(|command| **command != "help") {
         let help = conductor(&[command, "--help"]);
         assert!(help.contains("Example"), "{command}: {help}");
+        let first = help.lines().next().unwrap();
+        let page = manual(&[command]);
+        // The page says what the help says, and the whole's page names it.
+        for part in [first, &format!("conductor-{command}"), ".SH EXAMPLES\n", ".SH \"EXIT STATUS\"\n"] {
+            assert!(page.contains(part), "{command}: {part}: {page}");
+        }
+        assert!(whole.contains(&format!("conductor-{command}(8)")), "{command}: {whole}");
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = conductor(&["completions", shell]);
