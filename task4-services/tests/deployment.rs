@@ -5,7 +5,6 @@
 
 mod world;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -121,31 +120,14 @@ fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
 #[ignore = "needs root: make test"]
 fn killed_while_a_command_is_at_work_up_goes_on_from_there_and_down_leaves_nothing() {
     let world = World::new();
-    let before = world.snapshot();
-    let try_out = |nth: usize, then_up: bool, down: &str| {
-        let Some(line) = world.killed_at_line(nth) else {
-            world.orchestrate("down");
-            return false;
-        };
-        if then_up {
-            world.orchestrate("up");
-            assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), 1, "{line}");
-        }
-        world.orchestrate(down);
-        assert_eq!(world.snapshot(), before, "{line}");
-        assert_eq!(world.belonging(), BTreeSet::new(), "{line}");
-        assert!(world.conductor("ps").contains("No containers found"), "{line}");
-        assert_eq!(world.conductor("images").contains("No images found"), down.contains("--rmi"), "{line}");
-        true
-    };
     // Where there is no image yet, the first line builds it; the first time that takes long, then its layers are there.
     for then_up in [false, true] {
-        assert!(try_out(0, then_up, "down --rmi"));
+        assert!(world.survives_a_kill_at(0, then_up, "down --rmi"));
     }
     world.orchestrate("up");
     world.orchestrate("down");
     for then_up in [true, false] {
-        let lines = (0..).take_while(|&nth| try_out(nth, then_up, "down")).count();
+        let lines = (0..).take_while(|&nth| world.survives_a_kill_at(nth, then_up, "down")).count();
         assert_eq!(lines, 9, "each line of the assignment had its turn");
     }
 }

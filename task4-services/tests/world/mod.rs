@@ -20,7 +20,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use space::{Space, host_and_world};
+use space::{HOST, Space, host_and_world};
 
 /// An answer: status and text.
 pub type Answer = Option<(u16, String)>;
@@ -102,13 +102,33 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Kills `up` as soon as it has told its command line of this number, counted from 0; which one it was, unless there
-    /// are no more. What it had started goes on.
-    pub fn killed_at_line(&self, number: usize) -> Option<String> {
+    /// Kills `up` while its command line of this number is at work, counted from 0, and takes down what there is, after
+    /// another `up` or at once: nothing may be left. False when `up` typed no such line any more.
+    pub fn survives_a_kill_at(&self, nth: usize, then_up: bool, down: &str) -> bool {
+        let before = self.snapshot();
+        let Some(line) = self.killed_at_line(nth) else {
+            self.orchestrate("down");
+            return false;
+        };
+        let case = format!("{line}, then {}", if then_up { "up and down" } else { "down" });
+        if then_up {
+            self.orchestrate("up");
+            assert_eq!(number(&ask(&self.outside, HOST, 3000, "/")), 1, "{case}");
+        }
+        self.orchestrate(down);
+        assert_eq!(self.snapshot(), before, "{case}");
+        assert_eq!(self.belonging(), BTreeSet::new(), "{case}");
+        assert!(self.conductor("ps").contains("No containers found"), "{case}");
+        assert_eq!(self.conductor("images").contains("No images found"), down.contains("--rmi"), "{case}");
+        true
+    }
+
+    /// What it started goes on.
+    fn killed_at_line(&self, nth: usize) -> Option<String> {
         // nsenter(1) has become the orchestrator: only that is killed.
         let mut up = self.orchestrator("up").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let line = lines.by_ref().filter(|line| line.starts_with("$ ")).nth(number);
+        let line = lines.by_ref().filter(|line| line.starts_with("$ ")).nth(nth);
         up.kill().unwrap();
         up.wait().unwrap();
         // Its commands write to the same pipe: it stays open until they have ended.
