@@ -129,11 +129,25 @@ impl World {
         let mut up = self.orchestrator("up").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
         let line = lines.by_ref().filter(|line| line.starts_with("$ ")).nth(nth);
+        // It is told before it is begun; and one that is quick may be over before we look.
+        if let Some(words) = line.as_deref().and_then(|line| line.strip_prefix("$ ./conductor.sh ")) {
+            let begin = Instant::now();
+            while !self.is_at_work(words.trim_end_matches(" &")) && begin.elapsed() < Duration::from_secs(1) {}
+        }
         up.kill().unwrap();
         up.wait().unwrap();
         // Its commands write to the same pipe: it stays open until they have ended.
         std::thread::spawn(move || lines.for_each(drop));
         line
+    }
+
+    /// Whether a process of the tool does what these words say.
+    fn is_at_work(&self, words: &str) -> bool {
+        self.belonging().into_iter().any(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.contains("task3-conductor") && line.contains(words)
+        })
     }
 
     /// It must fail; its one line.
