@@ -97,7 +97,7 @@ impl World {
 
     /// It must succeed; what it prints.
     pub fn orchestrate(&self, words: &str) -> String {
-        let output = self.orchestrator(words).output().unwrap();
+        let output = in_time(self.orchestrator(words)).output().unwrap();
         assert!(output.status.success(), "{words}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -152,7 +152,7 @@ impl World {
 
     /// It must fail; its one line.
     pub fn refused(&self, words: &str) -> String {
-        let output = self.orchestrator(words).output().unwrap();
+        let output = in_time(self.orchestrator(words)).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output));
         let said = String::from_utf8(output.stderr).unwrap();
         said.lines().last().unwrap_or_default().to_owned()
@@ -173,8 +173,9 @@ impl World {
     /// Words of the tool's command line; what it prints, whatever became of it.
     pub fn conductor(&self, words: &str) -> String {
         let tool = self.folder().join("conductor.sh");
-        let output = self.command(tool.to_str().unwrap()).args(words.split_whitespace()).output().unwrap();
-        text(&output)
+        let mut command = self.command(tool.to_str().unwrap());
+        command.args(words.split_whitespace());
+        text(&in_time(command).output().unwrap())
     }
 
     /// A line for a shell in a container of the deployment; what it prints.
@@ -273,6 +274,14 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The same command, ended when it hangs.
+fn in_time(command: Command) -> Command {
+    let mut timeout = Command::new("timeout");
+    timeout.arg("120").arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    timeout.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    timeout
 }
 
 /// The command lines among what the orchestrator told.
