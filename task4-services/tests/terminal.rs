@@ -136,7 +136,8 @@ fn ctrl_c_at_any_step_leaves_what_down_removes_and_up_goes_on_from() {
         person.sees(step);
         person.presses("\x03");
         let shown = person.waits();
-        assert!(shown.ends_with("ended with 130\r\n"), "{step}: {shown:?}");
+        // What it had begun may have its last word after the shell.
+        assert!(shown.contains("ended with 130\r\n"), "{step}: {shown:?}");
         if step == "connect c1" {
             world.orchestrate("up");
             assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), 1);
