@@ -186,8 +186,12 @@ impl Deployment {
             "its root is a folder of the host: what is copied there is seen inside",
         );
         let copied = Command::new("cp").arg("-r").args([&from, &to]).status().or_cannot("run", "cp")?;
-        let failed = || Err(Error::new("copy", from.display(), format!("cp ended with {copied}")));
-        if copied.success() { Ok(()) } else { failed() }
+        if copied.success() {
+            return Ok(());
+        }
+        // A program that is running cannot be written to: ETXTBSY.
+        let failed = Error::new("copy", from.display(), format!("cp ended with {copied}"));
+        Err(failed.hint("a service that runs cannot be replaced: `down`, then `up`"))
     }
 
     /// Network and peers; the tool is asked only for what is not there yet.

@@ -6,6 +6,7 @@
 mod world;
 
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -232,6 +233,13 @@ fn another_deployment_is_a_file() {
     let (status, told) = ask(&world.outside, HOST, 8888, "/").unwrap();
     assert!(status == 502 && told.contains("http://192.168.1.2:9/"), "its own address was asked of it: {told}");
     assert!(world.orchestrate(&words("logs web")).contains("web  external-service: listening on port 8080"));
+    // Its files are made anew while it runs.
+    let program = world.folder().join("external-service/external-service");
+    let mut file = fs::File::options().append(true).open(program).unwrap();
+    file.write_all(b"other").unwrap();
+    drop(file);
+    let said = world.refused(&words("up"));
+    assert!(said.contains("a service that runs cannot be replaced: `down`, then `up`"), "{said}");
     // Paths may be relative, and have no folder in them.
     let mut beside = Command::new(env!("CARGO_BIN_EXE_service-orchestrator"));
     beside.current_dir(world.folder()).args(["logs", "--spec", "web.toml", "--conductor", "conductor.sh"]);
