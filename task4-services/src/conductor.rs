@@ -150,6 +150,13 @@ impl Conductor {
         self.silent(&arguments)
     }
 
+    /// Whether an address answers a container's ping.
+    pub fn pings(&self, container: &str, address: &str) -> bool {
+        let said = self.ask(container, &["ping", "-c", "1", "-W", "1", address]);
+        // An answer's time to live; the other words depend on the language.
+        said.is_ok_and(|said| said.contains("ttl="))
+    }
+
     fn first_column(&self, table: &str) -> Result<Vec<String>> {
         let text = self.silent(&[table])?;
         // The banner and the header are no rows, but their first words are nobody's names either.

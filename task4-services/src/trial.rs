@@ -73,13 +73,16 @@ impl Deployment {
             return Outcome::NotTried("the host itself has no way out");
         };
         let neighbour = neighbour.to_string();
-        let question = ["ping", "-c", "1", "-W", "2", neighbour.as_str()];
-        let mut by_host = Command::new(question[0]);
-        by_host.args(&question[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut by_host = Command::new("ping");
+        by_host
+            .args(["-c", "1", "-W", "1", &neighbour])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         if !by_host.status().is_ok_and(|status| status.success()) {
             return Outcome::NotTried("the host's own neighbour does not answer the host either");
         }
-        self.conductor.ask(&service.name, &question).is_ok().into()
+        self.conductor.pings(&service.name, &neighbour).into()
     }
 }
 

@@ -105,9 +105,10 @@ fn killed_while_a_command_of_it_is_at_work_up_goes_on_from_there_and_down_leaves
 
 #[test]
 #[ignore = "needs root: make test"]
-fn its_run_may_leave_the_container_in_the_background_and_its_ps_may_show_only_what_runs() {
+fn its_run_may_detach_its_ps_may_hide_what_has_ended_and_its_exec_may_hide_codes() {
     let world = World::with_another_tool(|tool| {
         let tool = changed(&host_port_first(tool), "\nrun) run \"$@\" ;;", "\nrun) run \"$@\" & ;;");
+        let tool = changed(&tool, "\nexec) execute \"$@\" ;;", "\nexec) (execute \"$@\"); true ;;");
         let rows = r#"[[ -d $container ]] || continue"#;
         changed(&tool, rows, &format!("{rows}; [[ -d /proc/$(cat \"$container/pid\") ]] || continue"))
     });
