@@ -1,7 +1,7 @@
 //! The command line: what can be asked of conductor.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -128,46 +128,37 @@ impl Conductor {
         if !self.quiet && !self.command.prints_data() {
             say(&format!("{BANNER}\n"))?;
         }
-        let store = || {
-            require_root()?;
-            Store::open(&self.root)
-        };
-        let code = match self.command {
-            Command::Completions(completions) => completions.run()?,
-            Command::Manual(manual) => manual.run()?,
-            command => command.run(&store()?, self.quiet)?,
-        };
-        Ok(code)
+        self.command.run(&|| open_store(&self.root), self.quiet)
     }
 }
 
 impl Command {
-    /// Does what was asked, with the store.
-    fn run(self, store: &Store, quiet: bool) -> Result<ExitCode, Failure> {
+    /// Does what was asked; what is kept in a store opens it.
+    fn run(self, store: &dyn Fn() -> Result<Store>, quiet: bool) -> Result<ExitCode, Failure> {
         let code = match self {
             Self::Completions(completions) => completions.run()?,
             Self::Manual(manual) => manual.run()?,
-            Self::AddNetwork(add) => add.run(store)?,
-            Self::Attack(attack) => attack.run(store)?,
-            Self::Build(build) => build.run(store)?,
-            Self::Commit(commit) => commit.run(store)?,
-            Self::Cp(cp) => cp.run(store)?,
-            Self::Exec(exec) => exec.run(store)?,
-            Self::Images(images) => images.run(store, quiet)?,
-            Self::Inspect(inspect) => inspect.run(store)?,
-            Self::Isolation(isolation) => isolation.run(store)?,
-            Self::Kill(kill) => kill.run(store)?,
-            Self::Logs(logs) => logs.run(store)?,
-            Self::Network(network) => network.run(store)?,
-            Self::Peer(peer) => peer.run(store)?,
-            Self::Ps(ps) => ps.run(store, quiet)?,
-            Self::Rm(rm) => rm.run(store)?,
-            Self::Rmcache(rmcache) => rmcache.run(store)?,
-            Self::Rmi(rmi) => rmi.run(store)?,
-            Self::Run(run) => run.run(store)?,
-            Self::Stats(stats) => stats.run(store)?,
-            Self::Stop(stop) => stop.run(store)?,
-            Self::Wait(wait) => wait.run(store)?,
+            Self::AddNetwork(add) => add.run(&store()?)?,
+            Self::Attack(attack) => attack.run(&store()?)?,
+            Self::Build(build) => build.run(&store()?)?,
+            Self::Commit(commit) => commit.run(&store()?)?,
+            Self::Cp(cp) => cp.run(&store()?)?,
+            Self::Exec(exec) => exec.run(&store()?)?,
+            Self::Images(images) => images.run(&store()?, quiet)?,
+            Self::Inspect(inspect) => inspect.run(&store()?)?,
+            Self::Isolation(isolation) => isolation.run(&store()?)?,
+            Self::Kill(kill) => kill.run(&store()?)?,
+            Self::Logs(logs) => logs.run(&store()?)?,
+            Self::Network(network) => network.run(&store()?)?,
+            Self::Peer(peer) => peer.run(&store()?)?,
+            Self::Ps(ps) => ps.run(&store()?, quiet)?,
+            Self::Rm(rm) => rm.run(&store()?)?,
+            Self::Rmcache(rmcache) => rmcache.run(&store()?)?,
+            Self::Rmi(rmi) => rmi.run(&store()?)?,
+            Self::Run(run) => run.run(&store()?)?,
+            Self::Stats(stats) => stats.run(&store()?)?,
+            Self::Stop(stop) => stop.run(&store()?)?,
+            Self::Wait(wait) => wait.run(&store()?)?,
         };
         Ok(code)
     }
@@ -192,9 +183,9 @@ pub fn say(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "stdout")
 }
 
-fn require_root() -> Result<()> {
-    if nix::unistd::geteuid().is_root() {
-        return Ok(());
+fn open_store(root: &Path) -> Result<Store> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(nsutil::Error::new("manage", "containers", "this takes root").hint("run it with sudo"));
     }
-    Err(nsutil::Error::new("manage", "containers", "this takes root").hint("run it with sudo"))
+    Store::open(root)
 }

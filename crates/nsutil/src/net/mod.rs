@@ -43,13 +43,6 @@ pub struct Netlink {
     runtime: tokio::runtime::Runtime,
 }
 
-/// Whether as many descriptors are free as a runtime takes. Where it is built with its feature `signal`, as one of this
-/// workspace's programs wants it, tokio panics when they are not.
-fn room_for_a_runtime() -> io::Result<()> {
-    let _six = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
-    Ok(())
-}
-
 impl Netlink {
     /// Opens a line to the caller's network namespace.
     ///
@@ -72,6 +65,13 @@ impl Netlink {
     fn ask<T>(&self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> Result<T, Cause> {
         self.runtime.block_on(request).map_err(Cause::from)
     }
+}
+
+/// Whether as many descriptors are free as a runtime takes. Where it is built with its feature `signal`, as one of this
+/// workspace's programs wants it, tokio panics when they are not.
+fn room_for_a_runtime() -> io::Result<()> {
+    let _six = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    Ok(())
 }
 
 impl From<rtnetlink::Error> for Cause {
