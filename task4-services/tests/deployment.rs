@@ -119,6 +119,25 @@ fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_counter_that_went_without_a_word_costs_one_visitor_an_answer_and_no_more() {
+    let world = World::new();
+    world.orchestrate("up");
+    // Many at the same moment: the page keeps a connection to the counter for each.
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| number(&ask(&world.host, HOST, 3000, "/")));
+        }
+    });
+    // Its end is not heard of.
+    world.host.run("ip link set c2-outside down");
+    world.conductor("stop c2");
+    world.orchestrate("up");
+    let answers: Vec<u16> = (0..8).map(|_| ask(&world.host, HOST, 3000, "/").unwrap().0).collect();
+    assert_eq!(answers[1..], [200; 7], "{answers:?}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn killed_while_a_command_is_at_work_up_goes_on_from_there_and_down_leaves_nothing() {
     let world = World::new();
     // Where there is no image yet, the first line builds it; the first time that takes long, then its layers are there.
