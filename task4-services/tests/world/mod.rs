@@ -69,7 +69,10 @@ impl World {
         fs::write(world.folder().join("conductor.sh"), change(tool)).unwrap();
         fs::write(world.folder().join("config.sh"), "DEFAULT_IFC=up0\nMIRROR=file:///srv/debian\n").unwrap();
         fs::create_dir(world.folder().join("bin")).unwrap();
-        fs::copy(grader.join("src/stage/debootstrap.sh"), world.folder().join("bin/debootstrap")).unwrap();
+        let debootstrap = grader.join("src/stage/debootstrap.sh");
+        // It tells how far it is on descriptor 3, if it has one; ours leads to some file of whoever started the tests.
+        let script = format!("#!/bin/sh\nexec bash '{}' \"$@\" 3>&-\n", debootstrap.display());
+        fs::write(world.folder().join("bin/debootstrap"), script).unwrap();
         let runnable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(world.folder().join("bin/debootstrap"), runnable).unwrap();
         // A tool of this kind does not set this back.
