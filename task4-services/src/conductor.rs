@@ -1,10 +1,13 @@
 //! Driving the `conductor` command, or any tool with the assignment's command line.
 //!
 //! Each command line is shown as it would be typed, in the folder of the tool. Only what the assignment itself uses is
-//! used here, and only what the assignment promises is read back: the first column of `ps` and `images`, exit codes, and
-//! the container's root at `.containers/NAME/rootfs` beside the tool. So `run` has no `-d` here: it goes to the background.
+//! used here, and only what the assignment promises is read back: the first column of `ps` and `images`, what a command
+//! inside prints, and the container's root at `.containers/NAME/rootfs` beside the tool. So `run` has no `-d` here: it goes
+//! to the background. A command that ends with another code than 0 has failed; one that ends with 0 may have, too, so what
+//! it should have done is looked at.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +18,9 @@ use rustix::process::Pid;
 use crate::holders::holding;
 use crate::progress::Progress;
 use crate::turn::Turn;
+
+/// What a container is asked to say, to show that it runs. No tool says this of itself.
+const ALIVE: &str = "alive-and-well";
 
 /// The tool, and where it keeps its containers.
 #[derive(Debug)]
@@ -29,11 +35,14 @@ impl Conductor {
     /// The tool at `program`, with its state in the same folder.
     ///
     /// # Errors
-    /// When there is no such file.
+    /// When there is no such program.
     pub fn at(program: &Path, progress: Progress) -> Result<Self> {
-        let program = fs::canonicalize(program)
-            .or_cannot("find conductor at", program.display())
-            .map_err(|error| error.hint("say where it is with --conductor PATH"))?;
+        let found = fs::canonicalize(program).or_cannot("find conductor at", program.display());
+        let program = found.and_then(|path| match fs::metadata(&path) {
+            Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Ok(path),
+            _ => Err(Error::new("find conductor at", path.display(), "that is no program that can be run")),
+        });
+        let program = program.map_err(|error| error.hint("say where it is with --conductor PATH"))?;
         let folder = program.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self { program, folder, progress })
     }
@@ -78,17 +87,18 @@ impl Conductor {
         Ok(self.first_column("images")?.iter().any(|name| name == image))
     }
 
-    /// Whether a container of this name is listed, running or not.
+    /// Whether there is a container of this name, running or not. Not every tool lists one whose first process has ended.
     ///
     /// # Errors
     /// When the tool fails.
-    pub fn is_listed(&self, container: &str) -> Result<bool> {
-        Ok(self.first_column("ps")?.iter().any(|name| name == container))
+    pub fn has_container(&self, container: &str) -> Result<bool> {
+        let is_listed = self.first_column("ps")?.iter().any(|name| name == container);
+        Ok(is_listed || self.rootfs(container).is_dir())
     }
 
-    /// Whether a container's processes can be joined, which shows that it runs.
+    /// Whether a command in a container is carried out, which shows that it runs.
     pub fn is_running(&self, container: &str) -> bool {
-        self.ask(container, &["true"]).is_ok()
+        self.ask(container, &["echo", ALIVE]).is_ok_and(|said| said.lines().any(|line| line.trim() == ALIVE))
     }
 
     /// Runs a command to its end, showing it with its reason and what it prints.
@@ -120,6 +130,16 @@ impl Conductor {
         command.stdout(out).stderr(err).process_group(0).spawn().or_cannot("run", self.program.display())
     }
 
+    /// Removes a container.
+    ///
+    /// # Errors
+    /// When the tool fails, or says that it did it and the container is still there.
+    pub fn stop(&self, turn: &Turn, container: &str, why: &str) -> Result<()> {
+        self.command(turn, &["stop", container], why)?;
+        let still_there = "it ended with code 0, and the container is still there";
+        if self.has_container(container)? { Err(Error::new("stop", container, still_there)) } else { Ok(()) }
+    }
+
     /// What a command in a container prints.
     ///
     /// # Errors
@@ -128,6 +148,13 @@ impl Conductor {
         let mut arguments = vec!["exec", container, "--"];
         arguments.extend(question);
         self.silent(&arguments)
+    }
+
+    /// Whether an address answers a container's ping.
+    pub fn pings(&self, container: &str, address: &str) -> bool {
+        let said = self.ask(container, &["ping", "-c", "1", "-W", "1", address]);
+        // An answer's time to live; the other words depend on the language.
+        said.is_ok_and(|said| said.contains("ttl="))
     }
 
     fn first_column(&self, table: &str) -> Result<Vec<String>> {

@@ -1,11 +1,13 @@
 //! Bringing a deployment up, by the steps of the assignment; each first looks whether it is done already.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nsutil::error::{Error, OrCannot, Result, line};
 
+use crate::background::{Background, PATIENCE};
 use crate::conductor::Conductor;
 use crate::health;
 use crate::host;
@@ -13,8 +15,6 @@ use crate::mirror;
 use crate::spec::{Service, Spec, missing};
 use crate::turn::Turn;
 
-/// Longest wait for a container's first process, or for a service's first answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// After a step that failed.
 const WHAT_NOW: &str = "`up` goes on from there, `down` removes what stands";
 /// An image of this host's own programs.
@@ -129,12 +129,18 @@ impl Deployment {
             Source::Host => true,
             Source::Mirror => self.no_mirror_answers(),
         };
-        if !from_host {
-            return self.conductor.command(turn, &["build", image], why);
+        if from_host {
+            let file = self.conductor.notes().join("Conductorfile");
+            std::fs::write(&file, OFFLINE).or_cannot("write", file.display())?;
+            self.conductor.command(turn, &["build", image, ".services/Conductorfile"], why)?;
+        } else {
+            self.conductor.command(turn, &["build", image], why)?;
         }
-        let file = self.conductor.notes().join("Conductorfile");
-        std::fs::write(&file, OFFLINE).or_cannot("write", file.display())?;
-        self.conductor.command(turn, &["build", image, ".services/Conductorfile"], why)
+        if self.conductor.has_image(image)? {
+            Ok(())
+        } else {
+            Err(nothing_came_of("build", "`images` does not list it"))
+        }
     }
 
     fn no_mirror_answers(&self) -> bool {
@@ -155,17 +161,12 @@ impl Deployment {
         if self.conductor.is_running(name) {
             return Ok(());
         }
-        if self.conductor.is_listed(name)? {
-            self.conductor.command(turn, &["stop", name], "its first process has ended: make way for a new one")?;
+        if self.conductor.has_container(name)? {
+            self.conductor.stop(turn, name, "its first process has ended: make way for a new one")?;
         }
         let run = ["run", &self.spec.image, name, "--", "sleep", "infinity"];
-        let mut process = self.conductor.background(name, &run, "a container that waits for its service")?;
-        let begin = Instant::now();
-        while !self.conductor.is_running(name) {
-            self.give_up_if(&mut process, begin, name)?;
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        let run = Background::start(&self.conductor, name, &run, "a container that waits for its service")?;
+        run.wait_until(|| self.conductor.is_running(name))
     }
 
     fn copy_files(&self, service: &Service) -> Result<()> {
@@ -177,14 +178,20 @@ impl Deployment {
         if are_equal(&from, &to.join(from.file_name().unwrap_or_default()))? {
             return Ok(());
         }
-        let shown = Path::new(".containers").join(&service.name).join("rootfs");
+        // As it would be typed in the folder of the tool.
+        let beside = self.conductor.folder().parent().and_then(|parent| from.strip_prefix(parent).ok());
+        let shown = beside.map_or_else(|| from.clone(), |path| Path::new("..").join(path));
         self.conductor.progress.command(
-            &format!("cp -r {} {}/", from.display(), shown.display()),
+            &format!("cp -r {} .containers/{}/rootfs/", shown.display(), service.name),
             "its root is a folder of the host: what is copied there is seen inside",
         );
         let copied = Command::new("cp").arg("-r").args([&from, &to]).status().or_cannot("run", "cp")?;
-        let failed = || Err(Error::new("copy", from.display(), format!("cp ended with {copied}")));
-        if copied.success() { Ok(()) } else { failed() }
+        if copied.success() {
+            return Ok(());
+        }
+        // A program that is running cannot be written to: ETXTBSY.
+        let failed = Error::new("copy", from.display(), format!("cp ended with {copied}"));
+        Err(failed.hint("a service that runs cannot be replaced: `down`, then `up`"))
     }
 
     /// Network and peers; the tool is asked only for what is not there yet.
@@ -193,9 +200,16 @@ impl Deployment {
         for peer in &service.peers {
             let other = self.spec.services.iter().find(|other| other.name == *peer).ok_or_else(|| missing(peer))?;
             self.lay_cable(turn, other)?;
+            if self.can_talk(service, other) {
+                continue;
+            }
+            let why = "containers cannot reach each other until they are peers";
+            self.conductor.command(turn, &["peer", &service.name, peer], why)?;
             if !self.can_talk(service, other) {
-                let why = "containers cannot reach each other until they are peers";
-                self.conductor.command(turn, &["peer", &service.name, peer], why)?;
+                return Err(nothing_came_of(
+                    "peer",
+                    format_args!("{} gets no answer from {peer} by ping", service.name),
+                ));
             }
         }
         Ok(())
@@ -205,18 +219,18 @@ impl Deployment {
         if self.address(&service.name).is_ok() {
             return Ok(());
         }
-        let pairs: Vec<String> = service.expose.iter().map(ToString::to_string).collect();
         let mut words = vec!["addnetwork", service.name.as_str()];
         if service.internet {
             words.push("--internet");
         }
-        words.extend(pairs.iter().flat_map(|pair| ["--expose", pair.as_str()]));
-        self.conductor.command(turn, &words, "a cable to the host, and what may pass through it")
+        words.extend(service.expose.iter().flat_map(|pair| ["--expose", &pair.written]));
+        self.conductor.command(turn, &words, "a cable to the host, and what may pass through it")?;
+        self.address(&service.name).map(|_| ()).map_err(|error| nothing_came_of("addnetwork", line(&error)))
     }
 
     fn can_talk(&self, from: &Service, to: &Service) -> bool {
         let Ok(address) = self.address(&to.name) else { return false };
-        self.conductor.ask(&from.name, &["ping", "-c", "1", "-W", "1", &address]).is_ok()
+        self.conductor.pings(&from.name, &address)
     }
 
     fn start_service(&self, service: &Service) -> Result<()> {
@@ -229,13 +243,8 @@ impl Deployment {
             words.push(self.with_addresses(word)?);
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut process = self.conductor.background(&service.name, &words, "the service itself")?;
-        let begin = Instant::now();
-        while !health::is_well(&url) {
-            self.give_up_if(&mut process, begin, &service.name)?;
-            // Nothing tells us when another process listens, so we ask again.
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let start = Background::start(&self.conductor, &service.name, &words, "the service itself")?;
+        start.wait_until(|| health::is_well(&url))?;
         self.conductor.progress.say(&format!("  \x1b[32mok\x1b[0m  {} answers at {url}", service.name));
         Ok(())
     }
@@ -251,22 +260,11 @@ impl Deployment {
         }
         Ok(text)
     }
+}
 
-    /// A command in the background that has ended, or takes too long, has failed; its last words say why.
-    fn give_up_if(&self, process: &mut Child, begin: Instant, name: &str) -> Result<()> {
-        let ended = process.try_wait().or_cannot("ask after", "a command in the background")?;
-        let why = match ended {
-            None if begin.elapsed() < PATIENCE => return Ok(()),
-            None => format!("there is no answer after {} s", PATIENCE.as_secs()),
-            Some(status) => format!("its command ended with {status}"),
-        };
-        let log = self.conductor.log(name);
-        let text = std::fs::read(&log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let last = text.lines().last().map(|line| format!(", saying {line:?}")).unwrap_or_default();
-        Err(Error::new("start", name, format!("{why}{last}"))
-            .hint(format_args!("what it said is in {}", log.display())))
-    }
+/// A tool that ended with code 0, and yet what it was to do is not there.
+fn nothing_came_of(command: &str, seen: impl Display) -> Error {
+    Error::new("see what came of", format_args!("`{command}`"), format!("it ended with code 0, but {seen}"))
 }
 
 fn word_after(word: &str, text: &str) -> Option<String> {

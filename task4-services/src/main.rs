@@ -4,6 +4,7 @@
 //! typed; any tool with that command line will do. Nothing is remembered between two calls: what runs is asked of the
 //! tool, and how a service is, of the service. So `up` may be called in any state, and so may `down`.
 
+mod background;
 mod conductor;
 mod deployment;
 mod health;
@@ -90,10 +91,11 @@ fn main() -> ExitCode {
 /// Does what was asked; false when it was done and the answer is no.
 fn run(options: Options) -> Result<bool> {
     let workspace = workspace();
-    let beside_spec = options.spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);
+    let spec = options.spec.map(absolute).transpose()?;
+    let beside_spec = spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);
     let conductor = options.conductor.unwrap_or_else(|| workspace.join("task3-conductor/conductor.sh"));
     let deployment = Deployment {
-        spec: Spec::load(options.spec.as_deref())?,
+        spec: Spec::load(spec.as_deref())?,
         conductor: Conductor::at(&conductor, Progress::new(options.explain))?,
         files: absolute(options.files.or(beside_spec).unwrap_or_else(|| workspace.join("task4-services")))?,
     };
@@ -130,7 +132,8 @@ impl Deployment {
                 continue;
             }
             let path = self.conductor.log(name);
-            let text = std::fs::read(&path).or_cannot("read", path.display())?;
+            let text = std::fs::read(&path).or_cannot("read", path.display());
+            let text = text.map_err(|error| error.hint("it is there once `up` has begun"))?;
             for line in String::from_utf8_lossy(&text).lines() {
                 anstream::println!("{name}  {line}");
             }

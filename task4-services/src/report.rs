@@ -46,7 +46,7 @@ impl Deployment {
             if well { State::Well } else { State::Silent }
         } else if self.conductor.is_running(name) {
             State::Unconnected
-        } else if self.conductor.is_listed(name)? {
+        } else if self.conductor.has_container(name)? {
             State::Ended
         } else {
             State::Absent
@@ -103,12 +103,17 @@ fn table(found: &[Found<'_>]) -> String {
 }
 
 fn urls(found: &[Found<'_>], host: &Host<'_>) -> String {
-    let published = found.iter().flat_map(|found| &found.service.expose);
-    published
-        .map(|pair| {
-            format!("\nOpen http://127.0.0.1:{0}/ here, http://{1}:{0}/ from anywhere\n", pair.host, host.address)
-        })
-        .collect()
+    let mut text = String::new();
+    for Found { service, .. } in found {
+        for pair in &service.expose {
+            let at = |address: &str| format!("http://{address}:{}", pair.host);
+            let (local, everywhere) = (at("127.0.0.1"), at(&host.address));
+            // Not every tool forwards what the host asks of itself.
+            let here = if health::is_well(&format!("{local}{}", service.health)) { &local } else { &everywhere };
+            text += &format!("\nOpen {here}/ here, {everywhere}/ from anywhere\n");
+        }
+    }
+    text
 }
 
 /// How wide the two boxes are inside: what stands in them is cut or filled up to that.

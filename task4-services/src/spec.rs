@@ -47,14 +47,17 @@ pub struct Service {
     pub peers: Vec<String>,
 }
 
-/// A port of the host that leads to a port of a container: `3000:8080`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// A port of the host that leads to a port of a container: `3000:8080`, and for a tool of the lab's older edition
+/// `8080-3000`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Publish {
     /// Port of the host.
     pub host: u16,
     /// Port of the container.
     pub inside: u16,
+    /// As it stands in the file: it is passed on to the tool like this.
+    pub written: String,
 }
 
 impl Spec {
@@ -73,7 +76,13 @@ impl Spec {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let spec: Self = toml::from_str(text).map_err(|error| with_line(&error, text))?;
+        if !is_name(&spec.image) {
+            return Err(format!("{:?} is no name for an image: {NAMES}, such as service-image", spec.image));
+        }
+        if spec.services.is_empty() {
+            return Err("there is no service in it".to_owned());
+        }
         spec.services.iter().try_for_each(Service::check)?;
         let names: BTreeSet<&str> = spec.services.iter().map(|service| service.name.as_str()).collect();
         if names.len() < spec.services.len() {
@@ -88,6 +97,9 @@ impl Spec {
                 if !names.contains(other.as_str()) || *other == service.name {
                     return Err(format!("service {} names {other:?}, which is no other service", service.name));
                 }
+            }
+            if let Some(blank) = service.start.iter().flat_map(|word| blanks(word)).find(|it| !names.contains(it)) {
+                return Err(format!("service {}: {{{blank}}} in `start` is no service's name", service.name));
             }
         }
         spec.in_start_order()?;
@@ -114,17 +126,20 @@ impl Spec {
 }
 
 impl Service {
-    /// What can be wrong with one alone. Its name becomes a word of command lines and a part of paths.
+    /// What can be wrong with one alone.
     fn check(&self) -> Result<(), String> {
         let name = &self.name;
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !name.bytes().all(is_plain) || !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-            return Err(format!("{name:?} is no name for a service: letters, digits, '-', '_' and '.', such as c1"));
+        if !is_name(name) {
+            return Err(format!("{name:?} is no name for a service: {NAMES}, such as c1"));
+        }
+        // The folder keeps its name in the container.
+        if Path::new(&self.files).file_name().is_none() {
+            return Err(format!("service {name}: files is a folder with a name, such as counter-service"));
         }
         if self.start.is_empty() {
             return Err(format!("service {name} has no start command"));
         }
-        if !self.health.starts_with('/') {
+        if !self.health.starts_with('/') || self.health.contains(|letter: char| !letter.is_ascii_graphic()) {
             return Err(format!("service {name}: health is the path of a request, such as /health"));
         }
         if self.port == 0 {
@@ -138,18 +153,37 @@ impl TryFrom<String> for Publish {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let port = |text: &str| text.parse().ok().filter(|&port: &u16| port > 0);
-        let pair = text.split_once(':').and_then(|(host, inside)| Some((port(host)?, port(inside)?)));
-        let (host, inside) =
-            pair.ok_or_else(|| format!("{text:?} is no pair of ports: write HOST:CONTAINER, such as 3000:8080"))?;
-        Ok(Self { host, inside })
+        let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let port = |text: &str| Some(text).filter(digits)?.parse().ok().filter(|&port: &u16| port > 0);
+        let pair = text.split_once(':').or_else(|| text.split_once('-').map(|(inside, host)| (host, inside)));
+        let ports = pair.and_then(|(host, inside)| Some((port(host)?, port(inside)?)));
+        let (host, inside) = ports.ok_or_else(|| {
+            format!("{text:?} is no pair of ports: write HOST:CONTAINER, such as 3000:8080, or CONTAINER-HOST")
+        })?;
+        Ok(Self { host, inside, written: text })
     }
 }
 
-impl std::fmt::Display for Publish {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}:{}", self.host, self.inside)
-    }
+/// What a name may consist of. It becomes a word of command lines and a part of paths.
+const NAMES: &str = "letters, digits, '-', '_' and '.', the first a letter or digit";
+
+fn is_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.bytes().all(is_plain) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
+/// The names in `{NAME}`; a shell's `${NAME}` is not meant.
+fn blanks(word: &str) -> Vec<&str> {
+    let opened = word.match_indices('{').filter(|(at, _)| !word[..*at].ends_with('$'));
+    let inside = opened.filter_map(|(at, _)| word[at + 1..].split_once('}').map(|(name, _)| name));
+    inside.filter(|name| is_name(name)).collect()
+}
+
+/// What the parser says, in one line.
+fn with_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1)).unwrap_or_default();
+    format!("{place}{}", error.message().replace('\n', ", "))
 }
 
 /// For callers that hold a name that the spec has checked already.
@@ -166,7 +200,10 @@ mod tests {
         let spec = Spec::load(None).unwrap();
         let order: Vec<_> = spec.in_start_order().unwrap().iter().map(|service| service.name.as_str()).collect();
         assert_eq!(order, ["c2", "c1"]);
-        assert_eq!(spec.services[0].expose, [Publish { host: 3000, inside: 8080 }]);
+        let ports = |text: &str| Publish::try_from(text.to_owned()).map(|pair| (pair.host, pair.inside));
+        assert_eq!(spec.services[0].expose[0].written, "3000:8080");
+        assert_eq!(ports("3000:8080"), Ok((3000, 8080)));
+        assert_eq!(ports("8080-3000"), Ok((3000, 8080)), "the other spelling, the other way round");
     }
 
     #[test]
@@ -174,18 +211,31 @@ mod tests {
         let with = |change: (&str, &str)| Spec::parse(&DEFAULT.replace(change.0, change.1)).unwrap_err();
         for (change, said) in [
             (("peers = [\"c2\"]", "peers = [\"c3\"]"), "names \"c3\", which is no other service"),
-            (("3000:8080", "3000-8080"), "write HOST:CONTAINER, such as 3000:8080"),
+            (("3000:8080", "3000/8080"), "write HOST:CONTAINER, such as 3000:8080"),
+            (("3000:8080", "3000:0"), "\"3000:0\" is no pair of ports"),
+            (("3000:8080", "65536-80"), "\"65536-80\" is no pair of ports"),
+            (("3000:8080", "3000:+80"), "\"3000:+80\" is no pair of ports"),
             (("name = \"c2\"", "name = \"c1\""), "two services have the same name"),
             (("name = \"c2\"", "name = \"../c2\""), "is no name for a service"),
             (("name = \"c2\"", "name = \"--help\""), "is no name for a service"),
             (("\"/get_counter\"", "\"get_counter\""), "service c2: health is the path of a request"),
             (("[\"3000:8080\"]", "[\"3000:8080\", \"3000:81\"]"), "port 3000 of the host is given away twice"),
             (("start = [\"bash\", \"/counter-service/run.sh\"]", "start = []"), "service c2 has no start command"),
-            (("internet", "internt"), "unknown field `internt`"),
+            (("internet", "internt"), "line 15: unknown field `internt`"),
+            (("port = 8080", "port = 99999"), "line 13: invalid value: integer `99999`"),
+            (("port = 8080", "port = 0"), "there is no port 0"),
+            (("image = \"service-image\"", "image = \"--help\""), "\"--help\" is no name for an image"),
+            (("image = \"service-image\"", ""), "missing field `image`"),
+            (("files = \"counter-service\"", "files = \"\""), "service c2: files is a folder with a name"),
+            (("files = \"counter-service\"", "files = \"..\""), "service c2: files is a folder with a name"),
+            (("http://{c2}", "http://{c3}"), "service c1: {c3} in `start` is no service's name"),
+            (("\"/get_counter\"", "\"/get counter\""), "service c2: health is the path of a request"),
             (("files = \"counter-service\"", "files = \"counter-service\"\nafter = [\"c1\"]"), "in a circle"),
         ] {
             let error = with(change);
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(said) && !error.contains('\n'), "{error}");
         }
+        assert_eq!(Spec::parse("image = \"x\"\nservice = []").unwrap_err(), "there is no service in it");
+        assert_eq!(blanks("a {b} ${C} {\"d\": 1} {e}"), ["b", "e"], "other braces are a program's own");
     }
 }

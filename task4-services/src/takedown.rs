@@ -35,25 +35,25 @@ impl Deployment {
     }
 
     fn remove(&self, turn: &Turn, name: &str) -> Result<()> {
-        let (listed, writers) = (|| self.conductor.is_listed(name), || self.conductor.writers(name));
-        // An orchestrator that was killed may have started a `run` that is not yet as far as to be listed.
-        wait(ARRIVAL, || Ok(listed()? || writers()?.is_empty()))?;
-        let stop = || {
-            let why = "ends its processes and gives back what it had of the host";
-            self.conductor.command(turn, &["stop", name], why)
-        };
-        if listed()? {
-            stop()?;
-        }
+        let writers = || self.conductor.writers(name);
+        // An orchestrator that was killed may have started a `run` that has not come as far as its container: not every
+        // tool can stop one that is half made.
+        wait(ARRIVAL, || Ok(self.conductor.is_running(name) || writers()?.is_empty()))?;
+        self.stop_if_there(turn, name)?;
         wait(GRACE, || Ok(writers()?.is_empty()))?;
         let left = writers()?;
-        if !left.is_empty() {
-            end(&left)?;
-            if listed()? {
-                stop()?;
-            }
+        if left.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        end(&left)?;
+        self.stop_if_there(turn, name)
+    }
+
+    fn stop_if_there(&self, turn: &Turn, name: &str) -> Result<()> {
+        if !self.conductor.has_container(name)? {
+            return Ok(());
+        }
+        self.conductor.stop(turn, name, "ends its processes and gives back what it had of the host")
     }
 
     fn remove_image(&self, turn: &Turn) -> Result<()> {

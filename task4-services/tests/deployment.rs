@@ -6,21 +6,17 @@
 mod world;
 
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use world::space::{HOST, INTERNET};
-use world::{World, ask, number, text, wait_for};
+use world::{World, ask, kill, number, text, typed, wait_for};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const C1: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 const C2: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 2);
-
-fn kill(pid: u32, signal: Signal) {
-    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
-}
 
 #[test]
 #[ignore = "needs root: make test"]
@@ -75,7 +71,7 @@ fn up_again_changes_nothing_and_down_leaves_nothing() {
     let (standing, processes, cgroups) = (world.snapshot(), world.belonging(), world.cgroups());
     assert!(cgroups.len() >= 2, "each container has one: {cgroups:?}");
     let again = world.orchestrate("up");
-    assert!(!again.contains("$ "), "{again}");
+    assert_eq!(typed(&again), [""; 0]);
     assert_eq!((world.snapshot(), world.belonging()), (standing, processes));
     assert_eq!(ask(&world.host, C2, 8080, "/get_counter"), Some((200, "1".to_owned())), "it counts visits only");
     world.orchestrate("down");
@@ -95,7 +91,7 @@ fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
     world.orchestrate("up");
     assert_eq!(number(&ask(&world.host, LOCAL, 3000, "/")), 1);
     let page = world.process("/external-service/external-service");
-    kill(world.process("/counter-service/counter-service"), Signal::KILL);
+    kill(world.process("/counter-service/counter-service"));
     let mut answer = None;
     wait_for("the counter to be missed", || {
         answer = ask(&world.host, LOCAL, 3000, "/");
@@ -108,18 +104,52 @@ fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
     let said = text(&world.orchestrator("status").output().unwrap());
     assert!(said.contains("c2           no answer    192.168.2.2") && said.contains("c1           well"), "{said}");
     let said = world.orchestrate("up");
-    let typed: Vec<&str> = said.lines().filter(|line| line.starts_with("$ ")).collect();
-    assert_eq!(typed, ["$ ./conductor.sh exec c2 -- bash /counter-service/run.sh &"]);
+    assert_eq!(typed(&said), ["./conductor.sh exec c2 -- bash /counter-service/run.sh &"]);
     assert_eq!(number(&ask(&world.host, LOCAL, 3000, "/")), 1, "a new counter");
     assert_eq!(world.process("/external-service/external-service"), page, "the page recovered by itself");
 
     // The container itself.
-    kill(world.process("sleep"), Signal::KILL);
+    kill(world.process("sleep"));
     wait_for("the containers to be seen ended", || {
         text(&world.orchestrator("status").output().unwrap()).contains(" ended ")
     });
     world.orchestrate("up");
     assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), 2, "one of both was made anew, and they know each other");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_counter_that_went_without_a_word_costs_one_visitor_an_answer_and_no_more() {
+    let world = World::new();
+    world.orchestrate("up");
+    // Many at the same moment: the page keeps a connection to the counter for each.
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| number(&ask(&world.host, HOST, 3000, "/")));
+        }
+    });
+    // Its end is not heard of.
+    world.host.run("ip link set c2-outside down");
+    world.conductor("stop c2");
+    world.orchestrate("up");
+    let answers: Vec<u16> = (0..8).map(|_| ask(&world.host, HOST, 3000, "/").unwrap().0).collect();
+    assert_eq!(answers[1..], [200; 7], "{answers:?}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn killed_while_a_command_is_at_work_up_goes_on_from_there_and_down_leaves_nothing() {
+    let world = World::new();
+    // Where there is no image yet, the first line builds it; the first time that takes long, then its layers are there.
+    for then_up in [false, true] {
+        assert!(world.survives_a_kill_at(0, then_up, "down --rmi"));
+    }
+    world.orchestrate("up");
+    world.orchestrate("down");
+    for then_up in [true, false] {
+        let lines = (0..).take_while(|&nth| world.survives_a_kill_at(nth, then_up, "down")).count();
+        assert_eq!(lines, 9, "each line of the assignment had its turn");
+    }
 }
 
 #[test]
@@ -133,7 +163,7 @@ fn killed_at_any_moment_up_goes_on_from_there_and_down_leaves_the_host_as_it_was
     world.orchestrate("down --rmi");
     assert_eq!(world.snapshot(), before);
     let mut seed = std::process::id();
-    for round in 0..12 {
+    for round in 0..6 {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let moment = whole.mul_f64(f64::from(seed >> 16) / f64::from(1 << 16));
         let case = format!("round {round}, killed after {moment:?} of {whole:?}");
@@ -222,6 +252,17 @@ fn another_deployment_is_a_file() {
     let (status, told) = ask(&world.outside, HOST, 8888, "/").unwrap();
     assert!(status == 502 && told.contains("http://192.168.1.2:9/"), "its own address was asked of it: {told}");
     assert!(world.orchestrate(&words("logs web")).contains("web  external-service: listening on port 8080"));
+    // Its files are made anew while it runs.
+    let program = world.folder().join("external-service/external-service");
+    let mut file = fs::File::options().append(true).open(program).unwrap();
+    file.write_all(b"other").unwrap();
+    drop(file);
+    let said = world.refused(&words("up"));
+    assert!(said.contains("a service that runs cannot be replaced: `down`, then `up`"), "{said}");
+    // Paths may be relative, and have no folder in them.
+    let mut beside = Command::new(env!("CARGO_BIN_EXE_service-orchestrator"));
+    beside.current_dir(world.folder()).args(["logs", "--spec", "web.toml", "--conductor", "conductor.sh"]);
+    assert!(text(&beside.output().unwrap()).contains("web  external-service: listening on port 8080"));
     assert!(world.refused("logs web").contains("cannot find service web: the deployment has none of that name"));
     world.orchestrate(&words("down"));
 }

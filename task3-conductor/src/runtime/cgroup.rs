@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -40,8 +41,11 @@ struct Place {
     controller: Option<Controller>,
 }
 
-/// How long the kernel may take to let go of killed processes, in milliseconds.
+/// How long killed processes may stay without one of them going, in milliseconds.
 const PATIENCE_MS: u16 = 5000;
+
+/// After how many milliseconds those that are still there are killed once more.
+const KILL_AGAIN_MS: u16 = 100;
 
 impl Cgroup {
     /// Makes the cgroup `name` with these limits.
@@ -233,27 +237,46 @@ impl Place {
             call: "write(\"{}\", \"1\")", kill.display();
             why: "all processes at once, so that none can fork away between two signals";
             shell: "echo 1 > {}", kill.display());
-        match write_existing(&kill, "1") {
-            Ok(()) => self.wait_until_empty(),
-            Err(Errno::ENOENT) if !self.directory.exists() => Ok(()),
-            // Version 1, or a kernel before 5.14.
-            Err(Errno::ENOENT) => self.kill_each(),
-            Err(errno) => Err(errno).or_cannot("write", kill.display()),
+        let mut left = (self.left(), Instant::now());
+        loop {
+            match write_existing(&kill, "1") {
+                Ok(()) => (),
+                Err(Errno::ENOENT) if !self.directory.exists() => return Ok(()),
+                // Version 1, or a kernel before 5.14.
+                Err(Errno::ENOENT) => return self.kill_each(),
+                Err(errno) => return Err(errno).or_cannot("write", kill.display()),
+            }
+            // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
+            if self.is_empty_within(KILL_AGAIN_MS)? {
+                return Ok(());
+            }
+            // A thousand of them take their time on a slow machine: as long as they become fewer, they do go.
+            if self.left() != left.0 {
+                left = (self.left(), Instant::now());
+            } else if left.1.elapsed() > Duration::from_millis(PATIENCE_MS.into()) {
+                return Err(self.will_not_go());
+            }
         }
     }
 
-    /// Waits for the event that the kernel tells when the last process has gone.
-    fn wait_until_empty(&self) -> Result<()> {
+    /// How many processes are left, in words for comparing: with the `pids` controller also those that are about to end.
+    fn left(&self) -> String {
+        let counted = fs::read_to_string(self.directory.join("pids.current"));
+        counted.or_else(|_| fs::read_to_string(self.directory.join("cgroup.procs"))).unwrap_or_default()
+    }
+
+    /// Waits for the event that the kernel tells when the last process has gone; false when it does not come in time.
+    fn is_empty_within(&self, milliseconds: u16) -> Result<bool> {
         let path = self.directory.join("cgroup.events");
         let events = File::open(&path).or_cannot("open", path.display())?;
         loop {
             let text = fs::read_to_string(&path).or_cannot("read", path.display())?;
             if text.lines().any(|line| line == "populated 0") {
-                return Ok(());
+                return Ok(true);
             }
             let mut ends = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-            match poll(&mut ends, PollTimeout::from(PATIENCE_MS)) {
-                Ok(0) => return Err(self.will_not_go()),
+            match poll(&mut ends, PollTimeout::from(milliseconds)) {
+                Ok(0) => return Ok(false),
                 Ok(_) | Err(Errno::EINTR) => (),
                 Err(errno) => return Err(errno).or_cannot("wait for", path.display()),
             }
@@ -291,7 +314,7 @@ impl Place {
     fn remove(&self) -> Result<()> {
         step!("cgroup.remove", call: "rmdir(\"{}\")", self.directory.display();
             why: "nothing of the container stays"; shell: "rmdir {}", self.directory.display());
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         loop {
             match fs::remove_dir(&self.directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -345,9 +368,9 @@ fn namespaces_limit_processes() -> bool {
 /// # Errors
 /// None that a valid descriptor can cause.
 pub fn ends_within(process: BorrowedFd<'_>, milliseconds: u16) -> Result<bool> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_millis(milliseconds.into());
+    let deadline = Instant::now() + Duration::from_millis(milliseconds.into());
     loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now()).as_millis();
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
         let mut ends = [PollFd::new(process, PollFlags::POLLIN)];
         match poll(&mut ends, PollTimeout::from(u16::try_from(left).unwrap_or(milliseconds))) {
             Ok(count) => return Ok(count > 0),

@@ -12,12 +12,15 @@ pub mod space;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use space::{Space, host_and_world};
+use rustix::process::{Pid, Signal, kill_process};
+use space::{HOST, Space, host_and_world};
 
 /// An answer: status and text.
 pub type Answer = Option<(u16, String)>;
@@ -57,6 +60,26 @@ impl World {
         world
     }
 
+    /// The tool is another one, in bash: the grader's, which does what the assignment says and not a word more. `change`
+    /// makes of it what the test needs. Its debootstrap is the grader's, too, which takes the host's programs.
+    pub fn with_another_tool(change: impl Fn(String) -> String) -> Self {
+        let world = Self::with_a_mirror("");
+        let grader = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/grader");
+        let tool = fs::read_to_string(grader.join("zoo/right/conductor-copies/conductor.sh")).unwrap();
+        fs::write(world.folder().join("conductor.sh"), change(tool)).unwrap();
+        fs::write(world.folder().join("config.sh"), "DEFAULT_IFC=up0\nMIRROR=file:///srv/debian\n").unwrap();
+        fs::create_dir(world.folder().join("bin")).unwrap();
+        let debootstrap = grader.join("src/stage/debootstrap.sh");
+        // It tells how far it is on descriptor 3, if it has one; ours leads to some file of whoever started the tests.
+        let script = format!("#!/bin/sh\nexec bash '{}' \"$@\" 3>&-\n", debootstrap.display());
+        fs::write(world.folder().join("bin/debootstrap"), script).unwrap();
+        let runnable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(world.folder().join("bin/debootstrap"), runnable).unwrap();
+        // A tool of this kind does not set this back.
+        world.host.run_script("echo 1 >/proc/sys/net/ipv4/ip_forward");
+        world
+    }
+
     /// Where the tool is and keeps its state.
     pub fn folder(&self) -> PathBuf {
         self.top.path().join("task3-conductor")
@@ -77,14 +100,62 @@ impl World {
 
     /// It must succeed; what it prints.
     pub fn orchestrate(&self, words: &str) -> String {
-        let output = self.orchestrator(words).output().unwrap();
+        let output = in_time(self.orchestrator(words)).output().unwrap();
         assert!(output.status.success(), "{words}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Kills `up` while its command line of this number is at work, counted from 0, and takes down what there is, after
+    /// another `up` or at once: nothing may be left. False when `up` typed no such line any more.
+    pub fn survives_a_kill_at(&self, nth: usize, then_up: bool, down: &str) -> bool {
+        let before = self.snapshot();
+        let Some(line) = self.killed_at_line(nth) else {
+            self.orchestrate("down");
+            return false;
+        };
+        let case = format!("{line}, then {}", if then_up { "up and down" } else { "down" });
+        if then_up {
+            self.orchestrate("up");
+            assert_eq!(number(&ask(&self.outside, HOST, 3000, "/")), 1, "{case}");
+        }
+        self.orchestrate(down);
+        assert_eq!(self.snapshot(), before, "{case}");
+        assert_eq!(self.belonging(), BTreeSet::new(), "{case}");
+        assert!(self.conductor("ps").contains("No containers found"), "{case}");
+        assert_eq!(self.conductor("images").contains("No images found"), down.contains("--rmi"), "{case}");
+        true
+    }
+
+    /// What it started goes on.
+    fn killed_at_line(&self, nth: usize) -> Option<String> {
+        // nsenter(1) has become the orchestrator: only that is killed.
+        let mut up = self.orchestrator("up").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.by_ref().filter(|line| line.starts_with("$ ")).nth(nth);
+        // It is told before it is begun; and one that is quick may be over before we look.
+        if let Some(words) = line.as_deref().and_then(|line| line.strip_prefix("$ ./conductor.sh ")) {
+            let begin = Instant::now();
+            while !self.is_at_work(words.trim_end_matches(" &")) && begin.elapsed() < Duration::from_secs(1) {}
+        }
+        up.kill().unwrap();
+        up.wait().unwrap();
+        // Its commands write to the same pipe: it stays open until they have ended.
+        std::thread::spawn(move || lines.for_each(drop));
+        line
+    }
+
+    /// Whether a process of the tool does what these words say.
+    fn is_at_work(&self, words: &str) -> bool {
+        self.belonging().into_iter().any(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.contains("task3-conductor") && line.contains(words)
+        })
+    }
+
     /// It must fail; its one line.
     pub fn refused(&self, words: &str) -> String {
-        let output = self.orchestrator(words).output().unwrap();
+        let output = in_time(self.orchestrator(words)).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output));
         let said = String::from_utf8(output.stderr).unwrap();
         said.lines().last().unwrap_or_default().to_owned()
@@ -96,14 +167,18 @@ impl World {
         assert!(conductor.exists(), "no conductor yet: cargo build -p task3-conductor");
         let mut command = self.host.command(program);
         command.env("CONDUCTOR_BINARY", conductor);
+        // Another tool's programs come first, where it has some.
+        let usual = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{usual}", self.folder().join("bin").display()));
         command
     }
 
     /// Words of the tool's command line; what it prints, whatever became of it.
     pub fn conductor(&self, words: &str) -> String {
         let tool = self.folder().join("conductor.sh");
-        let output = self.command(tool.to_str().unwrap()).args(words.split_whitespace()).output().unwrap();
-        text(&output)
+        let mut command = self.command(tool.to_str().unwrap());
+        command.args(words.split_whitespace());
+        text(&in_time(command).output().unwrap())
     }
 
     /// A line for a shell in a container of the deployment; what it prints.
@@ -130,12 +205,16 @@ impl World {
         let pids =
             fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let is_named = |text: &[u8]| text.windows(ours.len()).any(|window| window == ours);
-        // The root of a container is a mount from our folder, and a command has our folder among its words.
+        // The root of a container is a mount from our folder, or a folder in it after chroot(2); and a command has our
+        // folder among its words.
         pids.filter(|pid| {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let mounts = String::from_utf8_lossy(&read("mountinfo")).into_owned();
             let root = mounts.lines().find(|mount| mount.split(' ').nth(4) == Some("/"));
-            is_named(root.unwrap_or_default().as_bytes()) || is_named(&read("cmdline"))
+            let folder = fs::read_link(format!("/proc/{pid}/root")).unwrap_or_default();
+            [root.unwrap_or_default().as_bytes(), folder.as_os_str().as_encoded_bytes(), &read("cmdline")]
+                .iter()
+                .any(|text| is_named(text))
         })
         .collect()
     }
@@ -198,6 +277,24 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The same command, ended when it hangs.
+fn in_time(command: Command) -> Command {
+    let mut timeout = Command::new("timeout");
+    timeout.arg("120").arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    timeout.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    timeout
+}
+
+/// The command lines among what the orchestrator told.
+pub fn typed(said: &str) -> Vec<&str> {
+    said.lines().filter_map(|line| line.strip_prefix("$ ")).collect()
+}
+
+/// Ends a process without asking it.
+pub fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
 }
 
 pub fn text(output: &Output) -> String {
