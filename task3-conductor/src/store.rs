@@ -239,8 +239,7 @@ impl Store {
         let dir = self.image_dir(&record.name);
         // No name begins with a dot, so nobody lists this one; it is a fresh folder for each process.
         let beside = self.images_dir().join(format!(".{}.{}", record.name, std::process::id()));
-        DirBuilder::new().mode(0o700).create(&beside).or_cannot("make folder", beside.display())?;
-        let _held = lock(open_folder(&beside).or_cannot("open", beside.display())?, &beside)?;
+        let _held = make_held(&beside)?;
         let saved = record.save(&beside).and_then(|()| match fs::rename(&beside, &dir) {
             // There is an image of that name: its record is what is replaced.
             Err(_) if dir.is_dir() => record.save(&dir),
@@ -262,7 +261,9 @@ impl Store {
                 continue;
             }
             let Ok(folder) = open_folder(&entry.path()) else { continue };
-            if let Ok(_held) = flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            let Ok(held) = flock(folder, FlockOperation::NonBlockingLockExclusive) else { continue };
+            // Since we opened it, another may have swept it away, and its maker made it anew.
+            if held.is_still_at(&entry.path()) {
                 // What cannot be removed now the next command will try.
                 let _ = fs::remove_dir_all(entry.path());
             }
@@ -480,6 +481,21 @@ fn open_folder(path: &Path) -> std::io::Result<File> {
     File::options().read(true).custom_flags(flags).open(path)
 }
 
+/// Makes a folder and holds it. Between the two nobody does, and another command may sweep it away: then once more.
+fn make_held(path: &Path) -> Result<Lock> {
+    loop {
+        DirBuilder::new().mode(0o700).create(path).or_cannot("make folder", path.display())?;
+        let folder = match open_folder(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened.or_cannot("open", path.display())?,
+        };
+        let held = lock(folder, path)?;
+        if held.is_still_at(path) {
+            return Ok(held);
+        }
+    }
+}
+
 fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
@@ -504,4 +520,36 @@ fn names_in<N: FromStr + Ord>(dir: &Path) -> Result<Vec<N>> {
     let mut names: Vec<N> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image is saved in a folder beside its place, and every listing sweeps away what lies there and nobody holds.
+    #[test]
+    fn an_image_is_saved_whoever_looks_at_the_images_meanwhile() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let listings = || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                store.images().unwrap();
+            }
+        };
+        let image = |name: &str| -> ImageRecord {
+            let record = serde_json::json!({"name": name, "from": "host", "layers": [], "created": 0});
+            serde_json::from_value(record).unwrap()
+        };
+        let saved = std::thread::scope(|threads| {
+            threads.spawn(listings);
+            threads.spawn(listings);
+            let saved: Vec<_> = (0..200).map(|round| store.save_image(&image(&format!("eg{}", round % 7)))).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            saved
+        });
+        for outcome in saved {
+            outcome.unwrap();
+        }
+    }
 }

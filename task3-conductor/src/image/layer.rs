@@ -222,7 +222,9 @@ impl Layers {
     fn sweep(&self) -> Result<()> {
         for entry in fs::read_dir(&self.building).or_cannot("list", self.building.display())?.flatten() {
             let Ok(folder) = File::open(entry.path()) else { continue };
-            if let Ok(_turn) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            let Ok(turn) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) else { continue };
+            // Since we opened it, another may have swept it away, and a build made it anew.
+            if is_same(&turn, &entry.path()) {
                 remove_tree(&entry.path())?;
             }
         }
