@@ -161,7 +161,7 @@ fn rm_removes_what_has_ended_and_what_runs_only_by_force() {
     );
     let start = Instant::now();
     assert_eq!(host.ok(&["rm", "-f", "web"]), "web succesfully removed\n");
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "not the ten seconds of stop: {:?}", start.elapsed());
     assert_eq!(host.snapshot(), before);
     // A damaged record is no reason to keep it.
     host.run(&["run", "img", "ended", "--", "true"]);
