@@ -7,7 +7,7 @@
 //! Look: `grep -E 'TracerPid|Seccomp' /proc/PID/status` from outside; inside, a tracer of another PID namespace is 0.
 //! Manual: ptrace(2), seccomp(2).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace::{self, Options};
@@ -53,8 +53,17 @@ pub fn watch(
     root: Pid,
     streams: [Option<FileId>; 2],
 ) -> (FirstEnd, Snapshot) {
-    let mut tracer =
-        Tracer { host, recorder, watch, streams, pending: HashMap::new(), threads: HashMap::new(), dead: Vec::new() };
+    let mut tracer = Tracer {
+        host,
+        recorder,
+        watch,
+        streams,
+        announced: HashSet::from([root]),
+        early: HashSet::new(),
+        pending: HashMap::new(),
+        threads: HashMap::new(),
+        dead: Vec::new(),
+    };
     let mut end = FirstEnd { status: None, wall: Duration::ZERO };
     while let Ok(Some(event)) = sys::wait_any(true) {
         tracer.handle(event);
@@ -103,6 +112,11 @@ struct Tracer<'a> {
     watch: &'a Watch,
     /// The files behind stdout and stderr.
     streams: [Option<FileId>; 2],
+    /// Threads whose parent has told of them.
+    announced: HashSet<Pid>,
+    /// Threads that stand at their first stop, and whose parent has not told of them yet: the kernel wakes the child first,
+    /// and whichever of the two has the processor is heard first. What a child does is to come after its birth.
+    early: HashSet<Pid>,
     /// Threads that are in a call of interest.
     pending: HashMap<Pid, Pending>,
     /// The process of each thread, and its state when last seen.
@@ -148,6 +162,10 @@ impl Tracer<'_> {
                 let _ = sys::resume(pid, Resume::StayStopped, 0);
                 return;
             }
+            libc::PTRACE_EVENT_STOP if !self.announced.contains(&pid) => {
+                self.early.insert(pid);
+                return;
+            }
             libc::PTRACE_EVENT_STOP => {
                 self.watch.note_stopped(pid, false);
                 0
@@ -167,6 +185,14 @@ impl Tracer<'_> {
     fn born(&mut self, pid: Pid) {
         let Ok(child) = ptrace::getevent(nix::unistd::Pid::from_raw(pid)) else { return };
         let Ok(child) = Pid::try_from(child) else { return };
+        self.note_birth(pid, child);
+        self.announced.insert(child);
+        if self.early.remove(&child) {
+            let _ = sys::resume(child, Resume::Run, 0);
+        }
+    }
+
+    fn note_birth(&mut self, pid: Pid, child: Pid) {
         // A thread is no process of its own.
         if proc::process_of(child) != Some(child) {
             return;
@@ -255,6 +281,13 @@ impl Tracer<'_> {
 
     fn ended(&mut self, pid: Pid, status: i32) {
         self.pending.remove(&pid);
+        self.announced.remove(&pid);
+        self.early.remove(&pid);
+        // The parent of one that waits may be who has been killed, and will not tell any more.
+        for child in self.early.drain() {
+            self.announced.insert(child);
+            let _ = sys::resume(child, Resume::Run, 0);
+        }
         if pid == self.host.init() {
             return;
         }
