@@ -15,8 +15,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use world::space::HOST;
 use world::{World, ask, number, text, wait_for};
 
-/// Where a shell of the person's own is the terminal's session leader, as it is everywhere.
-const SHELL: &str = "trap : INT; \"$@\"; echo \"ended with $?\"";
+/// Where a shell of the person's own is the terminal's session leader, as it is everywhere. It goes when Enter is pressed: a
+/// terminal is hung up with its leader, and what nobody has read by then is lost.
+const SHELL: &str = "trap : INT; \"$@\"; echo \"ended with $?\"; read -r";
 
 /// How wide the terminal is.
 const COLUMNS: u16 = 80;
@@ -53,6 +54,8 @@ impl Person {
 
     /// Everything that was shown, once it is over.
     fn waits(mut self) -> String {
+        self.sees("ended with ");
+        self.presses("\r");
         while self.reads_on() {}
         self.child.wait().unwrap();
         self.seen
