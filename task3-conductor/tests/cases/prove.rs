@@ -73,8 +73,8 @@ impl Results {
         let (mut results, mut program, mut is_news) = (Self::default(), String::new(), true);
         for line in lines.lines() {
             let line = line?;
-            if let Some(path) = line.trim_start().strip_prefix("Running ") {
-                program = name_of(path);
+            if let Some(name) = program_of(&line) {
+                program = name;
             }
             if let Some(tally) = line.strip_prefix("tally\t") {
                 results.count(tally);
@@ -138,11 +138,13 @@ impl<'a> Case<'a> {
     }
 }
 
-/// `tests/faults/main.rs (target/…)` is the program faults.
-fn name_of(path: &str) -> String {
-    let path = path.split(" (").next().unwrap_or_default().trim_start_matches("unittests ");
-    let name = path.trim_start_matches("tests/").trim_end_matches("/main.rs").trim_end_matches(".rs");
-    name.to_owned()
+/// `     Running tests/faults/main.rs (target/…)`, as cargo says it, is the program faults. What a test starts may say
+/// "Running" as well: it does not say where it was compiled to.
+fn program_of(line: &str) -> Option<String> {
+    let (path, compiled) = line.strip_prefix("     Running ")?.split_once(" (")?;
+    compiled.ends_with(')').then_some(())?;
+    let path = path.trim_start_matches("unittests ").trim_start_matches("tests/");
+    Some(path.trim_end_matches("/main.rs").trim_end_matches(".rs").to_owned())
 }
 
 #[cfg(test)]
@@ -170,5 +172,14 @@ mod tests {
         assert!(!case("faults::a::two") && !case("faults::a::one, faults::a::two") && !case("faults::a::three"));
         assert!(!case("faults::a::"), "one of those that are meant failed");
         assert_eq!(results.tallies["kills"]["run"], (4, 3));
+    }
+
+    #[test]
+    fn the_program_is_the_one_that_cargo_runs_whatever_its_tests_say() {
+        let output = "     Running unittests src/lib.rs (target/debug/deps/conductor-1)\ntest a ... ok\n\
+                      Running hooks in /etc/ca-certificates/update.d...\n     Running late\ntest b ... ok\n\
+                      \x20    Running tests/network.rs (target/debug/deps/network-1)\ntest c ... ok\n";
+        let results = Results::read(output.as_bytes()).unwrap();
+        assert_eq!(results.passed.into_iter().collect::<Vec<_>>(), ["network::c", "src/lib::a", "src/lib::b"]);
     }
 }
