@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::{Host, Outcome};
+use crate::host::{Host, Outcome, within};
 
 /// The image of all tests here.
 pub const IMAGE: &str = "img";
@@ -74,7 +74,7 @@ impl Yard {
     pub fn calm(&self, firewall: bool) -> Trace {
         let begun = Instant::now();
         while !self.processes().is_empty() {
-            assert!(begun.elapsed() < Duration::from_secs(300), "still at work: {:?}", self.processes());
+            assert!(begun.elapsed() < within(Duration::from_secs(100)), "still at work: {:?}", self.processes());
             std::thread::sleep(Duration::from_millis(2));
         }
         self.trace(firewall)
@@ -117,7 +117,7 @@ impl Yard {
         let begun = Instant::now();
         loop {
             let trace = self.trace(!wanted.firewall.is_empty());
-            if trace == *wanted || begun.elapsed() > Duration::from_secs(5) {
+            if trace == *wanted || begun.elapsed() > within(Duration::from_secs(5)) {
                 return trace;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -158,7 +158,7 @@ impl Yard {
         let begun = Instant::now();
         while fs::read_to_string(&hit).unwrap_or_default().is_empty() {
             assert!(child.try_wait().unwrap().is_none(), "it never came to {point}");
-            assert!(begun.elapsed() < Duration::from_secs(300), "it did not come to {point}");
+            assert!(begun.elapsed() < within(Duration::from_secs(100)), "it did not come to {point}");
             std::thread::sleep(Duration::from_millis(1));
         }
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
@@ -245,7 +245,7 @@ pub fn entries(folder: &Path) -> Vec<PathBuf> {
 pub fn until(holds: impl Fn() -> bool, what: &str) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed().as_secs() < 300, "{what}: not within minutes");
+        assert!(begun.elapsed() < within(Duration::from_secs(100)), "{what}: not within minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

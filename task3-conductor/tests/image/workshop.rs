@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, Outcome};
+use crate::host::{Host, Outcome, within};
 
 /// A private host, and a folder that Conductorfiles stand in.
 pub struct Workshop {
@@ -111,14 +111,14 @@ pub fn story(err: &str) -> Story {
     story
 }
 
-/// Waits until there is something: minutes, for an emulated machine builds an image in one or two.
+/// Waits until there is something: a minute or two, for this machine may have much to do.
 pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(300), "it did not come");
+        assert!(begun.elapsed() < within(Duration::from_secs(100)), "it did not come");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::host::Host;
+use crate::host::{Host, within};
 use crate::life::wait_for;
 
 #[test]
@@ -46,13 +46,14 @@ fn a_first_process_that_ignores_the_request_has_the_time_that_it_was_given() {
         start.elapsed()
     };
     // One that ignores it in so many words cannot hear it either.
-    assert!(stop("5") < Duration::from_secs(2));
+    assert!(stop("60") < within(Duration::from_secs(2)));
     let busy = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.1; done";
     host.ok(&["run", "-d", "img", "busy", "--", "bash", "-c", busy]);
     wait_for(|| host.ok(&["logs", "busy"]).contains("ready").then_some(()));
     let start = Instant::now();
     host.ok(&["stop", "-t", "1", "busy"]);
-    assert!((1.0..4.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+    let waited = start.elapsed();
+    assert!(waited > Duration::from_secs(1) && waited < within(Duration::from_secs(4)), "{waited:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -191,6 +192,12 @@ fn entries(folder: &std::path::Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     entries
+}
+
+/// A limit of time on a machine such as this one: where processors are emulated, `TEST_TIME_FACTOR` says that so many times
+/// as long is still "at once". `vm/tests/suite` sets it; without it the limit holds as it stands.
+pub fn within(limit: Duration) -> Duration {
+    limit * std::env::var("TEST_TIME_FACTOR").map_or(1, |factor| factor.parse().unwrap())
 }
 
 /// Writes all to a child's stdin and closes it.
