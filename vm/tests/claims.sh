@@ -46,7 +46,7 @@ conductor() { as_root "$bin/conductor" "$@"; }
 has_option() { "$bin/conductor" "$1" --help 2>/dev/null </dev/null | grep -q -- "$2"; }
 
 # An image of this machine's own programs, which needs no network.
-have_image() { conductor -q images | grep -q '^img ' || conductor -q build --from host img; }
+have_image() { conductor -q images | grep -qx img || conductor -q build --from host img; }
 
 # A container's directory in the tree of control groups.
 group_of() { find /sys/fs/cgroup -type d -name "conductor*$1*" -print -quit | grep .; }
