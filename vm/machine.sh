@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2029,SC2054
 # The virtual machine as vm/inside and the tests use it: a throwaway copy, started in seconds. To be sourced.
+# VM_ARCH says which, amd64 or arm64; without it, this machine's own.
 #
 #   start_machine              a fresh copy; sets nothing outside this shell and ends with it
 #   in_machine USER COMMAND…   runs it there; its stdin, stdout, stderr and exit code are the command's
@@ -13,16 +14,17 @@
 # emulation, so it is done once: a machine that has just booted is frozen to disk, memory and all ("ready"), and each copy
 # goes on from there. Direct kernel boot with a small initrd skips firmware and boot loader.
 #
-# How one gets in: a key made for the frozen machine, handed to systemd as a credential through the SMBIOS table of the
-# virtual mainboard (systemd.exec(5), systemd-tmpfiles(8) `tmpfiles.extra`). So no key is in the image that people get.
+# How one gets in: a key made for the frozen machine, handed to systemd as a credential on the kernel's command line
+# (kernel-command-line(7), systemd-tmpfiles(8) `tmpfiles.extra`). So no key is in the image that people get.
 
 # shellcheck source=vm/qemu.sh
 source "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
 
 vm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${VM_OUT:-$vm/out}
-image=$out/base-amd64
-ready=$out/ready
+arch=${VM_ARCH:-$(dpkg --print-architecture)}
+image=$out/base-$arch
+ready=$out/ready-$arch
 
 start_machine() {
     make_ready
@@ -82,8 +84,8 @@ stop_machine() {
 
 # Boots the image once and freezes it, unless that was done for this very image with this very qemu.
 make_ready() {
-    "$vm/build" base amd64 >/dev/null
-    exec {lock}>"$out/ready.lock"
+    "$vm/build" base "$arch" >/dev/null
+    exec {lock}>"$ready.lock"
     flock "$lock"
     local inputs
     inputs=$(cat "$image.inputs" <(printf '%s\n' "${qemu[@]}") <("${qemu[0]}" --version) | sha256sum)
@@ -94,7 +96,7 @@ make_ready() {
         ssh-keygen -q -t ed25519 -N '' -C vm/inside -f "$ready/key"
         qemu-img create -q -f qcow2 -F qcow2 -b "$image.qcow2" "$ready/disk.qcow2"
         open_machine -drive "file=$ready/disk.qcow2,if=virtio" \
-            -smbios "type=11,value=io.systemd.credential.binary:tmpfiles.extra=$(let_key_in | base64 --wrap=0)"
+            -append "$boot_with systemd.set_credential_binary=tmpfiles.extra:$(let_key_in | base64 --wrap=0)"
         wait_until_reachable 600
         in_machine root systemctl is-system-running --wait >/dev/null </dev/null || true
         freeze
@@ -125,12 +127,19 @@ freeze() {
 
 # ---- qemu ---------------------------------------------------------------------------------------------------------------
 
+case $arch in
+amd64) console=ttyS0 ;;
+arm64) console=ttyAMA0 ;;
+*) echo "vm: there is no machine for '$arch': VM_ARCH may be amd64 or arm64" >&2 && exit 2 ;;
+esac
+boot_with="root=/dev/vda3 ro console=$console quiet"
+
 # shellcheck disable=SC2207 # words are meant
 qemu=(
-    $(qemu_for amd64) -m 2048 -smp 2
+    $(qemu_for "$arch") -m 2048 -smp 2
     -nodefaults -vga none -display none -device virtio-rng-pci
     -device virtio-net-pci,netdev=net
-    -kernel "$image.vmlinuz" -initrd "$image.initrd" -append 'root=/dev/vda3 ro console=ttyS0 quiet'
+    -kernel "$image.vmlinuz" -initrd "$image.initrd" -append "$boot_with"
 )
 
 open_machine() {

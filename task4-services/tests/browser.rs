@@ -29,11 +29,15 @@ fn main() {
         None
     };
     match skipped {
-        Some(why) => println!("\nrunning 1 test\ntest {NAME} ... ignored, {why}\n"),
+        Some(why) => {
+            println!("\nrunning 1 test\ntest {NAME} ... ignored, {why}\n");
+            println!("test result: ok. 0 passed; 0 failed; 1 ignored");
+        }
         None => {
             println!("\nrunning 1 test");
             a_browser_on_another_machine_shows_the_number_and_each_look_counts_once();
             println!("test {NAME} ... ok\n");
+            println!("test result: ok. 1 passed; 0 failed; 0 ignored");
         }
     }
 }

@@ -1,16 +1,19 @@
 //! A private host for one test, and the conductor on it.
 
+#[path = "../world/pace.rs"]
+mod pace;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+pub use pace::within;
 
 /// A store of its own, in mounts and a network of its own.
 pub struct Host {
@@ -192,12 +195,6 @@ fn entries(folder: &std::path::Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     entries
-}
-
-/// A limit of time on a machine such as this one: where processors are emulated, `TEST_TIME_FACTOR` says that so many times
-/// as long is still "at once". `vm/tests/suite` sets it; without it the limit holds as it stands.
-pub fn within(limit: Duration) -> Duration {
-    limit * std::env::var("TEST_TIME_FACTOR").map_or(1, |factor| factor.parse().unwrap())
 }
 
 /// Writes all to a child's stdin and closes it.

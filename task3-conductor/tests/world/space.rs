@@ -30,7 +30,10 @@ pub struct Space {
 impl Space {
     pub fn new() -> Self {
         // Says so when it stands in its new namespaces.
-        let script = "mount -t tmpfs tmpfs /run; echo in; exec sleep infinity";
+        // Where systemd-resolved is at work, /etc/resolv.conf is a link into /run.
+        let script = "resolv=$(readlink -f /etc/resolv.conf) text=$(cat /etc/resolv.conf); mount -t tmpfs tmpfs /run; \
+                      case $resolv in /run/*) mkdir -p ${resolv%/*}; echo \"$text\" >$resolv; esac; \
+                      echo in; exec sleep infinity";
         let mut process = Command::new("unshare")
             .args(["--net", "--mount", "sh", "-c", script])
             .stdin(Stdio::null())

@@ -7,6 +7,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../../task3-conductor/tests/world/pace.rs"]
+mod pace;
 #[path = "../../../task3-conductor/tests/world/space.rs"]
 pub mod space;
 
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use pace::within;
 use rustix::process::{Pid, Signal, kill_process};
 use space::{HOST, Space, host_and_world};
 
@@ -135,7 +138,7 @@ impl World {
         // It is told before it is begun; and one that is quick may be over before we look.
         if let Some(words) = line.as_deref().and_then(|line| line.strip_prefix("$ ./conductor.sh ")) {
             let begin = Instant::now();
-            while !self.is_at_work(words.trim_end_matches(" &")) && begin.elapsed() < Duration::from_secs(1) {}
+            while !self.is_at_work(words.trim_end_matches(" &")) && begin.elapsed() < within(Duration::from_secs(1)) {}
         }
         up.kill().unwrap();
         up.wait().unwrap();
@@ -256,7 +259,7 @@ impl Drop for World {
 pub fn ask(from: &Space, address: impl Into<IpAddr>, port: u16, path: &str) -> Answer {
     let url = format!("http://{}:{port}{path}", address.into());
     from.inside(|| {
-        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None);
+        let config = ureq::Agent::config_builder().timeout_global(Some(within(Duration::from_secs(5)))).proxy(None);
         let agent = ureq::Agent::from(config.http_status_as_error(false).build());
         let mut response = agent.get(&url).call().ok()?;
         Some((response.status().as_u16(), response.body_mut().read_to_string().unwrap()))
@@ -274,7 +277,7 @@ pub fn number(answer: &Answer) -> u64 {
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        assert!(begin.elapsed() < within(Duration::from_secs(60)), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -282,7 +285,11 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 /// The same command, ended when it hangs.
 fn in_time(command: Command) -> Command {
     let mut timeout = Command::new("timeout");
-    timeout.arg("120").arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    timeout
+        .arg(within(Duration::from_secs(120)).as_secs().to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null());
     timeout.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     timeout
 }
