@@ -1,5 +1,6 @@
 //! The command line: what can be asked of conductor.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use nsutil::error::{OrCannot, Result};
 
 use crate::commands;
 use crate::failure::Failure;
+use crate::name::ContainerName;
 use crate::runtime::own_binary;
 use crate::store::Store;
 
@@ -29,7 +31,7 @@ pub struct Conductor {
     /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
     #[arg(long, global = true, help_heading = EVERY)]
     explain: bool,
-    /// Leave out the banner, and of lists all but the names
+    /// Leave out the banner, what exec says first, and of lists all but the names
     #[arg(short, long, global = true, help_heading = EVERY)]
     quiet: bool,
     #[command(subcommand)]
@@ -105,6 +107,15 @@ impl Command {
         }
     }
 
+    /// The container in which a command is to run that may stand after `--`.
+    fn container(&self) -> Option<&ContainerName> {
+        match self {
+            Self::Exec(exec) => Some(&exec.name),
+            Self::Run(run) => Some(&run.name),
+            _ => None,
+        }
+    }
+
     /// Whether a process of this program will stand in a container.
     fn enters_container(&self) -> bool {
         matches!(self, Self::Attack(_) | Self::Build(_) | Self::Exec(_) | Self::Run(_))
@@ -112,6 +123,24 @@ impl Command {
 }
 
 impl Conductor {
+    /// Understands the command line.
+    ///
+    /// # Errors
+    /// clap's; also for `run IMAGE -- COMMAND`, where the name is missing and the first word of the command would be taken for it.
+    pub fn of_command_line() -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let all = Self::try_parse_from(&words)?;
+        let mut before_dashes = words.splitn(2, |word| word == "--");
+        if let (Some(name), Some(before), Some([first, ..])) =
+            (all.command.container(), before_dashes.next(), before_dashes.next())
+        {
+            if first == name.as_str() {
+                Self::try_parse_from(before)?;
+            }
+        }
+        Ok(all)
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
@@ -143,7 +172,7 @@ impl Command {
             Self::Build(build) => build.run(&store()?)?,
             Self::Commit(commit) => commit.run(&store()?)?,
             Self::Cp(cp) => cp.run(&store()?)?,
-            Self::Exec(exec) => exec.run(&store()?)?,
+            Self::Exec(exec) => exec.run(&store()?, quiet)?,
             Self::Images(images) => images.run(&store()?, quiet)?,
             Self::Inspect(inspect) => inspect.run(&store()?)?,
             Self::Isolation(isolation) => isolation.run(&store()?)?,

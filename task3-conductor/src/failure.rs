@@ -46,6 +46,11 @@ impl Failure {
         self.code
     }
 
+    /// Whether it is only that whoever read our stdout has gone, as `head` does.
+    pub fn is_that_nobody_reads(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.errno() == Some(Errno::EPIPE))
+    }
+
     /// The whole story in one line; none when the user has been told.
     fn line(&self) -> Option<String> {
         self.error.as_ref().map(line)

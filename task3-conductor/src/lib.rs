@@ -30,23 +30,28 @@ mod volume;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use nix::sys::signal::Signal;
 
 /// The whole program: parses the command line, does what was asked, and tells what went wrong.
 pub fn main() -> ExitCode {
     cli::start_anew_early();
-    let options = match cli::Conductor::try_parse() {
+    let options = match cli::Conductor::of_command_line() {
         Ok(options) => options,
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
             let code = if error.use_stderr() { failure::OURS } else { 0 };
-            let _ = usage::harmless(error).print();
+            let _ = usage::harmless(usage::advised(error)).print();
             return ExitCode::from(code);
         }
     };
     match options.run() {
         Ok(code) => code,
         Err(failure) => {
+            if failure.is_that_nobody_reads() {
+                // As any program that prints: what it wanted to say, nobody wants to hear.
+                let _ = nsutil::sys::default_action(Signal::SIGPIPE)
+                    .and_then(|()| nix::sys::signal::raise(Signal::SIGPIPE));
+            }
             failure.tell();
             ExitCode::from(failure.code())
         }

@@ -269,13 +269,14 @@ pub enum Talk {
 }
 
 impl Talk {
-    /// A terminal when it was asked for, or when a person sits at both ends; never when nobody listens.
+    /// A terminal when it was asked for, or when a person sits at both ends; never when nobody listens. In the background of
+    /// a shell nobody sits there: whoever takes the terminal then is stopped by the kernel (`SIGTTOU`, termios(3)).
     ///
     /// # Errors
     /// In words when a terminal was asked for a process that is to run by itself.
     pub fn choose(
         asked_for_terminal: bool,
-        stdin_is_terminal: bool,
+        stdin_is_ours: bool,
         stdout_is_terminal: bool,
         alone: bool,
     ) -> Result<Self> {
@@ -284,7 +285,7 @@ impl Talk {
                 .hint("leave out --tty or --detach")),
             (true, false) => Ok(Self::Direct),
             (false, true) => Ok(Self::Terminal),
-            (false, false) if stdin_is_terminal && stdout_is_terminal => Ok(Self::Terminal),
+            (false, false) if stdin_is_ours && stdout_is_terminal => Ok(Self::Terminal),
             (false, false) => Ok(Self::Direct),
         }
     }

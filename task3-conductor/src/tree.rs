@@ -127,7 +127,7 @@ pub fn copy(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<Vec<
             )?;
         }
         (Some(found), None) if there_is_folder => {
-            copying.fill(&entry, found.as_fd(), &PathBuf::new(), &target.shown(to))?
+            copying.fill(&entry, found.as_fd(), false, &PathBuf::new(), &target.shown(to))?
         }
         (there, _) => {
             if to_text.ends_with(b"/") && kind != FileType::Directory || there.is_some() && kind == FileType::Directory
@@ -156,7 +156,7 @@ pub fn copy_everything(from: &Path, to: &Path) -> Result<()> {
     let entry = Entry { folder: source.as_fd(), name: OsStr::new("."), shown: from.display().to_string() };
     let root = target.try_clone().or_cannot("open", to.display())?;
     let mut copying = Copying::new(Fidelity::Everything, Some(root));
-    copying.fill(&entry, target.as_fd(), Path::new(""), &to.display().to_string())?;
+    copying.fill(&entry, target.as_fd(), true, Path::new(""), &to.display().to_string())?;
     match copying.left_out.first() {
         Some(first) => Err(Error::new("copy all of", from.display(), first.as_str())),
         None => Ok(()),
@@ -230,14 +230,15 @@ impl Copying {
         let about = entry.look()?;
         match about.kind() {
             FileType::Directory => {
-                match rustix::fs::mkdirat(spot.folder, spot.name, Mode::RWXU) {
-                    Ok(()) | Err(rustix::io::Errno::EXIST) => (),
-                    made => made.or_cannot("make the folder", &spot.shown)?,
-                }
+                let is_new = match rustix::fs::mkdirat(spot.folder, spot.name, Mode::RWXU) {
+                    Ok(()) => true,
+                    Err(rustix::io::Errno::EXIST) => false,
+                    Err(errno) => return Err(errno).or_cannot("make the folder", &spot.shown),
+                };
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let folder = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
                 let folder = folder.or_cannot("copy a folder to", &spot.shown)?;
-                self.fill(entry, folder.as_fd(), &spot.path, &spot.shown)
+                self.fill(entry, folder.as_fd(), is_new, &spot.path, &spot.shown)
             }
             FileType::RegularFile => self.copy_file(entry, &about, &spot),
             FileType::Symlink => {
@@ -263,8 +264,8 @@ impl Copying {
         }
     }
 
-    /// Copies what is in a folder into another, which then gets its mode.
-    fn fill(&mut self, entry: &Entry<'_>, to: BorrowedFd<'_>, path: &Path, shown: &str) -> Result<()> {
+    /// Copies what is in a folder into another. A new one then gets its mode; one that was there keeps its own.
+    fn fill(&mut self, entry: &Entry<'_>, to: BorrowedFd<'_>, is_new: bool, path: &Path, shown: &str) -> Result<()> {
         let (folder, about) = entry.open(FileType::Directory)?;
         let to_itself = rustix::fs::fstat(to).or_cannot("look at", shown)?;
         let goal = *self.goal.get_or_insert((to_itself.st_dev, to_itself.st_ino));
@@ -287,7 +288,7 @@ impl Copying {
             let spot = Spot { folder: to, name: &name, path: path.join(&name), shown: format!("{shown}/{plain}") };
             self.copy(&entry, spot)?;
         }
-        self.finish(folder.as_fd(), &about, to, shown)
+        if is_new { self.finish(folder.as_fd(), &about, to, shown) } else { Ok(()) }
     }
 
     fn copy_file(&mut self, entry: &Entry<'_>, about: &Stat, spot: &Spot<'_>) -> Result<()> {

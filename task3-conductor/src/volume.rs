@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use nsutil::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::usage::quoted;
@@ -19,13 +20,30 @@ pub struct Volume {
     pub read_only: bool,
 }
 
+/// In the order in which they are mounted, whatever order they were asked for in: a place before those below it.
+///
+/// # Errors
+/// In words when two have the same place.
+pub fn in_order(mut volumes: Vec<Volume>) -> Result<Vec<Volume>> {
+    volumes.sort_by(|one, other| one.place.cmp(&other.place));
+    for pair in volumes.windows(2) {
+        if let [one, other] = pair {
+            if one.place == other.place {
+                let both = format!("{one} and {other}");
+                return Err(Error::new("mount volumes", both, "they have the same place").hint("leave one of them out"));
+            }
+        }
+    }
+    Ok(volumes)
+}
+
 /// What conductor mounts itself.
 const TAKEN: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 impl FromStr for Volume {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = |why: &str| {
             Err(format!(
                 "{} is no volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro",
@@ -75,6 +93,19 @@ impl fmt::Display for Volume {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below_another_is_mounted_after_it_and_a_place_is_taken_once() {
+        let places = |texts: &[&str]| {
+            let volumes = texts.iter().map(|text| text.parse().unwrap()).collect();
+            in_order(volumes).map(|volumes| volumes.into_iter().map(|volume| volume.place).collect::<Vec<_>>())
+        };
+        let ordered = places(&["/x:/data/sub/deep", "/x:/data-2", "/x:/data", "/x:/data/sub"]).unwrap();
+        let at = |place: &str| ordered.iter().position(|it| it == Path::new(place)).unwrap();
+        assert!(at("/data") < at("/data/sub") && at("/data/sub") < at("/data/sub/deep") && at("/data-2") < 4);
+        let twice = nsutil::error::line(&places(&["/x:/a:ro", "/b:/c", "/y:/a"]).unwrap_err());
+        assert_eq!(twice, "cannot mount volumes /x:/a:ro and /y:/a: they have the same place; leave one of them out");
+    }
 
     #[test]
     fn a_volume_has_two_paths_and_may_be_read_only() {

@@ -71,7 +71,8 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "-" {
             return Err(
-                "archives are not read or written: for a stream use `conductor exec NAME -- tar c PATH`".to_owned()
+                "archives are not read or written: for a stream use `conductor -q exec NAME -- tar c PATH`, or `tar x`"
+                    .to_owned(),
             );
         }
         if text.is_empty() || text.contains('\0') {

@@ -24,22 +24,24 @@ use crate::store::Store;
   conductor exec -e LANG=C -w /srv -u nobody eg -- date")]
 pub struct Exec {
     /// Container to run it in
-    name: ContainerName,
+    pub name: ContainerName,
     #[command(flatten)]
     process: ProcessOptions,
 }
 
 impl Exec {
-    /// Runs it and stays until it ends.
+    /// Runs it and stays until it ends; says first what it does, unless `quiet`.
     ///
     /// # Errors
     /// When the container does not run, or the command cannot be started in it.
-    pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
+    pub fn run(self, store: &Store, quiet: bool) -> Result<ExitCode, Failure> {
         let talk = self.process.talk(false)?;
         let wishes = self.process.wishes(talk)?;
         let (record, init) = store.running_container(&self.name, "enter")?;
         let process = Process::joining(&record, wishes);
-        say(&format!("Executing {} in {} container!\n", process.command.join(" "), self.name))?;
+        if !quiet {
+            say(&format!("Executing {} in {} container!\n", process.command.join(" "), self.name))?;
+        }
         let size = (talk == Talk::Terminal).then(|| terminal::size(io::stdin().as_fd()).ok());
         let signals = Signals::hold()?;
         let joined = exec::start(&init, &Cgroup::of(&store.tag(&self.name))?, &process, size)?;

@@ -1,7 +1,7 @@
 //! `conductor logs NAME`: what a detached container has printed.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ use crate::store::Store;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor logs web
+  conductor logs --tail 20 web
   conductor logs -f web | grep error")]
 pub struct Logs {
     /// Container whose log to show
@@ -26,6 +27,9 @@ pub struct Logs {
     /// Go on with what it prints from now on, until it ends
     #[arg(short, long)]
     follow: bool,
+    /// Begin with the last lines, so many; without it, with the first of all
+    #[arg(short = 'n', long, value_name = "LINES")]
+    tail: Option<u64>,
 }
 
 impl Logs {
@@ -40,6 +44,10 @@ impl Logs {
             Error::new("show", format_args!("the log of {}", self.name), "it has none")
                 .hint("a container that was started without --detach prints on its starter's terminal")
         })?;
+        if let Some(lines) = self.tail {
+            let start = start_of_last(lines, &mut log).and_then(|start| log.seek(SeekFrom::Start(start)));
+            start.or_cannot("look for the last lines of", "the log")?;
+        }
         if !self.follow {
             copy(&mut log)?;
             return Ok(ExitCode::SUCCESS);
@@ -65,6 +73,31 @@ impl Logs {
     }
 }
 
+/// Where the last lines begin, so many; the very last may lack its end. Read from behind, for logs are long.
+fn start_of_last(lines: u64, log: &mut (impl Read + Seek)) -> io::Result<u64> {
+    const PIECE: u64 = 64 << 10;
+    let end = log.seek(SeekFrom::End(0))?;
+    if lines == 0 {
+        return Ok(end);
+    }
+    let (mut begun, mut known) = (0, end);
+    while known > 0 {
+        let from = known.saturating_sub(PIECE);
+        let mut piece = Vec::new();
+        log.seek(SeekFrom::Start(from))?;
+        log.take(known - from).read_to_end(&mut piece)?;
+        let ends = piece.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+        for begin in ends.map(|(index, _)| from + index as u64 + 1).filter(|begin| *begin < end) {
+            begun += 1;
+            if begun == lines {
+                return Ok(begin);
+            }
+        }
+        known = from;
+    }
+    Ok(0)
+}
+
 fn watch(path: &Path) -> Result<std::os::fd::OwnedFd> {
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC).or_cannot("watch", path.display())?;
     inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).or_cannot("watch", path.display())?;
@@ -80,4 +113,27 @@ fn copy(log: &mut File) -> Result<()> {
         out.write_all(text).or_cannot("write to", "stdout")?;
     }
     out.flush().or_cannot("write to", "stdout")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_found_whether_the_very_last_has_an_end_or_not() {
+        let last = |lines, text: &str| {
+            let start = start_of_last(lines, &mut Cursor::new(text)).unwrap();
+            text[start as usize..].to_owned()
+        };
+        assert_eq!(last(2, "a\nb\nc\n"), "b\nc\n");
+        assert_eq!(last(2, "a\nb\nc"), "b\nc");
+        assert_eq!(last(1, "a\n\n"), "\n");
+        assert_eq!((last(0, "a\n"), last(9, "a\nb\n"), last(1, "")), (String::new(), "a\nb\n".into(), String::new()));
+        let long = format!("first\n{}\nlast\n", "x".repeat(200 << 10));
+        assert_eq!(last(1, &long), "last\n");
+        assert_eq!(last(2, &long).len(), (200 << 10) + 6);
+        assert_eq!(last(3, &long), long);
+    }
 }

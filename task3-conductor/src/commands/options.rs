@@ -1,6 +1,7 @@
 //! Options that several commands have: what is said about a process, and what about a container.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use nsutil::error::Result;
@@ -11,7 +12,7 @@ use crate::limits::{Cpus, Limits, Memory, Processes};
 use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
 use crate::user::User;
 use crate::variables::{self, Variable};
-use crate::volume::Volume;
+use crate::volume::{self, Volume};
 
 /// About a process: `run` and `exec` have them.
 #[derive(Debug, clap::Args)]
@@ -90,7 +91,7 @@ impl ProcessOptions {
     /// Those of [`Talk::choose`].
     pub fn talk(&self, alone: bool) -> Result<Talk> {
         let _ = self.interactive;
-        Talk::choose(self.tty, io::stdin().is_terminal(), io::stdout().is_terminal(), alone)
+        Talk::choose(self.tty, is_in_front_of(io::stdin().as_fd()), io::stdout().is_terminal(), alone)
     }
 
     /// What the user wishes.
@@ -112,6 +113,15 @@ impl ProcessOptions {
     }
 }
 
+/// Whether that is a terminal, and this process may read from it: it is not in the background of a shell.
+fn is_in_front_of(terminal: BorrowedFd<'_>) -> bool {
+    match nix::unistd::tcgetpgrp(terminal) {
+        Ok(in_front) => in_front == nix::unistd::getpgrp(),
+        // ENOTTY: none at all, or not the one that controls us, which does not mind who reads.
+        Err(_) => terminal.is_terminal(),
+    }
+}
+
 impl ContainerOptions {
     /// What the user wishes; says so when it is a weak container.
     ///
@@ -130,7 +140,7 @@ impl ContainerOptions {
             hostname: self.hostname,
             remove_at_end: self.rm,
             limits: Limits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
-            volumes: self.volume,
+            volumes: volume::in_order(self.volume)?,
             read_only: self.read_only,
             confinement,
             has_reaper: self.init,

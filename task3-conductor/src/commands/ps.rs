@@ -25,6 +25,9 @@ pub struct Ps {
     /// How to print them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
+    /// List also those that have ended: so it does, this is for fingers that are used to `ps -a`
+    #[arg(short, long)]
+    all: bool,
 }
 
 /// What the kernel says about a container now.

@@ -28,7 +28,7 @@ pub struct Run {
     /// Image to make it from
     image: ImageName,
     /// Name for the container
-    name: ContainerName,
+    pub name: ContainerName,
     #[command(flatten)]
     container: ContainerOptions,
     #[command(flatten)]

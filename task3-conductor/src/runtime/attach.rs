@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nsutil::error::{OrCannot, Result};
+use nsutil::error::{OrCannot, Result, line};
 use nsutil::process::{Child, Exit, PidFd, Requests};
 use nsutil::terminal::{self, Raw, is_terminal};
 
@@ -42,10 +42,11 @@ impl Signals {
     }
 }
 
-/// Waits for the end of the process, staying with it until then.
+/// Waits for the end of the process, staying with it until then. When the caller's terminal or stdout is gone, the process
+/// gets a hang-up, as from a terminal whose line was cut, and its end is awaited all the same.
 ///
 /// # Errors
-/// Those of the copying; the process is killed then.
+/// Those of waitid(2).
 pub fn stay(child: Child, terminal: Option<OwnedFd>, mut signals: Signals, role: Role) -> Result<Exit> {
     match terminal {
         None => loop {
@@ -59,7 +60,13 @@ pub fn stay(child: Child, terminal: Option<OwnedFd>, mut signals: Signals, role:
             let raw = is_terminal(stdin.as_fd()).then(|| Raw::enter(stdin.as_fd())).transpose()?;
             let copied = copy(child.pidfd(), &master, stdin.as_fd(), stdout.as_fd(), &mut signals, role);
             drop(raw);
-            copied?;
+            if let Err(error) = copied {
+                // That nobody reads any more is no mistake of anybody's.
+                if error.errno() != Some(Errno::EPIPE) {
+                    remark(line(&error));
+                }
+                hand_on(Signal::SIGHUP, child.pidfd(), role)?;
+            }
             // Who still holds the terminal inside gets a hang-up from the kernel now.
             drop(master);
             child.wait()
@@ -118,12 +125,17 @@ fn copy(
             PollFd::new(master.as_fd(), to_master),
             PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
             PollFd::new(process.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stdin, when(stdin_open && typed.is_empty(), PollFlags::POLLIN)),
+            PollFd::new(stdin, PollFlags::POLLIN),
         ];
-        match poll(&mut ends, PollTimeout::NONE) {
+        // Not asked about for nothing: a pipe whose writer is gone says so each time, wanted or not.
+        let of_interest = if stdin_open && typed.is_empty() { 4 } else { 3 };
+        let patience = if stdin_open { PollTimeout::NONE } else { PollTimeout::from(ASK_AGAIN_MS) };
+        match poll(ends.split_at_mut(of_interest).0, patience) {
             Err(Errno::EINTR) => continue,
-            polled => polled.or_cannot("wait for", "the terminal")?,
-        };
+            // stdin is at its end for good, but a Ctrl-D is read once, and is lost when its reader changes the terminal's mode.
+            Ok(0) if typed.is_empty() => typed.push_back(END_OF_INPUT),
+            polled => drop(polled.or_cannot("wait for", "the terminal")?),
+        }
         let [at_master, at_signals, at_end, at_stdin] = ends.map(|end| end.revents().unwrap_or(PollFlags::empty()));
         if at_signals.contains(PollFlags::POLLIN) {
             match signals.0.take()? {
@@ -174,6 +186,8 @@ fn copy(
 
 /// Ctrl-D, which a terminal takes for the end of input. See termios(3), `VEOF`.
 const END_OF_INPUT: u8 = 4;
+/// It is typed again after so many milliseconds.
+const ASK_AGAIN_MS: u8 = 200;
 
 fn wait_for_end(process: &PidFd, signals: &mut Signals, role: Role) -> Result<()> {
     while let Some(signal) = signals.0.or_end_of(process)? {

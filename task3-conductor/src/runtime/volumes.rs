@@ -52,8 +52,8 @@ fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
 /// Puts each in its place below `root`; a place that is missing is made.
 ///
 /// # Errors
-/// In words when a link leads the place out of the container's own files; `ENOTDIR` for a folder onto a file or a file
-/// onto a folder; those of mkdir(2) and open(2).
+/// In words when a link leads the place out of the container's own files, and for a folder onto a file or a file onto a
+/// folder; those of mkdir(2) and open(2).
 pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
     // Where a place may be: the root itself, or a volume that is there already.
     let mut grounds = vec![mount_number(root, Path::new("/"))?];
@@ -61,6 +61,21 @@ pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
         let place = Place { root, grounds: &grounds };
         let path = volume.place.strip_prefix("/").unwrap_or(&volume.place);
         let found = if is_folder { place.folder(path)? } else { place.file(path)? };
+        let about = rustix::fs::fstat(&found).or_cannot("look at", volume.place.display())?;
+        let covers_folder = FileType::from_raw_mode(about.st_mode) == FileType::Directory;
+        if is_folder != covers_folder {
+            let kind = |is_folder| if is_folder { "a folder" } else { "a file" };
+            return Err(Error::new(
+                format_args!("mount volume {} on", volume.source.display()),
+                volume.place.display(),
+                format_args!(
+                    "the first is {}, and in the image the second is {}",
+                    kind(is_folder),
+                    kind(covers_folder)
+                )
+                .to_string(),
+            ));
+        }
         mount.attach(found.as_fd(), &volume.place)?;
         let now = place.open(path).or_cannot("open", volume.place.display())?;
         grounds.push(mount_number(now.as_fd(), &volume.place)?);

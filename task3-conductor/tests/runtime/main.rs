@@ -10,6 +10,7 @@ mod commands;
 mod escapes;
 mod faults;
 mod flags;
+mod habits;
 mod host;
 mod lessons;
 mod life;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
@@ -23,13 +23,17 @@ struct Person {
 
 impl Person {
     fn sits_at(host: &Host, arguments: &[&str], size: (u16, u16)) -> Self {
+        Self::uses(host.conductor(arguments), size)
+    }
+
+    fn uses(mut command: Command, size: (u16, u16)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         resize(&master, size);
         let end = || Stdio::from(slave.try_clone().unwrap());
-        let child = host.conductor(arguments).stdin(end()).stdout(end()).stderr(end()).env("TERM", "vt100").spawn();
+        let child = command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "vt100").spawn();
         Self { master: File::from(master), slave, child: child.unwrap(), seen: String::new() }
     }
 
@@ -58,6 +62,29 @@ impl Person {
 
 fn resize(terminal: impl AsFd, (rows, columns): (u16, u16)) {
     tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn in_the_background_of_a_shell_nothing_takes_the_terminal() {
+    let host = Host::new("background");
+    host.start("web");
+    // A shell with job control, as a person's is: the terminal is its own.
+    let mut shell = Command::new("setsid");
+    shell.args(["--ctty", "--wait", "bash", "--norc", "-i"]).env("PS1", "");
+    let mut person = Person::uses(shell, (24, 80));
+    let program = format!("{} --root {} -q", env!("CARGO_BIN_EXE_conductor"), host.store.display());
+    person.types(&format!("conductor() {{ {program} \"$@\"; }}\n"));
+    for words in ["exec web -- sleep 0.2", "run --rm img eg -- sleep 0.2"] {
+        person.types(&format!("conductor {words} & wait $!; echo ended $((6 * 7)) $?\n"));
+        person.sees("ended 42 0");
+    }
+    // In front it is its terminal.
+    person.types("conductor exec web -- tty; echo ended $?\n");
+    person.sees("/dev/pts/0");
+    person.sees("ended 0");
+    person.types("exit\n");
+    assert!(person.child.wait().unwrap().success());
 }
 
 #[test]

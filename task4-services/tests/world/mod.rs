@@ -188,9 +188,7 @@ impl World {
     pub fn inside(&self, container: &str, line: &str) -> String {
         let tool = self.folder().join("conductor.sh");
         let words = ["-q", "exec", container, "--", "bash", "-c", line];
-        let output = self.command(tool.to_str().unwrap()).args(words).output().unwrap();
-        // The first line says what is executed.
-        text(&output).lines().skip(1).collect::<Vec<_>>().join("\n")
+        text(&self.command(tool.to_str().unwrap()).args(words).output().unwrap()).trim_end().to_owned()
     }
 
     /// The host side's number of the process that runs this program in a container.
