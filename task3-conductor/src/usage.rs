@@ -10,7 +10,7 @@ const SHOWN: usize = 80;
 
 /// What other tools have under another name, and how it is done here. The nearest command would often be a wrong one: that
 /// of `top` is `stop`, which removes a container.
-const HABITS: [(&str, &str); 24] = [
+const HABITS: [(&str, &str); 25] = [
     ("attach", "`exec NAME` opens a shell in it, `logs -f NAME` follows what it prints"),
     ("create", "`run -d IMAGE NAME` makes a container and starts it"),
     ("export", "for all of its files: `-q exec NAME -- tar c /`"),
@@ -34,6 +34,7 @@ const HABITS: [(&str, &str); 24] = [
     ("--publish", "once it runs: `addnetwork NAME -e 3000:80`"),
     ("--restart", "nothing starts a container again when it has ended"),
     ("--tag", "the name is the first word: build NAME"),
+    ("-9", "`kill -s KILL NAME`"),
     ("-p", "once it runs: `addnetwork NAME -e 3000:80`"),
 ];
 
@@ -101,6 +102,7 @@ mod tests {
             (&["conductor", "top", "web"][..], "tip: `exec NAME -- ps aux`"),
             (&["conductor", "run", "--name", "web", "img"], "tip: the name is the second word"),
             (&["conductor", "run", "-p", "80:80", "img", "web"], "tip: once it runs: `addnetwork NAME -e 3000:80`"),
+            (&["conductor", "kill", "-9", "web"], "tip: `kill -s KILL NAME`"),
             (&["conductor", "build", "--tag", "img", "."], "tip: the name is the first word"),
         ] {
             let told = told(words);
