@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::host::within;
 use crate::yard::{IMAGE, Yard, until};
 
 #[test]
@@ -147,8 +149,9 @@ fn a_program_file_that_is_deleted_while_it_runs_still_enters_and_leaves() {
     let before = yard.calm(false);
     let program = yard.context.path().join("conductor");
     fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
+    let long_enough = within(Duration::from_millis(300)).as_secs_f32().to_string();
     let mut command = Command::new(&program);
-    command.arg("--root").arg(&yard.host.store).args(["run", "--rm", IMAGE, "web", "--", "sleep", "0.3"]);
+    command.arg("--root").arg(&yard.host.store).args(["run", "--rm", IMAGE, "web", "--", "sleep", &long_enough]);
     let mut child = command.spawn().unwrap();
     until(|| yard.host.ok(&["ps"]).contains("running"), "it runs");
     fs::remove_file(&program).unwrap();

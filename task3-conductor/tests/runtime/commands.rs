@@ -82,14 +82,15 @@ fn kill_sends_the_signal_that_is_named_and_says_when_nobody_hears_it() {
 #[ignore = "needs root: make test"]
 fn wait_tells_the_exit_code_also_of_one_that_removes_itself_or_has_ended_before() {
     let host = Host::new("wait");
+    let soon = within(Duration::from_millis(300)).as_secs_f32();
     let run = |options: &[&str], name: &str, script: &str| {
         host.ok(&[&["run", "-d"], options, &["img", name, "--", "bash", "-c", script]].concat());
     };
-    run(&[], "first", "sleep 0.3; exit 3");
+    run(&[], "first", &format!("sleep {soon}; exit 3"));
     run(&[], "second", "exit 4");
     assert_eq!(host.ok(&["wait", "first", "second"]), "3\n4\n");
     assert_eq!(host.ok(&["wait", "first"]), "3\n", "again");
-    run(&["--rm"], "gone", "sleep 0.3; exit 5");
+    run(&["--rm"], "gone", &format!("sleep {soon}; exit 5"));
     assert_eq!(host.ok(&["wait", "gone"]), "5\n");
     // Several at once, and stopped meanwhile.
     host.start("web");

@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
-use crate::host::Host;
+use crate::host::{Host, within};
 
 /// A person's terminal with a conductor command at it.
 struct Person {
@@ -45,7 +46,8 @@ impl Person {
     fn sees(&mut self, text: &str) {
         while !self.seen.contains(text) {
             let mut ends = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut ends, 10_000_u16).unwrap();
+            let limit = PollTimeout::try_from(within(Duration::from_secs(10))).unwrap();
+            let ready = poll(&mut ends, limit).unwrap();
             assert!(ready > 0, "{text:?} did not show: {:?}", self.seen);
             let mut buffer = [0; 4096];
             let count = self.master.read(&mut buffer).unwrap();
