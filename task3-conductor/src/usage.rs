@@ -48,7 +48,7 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
     let advice = HABITS.iter().find(|(habit, _)| Some(*habit) == word).map(|(_, advice)| *advice);
     if let Some(advice) = advice {
         for guess in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
-            error.insert(guess, ContextValue::None);
+            error.remove(guess);
         }
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
     }
@@ -68,7 +68,7 @@ pub fn harmless(mut error: clap::Error) -> clap::Error {
         if shown != *word {
             error.insert(kind, ContextValue::String(shown));
             // This repeats the word in an advice that is of no use then.
-            error.insert(ContextKind::Suggested, ContextValue::None);
+            error.remove(ContextKind::Suggested);
         }
     }
     error
@@ -106,7 +106,7 @@ mod tests {
             (&["conductor", "build", "--tag", "img", "."], "tip: the name is the first word"),
         ] {
             let told = told(words);
-            assert!(told.contains(advice) && !told.contains("similar") && !told.contains("as a value"), "{told}");
+            assert!(told.contains(advice) && told.matches("tip:").count() == 1, "{told}");
         }
         assert!(told(&["conductor", "stpo", "web"]).contains("'stop'"), "who mistypes still gets a guess");
     }
