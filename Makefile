@@ -22,9 +22,7 @@ build: setup ## build everything, as `cargo build --release`
 	@# Half of a short command was the start of the program. Linked for one place and with all it needs, there is no loader
 	@# to run, no library to map and no address to correct. (Of its memory, only the program's own place is no secret then.)
 	cargo rustc --release --locked --package task3-conductor --bin conductor -- -C target-feature=+crt-static -C relocation-model=static
-	@# The linker left the file in memory page by page. Read anew it lies there in larger pieces, where the file system has them
-	@# (ext4 since Linux 6.16), and each start maps them faster: half a millisecond of three.
-	@sync target/release/conductor && dd if=target/release/conductor iflag=nocache count=0 status=none && cat target/release/conductor >/dev/null
+	@task3-conductor/bench/reread "$${CARGO_TARGET_DIR:-target}/release/conductor"
 	task4-services/bundle
 
 demo: build ## run the tasks in order, each told and checked

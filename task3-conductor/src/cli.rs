@@ -107,7 +107,7 @@ impl Command {
         }
     }
 
-    /// The container in which a command is to run that may stand after `--`.
+    /// The container of a command line that may go on with `--` and a command to run in it.
     fn container(&self) -> Option<&ContainerName> {
         match self {
             Self::Exec(exec) => Some(&exec.name),
@@ -130,10 +130,8 @@ impl Conductor {
     pub fn of_command_line() -> Result<Self, clap::Error> {
         let words: Vec<OsString> = std::env::args_os().collect();
         let all = Self::try_parse_from(&words)?;
-        let mut before_dashes = words.splitn(2, |word| word == "--");
-        if let (Some(name), Some(before), Some([first, ..])) =
-            (all.command.container(), before_dashes.next(), before_dashes.next())
-        {
+        let mut sides = words.splitn(2, |word| word == "--");
+        if let (Some(name), Some(before), Some([first, ..])) = (all.command.container(), sides.next(), sides.next()) {
             if first == name.as_str() {
                 Self::try_parse_from(before)?;
             }

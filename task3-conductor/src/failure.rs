@@ -1,8 +1,10 @@
 //! What went wrong, and the code to end with: scripts tell our own failures from those of the command inside.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nsutil::Error;
 use nsutil::error::line;
 
@@ -48,7 +50,12 @@ impl Failure {
 
     /// Whether it is only that whoever read our stdout has gone, as `head` does.
     pub fn is_that_nobody_reads(&self) -> bool {
-        self.error.as_ref().is_some_and(|error| error.errno() == Some(Errno::EPIPE))
+        let stdout = io::stdout();
+        let mut stdout = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+        let is_broken = |end: &PollFd<'_>| end.revents().is_some_and(|state| state.contains(PollFlags::POLLERR));
+        self.error.as_ref().and_then(Error::errno) == Some(Errno::EPIPE)
+            && poll(&mut stdout, PollTimeout::ZERO).is_ok()
+            && stdout.iter().any(is_broken)
     }
 
     /// The whole story in one line; none when the user has been told.
@@ -85,5 +92,16 @@ pub fn remark(text: impl std::fmt::Display) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { error: Some(error), code: OURS }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_pipe_that_broke_is_told() {
+        let failure = Failure::from(Error::new("write to", "iptables-restore", Errno::EPIPE));
+        assert!(!failure.is_that_nobody_reads(), "whoever reads our stdout is still there");
     }
 }

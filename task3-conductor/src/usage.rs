@@ -13,7 +13,7 @@ const SHOWN: usize = 80;
 const HABITS: [(&str, &str); 25] = [
     ("attach", "`exec NAME` opens a shell in it, `logs -f NAME` follows what it prints"),
     ("create", "`run -d IMAGE NAME` makes a container and starts it"),
-    ("export", "for all of its files: `-q exec NAME -- tar c /`"),
+    ("export", "for all of its files: `-q exec NAME -- tar c --one-file-system /`"),
     ("load", "images are made by `build` and `commit`"),
     ("port", "`inspect NAME` shows its ports, `network check` whether they lead to it"),
     ("pull", "images are made by `build`, from Debian's mirror or this host's files"),

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use nix::sys::signal::Signal;
+use nsutil::process::Exit;
 use nsutil::terminal;
 
 use super::options::{ContainerOptions, ProcessOptions};
@@ -63,8 +65,15 @@ impl Run {
         let signals = Signals::hold()?;
         let started = host::start(store, &plan, claim, voice)?;
         layers_stay.release()?;
-        let exit = stay(started.init, started.terminal, signals, Role::First)?;
-        monitor::end(store, &plan, &note, exit)?;
-        Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))
+        let stayed = stay(started.init, started.terminal, signals, Role::First);
+        // Nobody may have stayed to the end: then it was killed, and its container goes all the same.
+        let exit = stayed.as_ref().map_or(Exit::Signal(Signal::SIGKILL), |exit| *exit);
+        let ended = monitor::end(store, &plan, &note, exit);
+        match stayed {
+            Ok(exit) => {
+                ended.map(|()| ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX))).map_err(Failure::from)
+            }
+            Err(error) => Err(Failure::from(error).and(ended)),
+        }
     }
 }

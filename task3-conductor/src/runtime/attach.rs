@@ -46,7 +46,7 @@ impl Signals {
 /// gets a hang-up, as from a terminal whose line was cut, and its end is awaited all the same.
 ///
 /// # Errors
-/// Those of waitid(2).
+/// Those of waitid(2), and when a signal cannot be handed on; the process is killed then.
 pub fn stay(child: Child, terminal: Option<OwnedFd>, mut signals: Signals, role: Role) -> Result<Exit> {
     match terminal {
         None => loop {
@@ -57,9 +57,9 @@ pub fn stay(child: Child, terminal: Option<OwnedFd>, mut signals: Signals, role:
         },
         Some(master) => {
             let (stdin, stdout) = (io::stdin(), io::stdout());
-            let raw = is_terminal(stdin.as_fd()).then(|| Raw::enter(stdin.as_fd())).transpose()?;
-            let copied = copy(child.pidfd(), &master, stdin.as_fd(), stdout.as_fd(), &mut signals, role);
-            drop(raw);
+            let raw = is_terminal(stdin.as_fd()).then(|| Raw::enter(stdin.as_fd())).transpose();
+            let copied =
+                raw.and_then(|_raw| copy(child.pidfd(), &master, stdin.as_fd(), stdout.as_fd(), &mut signals, role));
             if let Err(error) = copied {
                 // That nobody reads any more is no mistake of anybody's.
                 if error.errno() != Some(Errno::EPIPE) {
@@ -115,12 +115,11 @@ fn copy(
     role: Role,
 ) -> Result<()> {
     rustix::io::ioctl_fionbio(master, true).or_cannot("prepare", "the terminal")?;
-    let mut typed: VecDeque<u8> = VecDeque::new();
-    let mut stdin_open = true;
+    let mut keyboard = Keyboard { stdin, is_open: true, typed: VecDeque::new() };
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let when = |wanted: bool, flags| if wanted { flags } else { PollFlags::empty() };
-        let to_master = PollFlags::POLLIN | when(!typed.is_empty(), PollFlags::POLLOUT);
+        let to_master =
+            if keyboard.typed.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
         let mut ends = [
             PollFd::new(master.as_fd(), to_master),
             PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
@@ -128,12 +127,10 @@ fn copy(
             PollFd::new(stdin, PollFlags::POLLIN),
         ];
         // Not asked about for nothing: a pipe whose writer is gone says so each time, wanted or not.
-        let of_interest = if stdin_open && typed.is_empty() { 4 } else { 3 };
-        let patience = if stdin_open { PollTimeout::NONE } else { PollTimeout::from(ASK_AGAIN_MS) };
-        match poll(ends.split_at_mut(of_interest).0, patience) {
+        let of_interest = if keyboard.is_open && keyboard.typed.is_empty() { 4 } else { 3 };
+        match poll(ends.split_at_mut(of_interest).0, keyboard.patience()) {
             Err(Errno::EINTR) => continue,
-            // stdin is at its end for good, but a Ctrl-D is read once, and is lost when its reader changes the terminal's mode.
-            Ok(0) if typed.is_empty() => typed.push_back(END_OF_INPUT),
+            Ok(0) => keyboard.says_end(),
             polled => drop(polled.or_cannot("wait for", "the terminal")?),
         }
         let [at_master, at_signals, at_end, at_stdin] = ends.map(|end| end.revents().unwrap_or(PollFlags::empty()));
@@ -147,9 +144,7 @@ fn copy(
         if at_master.intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
             match rustix::io::read(master, &mut buffer) {
                 Ok(count) if count > 0 => {
-                    if let Some(text) = buffer.get(..count) {
-                        write_all(stdout, text)?;
-                    }
+                    write_all(stdout, buffer.get(..count).unwrap_or_default())?;
                     // There may be more: before the end is believed, all is read.
                     continue;
                 }
@@ -163,31 +158,60 @@ fn copy(
             return Ok(());
         }
         if at_master.contains(PollFlags::POLLOUT) {
-            let (front, _) = typed.as_slices();
-            match rustix::io::write(master, front) {
-                Ok(count) => drop(typed.drain(..count)),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
-                Err(errno) => return Err(errno).or_cannot("write to", "the terminal"),
-            }
+            keyboard.write_to(master)?;
         }
-        if stdin_open && at_stdin.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
-            match rustix::io::read(stdin, &mut buffer) {
-                Ok(count) if count > 0 => typed.extend(buffer.iter().take(count)),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
-                Ok(_) | Err(_) => {
-                    stdin_open = false;
-                    // What a person types to say so.
-                    typed.push_back(END_OF_INPUT);
-                }
-            }
+        if !at_stdin.is_empty() {
+            keyboard.read(&mut buffer);
         }
     }
+}
+
+/// What is typed at the caller's stdin, on its way to the terminal inside.
+struct Keyboard<'a> {
+    stdin: BorrowedFd<'a>,
+    is_open: bool,
+    typed: VecDeque<u8>,
 }
 
 /// Ctrl-D, which a terminal takes for the end of input. See termios(3), `VEOF`.
 const END_OF_INPUT: u8 = 4;
 /// It is typed again after so many milliseconds.
-const ASK_AGAIN_MS: u8 = 200;
+const SAY_AGAIN_MS: u8 = 200;
+
+impl Keyboard<'_> {
+    fn read(&mut self, buffer: &mut [u8]) {
+        match rustix::io::read(self.stdin, &mut *buffer) {
+            Ok(count) if count > 0 => self.typed.extend(buffer.iter().take(count)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
+            Ok(_) | Err(_) => {
+                self.is_open = false;
+                self.says_end();
+            }
+        }
+    }
+
+    /// What a person types to say so. stdin is at its end for good, but a Ctrl-D is read once, and it is lost when its reader
+    /// changes the terminal's mode: it is said again and again.
+    fn says_end(&mut self) {
+        if self.typed.is_empty() {
+            self.typed.push_back(END_OF_INPUT);
+        }
+    }
+
+    fn patience(&self) -> PollTimeout {
+        if self.is_open { PollTimeout::NONE } else { PollTimeout::from(SAY_AGAIN_MS) }
+    }
+
+    fn write_to(&mut self, master: &OwnedFd) -> Result<()> {
+        let (front, _) = self.typed.as_slices();
+        match rustix::io::write(master, front) {
+            Ok(count) => drop(self.typed.drain(..count)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
+            Err(errno) => return Err(errno).or_cannot("write to", "the terminal"),
+        }
+        Ok(())
+    }
+}
 
 fn wait_for_end(process: &PidFd, signals: &mut Signals, role: Role) -> Result<()> {
     while let Some(signal) = signals.0.or_end_of(process)? {

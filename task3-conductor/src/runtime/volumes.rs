@@ -68,12 +68,7 @@ pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
             return Err(Error::new(
                 format_args!("mount volume {} on", volume.source.display()),
                 volume.place.display(),
-                format_args!(
-                    "the first is {}, and in the image the second is {}",
-                    kind(is_folder),
-                    kind(covers_folder)
-                )
-                .to_string(),
+                format!("the first is {}, and in the image the second is {}", kind(is_folder), kind(covers_folder)),
             ));
         }
         mount.attach(found.as_fd(), &volume.place)?;
