@@ -70,14 +70,10 @@ const MOST_PROCESSES: u32 = 4 << 20;
 impl FromStr for Cpus {
     type Err = String;
 
-    /// Digits, and up to four after a point: `2`, `0.5`, `1.25`.
+    /// Digits, and up to four after a point: `2`, `0.5`, `.5`, `1.25`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{} is no number of CPUs: use 0.01 to {MOST_CPUS}, for example 0.5 or 2", quoted(text));
-        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-        let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if !are_digits(whole) || !are_digits(part) || part.len() > 4 {
-            return Err(wrong());
-        }
+        let (whole, part) = decimal(text).filter(|(_, part)| part.len() <= 4).ok_or_else(wrong)?;
         let whole: u32 = whole.parse().map_err(|_| wrong())?;
         let part: u32 = format!("{part:0<4}").parse().map_err(|_| wrong())?;
         // A part is ten-thousandths of a core, a period has a hundred thousand microseconds.
@@ -100,30 +96,29 @@ impl fmt::Display for Cpus {
 impl FromStr for Memory {
     type Err = String;
 
-    /// Digits and a unit: `512m`, `2g`, `67108864`.
+    /// Digits, up to nine after a point, and a unit: `512m`, `1.5g`, `67108864`. A part of a byte is left out.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{} is no size of memory: use digits and b, k, m, g or t (powers of 1024), at least 6m, \
+                "{} is no size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
                  for example 512m",
                 quoted(text)
             )
         };
-        let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let shift = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
+        let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let unit: u128 = match text.get(number.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" | "kib" => 1 << 10,
+            "m" | "mb" | "mib" => 1 << 20,
+            "g" | "gb" | "gib" => 1 << 30,
+            "t" | "tb" | "tib" => 1 << 40,
             _ => return Err(wrong()),
         };
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let number: u64 = digits.parse().map_err(|_| wrong())?;
-        match number.checked_mul(1 << shift) {
-            Some(bytes) if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) => Ok(Self { bytes }),
+        let (whole, part) = decimal(number).filter(|(_, part)| part.len() <= 9).ok_or_else(wrong)?;
+        let of_a_part = 10_u128.pow(part.len() as u32);
+        let number: u128 = format!("{whole}{part}").parse().map_err(|_| wrong())?;
+        match number.checked_mul(unit).map(|parts| u64::try_from(parts / of_a_part)) {
+            Some(Ok(bytes)) if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) => Ok(Self { bytes }),
             _ => Err(wrong()),
         }
     }
@@ -144,6 +139,14 @@ impl FromStr for Processes {
     }
 }
 
+/// The digits before the point and after it, some of which there must be; `.5` is `0.5`.
+fn decimal(text: &str) -> Option<(&str, &str)> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let whole = if whole.is_empty() && text.starts_with('.') { "0" } else { whole };
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (are_digits(whole) && are_digits(part)).then_some((whole, part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,8 +159,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Cpus { quota_us }));
             assert_eq!(text.parse::<Cpus>().unwrap().to_string(), text);
         }
+        assert_eq!(".5".parse(), Ok(Cpus { quota_us: 50_000 }));
         for wrong in
-            ["", "0", "0.001", "-1", "+1", "1.", ".5", "1e3", "nan", "inf", "9999", "1,5", " 1", "0x1", "1.23456"]
+            ["", "0", "0.001", "-1", "+1", "1.", ".", "1e3", "nan", "inf", "9999", "1,5", " 1", "0x1", "1.23456"]
         {
             assert!(wrong.parse::<Cpus>().unwrap_err().contains("for example 0.5"), "{wrong:?}");
         }
@@ -165,12 +169,21 @@ mod tests {
 
     #[test]
     fn sizes_are_taken_as_docker_takes_them() {
-        for (text, bytes) in
-            [("6m", 6 << 20), ("512M", 512 << 20), ("2g", 2 << 30), ("67108864", 64 << 20), ("7MiB", 7 << 20)]
-        {
+        for (text, bytes) in [
+            ("6m", 6 << 20),
+            ("512M", 512 << 20),
+            ("2g", 2 << 30),
+            ("1.5g", 1536 << 20),
+            (".5GiB", 512 << 20),
+            ("67108864", 64 << 20),
+            ("67108864.9", 64 << 20),
+            ("7MiB", 7 << 20),
+        ] {
             assert_eq!(text.parse(), Ok(Memory { bytes }), "{text}");
         }
-        for wrong in ["", "0", "-1", "1k", "4m", "99P", "1 g", "g", "1.5g", "+8m", "99999999t", "8mm", "٣m", "0x10m"] {
+        let no_sizes =
+            "|0|-1|1k|4m|99P|1 g|g|.g|1.g|1.5.5g|+8m|99999999t|8mm|٣m|0x10m|9999999999999999999.9t|1.0000000000g";
+        for wrong in no_sizes.split('|') {
             assert!(wrong.parse::<Memory>().unwrap_err().contains("for example 512m"), "{wrong:?}");
         }
     }
