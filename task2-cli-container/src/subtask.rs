@@ -41,11 +41,11 @@ const INSIDE: &str = "/container_prog";
 
 /// # Lesson 2.a (8 marks): a program in a root directory of its own
 ///
-/// Put `container_prog` into the container's root, with everything that it needs to start: its loader and its
-/// libraries, each at the path where it will be looked for. The root may be empty, or half full from a run that broke
-/// off. Then start a child that is born as `birth` says, makes that folder its root directory and becomes
-/// `container_prog`, with `subtask` as its argument. Two calls are needed to enter: chroot(2) leaves the working
-/// directory where it was.
+/// Put `container_prog` into the container's root, as [`INSIDE`], with everything that it needs to start: its loader
+/// and its libraries, each at the path where it will be looked for. The root may be empty, or half full from a run that
+/// broke off. Then start a child that is born as `birth` says, makes that folder its root directory and becomes
+/// `container_prog`, with its own name and `subtask` as arguments and no environment. Two calls are needed to enter:
+/// chroot(2) leaves the working directory where it was; [`Rootfs::enter`] makes both.
 ///
 /// Checks: root.filled root.isolated      You may want: [`Rootfs::add_program`], [`Rootfs::enter`], [`spawn`], [`exec`]
 fn start_in_own_root(container: &Container, birth: Birth<'_>, subtask: &str) -> Result<Child> {
@@ -59,7 +59,7 @@ fn start_in_own_root(container: &Container, birth: Birth<'_>, subtask: &str) -> 
 /// # Lesson 2.b (8 marks): process numbers and a host name of its own
 ///
 /// As 2.a, with a PID namespace, so that the program is process 1, and a UTS namespace, so that the name it gives its
-/// host is nobody else's. The argument is `subtask2`.
+/// host is nobody else's. `subtask` is `subtask2`.
 ///
 /// Checks: pid.one uts.isolated      You may want: [`Birth`], [`Kind`], [`start_in_own_root`]
 fn start_isolated(container: &Container) -> Result<Child> {
@@ -71,10 +71,13 @@ fn start_isolated(container: &Container) -> Result<Child> {
 ///
 /// As 2.b, with an IPC namespace as well, and in a cgroup that allows `container.cpu`: by default 50 ms of CPU time in
 /// each 100 ms, for all processes of the container together. The program must be in the cgroup before its first
-/// instruction, so it is born there; moved in later, it would have run without a limit until then, and children that
-/// it had already would stay outside. The argument is `subtask3`.
+/// instruction, so it is born there; moved in later, it would have run without a limit until then, and children that it
+/// had already would stay outside. `subtask` is `subtask3`. Hand back both, child and cgroup: a cgroup that is dropped
+/// is removed.
 ///
-/// Checks: ipc.isolated limit.set limit.works limit.all      You may want: [`Cgroup::create`], [`Limits`], [`Birth`]
+/// Checks: ipc.isolated limit.set limit.works limit.all
+///
+/// You may want: [`Cgroup::create`], [`Limits`], [`Birth`], [`Membership`], [`start_in_own_root`]
 fn start_limited(container: &Container) -> Result<(Child, Cgroup)> {
     let namespaces = [Kind::Pid, Kind::Uts, Kind::Ipc];
     let limit = Cgroup::create("2c", &Limits { cpu: Some(container.cpu), ..Limits::default() })?;

@@ -26,8 +26,10 @@ pub struct Manual {
 const SECTION: &str = "8";
 
 /// What it can end with, and what that means.
-const EXIT_CODES: [(&str, &str); 5] = [
-    ("0", "Done; of run, exec and wait: the command's own code, whatever it is."),
+const EXIT_CODES: [(&str, &str); 7] = [
+    ("0", "Done."),
+    ("0 to 255", "Of run and exec: the command's own code, whatever it is."),
+    ("1", "Of attack: something got through. Of network check: something is missing."),
     ("125", "Conductor could not do its part; stderr says what it tried, on what, and the kernel's reason."),
     ("126", "The container was ready, and the command cannot be executed in it."),
     ("127", "The container was ready, and there is no such command in it."),

@@ -58,7 +58,7 @@ pub struct ContainerOptions {
     /// CPU time it may use, as a number of cores
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<Cpus>,
-    /// Memory it may use, such as 512m; whoever takes more is killed
+    /// Memory it may use, such as 512m; when it is used up, all its processes are killed (cgroup v1: one)
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<Memory>,
     /// Processes and threads it may have at a time; 1024 when nothing is said

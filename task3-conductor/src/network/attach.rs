@@ -169,12 +169,17 @@ impl<'a> Attachment<'a> {
 
     /// # Lesson 3.c (10 marks): lay the cable between a container and its host
     ///
-    /// A veth pair has two ends: `inside` in the container's network namespace, `outside` in the host's. Give each its
-    /// address, switch both on, and `lo` too; then tell the container that the host (`gateway`) is the way to everybody
-    /// else. What is done inside goes through [`NetNs::run`]. A pair that is there already is completed; a new one is
-    /// returned, and vanishes again unless it is kept. See veth(4), ip-link(8), ip-address(8), ip-route(8).
+    /// A veth pair has two ends: [`rules::inside`] in the container's network namespace, [`rules::outside`] in the
+    /// host's. Give each its address ([`Self::address`]; [`subnet::host_address`]) and an alias, the container's name.
+    /// Switch both on, and `lo` in the container too; but `guard` the outer end before it is switched on. Wait until
+    /// both are up; then tell the container that the host's address is the way to all of its `destinations`. What is
+    /// done inside goes through [`NetNs::run`], with a [`Netlink`] that was opened there. A pair that is there already
+    /// is completed; a new one is returned, and vanishes again unless it is kept. See veth(4), ip-link(8),
+    /// ip-address(8), ip-route(8).
     ///
-    /// You may want: [`Netlink::add_veth`], [`Netlink::add_address`], [`Netlink::set_up`], [`Netlink::add_route`]
+    /// You may want: [`Home::open`], [`Ends`], [`Netlink::find`], [`Netlink::add_veth`], [`Netlink::add_address`],
+    /// [`subnet::PREFIX`], [`Netlink::set_alias`], [`Netlink::set_up`], [`Self::guard`], [`Netlink::wait_until_up`],
+    /// [`Self::destinations`], [`Netlink::add_route`]
     fn lay_cable(&self) -> Result<Option<Veth>> {
         let (inside, outside) = (rules::inside(self.name), rules::outside(self.name));
         let (gateway, own) = (subnet::host_address(self.wanted.subnet), self.address());

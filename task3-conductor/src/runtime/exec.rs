@@ -83,16 +83,17 @@ pub fn start(
 
 /// # Lesson 3.b (8 marks): let a newborn process join a container
 ///
-/// The caller was born in the container's PID namespace already, because its parent said so before the fork (lesson 1.b).
-/// What is left are the cgroup and the namespaces of [`REST`], through the descriptor `way_in.init` of the first process: one
-/// setns(2) joins them all or none. The cgroup comes first: from then on, whatever ends the container
-/// ends this process too. The mount namespace brings its own root and
-/// working directory with it, so no chroot is needed (but in the container of `--weak chroot`). Then connect the streams, and go the stretch that `run` goes as
-/// well: a second road into a container would be the weaker one some day (CVE-2022-29162).
+/// The caller was born in the container's PID namespace already, because its parent said so before the fork (lesson
+/// 1.b). What is left are the cgroup, by `way_in.doors`, and the namespaces of [`REST`], through the descriptor
+/// `way_in.init` of the first process: one setns(2) joins them all or none. The cgroup comes first: from then on,
+/// whatever ends the container ends this process too. The mount namespace brings its own root and working directory
+/// with it, so no chroot is needed; only the container of `--weak chroot` has a `way_in.chroot`, to be entered now.
+/// Then open `/`, which is the container's, connect the streams with it, and go the stretch that `run` goes as well: a
+/// second road into a container would be the weaker one some day (CVE-2022-29162).
 ///
 /// See setns(2), nsenter(1), cgroup_namespaces(7).
 ///
-/// You may want: [`join_cgroup`], [`namespace::join`], [`connect`], [`confine::become_command`]
+/// You may want: [`join_cgroup`], [`namespace::join`], [`weak::enter`], [`connect`], [`confine::become_command`]
 fn become_part(
     way_in: &WayIn<'_>,
     process: &Process,

@@ -78,24 +78,31 @@ pub enum Streams<'a> {
 
 /// # Lesson 3.a (12 marks): make the container around its first process, which then becomes the command
 ///
-/// The caller was just born, in the namespaces of [`BORN_WITH`], and still sees the host's files. Everything it has to do
-/// is there as a function; the lesson is the order, for each step shuts a door that an earlier one went through:
+/// The caller was just born, in the namespaces of [`BORN_WITH`], and still sees the host's files. Everything it has to
+/// do is there as a function; the lesson is the order, for each step shuts a door that an earlier one went through:
 ///
-/// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the cgroup namespace: a view of the tree begins where the caller stands.
-/// 2. Set the host name; make all mounts private. Before that, a mount made here could appear on the host.
-/// 3. Get hold of what lies on the host's side of the wall (the container's own hosts and resolv.conf, volumes, and for a
-///    privileged one the host's devices), and enter the root. From here on no path leads to a file of the host's.
-/// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts it.
-///    Provide /dev, switch `lo` on, and *last* mask and protect: what is read-only cannot be set up any more.
-///    Then cover hosts and resolv.conf, and attach the volumes on top: these are what the user asked for.
-/// 5. Connect the streams, and if that gives a terminal provide the console; only now can the root be made unwritable, if
-///    that is wished. If it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as well:
+/// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the
+///    cgroup namespace: a view of the tree begins where the caller stands.
+/// 2. Set the host name, if it has one; make all mounts private. Before that, a mount made here could appear on the
+///    host.
+/// 3. Get hold of what lies on the host's side of the wall (a second mount of the container's own hosts and
+///    resolv.conf, [`names::FILES`] in `inside.directory`; volumes; and for a privileged one the host's devices), and
+///    enter the root, `rootfs` in that folder. From here on no path leads to a file of the host's. Open the new `/`:
+///    what is still to be done in the root is done below that descriptor.
+/// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts
+///    it. If there are `pid_namespace_limits`, apply them. Provide /dev. If the network is its own (it is the host's
+///    for a `RUN` line), switch `lo` on and let everybody ping. *Last* mask and protect: what is read-only cannot be
+///    set up any more. Then cover hosts and resolv.conf, and attach the volumes on top: these are what the user asked
+///    for.
+/// 5. Connect the streams, and if that gives a terminal provide the console; only now can the root be made unwritable,
+///    if that is wished. If it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as well:
 ///    [`confine::become_command`].
 ///
 /// See pivot_root(2), mount_namespaces(7), pid_namespaces(7), cgroup_namespaces(7).
 ///
-/// You may want: [`namespace::unshare`], [`volumes::hold`], [`devices::provide`], [`masks::apply`], [`volumes::attach`],
-/// [`connect`], and what stands below
+/// You may want: [`umask`], [`namespace::unshare`], [`limit_processes_of_namespace`], [`loopback::switch_on`],
+/// [`devices::of_the_host`], [`devices::provide`], [`devices::provide_console`], [`masks::apply`], [`volumes::hold`],
+/// [`volumes::attach`], [`Report::outlive_parent`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.

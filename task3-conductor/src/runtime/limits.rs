@@ -108,7 +108,7 @@ fn limit_memory(directory: &Path, version: Version, Memory { bytes }: Memory) ->
         Version::V1 => (("memory.limit_in_bytes", pages), ("memory.memsw.limit_in_bytes", pages)),
     };
     step!("cgroup.limit", call: "write(\"{}/{}\", \"{}\")", directory.display(), most.0, most.1;
-        why: "who takes one page more than that is killed inside, and the host has memory left; none of it goes to swap";
+        why: "when it is used up all inside are killed (v1: one) and the host has memory left; none of it goes to swap";
         shell: "echo {} > {}/{}", most.1, directory.display(), most.0);
     write_and_compare(&directory.join(most.0), &most.1.to_string())?;
     // A kernel that does not count swap has no such file.
