@@ -9,7 +9,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 bless self-test prove bench vm vm-run test-vm lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,10 @@ diff-task1: build ## task 1's output beside the reference
 
 diff-task2: build ## task 2's output beside the reference
 	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+starter: build ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
+	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
+	target/release/grade starter $(DIR)
 
 bless: build ## record the reference outputs anew and show what changed
 	$(GRADE) bless task1

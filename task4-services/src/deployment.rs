@@ -51,7 +51,16 @@ enum Step {
 }
 
 impl Deployment {
-    /// Brings everything up; what is up already is left alone.
+    /// # Lesson 4.a (6 marks): bring everything up, step by step
+    ///
+    /// What is up already is left alone. Take the `turn` first: nobody else brings up or takes down meanwhile. Tell
+    /// `progress` how many steps to expect (one for the image, five for each service) and, when all are done, that it is
+    /// the end. Then the steps of the assignment, each through `step`: build the image; launch each container; copy each
+    /// service's files; connect each; start each service, those first that others ask (`in_start_order`); try each one's
+    /// ports. One step for all services before the next step begins: a service can be told another's address only when
+    /// that one has been connected.
+    ///
+    /// You may want: [`Turn::take`], [`Progress::expect`](crate::progress::Progress::expect), [`Spec::in_start_order`], and the methods below
     ///
     /// # Errors
     /// The step that failed; what stands by then stays, for the next `up` or for `down`.
@@ -194,7 +203,14 @@ impl Deployment {
         Err(failed.hint("a service that runs cannot be replaced: `down`, then `up`"))
     }
 
-    /// Network and peers; the tool is asked only for what is not there yet.
+    /// # Lesson 4.b (11 marks): connect a service's container to the world and to its peers
+    ///
+    /// The tool is asked only for what is not there yet. Lay the cable of the service itself, with `--internet` and its
+    /// published ports; then, for each of its `peers`, look the other service up in the spec, lay that one's cable too
+    /// (a peer needs one), and let the two talk by `peer`. Containers that can talk already are left alone. Believe no
+    /// exit code: after `peer`, ask again whether they can talk.
+    ///
+    /// You may want: `lay_cable`, `can_talk`, [`Conductor::command`], [`missing`], `nothing_came_of`
     fn connect(&self, turn: &Turn, service: &Service) -> Result<()> {
         self.lay_cable(turn, service)?;
         for peer in &service.peers {
@@ -233,6 +249,14 @@ impl Deployment {
         self.conductor.pings(&from.name, &address)
     }
 
+    /// # Lesson 4.c (8 marks): start a service and wait until it answers
+    ///
+    /// One that answers at its health URL already is left alone. Its command is `exec NAME -- …` with the words of the
+    /// spec's `start`, in which `{NAME}` stands for the address that another container has *now*: ask, do not write it
+    /// down. The tool stays as long as the service does, so it goes to the background; the service is up when it
+    /// answers, and not after a sleep. Say then where it answers.
+    ///
+    /// You may want: `health_url`, [`health::is_well`], `with_addresses`, [`Background::start`], [`Background::wait_until`]
     fn start_service(&self, service: &Service) -> Result<()> {
         let url = self.health_url(service)?;
         if health::is_well(&url) {

@@ -14,8 +14,13 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Deployment {
-    /// Removes every container of the deployment, in whatever state it is, and our notes; tries all of them. The image
-    /// stays for the next `up`, unless it is to go as well.
+    /// # Lesson 4.d (5 marks): take everything down, in whatever state it is
+    ///
+    /// Take the `turn`, so that no `up` is at work meanwhile. Remove every container, last made first, and the image too
+    /// if that is wished (otherwise it stays for the next `up`). Try all of them: one that fails must not keep the others
+    /// standing. Then tell every failure, or, if there was none, remove the folder of our `notes`.
+    ///
+    /// You may want: [`Turn::take`], and the methods below
     ///
     /// # Errors
     /// All that failed; what is left then can be tried again.

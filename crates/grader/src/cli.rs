@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::bless::Bless;
+use crate::changes::{Changes, Graft};
 use crate::diff;
 use crate::fault::Fault;
 use crate::grading::{self, Grade, Request};
@@ -17,6 +18,7 @@ use crate::judge::Style;
 use crate::report::{self, Format};
 use crate::rubric::Rubric;
 use crate::self_test::SelfTest;
+use crate::starter::Starter;
 use crate::task::Task;
 use crate::trace::Run;
 
@@ -42,9 +44,15 @@ enum Command {
     Task4(GradeArgs),
     /// List the checks with their marks, lessons and claims
     List {
-        /// Only this task: task1, task2, task3
+        /// Only this task: task1, task2, task3, task4
         task: Option<Task>,
     },
+    /// Make the workspace that is handed out, with every lesson unwritten
+    Starter(Starter),
+    /// Tell what of a submission differs from this workspace, but for the bodies of marked functions
+    Changes(Changes),
+    /// Make a workspace of this one and the marked functions of a submission
+    Graft(Graft),
     /// Record a reference output anew, and show what changed
     Bless(Bless),
     /// Grade programs whose marks are known, and compare
@@ -142,6 +150,9 @@ impl Cli {
             Command::Task3(args) => args.run(Task::Task3),
             Command::Task4(args) => args.run(Task::Task4),
             Command::List { task } => list(task),
+            Command::Starter(starter) => starter.run(),
+            Command::Changes(changes) => changes.run(),
+            Command::Graft(graft) => graft.run(),
             Command::Bless(bless) => bless.run(),
             Command::SelfTest(self_test) => self_test.run(),
         }

@@ -5,6 +5,7 @@
 //! or for a machine. See `docs/grading.md`.
 
 mod bless;
+mod changes;
 mod cli;
 mod diff;
 mod fault;
@@ -16,13 +17,16 @@ mod play;
 mod report;
 mod rubric;
 mod run;
+mod section;
 mod self_test;
 mod stage;
+mod starter;
 mod submission;
 mod sys;
 mod task;
 mod trace;
 mod transcript;
+mod workspace;
 
 use std::process::ExitCode;
 

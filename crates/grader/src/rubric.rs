@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_rubrics_of_all_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {
-        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30), (Task::Task3, 50)] {
+        for (task, marks) in [(Task::Task1, 20), (Task::Task2, 30), (Task::Task3, 50), (Task::Task4, 30)] {
             let rubric = Rubric::of(task).unwrap();
             assert_eq!(rubric.task, task);
             assert_eq!(rubric.max_marks(), marks, "{task}");
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_lesson_is_worth_what_its_function_is_tagged_with() {
-        for task in [Task::Task1, Task::Task2, Task::Task3] {
+        for task in Task::ALL {
             let mut marks = BTreeMap::new();
             for check in Rubric::of(task).unwrap().checks {
                 if let Some(lesson) = check.lesson {

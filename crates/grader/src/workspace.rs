@@ -1,0 +1,155 @@
+//! The workspace that lessons stand in: its files, those with marked sections among them, and copies of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fault::Fault;
+use crate::rubric::Rubric;
+use crate::section::{self, Section};
+use crate::task::Task;
+
+/// Folders and files that students do not get: the zoo's programs are solutions, in several languages.
+const STAYS_BEHIND: [&str; 2] = ["crates/grader/zoo", "crates/grader/tests/zoo.rs"];
+
+/// A workspace with the lessons of all tasks.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Its folder.
+    pub root: PathBuf,
+    /// The files that are handed out, by their paths below it.
+    pub files: Vec<PathBuf>,
+}
+
+impl Workspace {
+    /// The one that holds the current directory. Its files are those that git keeps: what only lies there is nobody's.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] when there is none, or git does not know it; [`Fault::CannotRun`] without git.
+    pub fn here() -> Result<Self, Fault> {
+        let here =
+            std::env::current_dir().map_err(|why| Fault::Usage(format!("cannot tell the current directory: {why}")))?;
+        let root = here.ancestors().find(|folder| is_workspace(folder));
+        let root = root.ok_or_else(|| Fault::Usage(format!("no workspace in {} or above", here.display())))?.to_owned();
+        let files = tracked(&root)?;
+        Ok(Self { root, files })
+    }
+
+    /// Its sections, by the files that they are in.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when one is not written as one, stands twice, or is worth something else than its checks say.
+    pub fn sections(&self) -> Result<Vec<(PathBuf, Section)>, Fault> {
+        let mut found = Vec::new();
+        for path in self.files.iter().filter(|path| is_source(path)) {
+            let text = String::from_utf8(read(&self.root.join(path))?).map_err(|why| broken(path, &why.to_string()))?;
+            let sections = section::sections(&text).map_err(|why| broken(path, &why))?;
+            found.extend(sections.into_iter().map(|section| (path.clone(), section)));
+        }
+        agree_with_rubrics(&found)?;
+        found.sort_by(|(_, one), (_, other)| one.lesson.cmp(&other.lesson));
+        Ok(found)
+    }
+
+    /// Copies it to a folder that is not there yet, each source of a task's crate as `changed` says. Nothing of the folder
+    /// is left if that fails.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] when the folder is there or cannot be filled; those of `changed`.
+    pub fn copy(&self, dir: &Path, changed: impl Fn(&Path, String) -> Result<String, Fault>) -> Result<(), Fault> {
+        fs::create_dir(dir).map_err(|why| cannot("make", dir, &why))?;
+        let copied = self.files.iter().try_for_each(|path| {
+            let (from, to) = (self.root.join(path), dir.join(path));
+            let bytes = match String::from_utf8(read(&from)?) {
+                Ok(text) if is_source(path) => changed(path, text)?.into_bytes(),
+                Ok(text) => text.into_bytes(),
+                Err(binary) => binary.into_bytes(),
+            };
+            let mode = fs::metadata(&from).map_err(|why| cannot("read", &from, &why))?.permissions();
+            fs::create_dir_all(to.parent().unwrap_or(dir))
+                .and_then(|()| fs::write(&to, bytes))
+                .and_then(|()| fs::set_permissions(&to, mode))
+                .map_err(|why| cannot("write", &to, &why))
+        });
+        if copied.is_err() {
+            // Why it could not be filled is told; that it could not be removed either says nothing more.
+            let _ = fs::remove_dir_all(dir);
+        }
+        copied
+    }
+}
+
+/// Whether a folder is the root of such a workspace.
+pub fn is_workspace(folder: &Path) -> bool {
+    Task::ALL.iter().all(|task| folder.join(task.folder()).join("Cargo.toml").is_file())
+}
+
+/// Whether a file is the root of a task's crate.
+pub fn is_crate_root(path: &Path) -> bool {
+    is_source(path) && ["src/main.rs", "src/lib.rs"].iter().any(|root| path.ends_with(root))
+}
+
+/// Whether a file is a source of a task's crate.
+pub fn is_source(path: &Path) -> bool {
+    let is_rust = path.extension() == Some(OsStr::new("rs"));
+    is_rust && Task::ALL.iter().any(|task| path.starts_with(Path::new(task.folder()).join("src")))
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// [`Fault::Usage`] with its name and the reason.
+pub fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    fs::read(path).map_err(|why| cannot("read", path, &why))
+}
+
+/// A contradiction in the workspace itself.
+pub fn broken(path: &Path, why: &str) -> Fault {
+    Fault::Broken(format!("{}: {why}", path.display()))
+}
+
+fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Fault {
+    Fault::Usage(format!("cannot {what} {}: {why}", path.display()))
+}
+
+fn tracked(root: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let output = Command::new("git").arg("-C").arg(root).args(["ls-files", "-z"]).output();
+    let output = output.map_err(|why| Fault::CannotRun(format!("cannot run git: {why}")))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        let why = why.lines().next().unwrap_or_default();
+        return Err(Fault::Usage(format!("git does not list the files of {}: {why}", root.display())));
+    }
+    let paths = output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    let paths = paths.map(|path| PathBuf::from(OsStr::from_bytes(path)));
+    Ok(paths.filter(|path| !STAYS_BEHIND.iter().any(|left| path.starts_with(left))).collect())
+}
+
+/// Every lesson of a rubric has a section with its marks, and every section has a lesson.
+fn agree_with_rubrics(sections: &[(PathBuf, Section)]) -> Result<(), Fault> {
+    let mut marks: BTreeMap<String, u32> = BTreeMap::new();
+    for task in Task::ALL {
+        for check in Rubric::of(task)?.checks {
+            if let Some(lesson) = check.lesson {
+                *marks.entry(lesson).or_insert(0) += check.marks;
+            }
+        }
+    }
+    for (path, section) in sections {
+        let lesson = &section.lesson;
+        match marks.remove(lesson) {
+            Some(worth) if worth == section.marks => (),
+            Some(worth) => {
+                return Err(broken(path, &format!("lesson {lesson} says {} marks, its checks {worth}", section.marks)));
+            }
+            None => return Err(broken(path, &format!("lesson {lesson} stands twice, or no check is about it"))),
+        }
+    }
+    match marks.keys().next() {
+        Some(lesson) => Err(Fault::Broken(format!("checks are about lesson {lesson}, and no function is marked so"))),
+        None => Ok(()),
+    }
+}

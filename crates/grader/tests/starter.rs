@@ -1,0 +1,120 @@
+//! What is handed out and what comes back, by the command line: `grade starter`, `changes` and `graft`. That a starter
+//! compiles and is worth nothing is `.ci/starter`, because it takes minutes.
+
+#![allow(clippy::unwrap_used, reason = "clippy's exception for tests leaves out the functions that tests call")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const TASKS: [&str; 4] = ["task1-namespaces", "task2-cli-container", "task3-conductor", "task4-services"];
+const LESSON: &str = "task1-namespaces/src/main.rs";
+
+/// A workspace that git keeps, of this one's tasks, with a solution in the zoo and a file that only lies there.
+fn workspace() -> (TempDir, PathBuf) {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path().join("kit");
+    fs::create_dir_all(root.join("crates/grader/zoo/right")).unwrap();
+    fs::write(root.join("crates/grader/zoo/right/answer.c"), "int main() {}\n").unwrap();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for task in TASKS {
+        done(Command::new("cp").arg("-r").arg(here.join(task)).arg(&root));
+    }
+    let git = |words: &[&str]| done(Command::new("git").arg("-C").arg(&root).args(words));
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    fs::write(root.join("task1-namespaces/my-notes.txt"), "private\n").unwrap();
+    (temp, root)
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn grade(root: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_grade")).args(words).current_dir(root).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn replace(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{from} in {}", file.display());
+    fs::write(file, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn a_starter_has_every_lesson_unwritten_and_nothing_that_git_does_not_keep() {
+    let (_temp, root) = workspace();
+    let made = grade(&root, &["starter", "../starter"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(stdout(&made).ends_with("13 lessons to write in ../starter\n"), "{}", stdout(&made));
+    let starter = root.with_file_name("starter");
+    let text = fs::read_to_string(starter.join(LESSON)).unwrap();
+    assert_eq!(text.matches("    todo!(\"Lesson 1.").count(), 3, "{text}");
+    assert!(!text.contains("namespace::join(") && text.contains("fn run(options: &Options)"), "{text}");
+    assert!(!starter.join("task1-namespaces/my-notes.txt").exists() && !starter.join("crates/grader/zoo").exists());
+    let script = fs::metadata(starter.join("task3-conductor/conductor.sh")).unwrap();
+    assert_eq!(script.permissions(), fs::metadata(root.join("task3-conductor/conductor.sh")).unwrap().permissions());
+    let again = grade(&root, &["starter", "../starter"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("cannot make ../starter: File exists"));
+}
+
+#[test]
+fn a_lesson_whose_marks_differ_from_its_checks_is_no_starter() {
+    let (_temp, root) = workspace();
+    replace(&root.join(LESSON), "# Lesson 1.b (4 marks)", "# Lesson 1.b (5 marks)");
+    let refused = grade(&root, &["starter", "../starter"]);
+    assert_eq!(refused.status.code(), Some(70));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("task1-namespaces/src/main.rs: lesson 1.b says 5 marks, its checks 4"), "{why}");
+    assert!(!root.with_file_name("starter").exists());
+}
+
+#[test]
+fn what_a_student_changed_beside_the_lessons_is_told_and_left_out_of_a_graft() {
+    let (_temp, root) = workspace();
+    let theirs = root.with_file_name("24m0001_assignment3");
+    assert!(grade(&root, &["starter", "../24m0001_assignment3"]).status.success());
+    let written = "{ /* mine */ namespace::join(child1, &[Kind::Uts]) }";
+    replace(&theirs.join(LESSON), "{\n    todo!(\"Lesson 1.c: let child 2 join child 1's UTS namespace\")\n}", written);
+    let clean = grade(&root, &["changes", "../24m0001_assignment3"]);
+    assert!(clean.status.success(), "{}", stdout(&clean));
+
+    replace(&theirs.join(LESSON), "\"Child1Hostname\"", "\"another\"");
+    fs::remove_file(theirs.join("task2-cli-container/README.md")).unwrap();
+    fs::write(theirs.join("task3-conductor/build.rs"), "fn main() {}\n").unwrap();
+    let changes = grade(&root, &["changes", "../24m0001_assignment3"]);
+    assert_eq!(changes.status.code(), Some(1));
+    let told: Vec<String> = stdout(&changes).lines().map(str::to_owned).collect();
+    let all = [
+        "changed  task1-namespaces/src/main.rs",
+        "missing  task2-cli-container/README.md",
+        "added    task3-conductor/build.rs",
+    ];
+    assert_eq!(told, all);
+
+    let grafted = grade(&root, &["graft", "../24m0001_assignment3", "../graft"]);
+    assert!(grafted.status.success(), "{}", String::from_utf8_lossy(&grafted.stderr));
+    let graft = root.with_file_name("graft");
+    let text = fs::read_to_string(graft.join(LESSON)).unwrap();
+    assert!(
+        text.contains(written) && text.contains("\"Child1Hostname\"") && text.contains("todo!(\"Lesson 1.a"),
+        "{text}"
+    );
+    assert!(!graft.join("task3-conductor/build.rs").exists() && graft.join("task2-cli-container/README.md").exists());
+}
+
+#[test]
+fn a_submission_in_another_language_cannot_be_compared_and_that_is_said() {
+    let (_temp, root) = workspace();
+    let refused = grade(&root, &["changes", ".."]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is no workspace like this one"));
+}
