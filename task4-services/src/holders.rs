@@ -3,13 +3,14 @@
 //! `/proc/PID/fd/N` leads to the open file itself, not to a path, so it is found although it was renamed or removed, and
 //! although the process lives in a container where no path leads to it.
 //!
-//! Look: `ls -l /proc/PID/fd`, `fuser -v FILE`. Manual: proc_pid_fd(5).
+//! Look: `ls -l /proc/PID/fd`, `fuser -v FILE`, `lslocks`. Manual: proc_pid_fd(5), proc_locks(5).
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use nsutil::error::{OrCannot, Result};
+use procfs::LockType;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// How long a process may take to end when it is asked to.
@@ -21,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// When the file or /proc cannot be looked at.
 pub fn holding(file: &File, descriptors: &[u32]) -> Result<Vec<Pid>> {
     let wanted = file.metadata().or_cannot("look at", "a file of ours")?;
-    let is_it = |about: Metadata| (about.dev(), about.ino()) == (wanted.dev(), wanted.ino());
+    let is_it = |about: Metadata| is_same(&about, &wanted);
     let entries = fs::read_dir("/proc").or_cannot("list", "/proc")?.flatten();
     let processes = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     Ok(processes
@@ -33,6 +34,31 @@ pub fn holding(file: &File, descriptors: &[u32]) -> Result<Vec<Pid>> {
             open.any(is_it)
         })
         .collect())
+}
+
+/// The process that took the flock(2) on `file`, when it lives and still has the file open.
+///
+/// The lock itself belongs to nobody: it lasts as long as anybody has the file open in that way. The list tells who once took
+/// it, even after that one's end.
+///
+/// # Errors
+/// When the file or /proc cannot be looked at.
+pub fn taker_of_lock(file: &File) -> Result<Option<Pid>> {
+    let wanted = file.metadata().or_cannot("look at", "a file of ours")?;
+    let locks = procfs::locks().map_err(|error| error.to_string()).or_cannot("read", "/proc/locks")?;
+    // Of a file system such as btrfs the list has another device than stat(2), so only the inode is compared: it is the open
+    // file that decides.
+    let of_this_inode =
+        locks.into_iter().filter(|lock| lock.lock_type == LockType::FLock && lock.inode == wanted.ino());
+    let has_it_open = |process: &Pid| {
+        let open = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero())).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::metadata(entry.path()).ok()).any(|about| is_same(&about, &wanted))
+    };
+    Ok(of_this_inode.filter_map(|lock| Pid::from_raw(lock.pid?)).find(has_it_open))
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Asks processes to end, and ends those that do not.

@@ -52,6 +52,8 @@ pub struct Grade {
     pub started: SystemTime,
     /// How long it took.
     pub took: Duration,
+    /// This program as it was typed, with the rights that it takes: how advice begins.
+    pub typed: String,
 }
 
 impl Request {
@@ -74,8 +76,8 @@ impl Request {
             Some(_) => judge::not_built(&rubric),
         };
         let submission = submission.describe();
-        let took = clock.elapsed();
-        let grade = Grade { rubric, submission, style, seed: self.seed, runs, verdicts, build_error, started, took };
+        let (seed, took, typed) = (self.seed, clock.elapsed(), as_typed());
+        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, typed };
         Ok(grade.only(&self.only))
     }
 
@@ -88,9 +90,8 @@ impl Request {
         let rubric = self.rubric()?;
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
         let submission = "recorded runs".to_owned();
-        let took = clock.elapsed();
-        let grade =
-            Grade { rubric, submission, style, seed: self.seed, runs, verdicts, build_error: None, started, took };
+        let (seed, took, typed, build_error) = (self.seed, clock.elapsed(), as_typed(), None);
+        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, typed };
         Ok(grade.only(&self.only))
     }
 
@@ -192,10 +193,10 @@ impl Grade {
             );
         }
         if let Some(verdict) = first(&[Status::Failed, Status::Partial]).or_else(|| first(&[Status::Blocked])) {
-            return format!("start with {0}: {1} {task} --explain {0}", verdict.check.id, as_typed());
+            return format!("start with {0}: {1} {task} --explain {0}", verdict.check.id, self.typed);
         }
         if let Some(verdict) = first(&[Status::Undecided]) {
-            return format!("{} is undecided: {} {task} --runs 4 looks again", verdict.check.id, as_typed());
+            return format!("{} is undecided: {} {task} --runs 4 looks again", verdict.check.id, self.typed);
         }
         if let Some(verdict) = first(&[Status::Skipped]) {
             let why = verdict.reason.as_deref().unwrap_or("see above");

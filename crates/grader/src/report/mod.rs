@@ -161,6 +161,7 @@ mod tests {
             build_error: None,
             started: std::time::SystemTime::UNIX_EPOCH,
             took: std::time::Duration::from_millis(1900),
+            typed: "sudo target/release/grade".to_owned(),
         }
     }
 
