@@ -21,7 +21,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
 
 vm=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-out=${VM_OUT:-$vm/out}
+out=$(realpath --canonicalize-missing "${VM_OUT:-$vm/out}")
 arch=${VM_ARCH:-$(dpkg --print-architecture)}
 image=$out/base-$arch
 ready=$out/ready-$arch
@@ -84,7 +84,7 @@ stop_machine() {
 
 # Boots the image once and freezes it, unless that was done for this very image with this very qemu.
 make_ready() {
-    "$vm/build" base "$arch" >/dev/null
+    "$vm/build" base "$arch" >/dev/null || exit 125
     exec {lock}>"$ready.lock"
     flock "$lock"
     local inputs

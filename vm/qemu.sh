@@ -20,3 +20,10 @@ processor() {
 kvm_works() {
     [[ -w /dev/kvm ]] && timeout 10 "$@" -accel kvm -cpu host -nodefaults -display none -S -monitor stdio <<<quit >/dev/null 2>&1
 }
+
+# What its user could do about that, if anything.
+why_no_kvm() {
+    if [[ $1 == "$(dpkg --print-architecture)" && -e /dev/kvm && ! -w /dev/kvm ]]; then
+        echo ": you may not use /dev/kvm; sudo adduser $(id -un) kvm, then log in anew"
+    fi
+}
