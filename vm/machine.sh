@@ -134,6 +134,8 @@ arm64) console=ttyAMA0 ;;
 esac
 boot_with="root=/dev/vda3 ro console=$console quiet"
 
+# Before it is asked what it can do.
+has_qemu "$arch" || "$vm/provision" --vm "$arch" >&2 || exit 125
 # shellcheck disable=SC2207 # words are meant
 qemu=(
     $(qemu_for "$arch") -m 2048 -smp 2

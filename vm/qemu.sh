@@ -9,6 +9,12 @@ qemu_for() {
     esac
 }
 
+has_qemu() {
+    local program
+    read -r program _ < <(qemu_for "$1")
+    command -v "$program" >/dev/null
+}
+
 # By the hardware when KVM works here, else by emulation of processor $2. A plain old one is faster to emulate than one
 # with every feature.
 processor() {
