@@ -3,14 +3,15 @@
 //! Only marked sections may differ from what was handed out. `changes` tells what else does. `graft` makes a workspace in which
 //! nothing else can: this one, with the bodies of the student's sections; what is graded then is theirs and nobody's else.
 
-use std::fs;
+use std::cell::RefCell;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
+use crate::handed_in::HandedIn;
 use crate::section;
-use crate::submission::LEFT_OUT;
 use crate::transcript::drawn;
-use crate::workspace::{Workspace, is_crate_root, is_source, is_workspace, read};
+use crate::workspace::{Workspace, broken, is_crate_root, is_source, read};
 
 /// Tell what of a submission differs from this workspace, but for the bodies of marked functions
 #[derive(Debug, Clone, clap::Args)]
@@ -35,19 +36,12 @@ impl Changes {
     /// [`Fault::Usage`] outside of a workspace, or when `dir` is none.
     pub fn run(&self) -> Result<u8, Fault> {
         let workspace = Workspace::here()?;
-        handed_in(&self.dir)?;
+        let theirs = HandedIn::open(&self.dir)?;
         let mut changes = Vec::new();
         for path in &workspace.files {
-            let (ours, theirs) = (workspace.root.join(path), self.dir.join(path));
-            if !theirs.is_file() {
-                changes.push(format!("missing  {}", path.display()));
-            } else if !agree(path, &read(&ours)?, &read(&theirs)?) {
-                changes.push(format!("changed  {}", path.display()));
-            }
+            changes.extend(change(&workspace, &theirs, path)?);
         }
-        let is_new = |path: &PathBuf| !workspace.root.join(path).exists();
-        let added = files_below(&self.dir, Path::new(""))?.into_iter().filter(is_new);
-        changes.extend(added.map(|path| format!("added    {}", path.display())));
+        changes.extend(theirs.added_to(&workspace)?.iter().map(|path| format!("added    {}", path.display())));
         changes.iter().for_each(|change| anstream::println!("{}", drawn(change)));
         if changes.is_empty() {
             anstream::println!("{}: only marked functions differ", self.dir.display());
@@ -57,61 +51,75 @@ impl Changes {
 }
 
 impl Graft {
-    /// Makes the workspace.
+    /// Makes the workspace; the exit code is 0 when it has all sections, 1 when some had to stay unwritten.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside of a workspace, or when `dir` is none or lacks a section; when `into` cannot be made.
+    /// [`Fault::Usage`] outside of a workspace, or when `dir` is none; when `into` cannot be made.
     pub fn run(&self) -> Result<u8, Fault> {
         let workspace = Workspace::here()?;
-        handed_in(&self.dir)?;
+        let theirs = HandedIn::open(&self.dir)?;
         let lessons = workspace.sections()?;
+        let unwritten = RefCell::new(Vec::new());
         workspace.copy(&self.into, |path, mut text| {
-            if section::is_marked(&text) {
-                let theirs = self.dir.join(path);
-                let wrong = |why: String| Fault::Usage(format!("{}: {why}", theirs.display()));
-                let donor = String::from_utf8(read(&theirs)?).map_err(|why| wrong(why.to_string()))?;
-                text = section::with_bodies_of(&text, &donor).map_err(wrong)?;
+            if lessons.iter().any(|(source, _)| source == path) {
+                let grafted = text_of(&theirs, path).and_then(|donor| section::with_bodies_of(&text, &donor));
+                let (grafted, missing, why) = match grafted {
+                    Ok((text, missing)) => (text, missing, "no function is marked so".to_owned()),
+                    Err(why) => {
+                        let all = lessons.iter().filter(|(source, _)| source == path);
+                        let all = all.map(|(_, section)| section.lesson.clone()).collect();
+                        (section::unwritten(&text).map_err(|why| broken(path, &why))?, all, why)
+                    }
+                };
+                text = grafted;
+                let told = missing.iter().map(|lesson| format!("unwritten  {lesson}, {}: {why}", path.display()));
+                unwritten.borrow_mut().extend(told);
             }
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
-        anstream::println!("{} functions of {} in {}", lessons.len(), self.dir.display(), self.into.display());
-        Ok(0)
+        let unwritten = unwritten.into_inner();
+        unwritten.iter().for_each(|line| anstream::println!("{}", drawn(line)));
+        let grafted = lessons.len() - unwritten.len();
+        anstream::println!("{grafted} functions of {} in {}", self.dir.display(), self.into.display());
+        Ok(u8::from(!unwritten.is_empty()))
     }
 }
 
-fn handed_in(dir: &Path) -> Result<(), Fault> {
-    match is_workspace(dir) {
-        true => Ok(()),
-        false => Err(Fault::Usage(format!("{} is no workspace like this one: it has other folders", dir.display()))),
+/// What is to be told of one file of the workspace, if anything.
+fn change(workspace: &Workspace, theirs: &HandedIn, path: &Path) -> Result<Option<String>, Fault> {
+    let here = workspace.root.join(path);
+    let ours = read(&here)?;
+    let told = match theirs.read(path) {
+        Ok(None) => return Ok(Some(format!("missing  {}", path.display()))),
+        Err(why) => Some(format!(": {why}")),
+        Ok(Some(content)) => match differ(path, &ours, &content.bytes) {
+            Some(why) => Some(why),
+            None => {
+                let mode = here.metadata().map_err(|why| broken(path, &why.to_string()))?.permissions().mode();
+                (content.is_executable != (mode & 0o100 != 0)).then(|| ": whether it can be executed".to_owned())
+            }
+        },
+    };
+    Ok(told.map(|why| format!("changed  {}{why}", path.display())))
+}
+
+/// Whether two files differ where a student may not change them, and more of it if more is known.
+fn differ(path: &Path, ours: &[u8], theirs: &[u8]) -> Option<String> {
+    if ours == theirs {
+        return None;
+    }
+    if !is_source(path) {
+        return Some(String::new());
+    }
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|why| why.to_string());
+    match text(ours).and_then(|ours| section::agree_outside(ours, text(theirs)?)) {
+        Ok(true) => None,
+        Ok(false) => Some(String::new()),
+        Err(why) => Some(format!(": {why}")),
     }
 }
 
-/// Whether two files are the same, as far as a student may not change them.
-fn agree(path: &Path, ours: &[u8], theirs: &[u8]) -> bool {
-    let texts = || Some((std::str::from_utf8(ours).ok()?, std::str::from_utf8(theirs).ok()?));
-    let outside =
-        || is_source(path).then(texts)?.map(|(ours, theirs)| section::agree_outside(ours, theirs) == Ok(true));
-    ours == theirs || outside().unwrap_or(false)
-}
-
-/// The files below `dir/below`, by their paths below `dir`; a link is one of them, wherever it leads.
-fn files_below(dir: &Path, below: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let folder = dir.join(below);
-    let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", folder.display()));
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(cannot)? {
-        let entry = entry.map_err(cannot)?;
-        let path = below.join(entry.file_name());
-        let is_folder = entry.file_type().map_err(cannot)?.is_dir();
-        if LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
-            continue;
-        }
-        if is_folder {
-            found.extend(files_below(dir, &path)?);
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+fn text_of(theirs: &HandedIn, path: &Path) -> Result<String, String> {
+    let content = theirs.read(path)?.ok_or("there is no such file")?;
+    String::from_utf8(content.bytes).map_err(|why| why.to_string())
 }

@@ -10,6 +10,7 @@ mod cli;
 mod diff;
 mod fault;
 mod grading;
+mod handed_in;
 mod hostbox;
 mod judge;
 mod observe;

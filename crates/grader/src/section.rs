@@ -4,6 +4,8 @@
 //! ends it, its signature is kept, and it is unwritten while its body is `todo!("Lesson 1.a: …")`. What is compared outside
 //! of sections are the compiler's tokens: another layout and other plain comments are no change.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use proc_macro2::TokenStream;
@@ -28,20 +30,57 @@ pub struct Section {
     body: Range<usize>,
 }
 
-/// Whether a source has marked sections.
-pub fn is_marked(source: &str) -> bool {
-    source.contains("/// # Lesson ")
-}
+/// The longest source that is read, in bytes: many times what anybody writes.
+const LONGEST: usize = 256 << 10;
+/// How much stack parsing gets, in bytes: the parser calls itself for each level of nesting. What is not used takes no memory.
+const STACK: usize = 2 << 30;
 
 /// The marked sections of a source, from top to bottom.
 ///
 /// # Errors
-/// In words, when it is no Rust, or a heading that begins like a lesson's is not written as one.
+/// In words, when it is no Rust, or too long; when a heading that begins like a lesson's is not written as one, stands twice,
+/// or within another section.
 pub fn sections(source: &str) -> Result<Vec<Section>, String> {
-    let file = syn::parse_file(source).map_err(|why| format!("line {}: {why}", why.span().start().line))?;
-    let mut finder = Finder { found: Ok(Vec::new()) };
-    finder.visit_file(&file);
-    finder.found
+    sections_of(&as_compiled(source))
+}
+
+/// What the compiler sees of a file: no byte order mark, and lines that end in one way.
+fn as_compiled(source: &str) -> Cow<'_, str> {
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    if source.contains("\r\n") { source.replace("\r\n", "\n").into() } else { source.into() }
+}
+
+fn sections_of(source: &str) -> Result<Vec<Section>, String> {
+    if source.len() > LONGEST {
+        return Err(format!("it is longer than {} KiB", LONGEST >> 10));
+    }
+    let found = with_deep_stack(|| {
+        // Not `syn::parse_file`: it cuts off a line `#!…`, and positions would then be those in what is left.
+        let file = parsed(source)?;
+        let mut finder = Finder { found: Ok(Vec::new()), within: None };
+        finder.visit_file(&file);
+        finder.found
+    })?;
+    let mut lessons = BTreeSet::new();
+    match found.iter().find(|section| !lessons.insert(&section.lesson)) {
+        Some(twice) => Err(format!("lesson {} stands twice", twice.lesson)),
+        None => Ok(found),
+    }
+}
+
+fn parsed(source: &str) -> Result<syn::File, String> {
+    let at = |line: usize, why: String| format!("line {line}: {why}");
+    let tokens: TokenStream =
+        source.parse().map_err(|why: proc_macro2::LexError| at(why.span().start().line, why.to_string()))?;
+    syn::parse2(tokens).map_err(|why| at(why.span().start().line, why.to_string()))
+}
+
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread = thread.map_err(|why| format!("cannot be parsed: no thread: {why}"))?;
+        thread.join().unwrap_or_else(|_| Err("the parser gave up on it".to_owned()))
+    })
 }
 
 /// The source with every section unwritten; one that is unwritten already stays as it is.
@@ -49,46 +88,76 @@ pub fn sections(source: &str) -> Result<Vec<Section>, String> {
 /// # Errors
 /// Those of [`sections`].
 pub fn unwritten(source: &str) -> Result<String, String> {
-    with_bodies(source, |section, indent| {
-        let todo = format!("Lesson {}: {}", section.lesson, section.title);
-        Ok(format!("{{\n{indent}    todo!({todo:?})\n{indent}}}"))
-    })
+    with_bodies(source, todo)
 }
 
-/// The source with the bodies that its sections have in another one.
+/// The source with the bodies that its sections have in another one, and the lessons that the other one lacks: these are
+/// unwritten.
 ///
 /// # Errors
-/// Those of [`sections`], of either; when the other one lacks a section.
-pub fn with_bodies_of(source: &str, donor: &str) -> Result<String, String> {
-    let theirs = sections(donor)?;
-    with_bodies(source, |section, _| {
-        let same = theirs.iter().find(|other| other.lesson == section.lesson);
-        let body = same.and_then(|other| donor.get(other.body.clone()));
-        body.map(str::to_owned).ok_or_else(|| format!("no function is marked as lesson {}", section.lesson))
-    })
+/// Those of [`sections`], of either.
+pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>), String> {
+    let donor = as_compiled(donor);
+    let theirs = sections_of(&donor)?;
+    let body_of = |section: &Section| {
+        let same = theirs.iter().find(|other| other.lesson == section.lesson)?;
+        donor.get(same.body.clone()).filter(|body| is_one_block(body))
+    };
+    let missing = sections(source)?.into_iter().filter(|section| body_of(section).is_none());
+    let missing = missing.map(|section| section.lesson).collect();
+    let text =
+        with_bodies(source, |section, indent| body_of(section).map_or_else(|| todo(section, indent), str::to_owned))?;
+    Ok((text, missing))
+}
+
+/// What a section says before it is written.
+fn todo(section: &Section, indent: &str) -> String {
+    let todo = format!("Lesson {}: {}", section.lesson, section.title);
+    format!("{{\n{indent}    todo!({todo:?})\n{indent}}}")
+}
+
+/// Whether a text is a body and nothing beside it.
+fn is_one_block(text: &str) -> bool {
+    text.starts_with('{')
+        && text.ends_with('}')
+        && with_deep_stack(|| Ok(syn::parse_str::<Block>(text).is_ok())) == Ok(true)
 }
 
 /// The source with other bodies for its sections; `body` is told how far the function is indented.
-fn with_bodies(source: &str, body: impl Fn(&Section, &str) -> Result<String, String>) -> Result<String, String> {
-    let mut text = source.to_owned();
+fn with_bodies(source: &str, body: impl Fn(&Section, &str) -> String) -> Result<String, String> {
+    let source = as_compiled(source);
+    let mut text = source.clone().into_owned();
     // From the end, so that what is before stays where it was found.
-    for section in sections(source)?.into_iter().rev() {
+    for section in sections_of(&source)?.into_iter().rev() {
         let line = source.get(..section.body.start).and_then(|before| before.lines().last()).unwrap_or_default();
         let indent: String = line.chars().take_while(|letter| letter.is_whitespace()).collect();
-        text.replace_range(section.body.clone(), &body(&section, &indent)?);
+        text.replace_range(section.body.clone(), &body(&section, &indent));
     }
     Ok(text)
 }
 
 /// The root of a crate with [`UNUSED_YET`] after the comment that it begins with.
 pub fn with_unused_allowed(root: &str) -> String {
-    if root.contains(UNUSED_YET) {
+    let (comment, rest) = beginning(root);
+    if rest.starts_with(UNUSED_YET) {
         return root.to_owned();
     }
-    let comment: usize = root.split_inclusive('\n').take_while(|line| line.starts_with("//!")).map(str::len).sum();
-    let (comment, rest) = root.split_at(comment);
-    let blank = if comment.is_empty() { "" } else { "\n" };
-    format!("{comment}{blank}{UNUSED_YET}\n\n{}", rest.trim_start_matches('\n'))
+    let blank = if comment.is_empty() || comment.ends_with("\n\n") { "" } else { "\n" };
+    format!("{comment}{blank}{UNUSED_YET}\n\n{rest}")
+}
+
+/// The root of a crate without the line that [`with_unused_allowed`] put there. Nowhere else is it looked for: within other
+/// text, what is cut out could make code of a comment.
+fn without_unused_allowed(root: &str) -> String {
+    let (comment, rest) = beginning(root);
+    let rest = rest.strip_prefix(UNUSED_YET).filter(|rest| rest.starts_with('\n')).unwrap_or(rest);
+    format!("{comment}{rest}")
+}
+
+/// Divides a source after the comment that it begins with, whole lines of it, and empty ones.
+fn beginning(root: &str) -> (&str, &str) {
+    let is_of_it = |line: &&str| line.starts_with("//!") || line.trim().is_empty();
+    root.split_at(root.split_inclusive('\n').take_while(is_of_it).map(str::len).sum())
 }
 
 /// Whether two sources are the same but for the bodies of their sections, layout, plain comments and [`UNUSED_YET`].
@@ -96,44 +165,65 @@ pub fn with_unused_allowed(root: &str) -> String {
 /// # Errors
 /// Those of [`sections`].
 pub fn agree_outside(one: &str, other: &str) -> Result<bool, String> {
-    let outside = |source: &str| -> Result<String, String> {
-        let tokens: TokenStream =
-            unwritten(source)?.replace(UNUSED_YET, "").parse().map_err(|why: proc_macro2::LexError| why.to_string())?;
-        Ok(tokens.to_string())
+    let outside = |source: &str| {
+        let source = without_unused_allowed(&unwritten(source)?);
+        with_deep_stack(|| {
+            let tokens: TokenStream = source.parse().map_err(|why: proc_macro2::LexError| why.to_string())?;
+            Ok(tokens.to_string())
+        })
     };
     Ok(outside(one)? == outside(other)?)
 }
 
 struct Finder {
     found: Result<Vec<Section>, String>,
+    /// The lesson whose body is being looked at.
+    within: Option<String>,
 }
 
 impl Finder {
-    fn look_at(&mut self, attributes: &[Attribute], signature: &Signature, block: &Block) {
-        let Ok(found) = &mut self.found else { return };
-        let Some(heading) = attributes.iter().filter_map(doc_line).find_map(lesson_heading) else { return };
-        match heading {
-            Ok((lesson, marks, title)) => found.push(Section {
-                lesson,
-                marks,
-                title,
-                function: signature.ident.to_string(),
-                body: block.brace_token.span.open().byte_range().start..block.brace_token.span.close().byte_range().end,
-            }),
-            Err(why) => self.found = Err(format!("{}: {why}", signature.ident)),
+    /// Takes a function for a section when it is one, and looks at what is inside it by `deeper`.
+    fn look_at(
+        &mut self,
+        attributes: &[Attribute],
+        signature: &Signature,
+        block: &Block,
+        deeper: impl FnOnce(&mut Self),
+    ) {
+        let before = self.within.clone();
+        if let Some(heading) = attributes.iter().filter_map(doc_line).find_map(lesson_heading) {
+            let found = heading.and_then(|(lesson, marks, title)| match &self.within {
+                Some(outer) => Err(format!("lesson {lesson} stands within lesson {outer}")),
+                None => Ok(Section {
+                    lesson,
+                    marks,
+                    title,
+                    function: signature.ident.to_string(),
+                    body: block.brace_token.span.open().byte_range().start
+                        ..block.brace_token.span.close().byte_range().end,
+                }),
+            });
+            self.within = found.as_ref().ok().map(|section| section.lesson.clone());
+            match (&mut self.found, found) {
+                (Ok(sections), Ok(section)) => sections.push(section),
+                (Ok(_), Err(why)) => self.found = Err(format!("{}: {why}", signature.ident)),
+                (Err(_), _) => (),
+            }
         }
+        deeper(self);
+        self.within = before;
     }
 }
 
 impl<'ast> Visit<'ast> for Finder {
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        self.look_at(&function.attrs, &function.sig, &function.block);
-        visit::visit_item_fn(self, function);
+        self.look_at(&function.attrs, &function.sig, &function.block, |inner| visit::visit_item_fn(inner, function));
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
-        self.look_at(&function.attrs, &function.sig, &function.block);
-        visit::visit_impl_item_fn(self, function);
+        self.look_at(&function.attrs, &function.sig, &function.block, |inner| {
+            visit::visit_impl_item_fn(inner, function)
+        });
     }
 }
 
@@ -228,12 +318,46 @@ impl Greeter {
     #[test]
     fn bodies_put_back_into_a_starter_give_the_solution() {
         let starter = unwritten(SOURCE).unwrap();
-        assert_eq!(with_bodies_of(&starter, SOURCE).unwrap(), SOURCE);
+        assert_eq!(with_bodies_of(&starter, SOURCE).unwrap(), (SOURCE.to_owned(), vec![]));
         let theirs = SOURCE.replace("Ok(())", "Err(io::ErrorKind::Other.into())").replace("7", "8");
-        let grafted = with_bodies_of(&starter, &theirs).unwrap();
+        let (grafted, _) = with_bodies_of(&starter, &theirs).unwrap();
         assert!(grafted.contains("ErrorKind::Other") && grafted.contains('7') && !grafted.contains('8'), "{grafted}");
         let without = SOURCE.replace("# Lesson 1.b (4 marks): ", "");
-        assert_eq!(with_bodies_of(&starter, &without).unwrap_err(), "no function is marked as lesson 1.b");
+        let (grafted, missing) = with_bodies_of(SOURCE, &without).unwrap();
+        assert!(grafted.contains("todo!(\"Lesson 1.b: ") && grafted.contains("hello {to}"), "{grafted}");
+        assert_eq!(missing, ["1.b"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_the_line_ends_of_windows_are_no_change() {
+        let windows = format!("\u{feff}{}", SOURCE.replace('\n', "\r\n"));
+        assert_eq!(with_bodies_of(SOURCE, &windows).unwrap(), (SOURCE.to_owned(), vec![]));
+        assert!(agree_outside(SOURCE, &windows).unwrap());
+        assert!(with_bodies_of(SOURCE, &format!("\n#!/bin/{SOURCE}")).is_err());
+        assert!(with_bodies_of(SOURCE, &format!("#!/bin/cargo\n{SOURCE}")).unwrap_err().starts_with("line 1: "));
+    }
+
+    #[test]
+    fn no_code_hides_from_the_comparison() {
+        let beside = |what: &str| agree_outside(SOURCE, &format!("{SOURCE}{what}\n"));
+        assert!(!beside("fn evil() {}").unwrap());
+        assert!(!beside(&format!("/* /{UNUSED_YET}* */ fn evil() {{}} /* *{UNUSED_YET}/ */")).unwrap_or(false));
+        let after = format!("{UNUSED_YET}\nfn evil() {{}}");
+        assert!(!agree_outside(SOURCE, &SOURCE.replacen("7", &format!("7 {after}"), 1)).unwrap_or(false));
+        // Its end would be looked for where it was before the inner one was emptied.
+        let inner =
+            "/// # Lesson x (1 marks): y\nfn helper() { /* .............................................. */ }\nOk(())";
+        let told = agree_outside(SOURCE, &SOURCE.replacen("Ok(())", inner, 1)).unwrap_err();
+        assert_eq!(told, "helper: lesson x stands within lesson 1.a");
+        let twice = format!("{SOURCE}#[cfg(any())]\n/// # Lesson 1.a (6 marks): again\nfn dead() {{}}\n");
+        assert_eq!(sections(&twice).unwrap_err(), "lesson 1.a stands twice");
+    }
+
+    #[test]
+    fn what_is_nested_without_end_is_refused_and_no_abort() {
+        let deep = format!("fn deep() {{ {}{} }}", "(".repeat(100_000), ")".repeat(100_000));
+        assert!(sections(&deep).is_ok());
+        assert_eq!(sections(&" ".repeat(LONGEST + 1)).unwrap_err(), "it is longer than 256 KiB");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 const MOST_BYTES: u64 = 64 << 20;
 const MOST_FILES: usize = 2000;
 /// Folders that are no part of what runs.
-pub const LEFT_OUT: [&str; 8] =
+const LEFT_OUT: [&str; 8] =
     [".git", "target", "node_modules", "__pycache__", "container_root", ".images", ".containers", ".cache"];
 /// What the box's interface to the network is called when no setting names it.
 const INTERFACE: &str = "eth0";

@@ -12,15 +12,15 @@ use crate::rubric::Rubric;
 use crate::section::{self, Section};
 use crate::task::Task;
 
-/// Folders and files that students do not get: the zoo's programs are solutions, in several languages.
-const STAYS_BEHIND: [&str; 2] = ["crates/grader/zoo", "crates/grader/tests/zoo.rs"];
+/// Folders and files that students do not get: the zoo's programs are solutions, in several languages, and what tests them.
+const STAYS_BEHIND: [&str; 3] = ["crates/grader/zoo", "crates/grader/tests/zoo.rs", "crates/grader/tests/starter.rs"];
 
 /// A workspace with the lessons of all tasks.
 #[derive(Debug)]
 pub struct Workspace {
     /// Its folder.
     pub root: PathBuf,
-    /// The files that are handed out, by their paths below it.
+    /// The files that are handed out, by their paths below it, in order.
     pub files: Vec<PathBuf>,
 }
 
@@ -123,9 +123,15 @@ fn tracked(root: &Path) -> Result<Vec<PathBuf>, Fault> {
         let why = why.lines().next().unwrap_or_default();
         return Err(Fault::Usage(format!("git does not list the files of {}: {why}", root.display())));
     }
-    let paths = output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-    let paths = paths.map(|path| PathBuf::from(OsStr::from_bytes(path)));
-    Ok(paths.filter(|path| !STAYS_BEHIND.iter().any(|left| path.starts_with(left))).collect())
+    let stays = |path: &PathBuf| STAYS_BEHIND.iter().any(|left| path.starts_with(left));
+    let mut paths: Vec<_> = paths_in(&output.stdout).filter(|path| !stays(path)).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// The paths that git printed for `-z`.
+pub fn paths_in(output: &[u8]) -> impl Iterator<Item = PathBuf> {
+    output.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(|path| PathBuf::from(OsStr::from_bytes(path)))
 }
 
 /// Every lesson of a rubric has a section with its marks, and every section has a lesson.

@@ -19,6 +19,7 @@ fn workspace() -> (TempDir, PathBuf) {
     fs::create_dir_all(root.join("crates/grader/zoo/right")).unwrap();
     fs::write(root.join("crates/grader/zoo/right/answer.c"), "int main() {}\n").unwrap();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    done(Command::new("cp").arg(here.join(".gitignore")).arg(&root));
     for task in TASKS {
         done(Command::new("cp").arg("-r").arg(here.join(task)).arg(&root));
     }
@@ -109,6 +110,56 @@ fn what_a_student_changed_beside_the_lessons_is_told_and_left_out_of_a_graft() {
         "{text}"
     );
     assert!(!graft.join("task3-conductor/build.rs").exists() && graft.join("task2-cli-container/README.md").exists());
+}
+
+#[test]
+fn what_a_student_builds_is_no_change_and_what_else_is_planted_is_told() {
+    let (_temp, root) = workspace();
+    let theirs = root.with_file_name("24m0001_assignment3");
+    assert!(grade(&root, &["starter", "../24m0001_assignment3"]).status.success());
+    for built in ["target/release/x", "task4-services/counter-service/counter-service", "task3-conductor/.images/i/x"] {
+        fs::create_dir_all(theirs.join(built).parent().unwrap()).unwrap();
+        fs::write(theirs.join(built), "").unwrap();
+    }
+    assert!(grade(&root, &["changes", "../24m0001_assignment3"]).status.success());
+    // One that lies here, but is nobody's, is no excuse for one that lies there.
+    fs::write(theirs.join("task1-namespaces/my-notes.txt"), "mine\n").unwrap();
+    fs::create_dir_all(theirs.join("task1-namespaces/src/bin/target")).unwrap();
+    fs::write(theirs.join("task1-namespaces/src/bin/target/main.rs"), "fn main() {}\n").unwrap();
+    done(Command::new("chmod").arg("-x").arg(theirs.join("task3-conductor/conductor.sh")));
+    let changes = grade(&root, &["changes", "../24m0001_assignment3"]);
+    let told: Vec<String> = stdout(&changes).lines().map(str::to_owned).collect();
+    let all = [
+        "changed  task3-conductor/conductor.sh: whether it can be executed",
+        "added    task1-namespaces/my-notes.txt",
+        "added    task1-namespaces/src/bin/target/main.rs",
+    ];
+    assert_eq!(told, all);
+}
+
+#[test]
+fn a_link_to_the_solution_is_no_solution_and_what_never_ends_is_not_waited_for() {
+    let (_temp, root) = workspace();
+    let theirs = root.with_file_name("24m0001_assignment3");
+    assert!(grade(&root, &["starter", "../24m0001_assignment3"]).status.success());
+    let (folder, file) = (theirs.join("task2-cli-container/src"), theirs.join(LESSON));
+    fs::remove_dir_all(&folder).unwrap();
+    std::os::unix::fs::symlink(root.join("task2-cli-container/src"), &folder).unwrap();
+    fs::remove_file(&file).unwrap();
+    done(Command::new("mkfifo").arg(&file));
+
+    let changes = grade(&root, &["changes", "../24m0001_assignment3"]);
+    assert_eq!(changes.status.code(), Some(1));
+    let told = stdout(&changes);
+    assert!(told.contains("changed  task1-namespaces/src/main.rs: it is no file\n"), "{told}");
+    assert!(told.contains("task2-cli-container/src/subtask.rs: it is a link, or lies behind one\n"), "{told}");
+    let grafted = grade(&root, &["graft", "../24m0001_assignment3", "../graft"]);
+    assert_eq!(grafted.status.code(), Some(1));
+    let told = stdout(&grafted);
+    assert!(told.contains("unwritten  1.a, task1-namespaces/src/main.rs: it is no file\n"), "{told}");
+    assert!(told.ends_with("functions of ../24m0001_assignment3 in ../graft\n"), "{told}");
+    let text = fs::read_to_string(root.with_file_name("graft").join("task2-cli-container/src/subtask.rs"));
+    assert!(text.unwrap().contains("todo!(\"Lesson 2."));
 }
 
 #[test]
