@@ -3,6 +3,9 @@
 //! A section is a whole function whose doc comment has a heading `# Lesson 1.a (6 marks): what it is about`. The language
 //! ends it, its signature is kept, and it is unwritten while its body is `todo!("Lesson 1.a: …")`. What is compared outside
 //! of sections are the compiler's tokens: another layout and other plain comments are no change.
+//!
+//! A function whose heading is `# Withheld with lesson 1.a` would show that lesson's solution. It is nobody's to write: it is
+//! emptied with the others, and a graft has ours.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -28,6 +31,8 @@ pub struct Section {
     pub function: String,
     /// Where its body is, in bytes, with both braces.
     body: Range<usize>,
+    /// Whether it is only withheld, and no lesson to write.
+    is_withheld: bool,
 }
 
 /// The longest source that is read, in bytes: many times what anybody writes.
@@ -41,7 +46,7 @@ const STACK: usize = 2 << 30;
 /// In words, when it is no Rust, or too long; when a heading that begins like a lesson's is not written as one, stands twice,
 /// or within another section.
 pub fn sections(source: &str) -> Result<Vec<Section>, String> {
-    sections_of(&as_compiled(source))
+    Ok(sections_of(&as_compiled(source))?.into_iter().filter(|section| !section.is_withheld).collect())
 }
 
 /// What the compiler sees of a file: no byte order mark, and lines that end in one way.
@@ -62,7 +67,7 @@ fn sections_of(source: &str) -> Result<Vec<Section>, String> {
         finder.found
     })?;
     let mut lessons = BTreeSet::new();
-    match found.iter().find(|section| !lessons.insert(&section.lesson)) {
+    match found.iter().find(|section| !lessons.insert((&section.lesson, section.is_withheld))) {
         Some(twice) => Err(format!("lesson {} stands twice", twice.lesson)),
         None => Ok(found),
     }
@@ -99,8 +104,12 @@ pub fn unwritten(source: &str) -> Result<String, String> {
 pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>), String> {
     let donor = as_compiled(donor);
     let theirs = sections_of(&donor)?;
+    let ours = as_compiled(source);
     let body_of = |section: &Section| {
-        let same = theirs.iter().find(|other| other.lesson == section.lesson)?;
+        if section.is_withheld {
+            return ours.get(section.body.clone());
+        }
+        let same = theirs.iter().find(|other| other.lesson == section.lesson && !other.is_withheld)?;
         donor.get(same.body.clone()).filter(|body| is_one_block(body))
     };
     let missing = sections(source)?.into_iter().filter(|section| body_of(section).is_none());
@@ -112,7 +121,10 @@ pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>)
 
 /// What a section says before it is written.
 fn todo(section: &Section, indent: &str) -> String {
-    let todo = format!("Lesson {}: {}", section.lesson, section.title);
+    let todo = match section.is_withheld {
+        true => format!("withheld with Lesson {}, whose solution it would show", section.lesson),
+        false => format!("Lesson {}: {}", section.lesson, section.title),
+    };
     format!("{{\n{indent}    todo!({todo:?})\n{indent}}}")
 }
 
@@ -192,16 +204,13 @@ impl Finder {
     ) {
         let before = self.within.clone();
         if let Some(heading) = attributes.iter().filter_map(doc_line).find_map(lesson_heading) {
-            let found = heading.and_then(|(lesson, marks, title)| match &self.within {
+            let found = heading.and_then(|(lesson, marks, title, is_withheld)| match &self.within {
                 Some(outer) => Err(format!("lesson {lesson} stands within lesson {outer}")),
-                None => Ok(Section {
-                    lesson,
-                    marks,
-                    title,
-                    function: signature.ident.to_string(),
-                    body: block.brace_token.span.open().byte_range().start
-                        ..block.brace_token.span.close().byte_range().end,
-                }),
+                None => {
+                    let braces = block.brace_token.span;
+                    let body = braces.open().byte_range().start..braces.close().byte_range().end;
+                    Ok(Section { lesson, marks, title, function: signature.ident.to_string(), body, is_withheld })
+                }
             });
             self.within = found.as_ref().ok().map(|section| section.lesson.clone());
             match (&mut self.found, found) {
@@ -238,13 +247,17 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
     }
 }
 
-/// Number, marks and title of a heading such as `# Lesson 1.a (6 marks): create child 1`; none when it is no lesson's.
-fn lesson_heading(line: String) -> Option<Result<(String, u32, String), String>> {
+/// Number, marks, title, and whether it is withheld: of a heading such as `# Lesson 1.a (6 marks): create child 1` or
+/// `# Withheld with lesson 1.a`; none when it is no lesson's.
+fn lesson_heading(line: String) -> Option<Result<(String, u32, String, bool), String>> {
+    if let Some(lesson) = line.strip_prefix("# Withheld with lesson ") {
+        return Some(Ok((lesson.to_owned(), 0, String::new(), true)));
+    }
     let rest = line.strip_prefix("# Lesson ")?;
     let parts = || {
         let (lesson, rest) = rest.split_once(" (")?;
         let (marks, title) = rest.split_once(" marks): ")?;
-        Some((lesson.to_owned(), marks.parse().ok()?, title.to_owned()))
+        Some((lesson.to_owned(), marks.parse().ok()?, title.to_owned(), false))
     };
     Some(parts().ok_or_else(|| format!("{line:?} is no heading like \"# Lesson 1.a (6 marks): what it is about\"")))
 }
@@ -358,6 +371,19 @@ impl Greeter {
         let deep = format!("fn deep() {{ {}{} }}", "(".repeat(100_000), ")".repeat(100_000));
         assert!(sections(&deep).is_ok());
         assert_eq!(sections(&" ".repeat(LONGEST + 1)).unwrap_err(), "it is longer than 256 KiB");
+    }
+
+    #[test]
+    fn what_would_show_a_solution_is_emptied_too_and_a_graft_has_ours() {
+        let source =
+            SOURCE.replace("    /// # Errors\n", "    /// # Withheld with lesson 1.a\n    ///\n    /// # Errors\n");
+        let starter = unwritten(&source).unwrap();
+        assert!(starter.contains("todo!(\"withheld with Lesson 1.a, whose solution it would show\")"), "{starter}");
+        assert_eq!(sections(&source).unwrap().len(), 2);
+        assert!(agree_outside(&source, &starter).unwrap());
+        let theirs = starter.replace("todo!(\"withheld with Lesson 1.a, whose solution it would show\")", "8");
+        let (grafted, missing) = with_bodies_of(&source, &theirs).unwrap();
+        assert!(grafted.contains("        7\n") && missing.is_empty(), "{grafted}");
     }
 
     #[test]

@@ -28,6 +28,10 @@ use crate::network::names;
 
 /// What [`super::inside::become_container`] does, the way a script would.
 ///
+/// # Withheld with lesson 3.a
+///
+/// It could stand there as the solution.
+///
 /// # Errors
 /// Of the step that failed.
 pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
