@@ -288,7 +288,10 @@ fn a_limit_of_processes_or_namespaces_is_said_with_what_it_is() {
     let cgroup = tree.unwrap().join(format!("conductor-test-{}", std::process::id()));
     fs::create_dir(&cgroup).unwrap();
     if fs::write(cgroup.join("pids.max"), "1").is_ok() {
-        for words in [&["run", IMAGE, "eg", "--", "true"][..], &["run", "-d", IMAGE, "eg", "--", "true"]] {
+        // In a v2 tree the first process is born in the container's own cgroup, and only there is it counted.
+        let is_counted_here = !cgroup.join("cgroup.controllers").exists();
+        let all = [&["run", IMAGE, "eg", "--", "true"][..], &["run", "-d", IMAGE, "eg", "--", "true"]];
+        for words in all.into_iter().filter(|words| is_counted_here || words.contains(&"-d")) {
             tally.case(format!("one process for {words:?}"), || {
                 let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", cgroup.display());
                 let mut command = Command::new("sh");
