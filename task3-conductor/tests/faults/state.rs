@@ -133,7 +133,8 @@ fn an_image_whose_layer_is_gone_is_refused_with_what_to_do_and_leaves_nothing() 
     let record = fs::read(yard.host.store.join(".images/made/record.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
     let layer = yard.host.store.join(".cache/layers").join(record["layers"][0].as_str().unwrap());
-    let away = yard.context.path().join("layer");
+    // On the same file system: /tmp may be another.
+    let away = yard.host.store.with_extension("layer-away");
     fs::rename(&layer, &away).unwrap();
     let refused = yard.host.run(&["run", "made", "eg", "--", "true"]);
     assert_eq!(refused.code, 125, "{refused:?}");
