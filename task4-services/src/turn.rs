@@ -43,7 +43,8 @@ impl Turn {
 
     fn take_within(folder: &Path, patience: Duration) -> Result<Self> {
         let path = folder.join("turn");
-        let mut last_seen = Instant::now() + patience;
+        // Nobody is looked for before.
+        let mut silent_since = Instant::now() + patience;
         loop {
             fs::create_dir_all(folder).or_cannot("make folder", folder.display()).map_err(why_refused)?;
             let file = File::options().create(true).truncate(false).write(true).read(true).open(&path);
@@ -53,7 +54,7 @@ impl Turn {
                 if is_at(&file, &path) {
                     return Ok(Self { file });
                 }
-            } else if Instant::now() > last_seen {
+            } else if Instant::now() > silent_since {
                 if let Some(process) = taker_of_lock(&file)? {
                     let what = format!("another service-orchestrator, process {process}, is at work here");
                     return Err(Error::new("begin", "", what).hint("wait for it or end it"));
@@ -61,8 +62,8 @@ impl Turn {
                 let commands = holding(&file, &[0])?;
                 if !commands.is_empty() {
                     end(&commands)?;
-                    last_seen = Instant::now();
-                } else if last_seen.elapsed() > SILENCE {
+                    silent_since = Instant::now();
+                } else if silent_since.elapsed() > SILENCE {
                     let what = "an earlier service-orchestrator was killed, and a command of it goes on";
                     return Err(Error::new("begin", "", what).hint(format!("see it by: fuser -v {}", path.display())));
                 }
@@ -118,6 +119,7 @@ mod tests {
         drop(Turn::take(folder.path()).unwrap());
         assert!(is_free());
     }
+
     /// The turn of one that is dead: flock(1) took it and ended, and a command of it holds it.
     fn left_to(folder: &Path, command: &str) -> String {
         let script = format!("exec 5<>turn; flock 5; {command} & echo $!");

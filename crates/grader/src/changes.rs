@@ -3,7 +3,6 @@
 //! Only marked sections may differ from what was handed out. `changes` tells what else does. `graft` makes a workspace in which
 //! nothing else can: this one, with the bodies of the student's sections; what is graded then is theirs and nobody's else.
 
-use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +58,7 @@ impl Graft {
         let workspace = Workspace::here()?;
         let theirs = HandedIn::open(&self.dir)?;
         let lessons = workspace.sections()?;
-        let unwritten = RefCell::new(Vec::new());
+        let mut unwritten = Vec::new();
         workspace.copy(&self.into, |path, mut text| {
             if lessons.iter().any(|(source, _)| source == path) {
                 let grafted = text_of(&theirs, path).and_then(|donor| section::with_bodies_of(&text, &donor));
@@ -73,11 +72,10 @@ impl Graft {
                 };
                 text = grafted;
                 let told = missing.iter().map(|lesson| format!("unwritten  {lesson}, {}: {why}", path.display()));
-                unwritten.borrow_mut().extend(told);
+                unwritten.extend(told);
             }
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
-        let unwritten = unwritten.into_inner();
         unwritten.iter().for_each(|line| anstream::println!("{}", drawn(line)));
         let grafted = lessons.len() - unwritten.len();
         anstream::println!("{grafted} functions of {} in {}", self.dir.display(), self.into.display());

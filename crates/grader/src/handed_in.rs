@@ -3,6 +3,7 @@
 //! A link in it may lead to the instructor's own files, a FIFO never ends, a device has no size. So only regular files are
 //! read, on a way without links, and no more of them than anybody writes. Manual: openat2(2), `RESOLVE_NO_SYMLINKS`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -84,7 +85,7 @@ impl HandedIn {
     /// and running. A link is one of them, wherever it leads.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when a folder cannot be read, [`Fault::CannotRun`] without git.
+    /// [`Fault::Usage`] when a folder cannot be read, [`Fault::CannotRun`] without git or its answer.
     pub fn added_to(&self, workspace: &Workspace) -> Result<Vec<PathBuf>, Fault> {
         let mut found = Vec::new();
         below(&self.dir, Path::new(""), &mut found)?;
@@ -114,13 +115,15 @@ fn below(dir: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Faul
 }
 
 /// Those of `paths` that the workspace at `root` tells git to ignore.
-fn ignored(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
+fn ignored(root: &Path, paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Fault> {
     let cannot = |why: std::io::Error| Fault::CannotRun(format!("cannot run git: {why}"));
     let mut git = Command::new("git");
     git.arg("-C").arg(root).args(["check-ignore", "--no-index", "-z", "--stdin"]);
-    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(cannot)?;
+    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(cannot)?;
     let mut questions = Vec::new();
     for path in paths {
+        // Or a name such as `:(top)x` would be more than a name.
+        questions.extend_from_slice(b"./");
         questions.extend_from_slice(path.as_os_str().as_bytes());
         questions.push(0);
     }
@@ -130,5 +133,12 @@ fn ignored(root: &Path, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
         scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(&questions)));
         git.wait_with_output().map_err(cannot)
     })?;
-    Ok(crate::workspace::paths_in(&output.stdout).collect())
+    // 0: some are, 1: none is.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Fault::CannotRun(format!("git cannot say what is ignored in {}: {}", root.display(), why.trim())));
+    }
+    Ok(crate::workspace::paths_in(&output.stdout)
+        .filter_map(|path| Some(path.strip_prefix(".").ok()?.to_owned()))
+        .collect())
 }

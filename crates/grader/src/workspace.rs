@@ -59,7 +59,11 @@ impl Workspace {
     ///
     /// # Errors
     /// [`Fault::Usage`] when the folder is there or cannot be filled; those of `changed`.
-    pub fn copy(&self, dir: &Path, changed: impl Fn(&Path, String) -> Result<String, Fault>) -> Result<(), Fault> {
+    pub fn copy(
+        &self,
+        dir: &Path,
+        mut changed: impl FnMut(&Path, String) -> Result<String, Fault>,
+    ) -> Result<(), Fault> {
         fs::create_dir(dir).map_err(|why| cannot("make", dir, &why))?;
         let copied = self.files.iter().try_for_each(|path| {
             let (from, to) = (self.root.join(path), dir.join(path));

@@ -124,6 +124,7 @@ fn what_a_student_builds_is_no_change_and_what_else_is_planted_is_told() {
     assert!(grade(&root, &["changes", "../24m0001_assignment3"]).status.success());
     // One that lies here, but is nobody's, is no excuse for one that lies there.
     fs::write(theirs.join("task1-namespaces/my-notes.txt"), "mine\n").unwrap();
+    fs::write(theirs.join(":(wrong)"), "a name, though git has another use for it\n").unwrap();
     fs::create_dir_all(theirs.join("task1-namespaces/src/bin/target")).unwrap();
     fs::write(theirs.join("task1-namespaces/src/bin/target/main.rs"), "fn main() {}\n").unwrap();
     done(Command::new("chmod").arg("-x").arg(theirs.join("task3-conductor/conductor.sh")));
@@ -131,6 +132,7 @@ fn what_a_student_builds_is_no_change_and_what_else_is_planted_is_told() {
     let told: Vec<String> = stdout(&changes).lines().map(str::to_owned).collect();
     let all = [
         "changed  task3-conductor/conductor.sh: whether it can be executed",
+        "added    :(wrong)",
         "added    task1-namespaces/my-notes.txt",
         "added    task1-namespaces/src/bin/target/main.rs",
     ];

@@ -343,7 +343,7 @@ impl<'a> Stage<'a> {
         let mut found = self.until(self.scaled(APPEARANCE), sought)?.flatten();
         if found.is_none() {
             // A tool that ends at once may leave its child a moment before that is the command.
-            found = self.until(GRACE, seek)?;
+            found = self.until(self.scaled(GRACE), seek)?;
         }
         self.write_down(name, at, Did::Found(found.clone().map(Box::new)));
         Ok(found)
