@@ -191,11 +191,12 @@ impl Yard {
 
     /// Of conductor's own processes, those that work on this store.
     fn processes(&self) -> Vec<String> {
-        let store = self.host.store.display().to_string();
         let lines = entries(Path::new("/proc")).into_iter().filter_map(|process| {
             let line = fs::read(process.join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            line.contains(&store).then_some(line)
+            let line = String::from_utf8_lossy(&line);
+            // Not only a store whose name begins so.
+            let is_of_it = line.split('\0').any(|argument| Path::new(argument).starts_with(&self.host.store));
+            is_of_it.then(|| line.replace('\0', " "))
         });
         lines.collect()
     }

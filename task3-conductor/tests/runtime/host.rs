@@ -156,8 +156,8 @@ impl Host {
     /// Mounts, but for those of containers on the real host: its copies of these go when they go.
     pub fn mounts(&self) -> Vec<String> {
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-        let store = self.store.display().to_string();
-        let counts = |line: &&str| !line.contains("/.containers/") || line.contains(&store);
+        let own = format!("{}/.containers/", self.store.display());
+        let counts = |line: &&str| !line.contains("/.containers/") || line.contains(&own);
         mounts.lines().filter(counts).map(str::to_owned).collect()
     }
 
