@@ -206,12 +206,13 @@ impl Layers {
             let turn = Flock::lock(folder, FlockArg::LockExclusive)
                 .map_err(|(_, errno)| errno)
                 .or_cannot("wait for", dir.display())?;
+            // From here on a folder that is not needed is removed when this is dropped.
+            let draft = Draft { dir: dir.clone(), _turn: turn };
             if self.has(id) {
                 return Ok(None);
             }
             // While we waited, the folder we opened may have been moved to its place, or removed after a failure.
-            if is_same(&turn, &dir) {
-                let draft = Draft { dir, _turn: turn };
+            if is_same(&draft._turn, &dir) {
                 draft.prepare()?;
                 return Ok(Some(draft));
             }
@@ -372,4 +373,20 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
 fn is_same(open: &File, path: &Path) -> bool {
     let identity = |about: fs::Metadata| (about.dev(), about.ino());
     open.metadata().map(identity).ok().zip(fs::symlink_metadata(path).map(identity).ok()).is_some_and(|(a, b)| a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It asks before the layer is in its place, and makes a folder to wait at after that.
+    #[test]
+    fn who_comes_too_late_to_make_a_layer_leaves_no_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let layers = Layers::open(&Store::open(root.path()).unwrap()).unwrap();
+        let id: LayerId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        layers.get_or_make(&id, None, "nothing", |_| Ok(())).unwrap();
+        assert!(layers.draft(&id).unwrap().is_none());
+        assert_eq!(fs::read_dir(&layers.building).unwrap().count(), 0);
+    }
 }
