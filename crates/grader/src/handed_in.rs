@@ -89,8 +89,11 @@ impl HandedIn {
     pub fn added_to(&self, workspace: &Workspace) -> Result<Vec<PathBuf>, Fault> {
         let mut found = Vec::new();
         below(&self.dir, Path::new(""), &mut found)?;
-        found.retain(|path| workspace.files.binary_search(path).is_err());
-        let ignored = ignored(&workspace.root, &found)?;
+        let is_ours = |path: &Path| workspace.files.binary_search_by(|file| file.as_path().cmp(path)).is_ok();
+        found.retain(|path| !is_ours(path));
+        // Below a file of ours nothing comes by building; and where that is a link, git would refuse the whole question.
+        let asked: Vec<_> = found.iter().filter(|path| !path.ancestors().skip(1).any(is_ours)).cloned().collect();
+        let ignored = ignored(&workspace.root, &asked)?;
         found.retain(|path| !ignored.contains(path));
         found.sort();
         Ok(found)

@@ -140,6 +140,22 @@ fn what_a_student_builds_is_no_change_and_what_else_is_planted_is_told() {
 }
 
 #[test]
+fn a_folder_where_we_have_a_link_is_told_with_what_is_in_it() {
+    let (_temp, root) = workspace();
+    let ours = Path::new("task1-namespaces/link");
+    std::os::unix::fs::symlink("README.md", root.join(ours)).unwrap();
+    done(Command::new("git").arg("-C").arg(&root).arg("add").arg(ours));
+    let theirs = root.with_file_name("24m0001_assignment3");
+    assert!(grade(&root, &["starter", "../24m0001_assignment3"]).status.success());
+    fs::remove_file(theirs.join(ours)).unwrap();
+    fs::create_dir(theirs.join(ours)).unwrap();
+    fs::write(theirs.join(ours).join("x"), "").unwrap();
+    let changes = grade(&root, &["changes", "../24m0001_assignment3"]);
+    assert_eq!(changes.status.code(), Some(1), "{}", String::from_utf8_lossy(&changes.stderr));
+    assert_eq!(stdout(&changes), "changed  task1-namespaces/link: it is no file\nadded    task1-namespaces/link/x\n");
+}
+
+#[test]
 fn a_link_to_the_solution_is_no_solution_and_what_never_ends_is_not_waited_for() {
     let (_temp, root) = workspace();
     let theirs = root.with_file_name("24m0001_assignment3");

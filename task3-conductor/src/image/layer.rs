@@ -72,7 +72,7 @@ pub struct Layers {
 pub struct Draft {
     dir: PathBuf,
     /// Held as long as somebody works on it; the kernel lets go of it when that process is killed.
-    _turn: Flock<File>,
+    turn: Flock<File>,
 }
 
 /// Bytes of a hash that are used; as hexadecimal digits twice as many. Short, since overlay's options have little room.
@@ -207,12 +207,12 @@ impl Layers {
                 .map_err(|(_, errno)| errno)
                 .or_cannot("wait for", dir.display())?;
             // From here on a folder that is not needed is removed when this is dropped.
-            let draft = Draft { dir: dir.clone(), _turn: turn };
+            let draft = Draft { dir: dir.clone(), turn };
             if self.has(id) {
                 return Ok(None);
             }
             // While we waited, the folder we opened may have been moved to its place, or removed after a failure.
-            if is_same(&draft._turn, &dir) {
+            if is_same(&draft.turn, &dir) {
                 draft.prepare()?;
                 return Ok(Some(draft));
             }
@@ -285,7 +285,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
-        if is_same(&self._turn, &self.dir) {
+        if is_same(&self.turn, &self.dir) {
             // What cannot be removed now is swept by the next build.
             let _ = remove_tree(&self.dir);
         }

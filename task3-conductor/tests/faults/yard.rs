@@ -191,12 +191,13 @@ impl Yard {
 
     /// Of conductor's own processes, those that work on this store.
     fn processes(&self) -> Vec<String> {
+        let store = self.host.store.display().to_string();
+        // Another store's name may begin with this one's.
+        let goes_on = |next: char| next.is_alphanumeric() || next == '-';
         let lines = entries(Path::new("/proc")).into_iter().filter_map(|process| {
             let line = fs::read(process.join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line);
-            // Not only a store whose name begins so.
-            let is_of_it = line.split('\0').any(|argument| Path::new(argument).starts_with(&self.host.store));
-            is_of_it.then(|| line.replace('\0', " "))
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.split(&store).skip(1).any(|rest| !rest.starts_with(goes_on)).then_some(line)
         });
         lines.collect()
     }
