@@ -239,6 +239,7 @@ fn copy_called(name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join(name);
-    fs::copy(PROGRAM, &program).unwrap();
+    // Not open for writing in here: a child of another test would have it open too, and the kernel would not execute it.
+    assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
     (dir, program)
 }

@@ -1,6 +1,7 @@
 //! What went away without a word: a first process, a monitor, a host that was started anew, the program's own file.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::within;
+use crate::host::{copy_program, within};
 use crate::yard::{IMAGE, Yard, until};
 
 #[test]
@@ -128,13 +129,13 @@ fn containers_outlive_a_program_file_that_is_replaced_or_deleted() {
         said.push(format!("{words:?}: {output:?}"));
         output.status.success()
     };
-    fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     assert!(by_copy(&["run", "-d", IMAGE, "web", "--", "sleep", "infinity"]));
     fs::remove_file(&program).unwrap();
     assert!(yard.host.ok(&["ps"]).contains("running"));
     yard.host.ok(&["exec", "web", "--", "true"]);
     // Another version in its place.
-    fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     assert!(
         by_copy(&["exec", "web", "--", "true"]) && by_copy(&["addnetwork", "web"]) && by_copy(&["stop", "web"]),
         "{said:?}"
@@ -148,7 +149,7 @@ fn a_program_file_that_is_deleted_while_it_runs_still_enters_and_leaves() {
     let yard = Yard::new("crash-deleted");
     let before = yard.calm(false);
     let program = yard.context.path().join("conductor");
-    fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     let long_enough = within(Duration::from_millis(300)).as_secs_f32().to_string();
     let mut command = Command::new(&program);
     command.arg("--root").arg(&yard.host.store).args(["run", "--rm", IMAGE, "web", "--", "sleep", &long_enough]);

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::host::Outcome;
+use crate::host::{Outcome, copy_program};
 use crate::tally::Tally;
 use crate::yard::{IMAGE, Yard, until};
 
@@ -360,7 +360,7 @@ fn who_lacks_the_rights_is_told_so_in_one_line() {
     let open =
         tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let program = open.path().join("conductor");
-    fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     for words in [
         &["ps"][..],
         &["run", IMAGE, "eg"],
@@ -427,7 +427,7 @@ fn conductor_in_a_container_says_what_it_lacks() {
             fs::create_dir_all(place.parent().unwrap()).unwrap();
             fs::copy(file, place).unwrap();
         }
-        fs::copy(program, root.join("conductor")).unwrap();
+        copy_program(program, &root.join("conductor"));
     });
     let before = yard.calm(false);
     for words in [&["run", "x", "y"][..], &["build", "x", "--from", "host"], &["run", "--rm", "x", "y", "--", "true"]] {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::host::copy_program;
 use crate::yard::{IMAGE, Yard, entries};
 
 fn ip(words: &str) {
@@ -72,7 +73,7 @@ fn iptables_that_fails_at_any_table_leaves_no_rule_and_no_cable() {
     let during = yard.trace(true);
     let real = yard.context.path().join("real");
     let name = fs::canonicalize("/usr/sbin/iptables").unwrap();
-    fs::copy(&name, &real).unwrap();
+    copy_program(&name, &real);
     // Stands in for the program under all its names; the first that changes the tables fails after some of its lines.
     for keep in [0, 1, 2, 4, 8, 12] {
         let script = yard.context.path().join("stand-in");

@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::host::{Host, Snapshot};
+use crate::host::{Host, Snapshot, copy_program};
 use crate::life::wait_for;
 use crate::tally::Tally;
 
@@ -23,7 +23,7 @@ pub fn arm(root: &Path) {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         fs::copy(file, place).unwrap();
     }
-    fs::copy(program, root.join("attacks")).unwrap();
+    copy_program(program, &root.join("attacks"));
     fs::create_dir_all(root.join("mnt")).unwrap();
 }
 
@@ -236,7 +236,7 @@ fn the_program_file_cannot_be_written_through_a_process_inside() {
     let host = Host::new("own-binary");
     // A copy, so that an attack that succeeds breaks nothing else.
     let program = host.store.join("conductor-copy");
-    fs::copy(env!("CARGO_BIN_EXE_conductor"), &program).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     let whole = fs::read(&program).unwrap();
     host.plant_image("self", |root| {
         // The libraries that conductor needs are in the image, as an attacker would see to.

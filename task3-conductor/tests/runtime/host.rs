@@ -6,7 +6,7 @@ mod pace;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
@@ -169,7 +169,7 @@ impl Host {
         });
         ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"]
             .iter()
-            .flat_map(|tree| entries(std::path::Path::new(tree)))
+            .flat_map(|tree| entries(Path::new(tree)))
             .filter(|path| path.to_string_lossy().ends_with(&suffix))
             .collect()
     }
@@ -195,6 +195,12 @@ fn entries(folder: &std::path::Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     entries
+}
+
+/// Copies a program that is to be executed at once. In a process of its own: what is open for writing here, another test's
+/// child has open too until it executes something, and so long the kernel executes no such file (`ETXTBSY`).
+pub fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 /// Writes all to a child's stdin and closes it.
