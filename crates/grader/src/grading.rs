@@ -1,5 +1,7 @@
 //! One grading: the runs, the verdicts, and what they add up to.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,6 +13,7 @@ use crate::run::{self, RunPlan};
 use crate::submission::Submission;
 use crate::task::Task;
 use crate::trace::{Observer, Run, StdoutKind};
+use crate::transcript;
 
 /// What is to be graded, and how.
 #[derive(Debug, Clone)]
@@ -52,8 +55,8 @@ pub struct Grade {
     pub started: SystemTime,
     /// How long it took.
     pub took: Duration,
-    /// This program as it was typed, with the rights that it takes: how advice begins.
-    pub typed: String,
+    /// The command line that grades this once more, to which advice adds options.
+    pub again: String,
 }
 
 impl Request {
@@ -76,8 +79,8 @@ impl Request {
             Some(_) => judge::not_built(&rubric),
         };
         let submission = submission.describe();
-        let (seed, took, typed) = (self.seed, clock.elapsed(), as_typed());
-        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, typed };
+        let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
+        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, again };
         Ok(grade.only(&self.only))
     }
 
@@ -90,9 +93,19 @@ impl Request {
         let rubric = self.rubric()?;
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
         let submission = "recorded runs".to_owned();
-        let (seed, took, typed, build_error) = (self.seed, clock.elapsed(), as_typed(), None);
-        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, typed };
+        let (seed, took, again, build_error) = (self.seed, clock.elapsed(), self.again(), None);
+        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, again };
         Ok(grade.only(&self.only))
+    }
+
+    /// This program as it was typed, with the rights that it takes, and what it is to grade.
+    fn again(&self) -> String {
+        let program = std::env::args_os().next().unwrap_or_else(|| "grade".into());
+        let mut again = format!("sudo {} {}", word(&program), self.task.id());
+        if let Some(dir) = &self.submission {
+            again += &format!(" --submission {}", word(dir.as_os_str()));
+        }
+        again
     }
 
     /// The rubric, in which every check that was asked for exists.
@@ -181,7 +194,6 @@ impl Grade {
 
     /// What to do next, in one line.
     pub fn next(&self) -> String {
-        let task = self.task().id();
         if self.build_error.is_some() {
             return "make it build, then grade again".to_owned();
         }
@@ -193,10 +205,10 @@ impl Grade {
             );
         }
         if let Some(verdict) = first(&[Status::Failed, Status::Partial]).or_else(|| first(&[Status::Blocked])) {
-            return format!("start with {0}: {1} {task} --explain {0}", verdict.check.id, self.typed);
+            return format!("start with {0}: {1} --explain {0}", verdict.check.id, self.again);
         }
         if let Some(verdict) = first(&[Status::Undecided]) {
-            return format!("{} is undecided: {} {task} --runs 4 looks again", verdict.check.id, self.typed);
+            return format!("{} is undecided: {} --runs 4 looks again", verdict.check.id, self.again);
         }
         if let Some(verdict) = first(&[Status::Skipped]) {
             let why = verdict.reason.as_deref().unwrap_or("see above");
@@ -211,9 +223,10 @@ impl Grade {
     }
 }
 
-/// This program as it was typed, with the rights that it takes.
-fn as_typed() -> String {
-    format!("sudo {}", std::env::args().next().unwrap_or_else(|| "grade".to_owned()))
+/// `text` as one word of a shell's command line; nothing in it acts on a terminal.
+fn word(text: &OsStr) -> String {
+    let text = transcript::drawn(&text.to_string_lossy());
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
 }
 
 /// How many times a submission for `task` is run when nobody says otherwise: once by each observer.

@@ -1,9 +1,11 @@
 //! `grade starter DIR`: the workspace as it is handed out, with every lesson unwritten.
 //!
 //! The solution is the only source: a starter is this workspace's files with the bodies of the marked sections emptied
-//! ([`crate::section`]). What shows a solution in another way stays behind, and so does the history.
+//! ([`crate::section`]). What shows a solution in another way stays behind, and so does the history: git keeps the starter
+//! from its first commit on, which is the handout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::fault::Fault;
 use crate::section::{self, Section};
@@ -20,8 +22,8 @@ impl Starter {
     /// Makes the folder, and lists the lessons in it.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside of a workspace, or when the folder cannot be made; [`Fault::Broken`] when sections and
-    /// rubrics contradict each other.
+    /// [`Fault::Usage`] outside of a workspace, or when the folder cannot be made; [`Fault::CannotRun`] when git cannot keep
+    /// it; [`Fault::Broken`] when sections and rubrics contradict each other.
     pub fn run(&self) -> Result<u8, Fault> {
         let workspace = Workspace::here()?;
         let lessons = workspace.sections()?;
@@ -29,10 +31,38 @@ impl Starter {
             let text = section::unwritten(&source).map_err(|why| broken(path, &why))?;
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
+        keep_in_git(&self.dir).inspect_err(|_| {
+            // Why it is not a starter is told; that it could not be removed either says nothing more.
+            let _ = std::fs::remove_dir_all(&self.dir);
+        })?;
         for (path, Section { lesson, marks, title, function, .. }) in &lessons {
             anstream::println!("{lesson}  {marks:>2} marks  {}: {function}, {title}", path.display());
         }
         anstream::println!("{} lessons to write in {}", lessons.len(), self.dir.display());
         Ok(0)
     }
+}
+
+/// Makes `dir` a repository with one commit, by nobody's name and nobody's settings.
+fn keep_in_git(dir: &Path) -> Result<(), Fault> {
+    let commit = ["-c", "user.name=Docker-lite", "-c", "user.email=docker-lite@localhost", "commit", "--quiet"];
+    let steps: [&[&str]; 3] = [
+        &["init", "--quiet", "--template=", "--initial-branch=main"],
+        // Whatever the workspace keeps, its .gitignore names or not.
+        &["add", "--all", "--force"],
+        &[&commit[..], &["--message=The handout"]].concat(),
+    ];
+    for step in steps {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(dir).args(step).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        for of_another in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+            git.env_remove(of_another);
+        }
+        let output = git.output().map_err(|why| Fault::CannotRun(format!("cannot run git: {why}")))?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            return Err(Fault::CannotRun(format!("git cannot keep {}: {}", dir.display(), why.trim())));
+        }
+    }
+    Ok(())
 }

@@ -94,18 +94,17 @@ impl Submission {
             fs::canonicalize(asked).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", asked.display())))?;
         let new =
             |origin: &Path, layout| Submission { task, origin: origin.to_owned(), layout, built: OnceLock::new() };
-        let nested = [format!("task{}", task.number()), task.folder().to_owned()];
-        let folders = std::iter::once(start.clone()).chain(nested.iter().map(|name| start.join(name)));
-        if dir.is_some() && !is_workspace(&start, task) {
+        if let Some(root) = workspace_of(&start, dir.is_some(), task) {
+            return Ok(new(root, Layout::Workspace(root.to_owned())));
+        }
+        if dir.is_some() {
+            let nested = [format!("task{}", task.number()), task.folder().to_owned()];
+            let folders = std::iter::once(start.clone()).chain(nested.iter().map(|name| start.join(name)));
             for folder in folders {
                 if let Some(program) = Program::find(&folder, name_of(task)) {
                     return Ok(new(&start, Layout::Folder { dir: folder, program }));
                 }
             }
-        }
-        // From inside a workspace, its root is meant.
-        if let Some(root) = start.ancestors().find(|folder| is_workspace(folder, task)) {
-            return Ok(new(root, Layout::Workspace(root.to_owned())));
         }
         let name = name_of(task);
         Err(Fault::Usage(format!(
@@ -370,6 +369,13 @@ fn is_link_name(name: &str) -> bool {
     (1..16).contains(&name.len()) && name.chars().all(plain) && !["lo", ".", ".."].contains(&name)
 }
 
+/// The workspace that `start` stands for. A folder that was named is one or is the task's in one, never something deeper: a
+/// submission may lie below another workspace, such as the solution's, and would then be taken for it.
+fn workspace_of(start: &Path, named: bool, task: Task) -> Option<&Path> {
+    let mut around = start.ancestors().filter(|folder| is_workspace(folder, task));
+    if named { around.find(|root| *root == start || root.join(task.folder()) == start) } else { around.next() }
+}
+
 fn is_workspace(dir: &Path, task: Task) -> bool {
     dir.join("Cargo.toml").is_file() && dir.join(task.folder()).join("Cargo.toml").is_file()
 }
@@ -527,15 +533,32 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_the_workspace_is_rust_wherever_in_it_one_stands() {
+    fn a_copy_of_the_workspace_is_rust_by_its_root_and_by_the_folder_of_the_task() {
         let dir = folder(&[
             ("Cargo.toml", 0o644),
             ("task1-namespaces/Cargo.toml", 0o644),
             ("task1-namespaces/src/main.rs", 0o644),
         ]);
-        for start in ["", "task1-namespaces/src"] {
-            assert!(Submission::find(Some(&dir.path().join(start)), Task::Task1).unwrap().is_rust());
+        for start in ["", "task1-namespaces"] {
+            let found = Submission::find(Some(&dir.path().join(start)), Task::Task1).unwrap();
+            assert!(found.is_rust());
+            assert_eq!(found.origin(), fs::canonicalize(dir.path()).unwrap());
         }
+    }
+
+    #[test]
+    fn a_submission_below_a_workspace_is_not_taken_for_it() {
+        let dir = folder(&[
+            ("Cargo.toml", 0o644),
+            ("task1-namespaces/Cargo.toml", 0o644),
+            ("submissions/empty/task2/simple_container.sh", 0o644),
+            ("submissions/full/task1/namespace_prog.c", 0o644),
+        ]);
+        for named in ["submissions", "submissions/empty"] {
+            let why = Submission::find(Some(&dir.path().join(named)), Task::Task1).unwrap_err();
+            assert!(matches!(why, Fault::Usage(_)), "{why}");
+        }
+        assert!(!Submission::find(Some(&dir.path().join("submissions/full")), Task::Task1).unwrap().is_rust());
     }
 
     #[test]

@@ -12,8 +12,14 @@ use crate::rubric::Rubric;
 use crate::section::{self, Section};
 use crate::task::Task;
 
-/// Folders and files that students do not get: the zoo's programs are solutions, in several languages, and what tests them.
-const STAYS_BEHIND: [&str; 3] = ["crates/grader/zoo", "crates/grader/tests/zoo.rs", "crates/grader/tests/starter.rs"];
+/// Folders and files that students do not get: the zoo's programs are solutions, in several languages, and what is tested with
+/// them or by writing solutions.
+const STAYS_BEHIND: [&str; 4] = [
+    "crates/grader/zoo",
+    "crates/grader/tests/zoo.rs",
+    "crates/grader/tests/starter.rs",
+    "task4-services/tests/another_tool.rs",
+];
 
 /// A workspace with the lessons of all tasks.
 #[derive(Debug)]

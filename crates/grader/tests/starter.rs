@@ -62,9 +62,32 @@ fn a_starter_has_every_lesson_unwritten_and_nothing_that_git_does_not_keep() {
     assert!(!starter.join("task1-namespaces/my-notes.txt").exists() && !starter.join("crates/grader/zoo").exists());
     let script = fs::metadata(starter.join("task3-conductor/conductor.sh")).unwrap();
     assert_eq!(script.permissions(), fs::metadata(root.join("task3-conductor/conductor.sh")).unwrap().permissions());
+    let git = |words: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(&starter).args(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        stdout(&output)
+    };
+    assert_eq!(git(&["log", "--format=%s"]), "The handout\n");
+    assert_eq!(git(&["status", "--short", "--ignored"]), "");
     let again = grade(&root, &["starter", "../starter"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&again.stderr).contains("cannot make ../starter: File exists"));
+}
+
+#[test]
+fn without_git_there_is_no_half_of_a_starter() {
+    let (temp, root) = workspace();
+    // One that lists, and nothing more.
+    let git = temp.path().join("git");
+    fs::write(&git, "#!/bin/sh\n[ \"$3\" != init ] || { echo 'disk full' >&2; exit 128; }\nexec /usr/bin/git \"$@\"\n")
+        .unwrap();
+    done(Command::new("chmod").arg("+x").arg(&git));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grade"));
+    let refused = command.args(["starter", "../starter"]).current_dir(&root).env("PATH", temp.path()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("git cannot keep ../starter: disk full"), "{why}");
+    assert!(!root.with_file_name("starter").exists());
 }
 
 #[test]

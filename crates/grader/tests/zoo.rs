@@ -41,6 +41,17 @@ fn get_what_they_deserve(names: &str) {
     assert!(text.contains("0 false passes, 0 false losses, 0 undecided"), "{text}");
 }
 
+/// To be listed, each must fit its rubric and the program that it is made from.
+#[test]
+fn every_program_of_the_zoo_is_sound() {
+    let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--list"]).output();
+    let output = output.expect("grade starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (wrong, right): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.contains("wrong/"));
+    assert!(wrong.len() >= 40 && right.len() >= 14, "{} wrong ones, {} right ones", wrong.len(), right.len());
+}
+
 #[test]
 fn the_zoo_can_be_listed_by_anyone() {
     let output = Command::new(env!("CARGO_BIN_EXE_grade")).args(["self-test", "--list", "--only", FEW]).output();

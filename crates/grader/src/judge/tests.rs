@@ -745,7 +745,7 @@ fn the_sample_in_the_handbook_is_what_comes_out() {
         build_error: None,
         started: std::time::SystemTime::UNIX_EPOCH,
         took: Duration::from_millis(800),
-        typed: "sudo target/release/grade".to_owned(),
+        again: "sudo target/release/grade task1 --submission /home/cs695/24m0001_assignment3".to_owned(),
     };
     let text = crate::report::Format::Text.render(&grade, 1).unwrap();
     let text = anstream::adapter::strip_str(&text).to_string();

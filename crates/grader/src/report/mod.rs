@@ -161,7 +161,7 @@ mod tests {
             build_error: None,
             started: std::time::SystemTime::UNIX_EPOCH,
             took: std::time::Duration::from_millis(1900),
-            typed: "sudo target/release/grade".to_owned(),
+            again: "sudo target/release/grade task1".to_owned(),
         }
     }
 
@@ -179,6 +179,15 @@ mod tests {
         }
         assert!(render(Format::Junit).contains("value=\"6-11 of 20\""));
         assert!(render(Format::Tap).contains("# 6-11 of 20 marks"));
+    }
+
+    #[test]
+    fn marks_are_not_final_while_a_check_could_not_be_tried_whatever_else_is_lost() {
+        let mut grade = of_every_kind();
+        grade.verdicts.retain(|verdict| verdict.status != judge::Status::Undecided);
+        assert!(grade.open() > 0 && grade.exit_code() == 1);
+        let json: serde_json::Value = serde_json::from_str(&Format::Json.render(&grade, 1).unwrap()).unwrap();
+        assert_eq!(json["extra_data"]["final_marks"], serde_json::json!(false));
     }
 
     #[test]

@@ -255,8 +255,11 @@ fn read_files(folder: &Path) -> Result<BTreeMap<String, File>, String> {
     Ok(files)
 }
 
-/// `text` with `find`, which must stand in it exactly once, replaced.
+/// `text` with `find`, which must stand in it exactly once, replaced by something else.
 fn replace_once(text: &str, find: &str, replace: &str) -> Result<String, String> {
+    if find == replace {
+        return Err(format!("an edit must change something and leaves {find:?} as it is"));
+    }
     match text.matches(find).count() {
         1 => Ok(text.replacen(find, replace, 1)),
         n => Err(format!("an edit must match once and matches {n} times: {find:?}")),
@@ -269,27 +272,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edit_that_matches_twice_or_never_is_refused() {
+    fn an_edit_that_matches_twice_or_never_or_changes_nothing_is_refused() {
         assert_eq!(replace_once("a b c", "b", "x").unwrap(), "a x c");
         assert!(replace_once("a b b", "b", "x").unwrap_err().contains("2 times"));
         assert!(replace_once("a", "b", "x").unwrap_err().contains("0 times"));
-    }
-
-    #[test]
-    fn every_program_of_the_zoo_fits_its_rubric_and_its_base() {
-        let zoo = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo")).unwrap();
-        let wrong = zoo.iter().filter(|entry| entry.is_wrong()).count();
-        assert!(wrong >= 40, "only {wrong} wrong programs");
-        assert!(zoo.len() - wrong >= 14, "only {} right ones", zoo.len() - wrong);
-    }
-
-    #[test]
-    fn a_wrong_program_differs_from_its_base() {
-        for entry in read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo")).unwrap() {
-            for edit in &entry.expect.edit {
-                assert_ne!(edit.find, edit.replace, "{}", entry.name);
-            }
-        }
+        assert!(replace_once("a b", "b", "b").unwrap_err().contains("as it is"));
     }
 
     #[test]
