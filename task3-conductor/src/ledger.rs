@@ -46,6 +46,8 @@ pub enum Change {
         /// What it was.
         before: String,
     },
+    /// No change: all that the lines before say of the network has been given back.
+    NetworkGivenBack,
 }
 
 /// The ledger of one container: a file with one JSON line for each change.

@@ -23,6 +23,7 @@ mod runtime;
 mod store;
 mod table;
 mod tree;
+mod unlink;
 mod usage;
 mod user;
 mod variables;

@@ -478,8 +478,61 @@ fn datagrams_that_flow_already_follow_the_port_to_its_next_container() {
     assert!(answered());
     drop(first);
     host.end("first");
+    assert!(!answered(), "there is nobody, and it is tried all the same");
     host.conductor("addnetwork second -e 53:53/udp");
     assert!(answered(), "the same flow, led to the new container");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn conductors_with_a_store_each_leave_each_others_networks_as_they_are() {
+    let host = Host::new();
+    let other = host.with_another_store();
+    let before = (host.rules(), host.links());
+    for [first, second] in [[&host, &other], [&other, &host]] {
+        assert_eq!(host.forwards(), "0");
+        let a = first.networked("a", "-i");
+        let b = second.networked("b", "-i");
+        let plain = second.networked("plain", "");
+        assert!(a.pings(INTERNET) && b.pings(INTERNET) && !plain.pings(INTERNET));
+        assert!(
+            host.rules().contains("-A CONDUCTOR-FORWARD -m comment --comment conductor -j DROP"),
+            "{}",
+            host.rules()
+        );
+        drop(a);
+        first.end("a");
+        assert!(b.pings(INTERNET), "whoever came first is not the last");
+        assert!(
+            host.rules().contains("-A CONDUCTOR-FORWARD -m comment --comment conductor -j DROP"),
+            "{}",
+            host.rules()
+        );
+        drop((b, plain));
+        second.end("b");
+        assert_eq!(host.forwards(), "0", "as it was found");
+        second.end("plain");
+        assert_eq!((host.rules(), host.links()), before);
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn an_ended_containers_network_is_given_back_once() {
+    let host = Host::new();
+    let other = host.with_another_store();
+    let web = host.networked("web", "-i");
+    drop(web);
+    host.conductor("ps");
+    assert_eq!((host.forwards().as_str(), host.links().contains("web-outside")), ("0", false));
+    // The name, and the host's word on forwarding, are others' now.
+    let web = other.networked("web", "-i");
+    host.be_a_router();
+    host.end("web");
+    assert_eq!(host.forwards(), "1");
+    assert!(web.pings(INTERNET));
+    drop(web);
+    other.end("web");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -623,6 +623,26 @@ pub fn give_back_clean_pages() -> Result<()> {
     for mapping in mappings.iter().filter(is_clean) {
         let (start, end) = mapping.address;
         sys::give_back(start as usize..end as usize).or_cannot("give back", "memory")?;
+    }
+    Ok(())
+}
+
+/// Closes the descriptors above 2 that the process was started with, which whoever started it may wait for: a lock, the end of
+/// a pipe. They are those that would outlive the next exec as well; what is opened by Rust never does.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn close_inherited() -> Result<()> {
+    const OPEN: &str = "/proc/self/fd";
+    let open: Vec<RawFd> = std::fs::read_dir(OPEN)
+        .or_cannot("list", OPEN)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for descriptor in open {
+        // The one by which they were listed is closed by now.
+        if descriptor > 2 && sys::outlives_exec(descriptor).unwrap_or(false) {
+            nix::unistd::close(descriptor).or_cannot("close", format_args!("descriptor {descriptor}"))?;
+        }
     }
     Ok(())
 }

@@ -128,6 +128,16 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(outcome).map(drop)
 }
 
+/// Whether a descriptor would be open in the next program, too. See fcntl(2) `F_GETFD`.
+///
+/// # Errors
+/// `EBADF` when there is none of that number.
+pub fn outlives_exec(descriptor: RawFd) -> Result<bool, Errno> {
+    // SAFETY: it only reads a flag, of whatever is open there, if anything is.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    Errno::result(flags).map(|flags| flags & libc::FD_CLOEXEC == 0)
+}
+
 /// Has `command` start with `root` as its root and working directory. See chroot(2).
 ///
 /// What may go wrong shows when it is started: `EPERM` without `CAP_SYS_CHROOT`.

@@ -71,10 +71,10 @@ impl Stats {
     /// In words when one of the named containers is not there.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let clock = |record: ContainerRecord| (record.name.clone(), Clock::of(store, &record));
-        let mut clocks: BTreeMap<ContainerName, Clock> = self.running(store)?.into_iter().map(clock).collect();
+        let mut clocks: BTreeMap<ContainerName, Clock> = self.running(store, true)?.into_iter().map(clock).collect();
         loop {
             std::thread::sleep(INTERVAL);
-            let running = self.running(store)?;
+            let running = self.running(store, false)?;
             let usages: Vec<Usage> = running.iter().map(|record| Usage::of(store, record, &mut clocks)).collect();
             let text = match self.format {
                 Format::Json => {
@@ -98,12 +98,14 @@ impl Stats {
         }
     }
 
-    fn running(&self, store: &Store) -> Result<Vec<ContainerRecord>> {
+    /// Those that run. A name that is unknown is a mistake the first time; later, that container has been stopped.
+    fn running(&self, store: &Store, first: bool) -> Result<Vec<ContainerRecord>> {
         let records = if self.names.is_empty() {
             // A damaged record is for `ps` to tell of.
             store.containers()?.into_iter().filter_map(|(_, record)| record.ok()).collect()
         } else {
-            self.names.iter().map(|name| store.container(name)).collect::<Result<Vec<_>>>()?
+            let there = |name: &&ContainerName| first || store.container_dir(name).exists();
+            self.names.iter().filter(there).map(|name| store.container(name)).collect::<Result<Vec<_>>>()?
         };
         let mut running = Vec::new();
         for record in records {

@@ -20,13 +20,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::fcntl::{Flock, FlockArg};
-use nsutil::error::{Error, OrCannot, Result};
+use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::step;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::failure::remark;
 use crate::record;
 use crate::store::{Lock, Store};
+use crate::unlink::unlink_tree;
 
 /// Which layer: 32 hexadecimal digits, the beginning of the hash of what it was made from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -186,7 +188,7 @@ impl Layers {
         step!("layer.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
             why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
         fs::rename(&dir, &away).or_cannot("remove", dir.display())?;
-        remove_tree(&away)
+        unlink_tree(&away)
     }
 
     /// A place to make the layer in; none when somebody else made it while we waited for our turn.
@@ -226,7 +228,10 @@ impl Layers {
             let Ok(turn) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) else { continue };
             // Since we opened it, another may have swept it away, and a build made it anew.
             if is_same(&turn, &entry.path()) {
-                remove_tree(&entry.path())?;
+                // What cannot be removed takes room, and is in nobody's way.
+                if let Err(error) = unlink_tree(&entry.path()) {
+                    remark(format_args!("what a build has left stays for now: {}", line(&error)));
+                }
             }
         }
         Ok(())
@@ -257,7 +262,7 @@ impl Draft {
     /// Empties what a killed build left.
     fn prepare(&self) -> Result<()> {
         for folder in [self.root(), self.work(), self.place()] {
-            remove_tree(&folder)?;
+            unlink_tree(&folder)?;
             make_folder(&folder)?;
         }
         let mode = fs::Permissions::from_mode(0o755);
@@ -267,7 +272,7 @@ impl Draft {
     /// Puts the layer in its place, whole.
     fn keep(self, record: &LayerRecord, place: &Path) -> Result<()> {
         for folder in [self.work(), self.place()] {
-            remove_tree(&folder)?;
+            unlink_tree(&folder)?;
         }
         let _ = fs::remove_file(self.log());
         record::save(record, &self.dir)?;
@@ -287,7 +292,7 @@ impl Drop for Draft {
         // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
         if is_same(&self.turn, &self.dir) {
             // What cannot be removed now is swept by the next build.
-            let _ = remove_tree(&self.dir);
+            let _ = unlink_tree(&self.dir);
         }
     }
 }
@@ -346,17 +351,6 @@ pub fn size_on_disk(tree: &Path) -> Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-/// Removes a file tree; one that is not there is fine. Links in it are removed, never followed.
-///
-/// # Errors
-/// `EROFS`, `EBUSY` … with the path.
-pub fn remove_tree(tree: &Path) -> Result<()> {
-    match fs::remove_dir_all(tree) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::new("remove", tree.display(), error)),
-        _ => Ok(()),
-    }
 }
 
 /// Makes a folder for root alone; one that is there is fine.

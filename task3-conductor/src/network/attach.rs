@@ -11,13 +11,13 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::net::address::Subnet;
 use nsutil::net::link::{Ends, Veth};
 use nsutil::net::netns::{Home, NetNs};
-use nsutil::net::{Netlink, sysctl};
+use nsutil::net::{Netlink, conntrack, sysctl};
 use nsutil::process::PidFd;
 
-use super::publish::{Publish, holder};
+use super::publish::{Protocol, Publish, holder};
 use super::{
-    NetworkRecord, Networks, all, chains, detach_locked, note, note_forwarding, refresh_names, release_ended_locked,
-    rules, start_forwarding, strangers, subnet,
+    NetworkRecord, Networks, all, chains, note, note_forwarding, refresh_names, release_ended_locked, release_locked,
+    rules, standing, start_forwarding, strangers, subnet,
 };
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
@@ -129,7 +129,7 @@ impl<'a> Attachment<'a> {
     pub fn make(mut self) -> Result<()> {
         self.act().or_else(|error| {
             let undone = match self.before.take() {
-                None => detach_locked(self.store, self.name),
+                None => release_locked(self.store, self.name),
                 Some(before) => {
                     self.wanted = before;
                     self.act()
@@ -148,13 +148,13 @@ impl<'a> Attachment<'a> {
         chains(name).try_for_each(|chain| note(&ledger, &chain))?;
         self.networks.all.insert(name.clone(), self.wanted.clone());
         let forwarding = self.wanted.needs_forwarding(&self.networks.peers_of(name));
+        let firewall = nsutil::net::nat::Firewall::of(self.wanted.firewall)?;
         if forwarding {
-            note_forwarding(store, name)?;
+            note_forwarding(store, name, &firewall)?;
         }
         // The rules before the cable: there is no moment at which something passes that must not.
         let wanted = self.networks.permissions(name);
-        let firewall = nsutil::net::nat::Firewall::of(self.wanted.firewall)?;
-        rules::apply(&firewall, &[(name, wanted.as_ref())], strangers(store, None)?)?;
+        rules::apply(&firewall, &[(name, wanted.as_ref())], strangers(store, None, &firewall)?)?;
         if forwarding {
             start_forwarding()?;
         }
@@ -163,6 +163,12 @@ impl<'a> Attachment<'a> {
         refresh_names(store, &self.networks, name)?;
         if let Some(cable) = cable {
             cable.keep();
+        }
+        // Who sends already would go on not to be led anywhere.
+        let new = |publish: &&Publish| !self.before.as_ref().is_some_and(|before| before.published.contains(*publish));
+        let datagrams = self.wanted.published.iter().filter(|publish| publish.protocol == Protocol::Udp).filter(new);
+        for publish in datagrams {
+            conntrack::forget_port(publish.host)?;
         }
         Ok(())
     }
@@ -244,7 +250,8 @@ impl<'a> Attachment<'a> {
 /// A link of the name we would give to ours, that no command of ours has made.
 fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger) -> Result<()> {
     let link = rules::outside(name);
-    if netlink.find(&link)?.is_none() || ledger.changes()?.contains(&Change::Link(link.clone())) {
+    ledger.changes()?;
+    if netlink.find(&link)?.is_none() || standing(ledger).contains(&Change::Link(link.clone())) {
         return Ok(());
     }
     let taken = Error::new("make link", &link, "there is one of that name, and it is not this container's");

@@ -14,7 +14,7 @@ use nsutil::net::{Netlink, sysctl};
 use nsutil::process::PidFd;
 
 use super::attach::{Attachment, Request};
-use super::rules::{self, Permissions};
+use super::rules::{self, Permissions, Stranger};
 use super::{IP_FORWARD, NetworkRecord, Networks, release_ended, strangers, subnet};
 use crate::name::ContainerName;
 use crate::store::Store;
@@ -52,8 +52,9 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
         }
         let Some(wanted) = networks.permissions(name) else { continue };
         let firewall = Firewall::of(record.firewall)?;
+        let strangers = strangers(store, None, &firewall).or_cannot("look up", "what strangers may")?;
         for table in Table::ALL {
-            let (what, is_there) = compare(table, &firewall.rules(table)?, name, &wanted, store)?;
+            let (what, is_there) = compare(table, &firewall.rules(table)?, name, &wanted, strangers);
             found(what, is_there);
         }
     }
@@ -110,12 +111,10 @@ fn compare(
     now: &Rules,
     name: &ContainerName,
     wanted: &Permissions,
-    store: &Store,
-) -> Result<(String, bool)> {
-    let strangers = strangers(store, None).or_cannot("look up", "what strangers may")?;
-    let missing = rules::missing(table, now, name, wanted, strangers);
-    Ok(match missing.first() {
+    strangers: Stranger,
+) -> (String, bool) {
+    match rules::missing(table, now, name, wanted, strangers).first() {
         None => (format!("rules in {table}"), true),
         Some(first) => (format!("rules in {table}: {first}"), false),
-    })
+    }
 }

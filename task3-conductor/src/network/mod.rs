@@ -45,6 +45,7 @@ use nsutil::net::nat::{Backend, Firewall, Table};
 use nsutil::net::{Netlink, conntrack, sysctl};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::remark;
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::record;
@@ -217,7 +218,7 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // A damaged ledger may have spoken of one.
-    let noted = || ledger.changes().is_err() || ledger.understood().iter().any(is_of_network);
+    let noted = || ledger.changes().is_err() || standing(&ledger).iter().any(is_of_network);
     if !dir.join(FILE).exists() && !noted() {
         return Ok(());
     }
@@ -241,7 +242,8 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let firewall = networks.firewall();
     // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
     // And forwarding before the rules go that keep strangers from making use of it.
-    let mut outcomes = vec![forget_peer(store, &mut networks, name), restore_forwarding(store, name)];
+    let forwarding = || restore_forwarding(store, name, firewall.as_ref().ok());
+    let mut outcomes = vec![forget_peer(store, &mut networks, name), forwarding()];
     networks.all.remove(name);
     // The cable before the rules: there is no moment at which something passes that must not.
     outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
@@ -251,7 +253,7 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
         let mut containers: Vec<(&ContainerName, Option<&Permissions>)> =
             remaining.iter().map(|(peer, wanted)| (*peer, wanted.as_ref())).collect();
         containers.push((name, None));
-        rules::apply(&firewall, &containers, strangers(store, Some(name))?)
+        rules::apply(&firewall, &containers, strangers(store, Some(name), &firewall)?)
     }));
     if let Some(address) = address {
         outcomes.push(conntrack::forget(address).map(drop));
@@ -268,10 +270,20 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     }
 }
 
-/// Gives back the networks of containers whose first process has ended: their cables are gone already.
+/// [`detach_locked`] from a container that stays: should its name be another's by the time it goes, that one's network is
+/// left alone.
+fn release_locked(store: &Store, name: &ContainerName) -> Result<()> {
+    detach_locked(store, name)?;
+    // Where there is no room for the line, there will be one network too many to be looked for, and none to be found.
+    let _ = Ledger::of(&store.container_dir(name)).note(&Change::NetworkGivenBack);
+    Ok(())
+}
+
+/// Gives back the networks of containers whose first process has ended: their cables are gone already. Where that fails it is
+/// told, and no reason to leave undone what was asked for of others.
 ///
 /// # Errors
-/// When the folder of containers cannot be read, or one of them cannot be given back.
+/// When the folder of containers cannot be read.
 pub fn release_ended(store: &Store) -> Result<()> {
     if ended_with_network(store)?.is_empty() {
         return Ok(());
@@ -281,7 +293,12 @@ pub fn release_ended(store: &Store) -> Result<()> {
 }
 
 fn release_ended_locked(store: &Store) -> Result<()> {
-    all(ended_with_network(store)?.iter().map(|name| detach_locked(store, name)).collect())
+    for name in ended_with_network(store)? {
+        if let Err(error) = release_locked(store, &name) {
+            remark(format_args!("the network of container {name}, which has ended, stays for now: {}", line(&error)));
+        }
+    }
+    Ok(())
 }
 
 fn ended_with_network(store: &Store) -> Result<Vec<ContainerName>> {
@@ -314,16 +331,17 @@ fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Re
 }
 
 /// Writes down what the host did with packets for others before the first container came, if conductor changes it.
-fn note_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
+fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> Result<()> {
     let ledger = Ledger::of(&store.container_dir(name));
     if noted_before(&ledger).is_some() {
         return Ok(());
     }
     let before = match forwarding_before(store, None)? {
         Some(before) => before,
+        None if sysctl::read(IP_FORWARD)? != "1" => sysctl::read(IP_FORWARD)?,
+        None if rules::serves_other_stores(firewall, &own(store)?)? => "0".to_owned(),
         // The host does it already, for reasons of its own: nothing to put back.
-        None if sysctl::read(IP_FORWARD)? == "1" => return Ok(()),
-        None => sysctl::read(IP_FORWARD)?,
+        None => return Ok(()),
     };
     ledger.note(&Change::Sysctl { key: PathBuf::from(IP_FORWARD), before })
 }
@@ -337,13 +355,19 @@ fn start_forwarding() -> Result<()> {
 }
 
 /// Puts back what the host did before, when this was the last container that needs it to pass packets on.
-fn restore_forwarding(store: &Store, name: &ContainerName) -> Result<()> {
+fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Firewall>) -> Result<()> {
     let Some(before) = noted_before(&Ledger::of(&store.container_dir(name))) else { return Ok(()) };
     if store.container(name).is_ok_and(|record| !record.init.is_of_this_boot()) {
         // What it found then is nothing to go by: the host has chosen anew since.
         return Ok(());
     }
     if forwarding_before(store, Some(name))?.is_some() || sysctl::read(IP_FORWARD)? == before {
+        return Ok(());
+    }
+    if firewall
+        .is_some_and(|firewall| own(store).and_then(|own| rules::serves_other_stores(firewall, &own)).unwrap_or(false))
+    {
+        // The last of those puts it back.
         return Ok(());
     }
     sysctl::write(IP_FORWARD, &before, "no container needs it any more: as it was found")
@@ -363,13 +387,30 @@ fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<O
 }
 
 /// Whether the packets of others passed this host before conductor came.
-fn strangers(store: &Store, leaving: Option<&ContainerName>) -> Result<Stranger> {
-    let was_no_router = forwarding_before(store, leaving)?.is_some_and(|before| before == "0");
+fn strangers(store: &Store, leaving: Option<&ContainerName>, firewall: &Firewall) -> Result<Stranger> {
+    let was_no_router = match forwarding_before(store, leaving)? {
+        Some(before) => before == "0",
+        None => rules::serves_other_stores(firewall, &own(store)?)?,
+    };
     Ok(if was_no_router { Stranger::Dropped } else { Stranger::Unchanged })
 }
 
+/// The names of this store's containers.
+fn own(store: &Store) -> Result<BTreeSet<ContainerName>> {
+    Ok(store.containers()?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// What the ledger says of changes that were not given back since.
+fn standing(ledger: &Ledger) -> Vec<Change> {
+    let mut changes = ledger.understood();
+    if let Some(last) = changes.iter().rposition(|change| *change == Change::NetworkGivenBack) {
+        changes.drain(..=last);
+    }
+    changes
+}
+
 fn noted_before(ledger: &Ledger) -> Option<String> {
-    ledger.understood().into_iter().find_map(|change| match change {
+    standing(ledger).into_iter().find_map(|change| match change {
         Change::Sysctl { key, before } if key == Path::new(IP_FORWARD) => Some(before),
         _ => None,
     })
@@ -377,7 +418,7 @@ fn noted_before(ledger: &Ledger) -> Option<String> {
 
 /// Those who were peers once. A `stop` that was killed may have ended that, and not yet what followed from it.
 fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
-    let noted = ledger.understood().into_iter().filter_map(|change| match change {
+    let noted = standing(ledger).into_iter().filter_map(|change| match change {
         Change::Peer(peer) if networks.of(&peer).is_some() => Some(peer),
         _ => None,
     });
@@ -386,7 +427,8 @@ fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
 
 /// Writes a change into the ledger, unless it stands there already.
 fn note(ledger: &Ledger, change: &Change) -> Result<()> {
-    if ledger.changes()?.contains(change) { Ok(()) } else { ledger.note(change) }
+    ledger.changes()?;
+    if standing(ledger).contains(change) { Ok(()) } else { ledger.note(change) }
 }
 
 fn is_of_network(change: &Change) -> bool {

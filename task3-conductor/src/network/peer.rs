@@ -50,12 +50,13 @@ pub fn make_peers(store: &Store, one: &ContainerName, other: &ContainerName) -> 
             record.save(&store.container_dir(first))?;
         }
     }
-    [one, other].iter().try_for_each(|name| note_forwarding(store, name))?;
+    let firewall = firewall_of(&networks, one)?;
+    [one, other].iter().try_for_each(|name| note_forwarding(store, name, &firewall))?;
     let wanted: Vec<(&ContainerName, Option<Permissions>)> =
         [one, other].map(|name| (name, networks.permissions(name))).into();
     let wanted: Vec<(&ContainerName, Option<&Permissions>)> =
         wanted.iter().map(|(name, wanted)| (*name, wanted.as_ref())).collect();
-    rules::apply(&firewall_of(&networks, one)?, &wanted, strangers(store, None)?)?;
+    rules::apply(&firewall, &wanted, strangers(store, None, &firewall)?)?;
     start_forwarding()?;
     [one, other].iter().try_for_each(|name| refresh_names(store, &networks, name))
 }

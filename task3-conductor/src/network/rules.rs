@@ -16,6 +16,7 @@
 //!
 //! Look: `iptables -S`, `iptables -t nat -S`. Manual: iptables-extensions(8).
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -39,6 +40,8 @@ const HOOKS: [(Table, &str); 5] = [
 ];
 /// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`Stranger`]s.
 const NOBODYS: &str = "conductor";
+/// What the comments of a container's rules begin with.
+const TAG: &str = "conductor:";
 
 /// All that a container's rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +81,25 @@ pub fn apply(
     firewall.make(&changes)
 }
 
+/// Whether this host passes packets on for containers of other stores, too, and had not done so before conductor came. Then
+/// it is not for the last container of one store to take that back.
+///
+/// # Errors
+/// The firewall tool's own words.
+pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -> Result<bool> {
+    let now = firewall.rules(Table::Filter)?;
+    let shut = hook_chain("FORWARD");
+    let others = now.of_chain(&shut).filter_map(|rule| value(rule, "--comment")?.strip_prefix(TAG)?.parse().ok());
+    let mut others = others.filter(|name: &ContainerName| !own.contains(name));
+    let is_let_through =
+        |rule: &str| value(rule, "-j") == Some("ACCEPT") && (value(rule, "-i").or(value(rule, "-o"))).is_some();
+    Ok(now.of_chain(&shut).any(drops_strangers) && others.any(|name| now.of_chain(&chain(&name)).any(is_let_through)))
+}
+
+fn drops_strangers(rule: &str) -> bool {
+    value(rule, "-j") == Some("DROP") && value(rule, "--comment") == Some(NOBODYS)
+}
+
 /// What of a container's rules is not in a table, or not in its place, as iptables(8) would be told.
 pub fn missing(
     table: Table,
@@ -105,7 +127,6 @@ pub fn missing(
         }
     }
     let shut = hook_chain("FORWARD");
-    let drops_strangers = |rule: &str| value(rule, "-j") == Some("DROP") && value(rule, "--comment") == Some(NOBODYS);
     if table == Table::Filter && strangers == Stranger::Dropped && !now.of_chain(&shut).any(drops_strangers) {
         missing.push(format!("-A {shut} -j DROP"));
     }
@@ -233,7 +254,7 @@ fn plan(
 
 /// What marks a rule as a container's.
 fn tag(name: &ContainerName) -> String {
-    format!("conductor:{name}")
+    format!("{TAG}{name}")
 }
 
 /// A container's rules for one table.

@@ -33,7 +33,12 @@ pub fn choose(pool: Subnet, taken: &[Subnet]) -> Result<Subnet> {
     let candidates = (1..).map_while(|n| pool.part(PREFIX, n));
     let free = candidates.into_iter().find(|candidate| !taken.iter().any(|other| other.overlaps(*candidate)));
     free.ok_or_else(|| {
-        let all_taken = format!("every /{PREFIX} of {pool} has a route or a container already");
+        let all_taken = match pool.part(PREFIX, 1) {
+            Some(_) => format!("every /{PREFIX} of {pool} has a route or a container already"),
+            None => {
+                format!("{pool} is too small: it must hold two of /{PREFIX} at least, of which the first stays unused")
+            }
+        };
         Error::new("find", "a free subnet", all_taken)
             .hint("stop containers that are not needed, or set another pool in config.sh (SUBNET_POOL, --pool)")
     })
@@ -65,6 +70,9 @@ mod tests {
         assert!(error.contains("every /24 of 192.168.0.0/16") && error.contains("another pool"), "{error}");
         assert_eq!(choose(subnet("10.0.0.0/8"), &taken).unwrap(), subnet("10.0.1.0/24"), "a larger pool helps");
         choose(pool, &[subnet("192.168.0.0/16")]).unwrap_err();
-        choose(subnet("192.168.1.0/24"), &[]).unwrap_err();
+        for small in ["192.168.1.0/24", "192.168.1.0/28"] {
+            let error = nsutil::error::line(&choose(subnet(small), &[]).unwrap_err());
+            assert!(error.contains("too small"), "{error}");
+        }
     }
 }

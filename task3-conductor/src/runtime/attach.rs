@@ -141,12 +141,12 @@ fn copy(
                 None => (),
             }
         }
+        let mut may_be_more = false;
         if at_master.intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
             match rustix::io::read(master, &mut buffer) {
                 Ok(count) if count > 0 => {
                     write_all(stdout, buffer.get(..count).unwrap_or_default())?;
-                    // There may be more: before the end is believed, all is read.
-                    continue;
+                    may_be_more = true;
                 }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
                 // Nobody holds the terminal's other end any more: what is left is the end of the process itself.
@@ -155,8 +155,10 @@ fn copy(
             }
         }
         if at_end.contains(PollFlags::POLLIN) {
-            return Ok(());
+            // Before the end is believed, all is read.
+            if may_be_more { continue } else { return Ok(()) }
         }
+        // Between two parts of what is printed, too: nobody waits with Ctrl-C until a flood is over.
         if at_master.contains(PollFlags::POLLOUT) {
             keyboard.write_to(master)?;
         }

@@ -284,18 +284,17 @@ impl Place {
     }
 
     fn kill_each(&self) -> Result<()> {
-        let path = self.directory.join("cgroup.procs");
         loop {
-            let text = match fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(Error::new("read", path.display(), error)),
-            };
-            let processes: Vec<PidFd> = text
-                .lines()
-                .filter_map(|line| line.parse().ok())
-                .filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok())
-                .collect();
+            let mut processes = Vec::new();
+            for directory in self.with_those_below() {
+                let path = directory.join("cgroup.procs");
+                let text = match fs::read_to_string(&path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    read => read.or_cannot("read", path.display())?,
+                };
+                let listed = text.lines().filter_map(|line| line.parse().ok());
+                processes.extend(listed.filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()));
+            }
             if processes.is_empty() {
                 return Ok(());
             }
@@ -311,23 +310,28 @@ impl Place {
         }
     }
 
-    fn remove(&self) -> Result<()> {
-        step!("cgroup.remove", call: "rmdir(\"{}\")", self.directory.display();
-            why: "nothing of the container stays"; shell: "rmdir {}", self.directory.display());
-        let start = Instant::now();
-        loop {
-            match fs::remove_dir(&self.directory) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                // The last process is dead and the kernel is about to notice: let it have the processor.
-                Err(error)
-                    if error.raw_os_error() == Some(Errno::EBUSY as i32)
-                        && start.elapsed().as_millis() < u128::from(PATIENCE_MS) =>
-                {
-                    std::thread::yield_now();
-                }
-                outcome => return outcome.or_cannot("remove cgroup", self.directory.display()),
-            }
+    /// This cgroup and those that a container has made below it, the deepest first.
+    fn with_those_below(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.directory.clone()];
+        let mut listed = 0;
+        while let Some(directory) = found.get(listed) {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let below: Vec<PathBuf> = entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path())
+                .collect();
+            found.extend(below);
+            listed += 1;
         }
+        found.reverse();
+        found
+    }
+
+    fn remove(&self) -> Result<()> {
+        for directory in self.with_those_below() {
+            remove_cgroup(&directory)?;
+        }
+        Ok(())
     }
 
     fn will_not_go(&self) -> Error {
@@ -335,6 +339,26 @@ impl Place {
         let stuck = stuck.lines().collect::<Vec<_>>().join(", ");
         Error::new("end", format_args!("process {stuck}"), Errno::EBUSY)
             .hint("it hangs in the kernel (see its state with ps): try `stop` again when what it waits for is back")
+    }
+}
+
+/// Removes one in which no process is left.
+fn remove_cgroup(directory: &Path) -> Result<()> {
+    step!("cgroup.remove", call: "rmdir(\"{}\")", directory.display();
+        why: "nothing of the container stays"; shell: "rmdir {}", directory.display());
+    let start = Instant::now();
+    loop {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // The last process is dead and the kernel is about to notice: let it have the processor.
+            Err(error)
+                if error.raw_os_error() == Some(Errno::EBUSY as i32)
+                    && start.elapsed().as_millis() < u128::from(PATIENCE_MS) =>
+            {
+                std::thread::yield_now();
+            }
+            outcome => return outcome.or_cannot("remove cgroup", directory.display()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use nsutil::error::{OrCannot, Result};
-use nsutil::process::{Birth, Exit, give_back_clean_pages, spawn};
+use nsutil::process::{Birth, Exit, close_inherited, give_back_clean_pages, spawn};
 
 use super::host::{self, Voice};
 use super::teardown;
@@ -36,7 +36,8 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
             Ok((started, note)) => {
                 report.ready()?;
                 let_go_of_caller()?;
-                give_back_clean_pages()?;
+                // It is only a saving.
+                let _ = give_back_clean_pages();
                 let exit = started.init.wait()?;
                 end(store, plan, &note, exit)?;
                 Ok(0)
@@ -90,5 +91,6 @@ fn let_go_of_caller() -> Result<()> {
     dup2_stdin(&null).or_cannot("let go of", "stdin")?;
     dup2_stdout(&null).or_cannot("let go of", "stdout")?;
     dup2_stderr(&null).or_cannot("let go of", "stderr")?;
+    close_inherited()?;
     chdir("/").or_cannot("enter", "/")
 }

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -20,10 +21,12 @@ use nsutil::step;
 
 use super::attach::handles;
 use super::cgroup::{Cgroup, ends_within};
+use crate::failure::remark;
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::network;
 use crate::store::{Lock, Store};
+use crate::unlink::unlink_tree;
 
 /// Asks the first process to end, and kills it when it does not within so many milliseconds.
 ///
@@ -67,22 +70,26 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
-    Cgroup::of(&store.tag(name))?.remove()?;
+    let processes = Cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
     let network = network::detach(store, name);
     // Its root is where it always is, whatever has become of the ledger.
-    both(both(network, ledger.undo(undo)), unmount(&dir.join("rootfs")))?;
+    let host = both(ledger.undo(undo), unmount(&dir.join("rootfs")));
+    both(processes, both(network, host))?;
     remove_folder(&dir)?;
     drop(lock);
     Ok(())
 }
 
-/// Takes back what killed commands have left: folders without a record that nobody works on.
+/// Takes back what killed commands have left: folders without a record that nobody works on. Where that fails it is told,
+/// and no reason to leave what was asked for undone.
 ///
 /// # Errors
-/// All that failed, in one.
+/// When the folder of containers cannot be read.
 pub fn clear_leftovers(store: &Store) -> Result<()> {
     for (name, lock) in store.leftovers()? {
-        take_back(store, &name, lock)?;
+        if let Err(error) = take_back(store, &name, lock) {
+            remark(format_args!("what is left of container {name} stays for now: {}", line(&error)));
+        }
     }
     Ok(())
 }
@@ -96,7 +103,9 @@ fn undo(change: &Change) -> Result<()> {
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.
-        Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } => Ok(()),
+        Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } | Change::NetworkGivenBack => {
+            Ok(())
+        }
     }
 }
 
@@ -129,9 +138,7 @@ fn unmount(place: &Path) -> Result<()> {
 ///
 /// What is below a mount is never touched: it might be the user's own.
 fn remove_folder(dir: &Path) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").or_cannot("read", "/proc/self/mounts")?;
-    let below = format!(" {}/", dir.display());
-    if let Some(mount) = mounts.lines().find(|line| line.contains(&below)) {
+    if let Some(mount) = mounted_below(dir)? {
         return Err(Error::new("remove", dir.display(), format!("something is mounted there: {mount}")));
     }
     for path in [dir.join(crate::record::FILE), dir.join("ledger")] {
@@ -147,8 +154,25 @@ fn remove_folder(dir: &Path) -> Result<()> {
     }
     step!("folder.remove", call: "unlink …; rmdir(\"{}\")", dir.display();
         why: "what the container wrote goes with it"; shell: "rm -r --one-file-system {}", dir.display());
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.or_cannot("remove", dir.display()),
+    unlink_tree(dir)
+}
+
+/// What is mounted somewhere below a folder, as proc_pid_mounts(5) lists it.
+fn mounted_below(dir: &Path) -> Result<Option<String>> {
+    let mounts = fs::read("/proc/self/mounts").or_cannot("read", "/proc/self/mounts")?;
+    // By the way that the kernel knows, without links, and with the characters hidden that part its columns.
+    let dir = match fs::canonicalize(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        found => found.or_cannot("find", dir.display())?,
+    };
+    let mut below = vec![b' '];
+    for byte in dir.as_os_str().as_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => below.extend(format!("\\{byte:03o}").bytes()),
+            byte => below.push(*byte),
+        }
     }
+    below.push(b'/');
+    let found = mounts.split(|byte| *byte == b'\n').find(|line| line.windows(below.len()).any(|part| part == below));
+    Ok(found.map(|line| String::from_utf8_lossy(line).into_owned()))
 }

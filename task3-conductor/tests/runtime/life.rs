@@ -1,7 +1,13 @@
 //! The life of a container: run, exec, ps, logs, stop.
 
 use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::host::{Host, feed, within};
 
@@ -270,6 +276,98 @@ fn descendants_that_hide_end_with_the_container() {
     assert!(members() >= 5, "{}", members());
     host.ok(&["stop", "web"]);
     assert_eq!(host.snapshot(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_container_that_has_made_cgroups_of_its_own_goes_like_any_other() {
+    let host = Host::new("own-cgroups");
+    let before = host.snapshot();
+    // As systemd and other runtimes do it; one is a tree that is not mounted everywhere.
+    let script = "cd /sys/fs/cgroup; [ -e cgroup.procs ] || cd unified; mkdir -p a/b/c d; sleep 98765 & echo $! >a/b/cgroup.procs; \
+        cat /proc/$!/cgroup; exec sleep 98765";
+    host.ok(&["run", "-d", "--privileged", "img", "web", "--", "bash", "-c", script]);
+    wait_for(|| host.ok(&["logs", "web"]).contains("/a/b\n").then_some(()));
+    let start = Instant::now();
+    host.ok(&["stop", "web"]);
+    assert!(start.elapsed() < within(Duration::from_secs(3)), "{:?}", start.elapsed());
+    assert_eq!(host.snapshot(), before);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_tree_of_any_depth_goes_with_its_container() {
+    let host = Host::new("deep");
+    let before = host.snapshot();
+    let dig = "mkdir -p /root/$(printf 'd/%.0s' {1..1500})";
+    host.ok(&["run", "img", "web", "--", "bash", "-c", dig]);
+    let stop =
+        format!("ulimit -n 256; exec {} --root {} stop web", env!("CARGO_BIN_EXE_conductor"), host.store.display());
+    let output = Command::new("bash").args(["-c", &stop]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(host.snapshot(), before);
+}
+
+/// A file that cannot be removed for as long as the value lives.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    fn make(file: PathBuf) -> Self {
+        let made = Self(file);
+        assert!(made.chattr("+i"), "chattr(1)");
+        made
+    }
+
+    fn chattr(&self, change: &str) -> bool {
+        Command::new("chattr").arg(change).arg(&self.0).status().unwrap().success()
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        self.chattr("-i");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_cannot_be_taken_back_yet_keeps_nobody_from_listing() {
+    let host = Host::new("immutable");
+    host.start("web");
+    host.start("other");
+    let file = host.container("web").join("upper/file");
+    fs::write(&file, "x").unwrap();
+    let immutable = Immutable::make(file);
+    let refused = host.run(&["stop", "web"]);
+    assert_eq!(refused.code, 125);
+    assert!(refused.err.contains("cannot remove file in ") && refused.err.contains("chattr -i"), "{refused:?}");
+    let listed = host.run(&["-q", "ps", "-q"]);
+    assert_eq!((listed.code, listed.out.as_str()), (0, "other\n"), "{listed:?}");
+    assert!(listed.err.starts_with("conductor: what is left of container web stays for now: "), "{listed:?}");
+    drop(immutable);
+    let listed = host.run(&["-q", "ps", "-q"]);
+    assert_eq!((listed.out.as_str(), listed.err.as_str()), ("other\n", ""), "{listed:?}");
+    assert!(!host.container("web").exists());
+    host.ok(&["stop", "other"]);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn who_waits_for_a_descriptor_of_its_own_is_not_kept_waiting_by_a_container() {
+    let host = Host::new("descriptors");
+    let run = format!(
+        "{} --root {} run -d img web -- sleep infinity 9>&1 >/dev/null",
+        env!("CARGO_BIN_EXE_conductor"),
+        host.store.display()
+    );
+    let mut caller = Command::new("bash").args(["-c", &run]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut pipe = caller.stdout.take().unwrap();
+    assert!(caller.wait().unwrap().success());
+    let mut ends = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(within(Duration::from_secs(2))).unwrap();
+    assert_eq!(poll(&mut ends, limit).unwrap(), 1, "the pipe is held open");
+    assert_eq!(pipe.read(&mut [0]).unwrap(), 0);
+    host.ok(&["stop", "web"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -111,6 +111,34 @@ fn a_shell_has_a_terminal_of_its_own_that_follows_the_size_and_makes_signals_of_
         assert_eq!(person.child.wait().unwrap().code(), Some(5));
         assert!(person.is_cooked(), "the mode is as it was");
     }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_flood_of_text_can_be_stopped_by_a_key() {
+    let host = Host::new("flood");
+    host.start("web");
+    let mut person = Person::sits_at(
+        &host,
+        &["exec", "-t", "web", "--", "bash", "-c", "stty -opost; echo go; exec yes $(printf %02000d 0)"],
+        (24, 80),
+    );
+    person.sees("go");
+    person.sees("00000000\n0000");
+    person.types("\x03");
+    // A terminal that is slower than the program: there is always more to show.
+    let end = Instant::now() + within(Duration::from_secs(10));
+    while person.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "it goes on");
+        person.seen.clear();
+        let mut ends = [PollFd::new(person.master.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ends, PollTimeout::from(100_u8)).unwrap() > 0 {
+            let _ = person.master.read(&mut [0; 512]).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(person.child.wait().unwrap().code(), Some(130));
+    host.ok(&["stop", "web"]);
 }
 
 #[test]

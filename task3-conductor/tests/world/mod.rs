@@ -17,20 +17,26 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 pub use space::{HOST, INTERNET, NEIGHBOUR, Space, host_and_world};
 
 /// A host with conductor on it, and the world.
 pub struct Host {
-    pub space: Space,
-    pub world: Space,
+    pub space: Arc<Space>,
+    pub world: Arc<Space>,
     root: tempfile::TempDir,
 }
 
 impl Host {
     pub fn new() -> Self {
         let (space, world) = host_and_world();
-        Self { space, world, root: tempfile::tempdir().unwrap() }
+        Self { space: Arc::new(space), world: Arc::new(world), root: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same host, by a conductor that keeps its containers elsewhere.
+    pub fn with_another_store(&self) -> Self {
+        Self { space: self.space.clone(), world: self.world.clone(), root: tempfile::tempdir().unwrap() }
     }
 
     /// A container without a network.

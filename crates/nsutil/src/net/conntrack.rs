@@ -23,6 +23,11 @@ const IPCTNL_MSG_CT_DELETE: u16 = 2;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_ZONE: u16 = 18;
 // linux/netlink.h.
 const NLM_F_REQUEST: u16 = 0x1;
@@ -47,18 +52,50 @@ pub fn forget(address: Ipv4Addr) -> Result<usize> {
         call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every connection of {address} }})";
         why: "the kernel would go on leading what flows already to where the rules once pointed";
         shell: "conntrack -D -s {address}; conntrack -D -d {address}; conntrack -D -q {address}; conntrack -D -r {address}");
-    match forget_all_of(address) {
+    forget_all(|known| [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].iter().any(|tuple| known.ends_of(*tuple).contains(&address)))
+        .or_cannot("have connections forgotten of", address)
+}
+
+/// Has the kernel forget what flows over UDP to a port and is led nowhere yet, so that a rule made since decides on it;
+/// returns how many there were.
+///
+/// # Errors
+/// As [`forget`].
+pub fn forget_port(port: u16) -> Result<usize> {
+    step!("conntrack.forget",
+        call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every flow over UDP to port {port} }})";
+        why: "a rule that rewrites addresses is asked for the first packet only, and of these it was not there yet";
+        shell: "conntrack -D -p udp --orig-port-dst {port}");
+    forget_all(|known| {
+        let (mut there, back) = (known.ends_of(CTA_TUPLE_ORIG), known.ends_of(CTA_TUPLE_REPLY));
+        there.reverse();
+        known.is_to_udp_port(port) && there == back
+    })
+    .or_cannot("have connections forgotten to port", port)
+}
+
+/// A kernel that offers no such list is nothing to do.
+fn forget_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<usize, Errno> {
+    match delete_all(wanted) {
         Err(Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(0),
-        outcome => outcome.or_cannot("have connections forgotten of", address),
+        outcome => outcome,
     }
 }
 
-fn forget_all_of(address: Ipv4Addr) -> std::result::Result<usize, Errno> {
+fn delete_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<usize, Errno> {
     let mut socket = Socket::new(NETLINK_NETFILTER).map_err(errno)?;
     socket.bind_auto().map_err(errno)?;
+    let mut keys = Vec::new();
+    send(&socket, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[])?;
+    each_answer(&socket, |message| {
+        let known = Connection(message.get(HEADER + NFGENMSG..).unwrap_or_default());
+        if wanted(&known) {
+            keys.push(known.key());
+        }
+    })?;
     let mut forgotten = 0;
-    for connection in connections_of(&socket, address)? {
-        send(&socket, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &connection)?;
+    for key in keys {
+        send(&socket, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &key)?;
         match each_answer(&socket, |_| ()) {
             Ok(()) => forgotten += 1,
             // It ended by itself in between.
@@ -69,27 +106,34 @@ fn forget_all_of(address: Ipv4Addr) -> std::result::Result<usize, Errno> {
     Ok(forgotten)
 }
 
-/// What names each connection of `address`: its original tuple and its zone, as the kernel wrote them.
-fn connections_of(socket: &Socket, address: Ipv4Addr) -> std::result::Result<Vec<Vec<u8>>, Errno> {
-    let mut found = Vec::new();
-    send(socket, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[])?;
-    each_answer(socket, |message| {
-        let attributes = message.get(HEADER + NFGENMSG..).unwrap_or_default();
-        let of_address = Attributes(attributes).any(|attribute| {
-            [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].contains(&attribute.kind) && names(attribute.value, address)
-        });
-        if of_address {
-            let key = Attributes(attributes).filter(|attribute| [CTA_TUPLE_ORIG, CTA_ZONE].contains(&attribute.kind));
-            found.push(key.flat_map(|attribute| attribute.whole).copied().collect());
-        }
-    })?;
-    Ok(found)
-}
+/// A connection as the kernel tells of it, in attributes.
+struct Connection<'a>(&'a [u8]);
 
-/// Whether a tuple has this address at either end.
-fn names(tuple: &[u8], address: Ipv4Addr) -> bool {
-    let ends = Attributes(tuple).filter(|attribute| attribute.kind == CTA_TUPLE_IP);
-    ends.flat_map(|ends| Attributes(ends.value)).any(|end| end.value == address.octets())
+impl Connection<'_> {
+    /// Sender and receiver in one of its directions.
+    fn ends_of(&self, tuple: u16) -> Vec<Ipv4Addr> {
+        let ends = self.within(tuple, CTA_TUPLE_IP).filter(|end| [CTA_IP_V4_SRC, CTA_IP_V4_DST].contains(&end.kind));
+        ends.filter_map(|end| Some(Ipv4Addr::from(<[u8; 4]>::try_from(end.value).ok()?))).collect()
+    }
+
+    fn is_to_udp_port(&self, port: u16) -> bool {
+        let has = |kind, value: &[u8]| {
+            self.within(CTA_TUPLE_ORIG, CTA_TUPLE_PROTO).any(|part| part.kind == kind && part.value == value)
+        };
+        has(CTA_PROTO_NUM, &[libc::IPPROTO_UDP as u8]) && has(CTA_PROTO_DST_PORT, &port.to_be_bytes())
+    }
+
+    fn within(&self, tuple: u16, part: u16) -> impl Iterator<Item = Attribute<'_>> {
+        let tuples = Attributes(self.0).filter(move |attribute| attribute.kind == tuple);
+        let parts = tuples.flat_map(|tuple| Attributes(tuple.value)).filter(move |attribute| attribute.kind == part);
+        parts.flat_map(|part| Attributes(part.value))
+    }
+
+    /// What names it: its original tuple and its zone, as the kernel wrote them.
+    fn key(&self) -> Vec<u8> {
+        let key = Attributes(self.0).filter(|attribute| [CTA_TUPLE_ORIG, CTA_ZONE].contains(&attribute.kind));
+        key.flat_map(|attribute| attribute.whole).copied().collect()
+    }
 }
 
 fn send(socket: &Socket, kind: u16, flags: u16, attributes: &[u8]) -> std::result::Result<(), Errno> {
@@ -165,11 +209,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tuple_names_its_two_addresses_and_no_other() {
-        // CTA_TUPLE_IP (nested) with CTA_IP_V4_SRC and CTA_IP_V4_DST.
-        let tuple = [20, 0, 1, 0x80, 8, 0, 1, 0, 10, 9, 0, 1, 8, 0, 2, 0, 192, 168, 1, 2];
-        assert!(names(&tuple, Ipv4Addr::new(10, 9, 0, 1)) && names(&tuple, Ipv4Addr::new(192, 168, 1, 2)));
-        assert!(!names(&tuple, Ipv4Addr::new(192, 168, 1, 1)));
+    fn a_connection_names_its_addresses_and_its_port() {
+        let ends = [20, 0, 1, 0x80, 8, 0, 1, 0, 10, 9, 0, 1, 8, 0, 2, 0, 192, 168, 1, 2];
+        let ports = [28, 0, 2, 0x80, 5, 0, 1, 0, 17, 0, 0, 0, 6, 0, 2, 0, 0x13, 0x88, 0, 0, 6, 0, 3, 0, 0, 53, 0, 0];
+        let original = [&[52, 0, 1, 0x80][..], &ends, &ports].concat();
+        let known = Connection(&original);
+        assert_eq!(known.ends_of(CTA_TUPLE_ORIG), [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(192, 168, 1, 2)]);
+        assert!(known.ends_of(CTA_TUPLE_REPLY).is_empty());
+        assert!(known.is_to_udp_port(53) && !known.is_to_udp_port(5000));
+        assert_eq!(known.key(), original);
     }
 
     #[test]
