@@ -167,7 +167,7 @@ impl GradeArgs {
             rubric.find(id)?;
         }
         if self.diff && rubric.reference.text.is_empty() {
-            let instead = format!("see grade {} --explain output", task.id());
+            let instead = format!("see `grade {} --explain output`", task.id());
             return Err(Fault::Usage(format!("the output of {task} has no reference to be put beside; {instead}")));
         }
         let request = Request {

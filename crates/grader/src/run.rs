@@ -12,7 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::fault::Fault;
-use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Start, mix};
+use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Start, mix, sudo};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::sampler::{self, Cut, Watch};
 use crate::observe::{FirstEnd, Recorder, calls, frozen, proc, snapshot, traced};
@@ -72,7 +72,7 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         seed: plan.seed,
         folder: handed.folder.clone(),
         plant: handed.files.clone(),
-        system: Vec::new(),
+        system: vec![sudo()],
         own_home: false,
         hide: hidden(plan.submission),
         disk_bytes: DISK_BYTES,

@@ -286,15 +286,17 @@ impl Handed {
         if self.below.as_os_str().is_empty() { self.folder.clone() } else { self.folder.join(&self.below) }
     }
 
-    /// The name of the host's interface to the network that the submission's `config.sh` expects, else `eth0`.
+    /// The name of the host's interface to the network that the submission's settings expect, else `eth0`. They are in
+    /// `config.sh`; the lab's newer edition calls that file `setup.sh`.
     pub fn interface(&self) -> String {
-        let settings = self.files.iter().filter(|file| file.path.ends_with("config.sh"));
-        let texts = settings.filter_map(|file| match &file.what {
-            PlantedWhat::File { bytes, .. } => Some(String::from_utf8_lossy(bytes)),
+        let setting_of = |file: &Planted| match &file.what {
+            PlantedWhat::File { bytes, .. } => setting(&String::from_utf8_lossy(bytes), "DEFAULT_IFC"),
             _ => None,
-        });
-        let names: Vec<String> = texts.filter_map(|text| setting(&text, "DEFAULT_IFC")).collect();
-        names.into_iter().find(|name| is_link_name(name)).unwrap_or_else(|| INTERFACE.to_owned())
+        };
+        let called = |name: &'static str| self.files.iter().filter(move |file| file.path.ends_with(name));
+        let scripts = self.files.iter().filter(|file| file.path.extension().is_some_and(|ending| ending == "sh"));
+        let mut names = called("config.sh").chain(called("setup.sh")).chain(scripts).filter_map(setting_of);
+        names.find(|name| is_link_name(name)).unwrap_or_else(|| INTERFACE.to_owned())
     }
 
     /// How `argv` is started in the submission's folder.
@@ -509,13 +511,17 @@ mod tests {
 
     #[test]
     fn the_interface_is_called_as_the_settings_of_the_tool_say() {
-        let called = |text: &str| {
+        let called_by = |file: &str, text: &str| {
             let dir = folder(&[("task3/conductor.sh", 0o755)]);
-            fs::write(dir.path().join("task3/config.sh"), text).unwrap();
+            fs::write(dir.path().join(file), text).unwrap();
             let handed = Submission::find(Some(dir.path()), Task::Task3).unwrap().hand_over().unwrap();
             assert_eq!(handed.run, ["./conductor.sh"]);
             handed.interface()
         };
+        let called = |text: &str| called_by("task3/config.sh", text);
+        assert_eq!(called_by("task3/setup.sh", "DEFAULT_IFC=enp0s1\n"), "enp0s1");
+        assert_eq!(called_by("task3/conductor.sh", "DEFAULT_IFC=\"enp0s2\"\n"), "enp0s2");
+        assert_eq!(called_by("task3/notes.txt", "DEFAULT_IFC=enp0s3\n"), "eth0");
         assert_eq!(called("# x\nDEFAULT_IFC=\"enp1s0\" # Example\n"), "enp1s0");
         assert_eq!(called("export DEFAULT_IFC=ens3\n"), "ens3");
         for none in

@@ -380,8 +380,8 @@ fn trees() -> Result<Vec<Tree>> {
             "cgroup2" => Version::V2,
             _ => return None,
         };
-        // A mount can lie under another one of the same place; then the path leads to the other.
-        let device = fs::metadata(&mount.mount_point).ok()?.dev();
+        // A mount can lie under another one of the same place; then the path leads to the other. A file is no tree.
+        let device = fs::metadata(&mount.mount_point).ok().filter(|about| about.is_dir())?.dev();
         let device = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
         let bound: Vec<String> = mount.super_options.into_keys().collect();
         let is_this = |own: &&procfs::ProcessCGroup| match version {

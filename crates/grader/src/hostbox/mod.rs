@@ -12,6 +12,7 @@ mod cgroup;
 mod channel;
 mod init;
 mod root;
+mod sudo;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -29,6 +30,7 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 pub use cgroup::{Cgroups, INIT, Limits, SESSION};
 pub use init::Start;
 pub use root::{Planted, PlantedWhat};
+pub use sudo::sudo;
 
 use crate::fault::Fault;
 use crate::sys;

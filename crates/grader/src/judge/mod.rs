@@ -196,8 +196,9 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
             as_far_as_seen(finding, scene.run)
         });
         let findings: Vec<Finding> = findings.collect();
-        let mut verdict = combined(check, &findings);
+        let (mut verdict, held_once) = combined(check, &findings);
         hold_back(&mut verdict, &verdicts, &waiting);
+        leave_open(&mut verdict, &verdicts, held_once);
         verdicts.push(verdict);
     }
     verdicts
@@ -206,7 +207,7 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
 /// The verdicts on a submission that does not build: nothing could be tried.
 pub fn not_built(rubric: &Rubric) -> Vec<Verdict> {
     let verdicts = rubric.checks.iter().map(|check| {
-        let mut verdict = combined(check, &[]);
+        let (mut verdict, _) = combined(check, &[]);
         verdict.void(Status::Blocked);
         verdict.reason = Some("the submission does not build".to_owned());
         verdict
@@ -265,8 +266,8 @@ fn as_far_as_seen(mut finding: Finding, run: &Run) -> Finding {
     finding
 }
 
-/// One verdict from what each run says.
-fn combined(check: &Check, findings: &[Finding]) -> Verdict {
+/// One verdict from what each run says; and the marks of parts that held in one run and could not be tried in another.
+fn combined(check: &Check, findings: &[Finding]) -> (Verdict, u32) {
     let mut verdict = Verdict {
         check: check.clone(),
         status: Status::Passed,
@@ -287,14 +288,19 @@ fn combined(check: &Check, findings: &[Finding]) -> Verdict {
             verdict.remarks.push(remark.clone());
         }
     }
-    let mut seen = Vec::new();
+    let (mut seen, mut held_once) = (Vec::new(), 0);
     for (part, marks) in parts {
         // A finding without parts speaks for all of them.
         let speaks = |finding: &Finding| {
             finding.points.iter().find(|(name, _)| *name == part || name.is_empty()).map(|(_, outcome)| outcome.clone())
         };
         let outcomes: Vec<Outcome> = findings.iter().filter_map(speaks).collect();
-        seen.push(settle(&mut verdict, part, marks, outcomes));
+        let held = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Held));
+        let status = settle(&mut verdict, part, marks, outcomes);
+        if held && status == Status::Blocked {
+            held_once += marks;
+        }
+        seen.push(status);
     }
     verdict.status = if seen.iter().all(|status| *status == Status::Passed) {
         Status::Passed
@@ -309,7 +315,7 @@ fn combined(check: &Check, findings: &[Finding]) -> Verdict {
     } else {
         Status::Blocked
     };
-    verdict
+    (verdict, held_once)
 }
 
 /// Books one part of a check and says how it ended.
@@ -428,6 +434,17 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
     // Only name what is really lost as the thing that blocks.
     let lost = |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status != Status::Passed);
     verdict.blocked_by.retain(lost);
+}
+
+/// What held in one run, and in another had nothing to be tried on, is as undecided as what it waits for.
+fn leave_open(verdict: &mut Verdict, earlier: &[Verdict], held_once: u32) {
+    let is_undecided =
+        |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status == Status::Undecided);
+    let waits = !verdict.blocked_by.is_empty() && verdict.blocked_by.iter().all(is_undecided);
+    if held_once > 0 && waits {
+        verdict.open += held_once;
+        verdict.status = Status::Undecided;
+    }
 }
 
 impl Verdict {

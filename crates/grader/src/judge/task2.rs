@@ -25,6 +25,8 @@ const COUNTED: f64 = 0.2;
 
 /// The shortest busy phase that shows anything, in wall time: five periods.
 const SHORTEST: Duration = Duration::from_millis(500);
+/// So many periods are few.
+const FEW: f64 = 10.0;
 
 /// CPU time below which nothing was computed: a tenth of what 10 000 x 10 000 calls take on a fast machine.
 const COMPUTED: Duration = Duration::from_millis(30);
@@ -443,10 +445,10 @@ fn limit_works(scene: &Scene<'_>, cast: &Cast) -> Finding {
     let counted = periods(last).saturating_sub(periods(first));
     let all = wall.as_micros() as f64 / tightest.period_us.max(1) as f64;
     let used = cpu.as_secs_f64() / wall.as_secs_f64();
-    // A measurement shorter than ten periods may begin and end with a whole quota of its own.
-    let borrowed = if wall < 2 * SHORTEST { tightest.quota_us.unwrap_or(0) as f64 / 1e6 } else { 0.0 };
+    // A measurement of few periods may begin or end with a whole quota of its own.
+    let borrowed = if all < FEW { tightest.quota_us.unwrap_or(0) as f64 / 1e6 } else { 0.0 };
     let evidence = vec![looked(scene, first), looked(scene, last)];
-    let outcome = if (counted as f64) < all * COUNTED {
+    let outcome = if (counted as f64) < (all * COUNTED).floor() {
         Outcome::wrong(
             format!("most of the {all:.0} periods in which 2c computed are counted"),
             format!("{counted} were: the kernel did not hold it to a limit while it computed"),

@@ -285,6 +285,22 @@ fn runs_that_differ_without_proof_are_undecided_and_cost_nothing_for_sure() {
 }
 
 #[test]
+fn what_waits_for_children_that_only_one_run_has_seen_is_as_undecided_as_they_are() {
+    // In C, children that end without a flush say nothing on a pipe; their parent says all when it ends.
+    let people = people();
+    let good = traced(&people);
+    let mut silent = Film::new(Observer::Frozen, StdoutKind::Pipe);
+    let own = format!("Parent Process PID: 2\nParent Hostname: {BOX}\n{DASHES}\n");
+    silent.wrote(10, &people.parent, &own.repeat(3));
+    let runs = [good, silent.run];
+    assert_eq!(lost(Task::Task1, &runs, C), expect([]));
+    for id in ["child1.uts", "child2.pid", "parent.stays", "clean", "method"] {
+        let verdict = verdict(Task::Task1, &runs, C, id);
+        assert_eq!((verdict.status, verdict.marks + verdict.open), (Status::Undecided, verdict.check.marks), "{id}");
+    }
+}
+
+#[test]
 fn a_run_that_the_observer_lost_takes_no_marks() {
     let mut runs = both(&people());
     runs[1] = Run { end: End::Unknown, events: Vec::new(), output: Output::default(), ..runs[1].clone() };
@@ -493,6 +509,24 @@ fn a_right_task_2_loses_nothing_with_either_spelling_of_the_limit() {
     let verdict = verdict(Task::Task2, std::slice::from_ref(&other), RUST, "limit.set");
     assert!(verdict.remarks.iter().any(|remark| remark.contains("25000 50000")));
     assert_eq!(lost(Task::Task2, &[other], RUST), expect([]));
+}
+
+#[test]
+fn a_long_period_begins_and_ends_with_a_burst() {
+    // Half a second in each second: 1.44 s of computing take 2.44 s.
+    let mut long = task2_run(&containers(), Some(500_000), 1_000_000);
+    let start = long.samples[0].at;
+    long.samples.retain(|sample| sample.at - start <= Duration::from_millis(2400));
+    for sample in &mut long.samples {
+        let (whole, part) = ((sample.at - start).as_secs(), (sample.at - start).subsec_millis());
+        sample.cpu = Duration::from_millis(500 * whole + u64::from(part.min(500)));
+        sample.limits[0].nr_periods = whole;
+    }
+    assert_eq!(lost(Task::Task2, std::slice::from_ref(&long), RUST), expect([]));
+    for sample in &mut long.samples {
+        sample.cpu = sample.at - start;
+    }
+    assert_eq!(lost(Task::Task2, &[long], RUST), expect([("limit.works", 2)]));
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Tool<'_, '_> {
                 (is_shell && !has_script && process.state.root != host.root).then_some(process)
             })?;
             self.stage.type_in(name, "exit\n");
-            self.stage.finish(name, CLEARING)?;
+            self.stage.finish(name, self.stage.scaled(CLEARING))?;
         }
         self.type_line("stop idle", &["stop", IDLE])?;
         Ok(())

@@ -45,11 +45,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::fault::Fault;
-use crate::hostbox::{BoxPlan, Held, HostBox, Limits, SESSION, mix};
+use crate::hostbox::{BoxPlan, Held, HostBox, Limits, SESSION, mix, sudo};
 use crate::observe::output::Collected;
 use crate::observe::{proc, sampler};
 use crate::run::{self, RunPlan, Signals};
 use crate::submission::Handed;
+use crate::task::Task;
 use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 
@@ -60,12 +61,13 @@ pub use world::{Server, WEB_PORT, World};
 const COMMAND_LIMIT: Duration = Duration::from_secs(20);
 /// After so many commands that had to be ended, no more are tried.
 const MOST_HUNG: u32 = 3;
-/// How long a whole session may take.
-const SESSION_LIMIT: Duration = Duration::from_secs(90);
+/// How long a whole session may take: of a tool; of an orchestrator, which is brought up twice and may take a minute each time.
+const TOOLS_SESSION: Duration = Duration::from_secs(90);
+const ORCHESTRATORS_SESSION: Duration = Duration::from_secs(240);
 /// How long a process may take to appear once its command has been started.
 const APPEARANCE: Duration = Duration::from_secs(5);
 /// How long it may take after the end of that command.
-const GRACE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks for what the kernel gives no sign of: that a process became another program, that a link is gone.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// How long somebody is waited for who may not answer. Who answers does so within a few milliseconds.
@@ -131,6 +133,7 @@ impl<'a> Stage<'a> {
     pub fn set(plan: &'a RunPlan<'a>, handed: &'a Handed, signals: &'a Signals) -> Result<Stage<'a>, Fault> {
         let addresses = World::plan(plan.seed, &handed.interface());
         let mut system = debootstrap::package();
+        system.push(sudo());
         system.push(debootstrap::file("/etc/resolv.conf", &format!("nameserver {}\n", addresses.internet), 0o644));
         let host = HostBox::start(&BoxPlan {
             seed: plan.seed,
@@ -587,7 +590,8 @@ impl<'a> Stage<'a> {
         for program in &mut self.programs {
             program.read_what_is_there();
         }
-        if self.begun.elapsed() > self.scaled(SESSION_LIMIT) {
+        let limit = if self.plan.task == Task::Task4 { ORCHESTRATORS_SESSION } else { TOOLS_SESSION };
+        if self.begun.elapsed() > self.scaled(limit) {
             self.cut.get_or_insert_with(|| "the time for the whole session was up".to_owned());
         }
         Ok(())
