@@ -230,7 +230,7 @@ impl Layers {
             if is_same(&turn, &entry.path()) {
                 // What cannot be removed takes room, and is in nobody's way.
                 if let Err(error) = unlink_tree(&entry.path()) {
-                    remark(format_args!("what a build has left stays for now: {}", line(&error)));
+                    remark(format_args!("cannot remove what a build has left yet: {}", line(&error)));
                 }
             }
         }

@@ -295,7 +295,7 @@ pub fn release_ended(store: &Store) -> Result<()> {
 fn release_ended_locked(store: &Store) -> Result<()> {
     for name in ended_with_network(store)? {
         if let Err(error) = release_locked(store, &name) {
-            remark(format_args!("the network of container {name}, which has ended, stays for now: {}", line(&error)));
+            remark(format_args!("cannot give back the network of {name}, which has ended, yet: {}", line(&error)));
         }
     }
     Ok(())

@@ -88,7 +88,7 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
 pub fn clear_leftovers(store: &Store) -> Result<()> {
     for (name, lock) in store.leftovers()? {
         if let Err(error) = take_back(store, &name, lock) {
-            remark(format_args!("what is left of container {name} stays for now: {}", line(&error)));
+            remark(format_args!("cannot remove what is left of container {name} yet: {}", line(&error)));
         }
     }
     Ok(())

@@ -343,7 +343,10 @@ fn what_cannot_be_taken_back_yet_keeps_nobody_from_listing() {
     assert!(refused.err.contains("cannot remove file in ") && refused.err.contains("chattr -i"), "{refused:?}");
     let listed = host.run(&["-q", "ps", "-q"]);
     assert_eq!((listed.code, listed.out.as_str()), (0, "other\n"), "{listed:?}");
-    assert!(listed.err.starts_with("conductor: what is left of container web stays for now: "), "{listed:?}");
+    assert!(
+        listed.err.starts_with("conductor: cannot remove what is left of container web yet: cannot remove file in "),
+        "{listed:?}"
+    );
     drop(immutable);
     let listed = host.run(&["-q", "ps", "-q"]);
     assert_eq!((listed.out.as_str(), listed.err.as_str()), ("other\n", ""), "{listed:?}");
