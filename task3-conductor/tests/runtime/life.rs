@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::IFlags;
 
 use crate::host::{Host, feed, within};
 
@@ -314,18 +315,19 @@ struct Immutable(PathBuf);
 impl Immutable {
     fn make(file: PathBuf) -> Self {
         let made = Self(file);
-        assert!(made.chattr("+i"), "chattr(1)");
+        made.set(IFlags::IMMUTABLE);
         made
     }
 
-    fn chattr(&self, change: &str) -> bool {
-        Command::new("chattr").arg(change).arg(&self.0).status().unwrap().success()
+    /// As chattr(1) does it.
+    fn set(&self, flags: IFlags) {
+        rustix::fs::ioctl_setflags(fs::File::open(&self.0).unwrap(), flags).unwrap();
     }
 }
 
 impl Drop for Immutable {
     fn drop(&mut self) {
-        self.chattr("-i");
+        self.set(IFlags::empty());
     }
 }
 

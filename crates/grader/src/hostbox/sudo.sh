@@ -9,7 +9,7 @@ while [ $# -gt 0 ]; do
     -[CDghpRrTtU]) shift ;;
     --) shift && break ;;
     -*) ;;
-    *=*) export "$1" ;;
+    *=*) export "${1?}" ;;
     *) break ;;
     esac
     shift
