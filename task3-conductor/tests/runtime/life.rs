@@ -315,19 +315,22 @@ struct Immutable(PathBuf);
 impl Immutable {
     fn make(file: PathBuf) -> Self {
         let made = Self(file);
-        made.set(IFlags::IMMUTABLE);
+        made.set(true);
         made
     }
 
     /// As chattr(1) does it.
-    fn set(&self, flags: IFlags) {
-        rustix::fs::ioctl_setflags(fs::File::open(&self.0).unwrap(), flags).unwrap();
+    fn set(&self, immutable: bool) {
+        let file = fs::File::open(&self.0).unwrap();
+        let mut flags = rustix::fs::ioctl_getflags(&file).unwrap();
+        flags.set(IFlags::IMMUTABLE, immutable);
+        rustix::fs::ioctl_setflags(&file, flags).unwrap();
     }
 }
 
 impl Drop for Immutable {
     fn drop(&mut self) {
-        self.set(IFlags::empty());
+        self.set(false);
     }
 }
 
