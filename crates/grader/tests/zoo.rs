@@ -4,7 +4,7 @@ use std::process::Command;
 
 /// One of each kind: right in C and in bash, a namespace missing, the right text and nothing behind it, a program that
 /// behaves only while it is watched, a limit that is none.
-const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,prints-it-all,right-when-traced,period-only,cgroup-left,\
+const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,prints-it-all,prints-by-pwritev2,right-when-traced,period-only,cgroup-left,\
     runner-limited-and-back";
 
 /// Conductors: a right one, one mistake in each of `run`, `addnetwork` and `stop`, and talk with nothing behind it.
@@ -59,7 +59,7 @@ fn the_zoo_can_be_listed_by_anyone() {
     let output = output.expect("grade starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
-    assert_eq!(text.lines().count(), 9, "{text}");
+    assert_eq!(text.lines().count(), 10, "{text}");
     assert!(text.contains("wrong/no-uts-flag"), "{text}");
 }
 

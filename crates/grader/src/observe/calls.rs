@@ -26,23 +26,23 @@ macro_rules! table {
 
 /// The calls that are traced.
 #[cfg(target_arch = "x86_64")]
-pub const TRACED: [Call; 25] = table![
+pub const TRACED: [Call; 26] = table![
     clone: SYS_clone, clone3: SYS_clone3, fork: SYS_fork, vfork: SYS_vfork, execve: SYS_execve, execveat: SYS_execveat,
     unshare: SYS_unshare, setns: SYS_setns, pidfd_open: SYS_pidfd_open, sethostname: SYS_sethostname,
     chroot: SYS_chroot, pivot_root: SYS_pivot_root, mount: SYS_mount, umount2: SYS_umount2, wait4: SYS_wait4,
     waitid: SYS_waitid, kill: SYS_kill, tgkill: SYS_tgkill, pidfd_send_signal: SYS_pidfd_send_signal,
     write: SYS_write, writev: SYS_writev, nanosleep: SYS_nanosleep, clock_nanosleep: SYS_clock_nanosleep,
-    prctl: SYS_prctl, move_mount: SYS_move_mount,
+    prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2,
 ];
 /// The calls that are traced.
 #[cfg(not(target_arch = "x86_64"))]
-pub const TRACED: [Call; 23] = table![
+pub const TRACED: [Call; 24] = table![
     clone: SYS_clone, clone3: SYS_clone3, execve: SYS_execve, execveat: SYS_execveat,
     unshare: SYS_unshare, setns: SYS_setns, pidfd_open: SYS_pidfd_open, sethostname: SYS_sethostname,
     chroot: SYS_chroot, pivot_root: SYS_pivot_root, mount: SYS_mount, umount2: SYS_umount2, wait4: SYS_wait4,
     waitid: SYS_waitid, kill: SYS_kill, tgkill: SYS_tgkill, pidfd_send_signal: SYS_pidfd_send_signal,
     write: SYS_write, writev: SYS_writev, nanosleep: SYS_nanosleep, clock_nanosleep: SYS_clock_nanosleep,
-    prctl: SYS_prctl, move_mount: SYS_move_mount,
+    prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2,
 ];
 
 /// Other calls that a program may be found asleep in.
@@ -77,7 +77,7 @@ pub fn blocked(pid: Pid, call: &BlockedCall) -> String {
             1 => format!("waitid on child {second}"),
             _ => "waitid".to_owned(),
         },
-        "read" | "write" | "readv" | "writev" => format!("{name} on {}", described_fd(pid, first)),
+        "read" | "write" | "readv" | "writev" | "pwritev2" => format!("{name} on {}", described_fd(pid, first)),
         "flock" => format!("flock on {}", described_fd(pid, first)),
         _ => name,
     }

@@ -263,7 +263,8 @@ impl Freezer<'_> {
 
     /// The write to our pipe that `thread` is in.
     fn written_to(&self, thread: Pid) -> Option<proc::BlockedCall> {
-        let call = proc::blocked_call(thread).filter(|call| matches!(call.nr, libc::SYS_write | libc::SYS_writev))?;
+        let writes = [libc::SYS_write, libc::SYS_writev, libc::SYS_pwritev2];
+        let call = proc::blocked_call(thread).filter(|call| writes.contains(&call.nr))?;
         let behind = proc::file_id(&format!("/proc/{thread}/fd/{}", call.args[0] as i32))?;
         (behind == self.pipe.id).then_some(call)
     }

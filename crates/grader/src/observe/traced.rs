@@ -230,7 +230,7 @@ impl Tracer<'_> {
         let Ok(CallStop::Entering { nr, args }) = sys::call_stop(pid) else { return };
         let Some(call) = calls::TRACED.iter().find(|call| u64::try_from(call.nr) == Ok(nr)) else { return };
         let wrote = match call.name {
-            "write" | "writev" => match self.stream(pid, args[0]) {
+            "write" | "writev" | "pwritev2" => match self.stream(pid, args[0]) {
                 Some(stream) => {
                     let text = if call.name == "write" {
                         written(pid, args[1], args[2])
@@ -333,7 +333,7 @@ pub fn written(pid: Pid, address: u64, length: u64) -> Vec<u8> {
     proc::memory(pid, address, usize::try_from(length).unwrap_or(0).min(MOST_TEXT))
 }
 
-/// The text that `writev(fd, vectors, count)` is about to write.
+/// The text that `writev(fd, vectors, count)`, or pwritev2(2), is about to write.
 pub fn gathered(pid: Pid, vectors: u64, count: u64) -> Vec<u8> {
     let table = proc::memory(pid, vectors, usize::try_from(count).unwrap_or(0).min(1024) * 16);
     let mut text = Vec::new();
