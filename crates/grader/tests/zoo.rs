@@ -3,9 +3,9 @@
 use std::process::Command;
 
 /// One of each kind: right in C and in bash, a namespace missing, the right text and nothing behind it, a program that
-/// behaves only while it is watched, a limit that is none.
-const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,prints-it-all,prints-by-pwritev2,right-when-traced,period-only,cgroup-left,\
-    runner-limited-and-back";
+/// behaves only while it is watched, a limit that is none, a way that the box must allow as a host does.
+const FEW: &str = "right/c-clone,right/bash-runner,no-uts-flag,joins-only-pid,prints-it-all,prints-by-pwritev2,\
+    right-when-traced,period-only,cgroup-left,runner-limited-and-back";
 
 /// Conductors: a right one, one mistake in each of `run`, `addnetwork` and `stop`, and talk with nothing behind it.
 const FEW_TOOLS: &str =
