@@ -409,7 +409,7 @@ fn copy_attributes(original: BorrowedFd<'_>, copy: BorrowedFd<'_>) -> rustix::io
 }
 
 /// A name as it can be told: what a terminal would obey is escaped.
-fn printable(name: &OsStr) -> String {
+pub fn printable(name: &OsStr) -> String {
     name.to_string_lossy().chars().flat_map(|letter| letter.escape_debug().collect::<Vec<_>>()).collect()
 }
 

@@ -1,13 +1,15 @@
 //! Removing a file tree that somebody else has written: a container's files, a layer's.
 //!
 //! How deep it is, they decide, and neither a path nor a stack nor the descriptors suffice for a tree that is deep enough.
-//! So nobody walks down: a folder in a folder is first moved up to the top, where it is the next to be emptied. Two folders
-//! are open at a time, whatever the tree is like. What is mounted in it might be the user's own, so no step leads into it.
+//! So the way down is short: a folder that is deeper is moved up to the top, where it is the next to be emptied. A tree as they
+//! usually are needs no move, and so no room on a disk that is full. What is mounted in it might be the user's own: no step
+//! leads into it.
 //!
 //! Manual: unlink(2), rename(2), openat2(2) `RESOLVE_NO_XDEV`.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nsutil::error::{Error, OrCannot, Result};
@@ -15,6 +17,8 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+
+use crate::tree::printable;
 
 /// Removes a file tree; one that is not there is fine. Links in it are removed, never followed.
 ///
@@ -31,7 +35,11 @@ pub fn unlink_tree(tree: &Path) -> Result<()> {
     };
     let name = CString::new(name.as_encoded_bytes()).or_cannot("remove", tree.display())?;
     let cannot = |Stuck { entry, errno }: Stuck| {
-        let error = Error::new("remove", format_args!("{} in {}", entry.to_string_lossy(), tree.display()), errno);
+        let error = Error::new(
+            "remove",
+            format_args!("{} in {}", printable(OsStr::from_bytes(entry.to_bytes())), tree.display()),
+            errno,
+        );
         match errno {
             Errno::PERM => error.hint("it may be immutable: lsattr tells, chattr -i takes that away"),
             Errno::XDEV | Errno::BUSY => error.hint("something may be mounted there: findmnt tells"),
@@ -57,36 +65,46 @@ struct Stuck {
     errno: Errno,
 }
 
-fn empty(top: &OwnedFd) -> Result<(), Stuck> {
-    let mut moved = 0_u64;
+/// How many folders one in another are walked down; what is deeper is moved up.
+const DEEPEST: usize = 32;
+
+/// Where folders that are too deep go, and how many did.
+struct Top<'a> {
+    folder: &'a OwnedFd,
+    moved: u64,
+}
+
+fn empty(folder: &OwnedFd) -> Result<(), Stuck> {
+    let mut top = Top { folder, moved: 0 };
     // What is moved up while the folder is read may be told or not.
     loop {
-        let mut is_empty = true;
-        each_entry(top, |name, kind| {
-            is_empty = false;
-            if !kind.is_dir() {
-                return remove(top, name, AtFlags::empty());
-            }
-            let folder = match enter(top, name) {
-                // Told twice.
-                Err(Errno::NOENT) => return Ok(()),
-                entered => entered.map_err(|errno| Stuck { entry: name.to_owned(), errno })?,
-            };
-            each_entry(&folder, |name, kind| {
-                if !kind.is_dir() {
-                    return remove(&folder, name, AtFlags::empty());
-                }
-                match unlinkat(&folder, name, AtFlags::REMOVEDIR) {
-                    Err(Errno::NOTEMPTY | Errno::EXIST) => move_up(&folder, name, top, &mut moved),
-                    removed => removed.map_err(|errno| Stuck { entry: name.to_owned(), errno }),
-                }
-            })?;
-            remove(top, name, AtFlags::REMOVEDIR)
-        })?;
-        if is_empty {
+        let before = top.moved;
+        empty_below(folder, 1, &mut top)?;
+        if top.moved == before {
             return Ok(());
         }
     }
+}
+
+fn empty_below(folder: &OwnedFd, depth: usize, top: &mut Top<'_>) -> Result<(), Stuck> {
+    each_entry(folder, |name, kind| {
+        if !kind.is_dir() {
+            return remove(folder, name, AtFlags::empty());
+        }
+        if depth == DEEPEST {
+            return match unlinkat(folder, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => top.take(folder, name),
+                removed => removed.map_err(|errno| Stuck { entry: name.to_owned(), errno }),
+            };
+        }
+        let below = match enter(folder, name) {
+            // Told twice.
+            Err(Errno::NOENT) => return Ok(()),
+            entered => entered.map_err(|errno| Stuck { entry: name.to_owned(), errno })?,
+        };
+        empty_below(&below, depth + 1, top)?;
+        remove(folder, name, AtFlags::REMOVEDIR)
+    })
 }
 
 /// Calls `act` for each entry of a folder but itself and the one above.
@@ -129,14 +147,16 @@ fn remove(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Stuck> {
     }
 }
 
-fn move_up(folder: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> Result<(), Stuck> {
-    loop {
-        let new = format!(".{moved}");
-        *moved += 1;
-        match renameat_with(folder, name, top, new, RenameFlags::NOREPLACE) {
-            // Somebody has called his own so.
-            Err(Errno::EXIST) => (),
-            renamed => return renamed.map_err(|errno| Stuck { entry: name.to_owned(), errno }),
+impl Top<'_> {
+    fn take(&mut self, from: &OwnedFd, name: &CStr) -> Result<(), Stuck> {
+        loop {
+            let new = format!(".{}", self.moved);
+            self.moved += 1;
+            match renameat_with(from, name, self.folder, new, RenameFlags::NOREPLACE) {
+                // Somebody has called his own so.
+                Err(Errno::EXIST) => (),
+                renamed => return renamed.map_err(|errno| Stuck { entry: name.to_owned(), errno }),
+            }
         }
     }
 }

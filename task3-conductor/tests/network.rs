@@ -492,6 +492,7 @@ fn conductors_with_a_store_each_leave_each_others_networks_as_they_are() {
     for [first, second] in [[&host, &other], [&other, &host]] {
         assert_eq!(host.forwards(), "0");
         let a = first.networked("a", "-i");
+        let namesake = second.container("a");
         let b = second.networked("b", "-i");
         let plain = second.networked("plain", "");
         assert!(a.pings(INTERNET) && b.pings(INTERNET) && !plain.pings(INTERNET));
@@ -508,10 +509,11 @@ fn conductors_with_a_store_each_leave_each_others_networks_as_they_are() {
             "{}",
             host.rules()
         );
-        drop((b, plain));
+        drop((b, plain, namesake));
         second.end("b");
         assert_eq!(host.forwards(), "0", "as it was found");
         second.end("plain");
+        second.end("a");
         assert_eq!((host.rules(), host.links()), before);
     }
 }

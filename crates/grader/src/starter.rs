@@ -54,10 +54,10 @@ fn keep_in_git(dir: &Path) -> Result<(), Fault> {
     ];
     for step in steps {
         let mut git = Command::new("git");
-        git.arg("-C").arg(dir).args(step).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        for of_another in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-            git.env_remove(of_another);
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"GIT_")) {
+            git.env_remove(key);
         }
+        git.arg("-C").arg(dir).args(step).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         let output = git.output().map_err(|why| Fault::CannotRun(format!("cannot run git: {why}")))?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);

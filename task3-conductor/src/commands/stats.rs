@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{Format, size};
 use crate::cli::say;
 use crate::name::ContainerName;
-use crate::record::ContainerRecord;
+use crate::record::{self, ContainerRecord};
 use crate::runtime::cgroup::Cgroup;
 use crate::store::Store;
 use crate::table::table;
@@ -104,8 +104,11 @@ impl Stats {
             // A damaged record is for `ps` to tell of.
             store.containers()?.into_iter().filter_map(|(_, record)| record.ok()).collect()
         } else {
-            let there = |name: &&ContainerName| first || store.container_dir(name).exists();
-            self.names.iter().filter(there).map(|name| store.container(name)).collect::<Result<Vec<_>>>()?
+            let is_there = |name: &ContainerName| store.container_dir(name).join(record::FILE).exists();
+            let known = self.names.iter().map(|name| (name, store.container(name)));
+            // Since the last time it may have been stopped.
+            let known = known.filter(|(name, record)| first || record.is_ok() || is_there(name));
+            known.map(|(_, record)| record).collect::<Result<Vec<_>>>()?
         };
         let mut running = Vec::new();
         for record in records {

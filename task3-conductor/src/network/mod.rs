@@ -223,7 +223,7 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
         return Ok(());
     }
     let _networks = store.lock_networks()?;
-    detach_locked(store, name)
+    release_locked(store, name)
 }
 
 /// [`detach`], by one who holds the lock of all networks.
@@ -270,8 +270,8 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     }
 }
 
-/// [`detach_locked`] from a container that stays: should its name be another's by the time it goes, that one's network is
-/// left alone.
+/// [`detach_locked`], and a note of it: should the name be another's by the time the container goes, that one's network is left
+/// alone.
 fn release_locked(store: &Store, name: &ContainerName) -> Result<()> {
     detach_locked(store, name)?;
     // Where there is no room for the line, there will be one network too many to be looked for, and none to be found.
@@ -395,9 +395,10 @@ fn strangers(store: &Store, leaving: Option<&ContainerName>, firewall: &Firewall
     Ok(if was_no_router { Stranger::Dropped } else { Stranger::Unchanged })
 }
 
-/// The names of this store's containers.
+/// The names of this store's containers with a network. One without may be called as one of another store is.
 fn own(store: &Store) -> Result<BTreeSet<ContainerName>> {
-    Ok(store.containers()?.into_iter().map(|(name, _)| name).collect())
+    let has_network = |name: &ContainerName| store.container_dir(name).join(FILE).exists();
+    Ok(store.containers()?.into_iter().map(|(name, _)| name).filter(has_network).collect())
 }
 
 /// What the ledger says of changes that were not given back since.

@@ -483,7 +483,7 @@ fn failing_at_each_step(test: &str, scenarios: &[Scenario]) {
         if point == "/own-binary#1" {
             // It is tried early, and again when the command line is understood.
             assert_eq!(end.outcome.code, 0, "{end:?}");
-        } else if scenario.name.starts_with("ps") && point == "/ledger#1" {
+        } else if point == "/ledger#1" && ["ps", "stop"].iter().any(|name| scenario.name.starts_with(name)) {
             // That the network was given back is noted, where that can be.
             assert_eq!(end.outcome.code, 0, "{end:?}");
         } else if point.contains("/link.delete#") && end.outcome.code == 0 {

@@ -340,16 +340,19 @@ fn what_cannot_be_taken_back_yet_keeps_nobody_from_listing() {
     let host = Host::new("immutable");
     host.start("web");
     host.start("other");
-    let file = host.container("web").join("upper/file");
+    let file = host.container("web").join("upper/a\u{1b}]0;b\nc");
     fs::write(&file, "x").unwrap();
     let immutable = Immutable::make(file);
     let refused = host.run(&["stop", "web"]);
     assert_eq!(refused.code, 125);
-    assert!(refused.err.contains("cannot remove file in ") && refused.err.contains("chattr -i"), "{refused:?}");
+    assert!(
+        refused.err.contains("cannot remove a\\u{1b}]0;b\\nc in ") && refused.err.contains("chattr -i"),
+        "{refused:?}"
+    );
     let listed = host.run(&["-q", "ps", "-q"]);
     assert_eq!((listed.code, listed.out.as_str()), (0, "other\n"), "{listed:?}");
     assert!(
-        listed.err.starts_with("conductor: cannot remove what is left of container web yet: cannot remove file in "),
+        listed.err.starts_with("conductor: cannot remove what is left of container web yet: cannot remove a"),
         "{listed:?}"
     );
     drop(immutable);

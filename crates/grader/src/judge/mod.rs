@@ -441,7 +441,7 @@ fn leave_open(verdict: &mut Verdict, earlier: &[Verdict], held_once: u32) {
     let is_undecided =
         |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status == Status::Undecided);
     let waits = !verdict.blocked_by.is_empty() && verdict.blocked_by.iter().all(is_undecided);
-    if held_once > 0 && waits {
+    if held_once > 0 && waits && matches!(verdict.status, Status::Blocked | Status::Partial) {
         verdict.open += held_once;
         verdict.status = Status::Undecided;
     }

@@ -101,7 +101,8 @@ fn tail(grade: &Grade) -> String {
     for left in grade.not_clean() {
         text += &wrapped("  not clean: ", &format!("the grader could not take away {left}; these marks are not final"));
     }
-    text += &wrapped("  next: ", &grade.next());
+    // In one line, to be copied.
+    text += &format!("  next: {}\n", drawn(&grade.next()));
     text
 }
 

@@ -56,7 +56,7 @@ pub fn forget(address: Ipv4Addr) -> Result<usize> {
         .or_cannot("have connections forgotten of", address)
 }
 
-/// Has the kernel forget what flows over UDP to a port and is led nowhere yet, so that a rule made since decides on it;
+/// Has the kernel forget what flows over UDP to a port of this host and is led nowhere yet, so that a rule made since decides on it;
 /// returns how many there were.
 ///
 /// # Errors
@@ -69,9 +69,14 @@ pub fn forget_port(port: u16) -> Result<usize> {
     forget_all(|known| {
         let (mut there, back) = (known.ends_of(CTA_TUPLE_ORIG), known.ends_of(CTA_TUPLE_REPLY));
         there.reverse();
-        known.is_to_udp_port(port) && there == back
+        known.is_to_udp_port(port) && there == back && back.first().is_some_and(|to| is_own(*to))
     })
     .or_cannot("have connections forgotten to port", port)
+}
+
+/// Whether an address is one of this host's: others cannot be bound, see ip(7).
+fn is_own(address: Ipv4Addr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// A kernel that offers no such list is nothing to do.
