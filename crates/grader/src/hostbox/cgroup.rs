@@ -3,7 +3,8 @@
 //! Every hierarchy that is mounted gets two new cgroups, one in the other. The outer one, out of the box's sight, carries
 //! the limits and is what is frozen and killed. The inner one is the root that the box sees, since its cgroup namespace
 //! is made while its init stands there. On v2 init then moves on to `init` and the submission starts in `session`, as on
-//! a host run by systemd: a v2 cgroup with processes in it cannot hand controllers to its children.
+//! a host run by systemd: a v2 cgroup with processes in it cannot hand controllers to its children. Who moves to the root ends up
+//! in `back`.
 //! Look: `systemd-cgls`, `cat /proc/PID/cgroup`. Manual: cgroups(7), cgroup_namespaces(7).
 
 use std::collections::BTreeMap;
@@ -26,6 +27,9 @@ const PREFIX: &str = "grade-box-";
 pub const INIT: &str = "init";
 /// The cgroup in which the submission starts, below the box's root on v2.
 pub const SESSION: &str = "session";
+/// The cgroup that stands for the box's root on v2 where that must not have processes. The root of a host takes them back,
+/// whatever it hands on to its children; the box's is a cgroup like any other.
+pub const BACK: &str = "back";
 /// How long a cgroup may take to become empty or frozen.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -184,7 +188,7 @@ impl Cgroups {
         for tree in &self.trees {
             walk(&tree.inner, &mut |dir| {
                 let Ok(below) = dir.strip_prefix(&tree.inner) else { return };
-                let ours = tree.hierarchy.is_v2() && (below == Path::new(INIT) || below == Path::new(SESSION));
+                let ours = tree.hierarchy.is_v2() && [INIT, SESSION, BACK].map(Path::new).contains(&below);
                 if below != Path::new("") && !ours {
                     found.push(format!("{}:/{}", tree.hierarchy.controllers.join(","), below.display()));
                 }
@@ -357,8 +361,7 @@ impl Tree {
         }
         fs::create_dir(&self.inner)?;
         self.hand_on(&self.outer, &["cpu", "memory", "pids"])?;
-        fs::create_dir(self.inner.join(INIT))?;
-        fs::create_dir(self.inner.join(SESSION))?;
+        [INIT, SESSION, BACK].iter().try_for_each(|child| fs::create_dir(self.inner.join(child)))?;
         // A kernel without CONFIG_CGROUP_BPF has no such lock; everything else of the box holds all the same.
         let _ = self.lock_devices();
         Ok(())
