@@ -50,7 +50,7 @@ pub const ATTACKS: &[Attack] = &[
     ("unmask", || call(libc::SYS_umount2, [text(c"/proc/keys"), 0, 0, 0])),
     ("remount-rw", || call(libc::SYS_mount, [0, text(c"/proc/sys"), 0, (libc::MS_REMOUNT | libc::MS_BIND) as usize])),
     ("mount-proc", || call(libc::SYS_mount, [text(c"proc"), text(c"/mnt"), text(c"proc"), 0])),
-    ("mount-cgroup", || call(libc::SYS_mount, [text(c"cgroup2"), text(c"/mnt"), text(c"cgroup2"), 0])),
+    ("mount-cgroup", || in_child(mount_cgroup)),
     ("cgroup-mkdir", || undo(call(libc::SYS_mkdirat, [at_cwd(), text(c"/sys/fs/cgroup/attack"), 0o755, 0]), || fs::remove_dir("/sys/fs/cgroup/attack"))),
     ("oom-score", || outcome(fs::write("/proc/self/oom_score_adj", "-1000").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))))),
     ("priority", || call(libc::SYS_setpriority, [libc::PRIO_PROCESS as usize, 0, -20_isize as usize, 0])),
@@ -118,6 +118,13 @@ fn call(number: libc::c_long, arguments: [usize; 4]) -> String {
 fn mknod(path: &'static CStr, kind: libc::mode_t, device: libc::dev_t) -> String {
     let made = call(libc::SYS_mknodat, [at_cwd(), text(path), (kind | 0o600) as usize, device as usize]);
     undo(made, || fs::remove_file(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))))
+}
+
+/// Mounts the cgroups. From the namespace that the host started with, that would set the options of the whole tree anew, and
+/// take `nsdelegate` away from it; from one of one's own it does not.
+fn mount_cgroup() -> String {
+    let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP);
+    call(libc::SYS_mount, [text(c"cgroup2"), text(c"/mnt"), text(c"cgroup2"), 0])
 }
 
 /// Takes back what an attempt has made, if it has made something.
