@@ -34,29 +34,22 @@ pub fn unlink_tree(tree: &Path) -> Result<()> {
         opened => opened.or_cannot("open", folder.display())?,
     };
     let name = CString::new(name.as_encoded_bytes()).or_cannot("remove", tree.display())?;
-    let cannot = |Stuck { entry, errno }: Stuck| {
-        let error = Error::new(
-            "remove",
-            format_args!("{} in {}", printable(OsStr::from_bytes(entry.to_bytes())), tree.display()),
-            errno,
-        );
+    let removed = match enter(&folder, &name) {
+        Ok(top) => empty(&top).and_then(|()| remove(&folder, &name, AtFlags::REMOVEDIR)),
+        Err(Errno::NOENT) => Ok(()),
+        // A file, or a link.
+        Err(Errno::NOTDIR | Errno::LOOP) => remove(&folder, &name, AtFlags::empty()),
+        Err(errno) => Err(Stuck { entry: name, errno }),
+    };
+    removed.map_err(|Stuck { entry, errno }| {
+        let entry = printable(OsStr::from_bytes(entry.to_bytes()));
+        let error = Error::new("remove", format_args!("{entry} in {}", tree.display()), errno);
         match errno {
             Errno::PERM => error.hint("it may be immutable: lsattr tells, chattr -i takes that away"),
             Errno::XDEV | Errno::BUSY => error.hint("something may be mounted there: findmnt tells"),
             _ => error,
         }
-    };
-    match enter(&folder, &name) {
-        Err(Errno::NOENT) => return Ok(()),
-        // A file, or a link.
-        Err(Errno::NOTDIR | Errno::LOOP) => (),
-        Err(errno) => return Err(cannot(Stuck { entry: name, errno })),
-        Ok(top) => {
-            empty(&top).map_err(cannot)?;
-            return remove(&folder, &name, AtFlags::REMOVEDIR).map_err(cannot);
-        }
-    }
-    remove(&folder, &name, AtFlags::empty()).map_err(cannot)
+    })
 }
 
 /// An entry that could not be removed, and why.

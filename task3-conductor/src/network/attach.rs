@@ -161,14 +161,14 @@ impl<'a> Attachment<'a> {
         let cable = self.lay_cable()?;
         super::names::refresh_resolvers(&dir)?;
         refresh_names(store, &self.networks, name)?;
-        if let Some(cable) = cable {
-            cable.keep();
-        }
         // Who sends already would go on not to be led anywhere.
         let new = |publish: &&Publish| !self.before.as_ref().is_some_and(|before| before.published.contains(*publish));
         let datagrams = self.wanted.published.iter().filter(|publish| publish.protocol == Protocol::Udp).filter(new);
         for publish in datagrams {
             conntrack::forget_port(publish.host)?;
+        }
+        if let Some(cable) = cable {
+            cable.keep();
         }
         Ok(())
     }
@@ -250,8 +250,7 @@ impl<'a> Attachment<'a> {
 /// A link of the name we would give to ours, that no command of ours has made.
 fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger) -> Result<()> {
     let link = rules::outside(name);
-    ledger.changes()?;
-    if netlink.find(&link)?.is_none() || standing(ledger).contains(&Change::Link(link.clone())) {
+    if netlink.find(&link)?.is_none() || standing(ledger.changes()?).contains(&Change::Link(link.clone())) {
         return Ok(());
     }
     let taken = Error::new("make link", &link, "there is one of that name, and it is not this container's");

@@ -218,7 +218,7 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // A damaged ledger may have spoken of one.
-    let noted = || ledger.changes().is_err() || standing(&ledger).iter().any(is_of_network);
+    let noted = || ledger.changes().is_err() || standing(ledger.understood()).iter().any(is_of_network);
     if !dir.join(FILE).exists() && !noted() {
         return Ok(());
     }
@@ -242,8 +242,8 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let firewall = networks.firewall();
     // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
     // And forwarding before the rules go that keep strangers from making use of it.
-    let forwarding = || restore_forwarding(store, name, firewall.as_ref().ok());
-    let mut outcomes = vec![forget_peer(store, &mut networks, name), forwarding()];
+    let mut outcomes =
+        vec![forget_peer(store, &mut networks, name), restore_forwarding(store, name, firewall.as_ref().ok())];
     networks.all.remove(name);
     // The cable before the rules: there is no moment at which something passes that must not.
     outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
@@ -338,10 +338,12 @@ fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> 
     }
     let before = match forwarding_before(store, None)? {
         Some(before) => before,
-        None if sysctl::read(IP_FORWARD)? != "1" => sysctl::read(IP_FORWARD)?,
-        None if rules::serves_other_stores(firewall, &own(store)?)? => "0".to_owned(),
-        // The host does it already, for reasons of its own: nothing to put back.
-        None => return Ok(()),
+        None => match sysctl::read(IP_FORWARD)? {
+            now if now != "1" => now,
+            _ if rules::serves_other_stores(firewall, &own(store)?)? => "0".to_owned(),
+            // The host does it already, for reasons of its own: nothing to put back.
+            _ => return Ok(()),
+        },
     };
     ledger.note(&Change::Sysctl { key: PathBuf::from(IP_FORWARD), before })
 }
@@ -364,11 +366,10 @@ fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Fir
     if forwarding_before(store, Some(name))?.is_some() || sysctl::read(IP_FORWARD)? == before {
         return Ok(());
     }
-    if firewall
-        .is_some_and(|firewall| own(store).and_then(|own| rules::serves_other_stores(firewall, &own)).unwrap_or(false))
-    {
+    match firewall {
         // The last of those puts it back.
-        return Ok(());
+        Some(firewall) if rules::serves_other_stores(firewall, &own(store)?)? => return Ok(()),
+        _ => (),
     }
     sysctl::write(IP_FORWARD, &before, "no container needs it any more: as it was found")
 }
@@ -401,9 +402,8 @@ fn own(store: &Store) -> Result<BTreeSet<ContainerName>> {
     Ok(store.containers()?.into_iter().map(|(name, _)| name).filter(has_network).collect())
 }
 
-/// What the ledger says of changes that were not given back since.
-fn standing(ledger: &Ledger) -> Vec<Change> {
-    let mut changes = ledger.understood();
+/// Those of a ledger's changes that were not given back since.
+fn standing(mut changes: Vec<Change>) -> Vec<Change> {
     if let Some(last) = changes.iter().rposition(|change| *change == Change::NetworkGivenBack) {
         changes.drain(..=last);
     }
@@ -411,7 +411,7 @@ fn standing(ledger: &Ledger) -> Vec<Change> {
 }
 
 fn noted_before(ledger: &Ledger) -> Option<String> {
-    standing(ledger).into_iter().find_map(|change| match change {
+    standing(ledger.understood()).into_iter().find_map(|change| match change {
         Change::Sysctl { key, before } if key == Path::new(IP_FORWARD) => Some(before),
         _ => None,
     })
@@ -419,7 +419,7 @@ fn noted_before(ledger: &Ledger) -> Option<String> {
 
 /// Those who were peers once. A `stop` that was killed may have ended that, and not yet what followed from it.
 fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
-    let noted = standing(ledger).into_iter().filter_map(|change| match change {
+    let noted = standing(ledger.understood()).into_iter().filter_map(|change| match change {
         Change::Peer(peer) if networks.of(&peer).is_some() => Some(peer),
         _ => None,
     });
@@ -428,8 +428,7 @@ fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
 
 /// Writes a change into the ledger, unless it stands there already.
 fn note(ledger: &Ledger, change: &Change) -> Result<()> {
-    ledger.changes()?;
-    if standing(ledger).contains(change) { Ok(()) } else { ledger.note(change) }
+    if standing(ledger.changes()?).contains(change) { Ok(()) } else { ledger.note(change) }
 }
 
 fn is_of_network(change: &Change) -> bool {

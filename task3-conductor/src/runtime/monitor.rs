@@ -31,6 +31,8 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
     let spawned = spawn(Birth::default(), |report| {
         report.outlive_parent()?;
         setsid().or_cannot("begin", "a session")?;
+        // While nothing is made that would have to be given back if that fails.
+        close_inherited()?;
         let Some(claim) = claim.take() else { return Ok(i32::from(failure::OURS)) };
         match live(store, plan, claim) {
             Ok((started, note)) => {
@@ -91,6 +93,5 @@ fn let_go_of_caller() -> Result<()> {
     dup2_stdin(&null).or_cannot("let go of", "stdin")?;
     dup2_stdout(&null).or_cannot("let go of", "stdout")?;
     dup2_stderr(&null).or_cannot("let go of", "stderr")?;
-    close_inherited()?;
     chdir("/").or_cannot("enter", "/")
 }
