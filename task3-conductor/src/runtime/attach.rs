@@ -6,9 +6,10 @@
 //! Manual: poll(2), termios(3), signalfd(2), pidfd_open(2).
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,6 +17,7 @@ use nix::sys::signal::Signal;
 use nsutil::error::{OrCannot, Result, line};
 use nsutil::process::{Child, Exit, PidFd, Requests};
 use nsutil::terminal::{self, Raw, is_terminal};
+use procfs::process::Process;
 
 use crate::failure::remark;
 
@@ -96,14 +98,25 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
 
 /// Whether a process has a handler for a signal, or holds it back to read it later as a reaper does (`SigCgt` and `SigBlk`
 /// in proc_pid_status(5)); one that has ended has none.
+///
+/// A process at work may hold signals back for the moment in which it makes another (posix_spawn(3) does, and each shell):
+/// that is no reader. It is looked at until it lets go of them or sleeps.
 pub fn handles(process: &PidFd, signal: Signal) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap_or_default();
-    let mask = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-    };
-    (mask("SigCgt:") | mask("SigBlk:")) & (1 << (signal as u32 - 1)) != 0
+    let begun = Instant::now();
+    loop {
+        let Ok(status) = Process::new(process.pid().as_raw()).and_then(|found| found.status()) else { return false };
+        let is_in = |mask: u64| mask & (1 << (signal as u32 - 1)) != 0;
+        // R runs, D waits for what no signal ends, such as the child of a vfork(2) that has not called execve(2) yet.
+        let is_at_work = status.state.starts_with(['R', 'D']) && begun.elapsed() < AT_WORK;
+        if is_in(status.sigcgt) || !is_in(status.sigblk) || !is_at_work {
+            return is_in(status.sigcgt | status.sigblk);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
+
+/// Who is at work for so long with a signal held back does it on purpose.
+const AT_WORK: Duration = Duration::from_secs(1);
 
 /// The copying: ends when the process has ended and what it wrote has been read.
 fn copy(

@@ -235,8 +235,9 @@ fn a_fork_bomb_does_not_hold_stop_up() {
     // The host still forks while it rages.
     assert!(Command::new("true").status().unwrap().success());
     let begun = std::time::Instant::now();
-    yard.host.ok(&["stop", "bomb"]);
-    assert!(begun.elapsed() < within(Duration::from_millis(1500)), "{:?}", begun.elapsed());
+    // A second for its first process: with hundreds that want the processor it may not come to where it hears or does not.
+    yard.host.ok(&["stop", "-t", "1", "bomb"]);
+    assert!(begun.elapsed() < within(Duration::from_secs(4)), "{:?}", begun.elapsed());
     yard.assert_as(&before, "after stop");
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -242,6 +243,20 @@ fn stop_asks_whom_it_can_and_says_why_when_it_does_not_ask() {
     let waited = start.elapsed();
     assert!(waited > Duration::from_millis(950) && waited < within(Duration::from_secs(3)), "{waited:?}");
     assert_eq!(host.run(&["stop", "-t", "-1", "stubborn"]).code, 125);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_shell_that_holds_signals_back_while_it_forks_is_not_taken_for_one_that_hears_them() {
+    let host = Host::new("forks");
+    for round in 0..40 {
+        host.ok(&["run", "-d", "img", "busy", "--", "bash", "-c", "while :; do /bin/true; done"]);
+        thread::sleep(Duration::from_millis(50 + round));
+        let start = Instant::now();
+        let stopped = host.run(&["stop", "busy"]);
+        assert!(stopped.err.contains("no handler for SIGTERM"), "round {round}: {stopped:?}");
+        assert!(start.elapsed() < within(Duration::from_secs(3)), "round {round}: {:?}", start.elapsed());
+    }
 }
 
 #[test]
