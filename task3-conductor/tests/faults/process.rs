@@ -192,7 +192,7 @@ fn a_container_full_of_zombies_and_orphans_is_stopped_in_a_moment() {
     until(|| yard.host.ok(&["logs", "web"]).contains("up"), "it is up");
     let begun = std::time::Instant::now();
     yard.host.ok(&["stop", "web"]);
-    assert!(begun.elapsed() < within(Duration::from_millis(1500)), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < within(Duration::from_secs(5)), "{:?}", begun.elapsed());
     yard.assert_as(&before, "after stop");
 }
 

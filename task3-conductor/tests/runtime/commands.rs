@@ -1,6 +1,7 @@
 //! The commands of everyday: stop, kill, wait, rm, stats, cp, commit, and what helps at the keyboard.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -193,12 +194,16 @@ fn stats_show_what_is_used_once_or_until_nobody_is_left() {
     let table = host.ok(&["stats", "--no-stream", "idle"]);
     assert!(table.starts_with("Name ") && table.contains("1/50") && table.lines().count() == 2, "{table}");
     // Streaming: a table each second, and an end.
-    let stream = host.piped(&["-q", "stats", "busy"]);
-    std::thread::sleep(Duration::from_millis(2300));
+    let mut stream = host.piped(&["-q", "stats", "busy"]);
+    let mut said = BufReader::new(stream.stdout.take().unwrap());
+    let mut text = String::new();
+    while text.matches("Name ").count() < 2 {
+        assert!(said.read_line(&mut text).unwrap() > 0, "it ended: {text}");
+    }
     host.ok(&["kill", "busy"]);
-    let output = stream.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.matches("Name ").count() >= 2 && text.matches("\nbusy ").count() >= 1, "{text}");
+    said.read_to_string(&mut text).unwrap();
+    assert!(stream.wait().unwrap().success());
+    assert!(text.matches("\nbusy ").count() >= 1, "{text}");
     assert!(!text.contains('\x1b'), "no terminal is there to be cleared");
 }
 
