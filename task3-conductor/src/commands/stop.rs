@@ -1,6 +1,7 @@
 //! `conductor stop NAME…`: end containers and give back all they held.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nsutil::error::{Result, line};
 
@@ -23,8 +24,7 @@ pub struct Stop {
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     names: Vec<ContainerName>,
     /// How long each first process may take to end when asked
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=60),
-        allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, allow_hyphen_values = true)]
     time: u16,
     /// All there are, also those that have ended
     #[arg(short, long)]
@@ -38,11 +38,12 @@ impl Stop {
     /// When one is not there, or something could not be taken back; the others are stopped.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let names = if self.all { store.containers()?.into_iter().map(|(name, _)| name).collect() } else { self.names };
-        each(&names, |name| stop(store, name, self.time, self.all))
+        let patience = Duration::from_secs(self.time.into());
+        each(&names, |name| stop(store, name, patience, self.all))
     }
 }
 
-fn stop(store: &Store, name: &ContainerName, patience_s: u16, is_one_of_all: bool) -> Result<()> {
+fn stop(store: &Store, name: &ContainerName, patience: Duration, is_one_of_all: bool) -> Result<()> {
     let lock = match store.try_lock_container(name)? {
         Some(lock) => lock,
         // Another command was faster.
@@ -52,7 +53,7 @@ fn stop(store: &Store, name: &ContainerName, patience_s: u16, is_one_of_all: boo
     // A container that was never finished, or whose record is damaged, has no first process to ask.
     if let Ok(record) = store.container(name) {
         if let Some(init) = record.running()? {
-            if let Some(why) = teardown::end_first_process(&init, patience_s * 1000)? {
+            if let Some(why) = teardown::end_first_process(&init, patience)? {
                 remark(format_args!("{name} was killed, not asked: {why}"));
             }
         }

@@ -42,7 +42,7 @@ struct Place {
 }
 
 /// How long killed processes may stay without one of them going, in milliseconds.
-const PATIENCE_MS: u16 = 5000;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// After how many milliseconds those that are still there are killed once more.
 const KILL_AGAIN_MS: u16 = 100;
@@ -253,7 +253,7 @@ impl Place {
             // A thousand of them take their time on a slow machine: as long as they become fewer, they do go.
             if self.left() != left.0 {
                 left = (self.left(), Instant::now());
-            } else if left.1.elapsed() > Duration::from_millis(PATIENCE_MS.into()) {
+            } else if left.1.elapsed() > PATIENCE {
                 return Err(self.will_not_go());
             }
         }
@@ -303,7 +303,7 @@ impl Place {
                 let _ = process.signal(Signal::SIGKILL);
             }
             for process in &processes {
-                if !ends_within(process.as_fd(), PATIENCE_MS)? {
+                if !ends_within(process.as_fd(), PATIENCE)? {
                     return Err(self.will_not_go());
                 }
             }
@@ -351,10 +351,7 @@ fn remove_cgroup(directory: &Path) -> Result<()> {
         match fs::remove_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             // The last process is dead and the kernel is about to notice: let it have the processor.
-            Err(error)
-                if error.raw_os_error() == Some(Errno::EBUSY as i32)
-                    && start.elapsed().as_millis() < u128::from(PATIENCE_MS) =>
-            {
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && start.elapsed() < PATIENCE => {
                 std::thread::yield_now();
             }
             outcome => return outcome.or_cannot("remove cgroup", directory.display()),
@@ -387,16 +384,17 @@ fn namespaces_limit_processes() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(14))
 }
 
-/// Whether a process ends within so many milliseconds.
+/// Whether a process ends within such a time.
 ///
 /// # Errors
 /// None that a valid descriptor can cause.
-pub fn ends_within(process: BorrowedFd<'_>, milliseconds: u16) -> Result<bool> {
-    let deadline = Instant::now() + Duration::from_millis(milliseconds.into());
+pub fn ends_within(process: BorrowedFd<'_>, time: Duration) -> Result<bool> {
+    let deadline = Instant::now() + time;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let left = deadline.saturating_duration_since(Instant::now());
         let mut ends = [PollFd::new(process, PollFlags::POLLIN)];
-        match poll(&mut ends, PollTimeout::from(u16::try_from(left).unwrap_or(milliseconds))) {
+        // The longest that poll(2) knows is 24 days.
+        match poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(count) => return Ok(count > 0),
             Err(Errno::EINTR) => (),
             Err(errno) => return Err(errno).or_cannot("wait for", "a process"),

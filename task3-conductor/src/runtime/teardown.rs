@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -28,21 +29,21 @@ use crate::network;
 use crate::store::{Lock, Store};
 use crate::unlink::unlink_tree;
 
-/// Asks the first process to end, and kills it when it does not within so many milliseconds.
+/// Asks the first process to end, and kills it when it does not within such a time.
 ///
 /// Returns why it had to be killed without being asked, if so.
 ///
 /// # Errors
 /// `EBUSY` when it does not even go then: it hangs in the kernel.
-pub fn end_first_process(init: &PidFd, patience_ms: u16) -> Result<Option<String>> {
+pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<String>> {
     let hears = handles(init, Signal::SIGTERM);
     if hears {
         let asked = init.signal(Signal::SIGTERM);
-        if is_over(asked)? || ends_within(init.as_fd(), patience_ms)? {
+        if is_over(asked)? || ends_within(init.as_fd(), patience)? {
             return Ok(None);
         }
     }
-    if !is_over(init.signal(Signal::SIGKILL))? && !ends_within(init.as_fd(), KILL_PATIENCE_MS)? {
+    if !is_over(init.signal(Signal::SIGKILL))? && !ends_within(init.as_fd(), KILL_PATIENCE)? {
         return Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
             .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"));
     }
@@ -50,7 +51,7 @@ pub fn end_first_process(init: &PidFd, patience_ms: u16) -> Result<Option<String
     Ok((!hears).then(|| why.to_owned()))
 }
 
-const KILL_PATIENCE_MS: u16 = 5000;
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 fn is_over(sent: Result<()>) -> Result<bool> {
     match sent {
@@ -99,7 +100,7 @@ fn undo(change: &Change) -> Result<()> {
         Change::Mount(place) => unmount(place),
         Change::Cgroup(name) => Cgroup::of(name)?.remove(),
         Change::Process(identity) => match identity.open()? {
-            Some(process) => end_first_process(&process, 0).map(drop),
+            Some(process) => end_first_process(&process, Duration::ZERO).map(drop),
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.

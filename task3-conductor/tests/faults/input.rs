@@ -167,8 +167,7 @@ fn ports_subnets_numbers_and_words_that_are_none_are_refused() {
     let pool = |text: &&str| (format!("{text:?}"), words(&["addnetwork", "db", &format!("--pool={text}")]));
     refused_each(&yard, "numbers", "addnetwork --pool", pools.iter().map(pool));
 
-    let times =
-        ["-1", "abc", "", " 1", "1 ", "1.5", "61", "65536", "99999999999999999999", "+", "1e1", "0x1", "٣", "1s"];
+    let times = ["-1", "abc", "", " 1", "1 ", "1.5", "65536", "99999999999999999999", "+", "1e1", "0x1", "٣", "1s"];
     let time = |text: &&str| (format!("{text:?}"), words(&["stop", &format!("--time={text}"), "eg"]));
     refused_each(&yard, "numbers", "stop --time", times.iter().map(time));
 
