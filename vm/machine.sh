@@ -53,7 +53,8 @@ copy_in() { scp -qrp "${ssh_options[@]}" "$1" "root@machine:$2"; }
 copy_out() { scp -qrp "${ssh_options[@]}" "root@machine:$1" "$2"; }
 
 attach_disk() {
-    tell_qemu "drive_add 0 if=none,id=extra,format=raw,snapshot=on,file=$1"
+    # In quotes for its monitor, and a comma doubled for the option.
+    tell_qemu "drive_add 0 \"if=none,id=extra,format=raw,snapshot=on,file=${1//,/,,}\""
     tell_qemu "device_add virtio-blk-pci,drive=extra,id=extra"
     answer_of_qemu "info block" 'extra*: *' 60 >/dev/null || machine_failed "does not take the disk $1"
 }
