@@ -191,8 +191,9 @@ impl ProcessIdentity {
         };
         // Looked at after it was opened: if the time is right, the descriptor is of the right process.
         let look = stat(self.pid).or_cannot("look at", format_args!("process {}", self.pid))?;
-        let is_it = |stat: &Stat| stat.starttime == self.start_time && !matches!(stat.state, 'Z' | 'X');
-        Ok(look.filter(is_it).map(|_| process))
+        let is_it = look.is_some_and(|stat| stat.starttime == self.start_time);
+        // Its state would be that of its first thread, which others may outlive.
+        Ok(if is_it && !process.has_ended()? { Some(process) } else { None })
     }
 }
 

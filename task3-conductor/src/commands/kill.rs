@@ -10,7 +10,7 @@ use super::each;
 use crate::cli::say;
 use crate::failure::{Failure, remark};
 use crate::name::{ContainerName, near};
-use crate::runtime::attach::handles;
+use crate::runtime::disposition::hears;
 use crate::store::Store;
 use crate::usage::quoted;
 
@@ -44,7 +44,7 @@ impl Kill {
     fn send(&self, store: &Store, name: &ContainerName) -> Result<()> {
         let (_, init) = store.running_container(name, "send a signal to")?;
         let Named(signal) = self.signal;
-        if ![Signal::SIGKILL, Signal::SIGSTOP].contains(&signal) && !handles(&init, signal) {
+        if ![Signal::SIGKILL, Signal::SIGSTOP].contains(&signal) && !hears(&init, signal) {
             remark(format_args!(
                 "the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
             ));

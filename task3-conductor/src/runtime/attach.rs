@@ -8,8 +8,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,8 +15,8 @@ use nix::sys::signal::Signal;
 use nsutil::error::{OrCannot, Result, line};
 use nsutil::process::{Child, Exit, PidFd, Requests};
 use nsutil::terminal::{self, Raw, is_terminal};
-use procfs::process::Process;
 
+use super::disposition::hears;
 use crate::failure::remark;
 
 /// What a signal that conductor gets means for the process it stays with.
@@ -81,7 +79,7 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
     if signal == Signal::SIGWINCH {
         return Ok(());
     }
-    let lost = role == Role::First && !handles(process, signal);
+    let lost = role == Role::First && !hears(process, signal);
     let sent = if lost {
         remark(format_args!(
             "the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
@@ -95,28 +93,6 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
         sent => sent,
     }
 }
-
-/// Whether a process has a handler for a signal, or holds it back to read it later as a reaper does (`SigCgt` and `SigBlk`
-/// in proc_pid_status(5)); one that has ended has none.
-///
-/// A process at work may hold signals back for the moment in which it makes another (posix_spawn(3) does, and each shell):
-/// that is no reader. It is looked at until it lets go of them or sleeps.
-pub fn handles(process: &PidFd, signal: Signal) -> bool {
-    let begun = Instant::now();
-    loop {
-        let Ok(status) = Process::new(process.pid().as_raw()).and_then(|found| found.status()) else { return false };
-        let is_in = |mask: u64| mask & (1 << (signal as u32 - 1)) != 0;
-        // R runs, D waits for what no signal ends, such as the child of a vfork(2) that has not called execve(2) yet.
-        let is_at_work = status.state.starts_with(['R', 'D']) && begun.elapsed() < AT_WORK;
-        if is_in(status.sigcgt) || !is_in(status.sigblk) || !is_at_work {
-            return is_in(status.sigcgt | status.sigblk);
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Who is at work for so long with a signal held back does it on purpose.
-const AT_WORK: Duration = Duration::from_secs(1);
 
 /// The copying: ends when the process has ended and what it wrote has been read.
 fn copy(

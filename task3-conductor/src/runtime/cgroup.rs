@@ -11,7 +11,7 @@
 //! Look: `cat /sys/fs/cgroup/conductor-*/{cgroup.procs,pids.max}`. Manual: cgroups(7), "Control Group v2".
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,11 +41,11 @@ struct Place {
     controller: Option<Controller>,
 }
 
-/// How long killed processes may stay without one of them going, in milliseconds.
+/// How long killed processes may stay without one of them going.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// After how many milliseconds those that are still there are killed once more.
-const KILL_AGAIN_MS: u16 = 100;
+/// After what time those that are still there are killed once more.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
 
 impl Cgroup {
     /// Makes the cgroup `name` with these limits.
@@ -247,8 +247,13 @@ impl Place {
                 Err(errno) => return Err(errno).or_cannot("write", kill.display()),
             }
             // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
-            if self.is_empty_within(KILL_AGAIN_MS)? {
+            if self.is_empty_within(KILL_AGAIN)? {
                 return Ok(());
+            }
+            // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
+            for process in self.member_pidfds()? {
+                // It may have ended meanwhile.
+                let _ = process.signal(Signal::SIGKILL);
             }
             // A thousand of them take their time on a slow machine: as long as they become fewer, they do go.
             if self.left() != left.0 {
@@ -266,16 +271,21 @@ impl Place {
     }
 
     /// Waits for the event that the kernel tells when the last process has gone; false when it does not come in time.
-    fn is_empty_within(&self, milliseconds: u16) -> Result<bool> {
+    fn is_empty_within(&self, time: Duration) -> Result<bool> {
+        let deadline = Instant::now() + time;
         let path = self.directory.join("cgroup.events");
-        let events = File::open(&path).or_cannot("open", path.display())?;
+        let mut events = File::open(&path).or_cannot("open", path.display())?;
+        let mut text = String::new();
         loop {
-            let text = fs::read_to_string(&path).or_cannot("read", path.display())?;
+            // By the descriptor that is polled: what it has not been used to read yet is an event for it.
+            text.clear();
+            events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
             if text.lines().any(|line| line == "populated 0") {
                 return Ok(true);
             }
+            let left = deadline.saturating_duration_since(Instant::now());
             let mut ends = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-            match poll(&mut ends, PollTimeout::from(milliseconds)) {
+            match poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
                 Ok(0) => return Ok(false),
                 Ok(_) | Err(Errno::EINTR) => (),
                 Err(errno) => return Err(errno).or_cannot("wait for", path.display()),
@@ -285,16 +295,7 @@ impl Place {
 
     fn kill_each(&self) -> Result<()> {
         loop {
-            let mut processes = Vec::new();
-            for directory in self.with_those_below() {
-                let path = directory.join("cgroup.procs");
-                let text = match fs::read_to_string(&path) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    read => read.or_cannot("read", path.display())?,
-                };
-                let listed = text.lines().filter_map(|line| line.parse().ok());
-                processes.extend(listed.filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()));
-            }
+            let processes = self.member_pidfds()?;
             if processes.is_empty() {
                 return Ok(());
             }
@@ -308,6 +309,21 @@ impl Place {
                 }
             }
         }
+    }
+
+    /// Those that are in it or below it.
+    fn member_pidfds(&self) -> Result<Vec<PidFd>> {
+        let mut processes = Vec::new();
+        for directory in self.with_those_below() {
+            let path = directory.join("cgroup.procs");
+            let text = match fs::read_to_string(&path) {
+                Err(error) if error.raw_os_error().map(Errno::from_raw).is_some_and(has_no_list) => continue,
+                read => read.or_cannot("read", path.display())?,
+            };
+            let listed = text.lines().filter_map(|line| line.parse().ok());
+            processes.extend(listed.filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()));
+        }
+        Ok(processes)
     }
 
     /// This cgroup and those that a container has made below it, the deepest first.
@@ -400,6 +416,11 @@ pub fn ends_within(process: BorrowedFd<'_>, time: Duration) -> Result<bool> {
             Err(errno) => return Err(errno).or_cannot("wait for", "a process"),
         }
     }
+}
+
+/// It was removed, or is a threaded one of version 2, whose processes the one above lists.
+fn has_no_list(errno: Errno) -> bool {
+    [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP].contains(&errno)
 }
 
 fn is(path: &Path, magic: i64) -> bool {

@@ -14,6 +14,7 @@ pub mod attach;
 pub mod cgroup;
 pub mod confine;
 pub mod devices;
+pub mod disposition;
 pub mod exec;
 pub mod host;
 pub mod inside;

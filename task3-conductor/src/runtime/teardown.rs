@@ -20,8 +20,8 @@ use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::process::PidFd;
 use nsutil::step;
 
-use super::attach::handles;
 use super::cgroup::{Cgroup, ends_within};
+use super::disposition::hears;
 use crate::failure::remark;
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
@@ -36,8 +36,8 @@ use crate::unlink::unlink_tree;
 /// # Errors
 /// `EBUSY` when it does not even go then: it hangs in the kernel.
 pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<String>> {
-    let hears = handles(init, Signal::SIGTERM);
-    if hears {
+    let is_asked = hears(init, Signal::SIGTERM);
+    if is_asked {
         let asked = init.signal(Signal::SIGTERM);
         if is_over(asked)? || ends_within(init.as_fd(), patience)? {
             return Ok(None);
@@ -48,7 +48,7 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
             .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"));
     }
     let why = "its first process has no handler for SIGTERM, and for process 1 the kernel then drops the signal";
-    Ok((!hears).then(|| why.to_owned()))
+    Ok((!is_asked).then(|| why.to_owned()))
 }
 
 const KILL_PATIENCE: Duration = Duration::from_secs(5);

@@ -9,6 +9,7 @@ mod attacks;
 mod commands;
 mod escapes;
 mod faults;
+mod first;
 mod flags;
 mod habits;
 mod host;

@@ -1,0 +1,64 @@
+//! Whether a signal would reach a container's first process.
+//!
+//! What has the default disposition the kernel drops for process 1 of a PID namespace. It arrives where there is a handler,
+//! or where it is held back to be read later: by signalfd(2), or by sigwait(3), as reapers do.
+//!
+//! Look: `grep Sig /proc/PID/status`. Manual: signal(7), pid_namespaces(7) "the namespace's init process",
+//! proc_pid_status(5), proc_pid_syscall(5).
+
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use nsutil::process::PidFd;
+use procfs::ProcResult;
+use procfs::process::{Process, Syscall};
+
+/// Whether a process has a handler for a signal, or holds it back to read it later; one that has ended has none.
+///
+/// A process at work may hold signals back for the moment in which it makes another (posix_spawn(3) does, and each shell):
+/// that is no reader. It is looked at until it lets go of them or sleeps.
+pub fn hears(process: &PidFd, signal: Signal) -> bool {
+    let bit = 1 << (signal as u32 - 1);
+    let begun = Instant::now();
+    loop {
+        let Ok(process) = Process::new(process.pid().as_raw()) else { return false };
+        let Ok(status) = process.status() else { return false };
+        let is_held_back = status.sigblk & bit != 0;
+        // R runs, D waits for what no signal ends, such as the child of a vfork(2) that has not called execve(2) yet.
+        let is_at_work = status.state.starts_with(['R', 'D']);
+        if status.sigcgt & bit != 0 || begun.elapsed() > AT_WORK {
+            return (status.sigcgt | status.sigblk) & bit != 0;
+        }
+        match (is_held_back, is_at_work) {
+            (true, false) => return true,
+            (false, true) => return false,
+            (false, false) => match awaited(&process) {
+                Ok(Some(signals)) => return signals & bit != 0,
+                Ok(None) => (),
+                Err(_) => return false,
+            },
+            (true, true) => (),
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Who is at work for so long with a signal held back does it on purpose.
+const AT_WORK: Duration = Duration::from_secs(1);
+
+/// The signals that a sleeping process waits for in sigwait(3), one bit each; the kernel does not list them as held back while
+/// it does. None when it has woken up meanwhile.
+fn awaited(process: &Process) -> ProcResult<Option<u64>> {
+    match process.syscall()? {
+        Syscall::Blocked { syscall_number: libc::SYS_rt_sigtimedwait, argument_registers: [set, ..], .. } => {
+            let mut signals = [0; 8];
+            process.mem()?.read_exact_at(&mut signals, set)?;
+            Ok(Some(u64::from_ne_bytes(signals)))
+        }
+        Syscall::Blocked { .. } => Ok(Some(0)),
+        _ => Ok(None),
+    }
+}
