@@ -32,7 +32,7 @@ pub struct Conductor {
     #[arg(long, global = true, help_heading = EVERY)]
     explain: bool,
     /// Leave out the banner, what exec says first, and of lists all but the names
-    #[arg(short, long, global = true, help_heading = EVERY)]
+    #[arg(short, long, global = true, help_heading = EVERY, overrides_with = "quiet")]
     quiet: bool,
     #[command(subcommand)]
     command: Command,

@@ -520,6 +520,27 @@ fn conductors_with_a_store_each_leave_each_others_networks_as_they_are() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_port_that_leads_to_a_container_of_another_store_is_in_use() {
+    let host = Host::new();
+    let other = host.with_another_store();
+    let web = host.networked("web", "-e 3000:8080");
+    let db = other.container("db");
+    let (rules, links) = (host.rules(), host.links());
+    let said = other.refused("addnetwork db -e 3000:80");
+    assert!(said.contains("port 3000 of the host is in use by container web of another store (--root)"), "{said}");
+    assert_eq!((host.rules(), host.links()), (rules, links));
+    // Another port, another protocol; and its own once more.
+    other.conductor("addnetwork db -e 3001:80 -e 3000:80/udp");
+    other.conductor("addnetwork db -e 3001:80");
+    drop(web);
+    host.end("web");
+    other.conductor("addnetwork db -e 3000:80");
+    drop(db);
+    other.end("db");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn an_ended_containers_network_is_given_back_once() {
     let host = Host::new();
     let other = host.with_another_store();

@@ -94,7 +94,7 @@ impl<'a> Attachment<'a> {
         }
         for publish in &request.publish {
             if !wanted.published.contains(publish) {
-                refuse_taken_port(&networks, *publish)?;
+                refuse_taken_port(&networks, name, *publish)?;
                 if let Some(same) =
                     wanted.published.iter().find(|same| (same.host, same.protocol) == (publish.host, publish.protocol))
                 {
@@ -271,13 +271,18 @@ fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<String> {
     )
 }
 
-/// A port that leads to another container, or that a program of the host listens on.
-fn refuse_taken_port(networks: &Networks, publish: Publish) -> Result<()> {
+/// A port that leads to another container, of this store or another, or that a program of the host listens on.
+fn refuse_taken_port(networks: &Networks, name: &ContainerName, publish: Publish) -> Result<()> {
     let refused = |holder: String| {
         Err(Error::new("publish", publish, format!("port {} of the host is in use by {holder}", publish.host)))
     };
     if let Some((other, known)) = networks.publisher(publish) {
         return refused(format!("container {other} (published as {known})"));
+    }
+    // It may have none yet, or be its namesake's there.
+    let own = networks.all.keys().chain([name]).cloned().collect();
+    if let Some(other) = rules::publisher_of_another_store(&networks.firewall()?, &own, publish)? {
+        return refused(format!("container {other} of another store (--root)"));
     }
     match holder(publish.host, publish.protocol)? {
         Some(process) => refused(process),

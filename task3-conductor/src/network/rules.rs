@@ -89,11 +89,41 @@ pub fn apply(
 pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -> Result<bool> {
     let now = firewall.rules(Table::Filter)?;
     let shut = hook_chain("FORWARD");
-    let others = now.of_chain(&shut).filter_map(|rule| value(rule, "--comment")?.strip_prefix(TAG)?.parse().ok());
-    let mut others = others.filter(|name: &ContainerName| !own.contains(name));
+    let mut others = of_other_stores(&now, &shut, own);
     let is_let_through =
         |rule: &str| value(rule, "-j") == Some("ACCEPT") && (value(rule, "-i").or(value(rule, "-o"))).is_some();
     Ok(now.of_chain(&shut).any(drops_strangers) && others.any(|name| now.of_chain(&chain(&name)).any(is_let_through)))
+}
+
+/// The container of another store to which a port of the host leads.
+///
+/// # Errors
+/// The firewall tool's own words.
+pub fn publisher_of_another_store(
+    firewall: &Firewall,
+    own: &BTreeSet<ContainerName>,
+    wanted: Publish,
+) -> Result<Option<ContainerName>> {
+    let now = firewall.rules(Table::Nat)?;
+    let (protocol, port) = (wanted.protocol.to_string(), wanted.host.to_string());
+    let leads_inside = |rule: &str| {
+        value(rule, "-j") == Some("DNAT")
+            && value(rule, "-p") == Some(protocol.as_str())
+            && value(rule, "--dport") == Some(port.as_str())
+    };
+    let hook = hook_chain("PREROUTING");
+    let found = of_other_stores(&now, &hook, own).find(|name| now.of_chain(&chain(name)).any(leads_inside));
+    Ok(found)
+}
+
+/// The containers of other stores whose chains are reached from one of conductor's.
+fn of_other_stores(
+    now: &Rules,
+    hook_chain: &str,
+    own: &BTreeSet<ContainerName>,
+) -> impl Iterator<Item = ContainerName> {
+    let tagged = now.of_chain(hook_chain).filter_map(|rule| value(rule, "--comment")?.strip_prefix(TAG)?.parse().ok());
+    tagged.filter(|name: &ContainerName| !own.contains(name))
 }
 
 fn drops_strangers(rule: &str) -> bool {

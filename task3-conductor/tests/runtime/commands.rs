@@ -223,6 +223,8 @@ fn quiet_lists_are_names_only_and_go_into_other_commands() {
     host.start("db");
     assert_eq!(host.run(&["ps", "-q"]).out, "db\nweb\n");
     assert_eq!(host.run(&["-q", "ps"]).out, "db\nweb\n");
+    // As where an alias has the first one.
+    assert_eq!(host.run(&["-q", "-q", "ps", "-q"]).out, "db\nweb\n");
     assert_eq!(host.run(&["images", "--quiet"]).out, "img\n");
     host.ok(&["rm", "-f", "web", "db"]);
     assert_eq!(host.run(&["ps", "-q"]).out, "", "none is nothing");
