@@ -543,8 +543,8 @@ fn kill_inside(directory: &Path) {
             why: "kills all inside at once; one by one, a process could fork faster than it is found";
             shell: "echo 1 > {shown}");
         let _ = fs::write(&all_at_once, "1");
-        return;
     }
+    // Without that file; and where it is, it signals the thread alone that a process began with, which others may outlive.
     let held: Vec<PidFd> =
         inside().into_iter().filter(|pid| pid.as_raw() != 0).filter_map(|pid| PidFd::open(pid).ok()).collect();
     // Who is still listed when its descriptor is open is the one that the descriptor means.
@@ -654,6 +654,28 @@ mod tests {
         for name in ["", "1", "1-2", "a-2-3", "1-2-3-4"] {
             assert_eq!(Owner::parse(name), None, "{name}");
         }
+    }
+
+    #[test]
+    #[ignore = "needs root: make test"]
+    fn a_process_whose_first_thread_has_ended_is_killed_too() {
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let tree = trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).unwrap();
+        let directory = tree.join(format!("{PREFIX}-thread-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        let program = "import ctypes, threading, time\n\
+            threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+            ctypes.CDLL(None).pthread_exit(None)";
+        let script = "echo $$ >\"$1/cgroup.procs\" && exec python3 -c \"$2\"";
+        let mut shell = std::process::Command::new("sh");
+        let mut child = shell.args(["-c", script, "sh"]).arg(&directory).arg(program).spawn().unwrap();
+        let status = || fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        while !status().contains("State:\tZ") {
+            sleep(Duration::from_millis(5));
+        }
+        assert!(status().contains("Threads:\t2"), "{}", status());
+        remove(&directory).unwrap();
+        assert!(!child.wait().unwrap().success() && !directory.exists());
     }
 
     #[test]
