@@ -23,7 +23,7 @@ pub struct Stop {
     /// Containers to stop
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     names: Vec<ContainerName>,
-    /// How long each first process may take to end when asked
+    /// How long each first process may take to end when asked (`conductor kill` cuts it short)
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10, allow_hyphen_values = true)]
     time: u16,
     /// All there are, also those that have ended

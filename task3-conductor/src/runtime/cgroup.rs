@@ -10,6 +10,7 @@
 //!
 //! Look: `cat /sys/fs/cgroup/conductor-*/{cgroup.procs,pids.max}`. Manual: cgroups(7), "Control Group v2".
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -242,8 +243,8 @@ impl Place {
             match write_existing(&kill, "1") {
                 Ok(()) => (),
                 Err(Errno::ENOENT) if !self.directory.exists() => return Ok(()),
-                // Version 1, or a kernel before 5.14.
-                Err(Errno::ENOENT) => return self.kill_each(),
+                // Version 1, a kernel before 5.14, or a cgroup that the container has made a threaded one.
+                Err(Errno::ENOENT | Errno::EOPNOTSUPP) => return self.kill_each(),
                 Err(errno) => return Err(errno).or_cannot("write", kill.display()),
             }
             // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
@@ -313,15 +314,22 @@ impl Place {
 
     /// Those that are in it or below it.
     fn member_pidfds(&self) -> Result<Vec<PidFd>> {
-        let mut processes = Vec::new();
+        let listed = self.listed()?;
+        let opened: Vec<PidFd> = listed.into_iter().filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()).collect();
+        // Who is still listed when its descriptor is open is the one that the descriptor means.
+        let still = self.listed()?;
+        Ok(opened.into_iter().filter(|process| still.contains(&process.pid().as_raw())).collect())
+    }
+
+    fn listed(&self) -> Result<BTreeSet<i32>> {
+        let mut processes = BTreeSet::new();
         for directory in self.with_those_below() {
             let path = directory.join("cgroup.procs");
             let text = match fs::read_to_string(&path) {
                 Err(error) if error.raw_os_error().map(Errno::from_raw).is_some_and(has_no_list) => continue,
                 read => read.or_cannot("read", path.display())?,
             };
-            let listed = text.lines().filter_map(|line| line.parse().ok());
-            processes.extend(listed.filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()));
+            processes.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
         }
         Ok(processes)
     }

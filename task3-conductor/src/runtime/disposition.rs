@@ -6,6 +6,7 @@
 //! Look: `grep Sig /proc/PID/status`. Manual: signal(7), pid_namespaces(7) "the namespace's init process",
 //! proc_pid_status(5), proc_pid_syscall(5).
 
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::signal::Signal;
 use nsutil::process::PidFd;
-use procfs::ProcResult;
-use procfs::process::{Process, Syscall};
+use procfs::process::{Process, Status, Syscall};
+use procfs::{FromBufRead, ProcResult};
 
 /// Whether a process has a handler for a signal, or holds it back to read it later; one that has ended has none.
 ///
@@ -25,7 +26,7 @@ pub fn hears(process: &PidFd, signal: Signal) -> bool {
     let begun = Instant::now();
     loop {
         let Ok(process) = Process::new(process.pid().as_raw()) else { return false };
-        let Ok(status) = process.status() else { return false };
+        let Ok(status) = status(&process) else { return false };
         let is_held_back = status.sigblk & bit != 0;
         // R runs, D waits for what no signal ends, such as the child of a vfork(2) that has not called execve(2) yet.
         let is_at_work = status.state.starts_with(['R', 'D']);
@@ -34,13 +35,14 @@ pub fn hears(process: &PidFd, signal: Signal) -> bool {
         }
         match (is_held_back, is_at_work) {
             (true, false) => return true,
-            (false, true) => return false,
             (false, false) => match awaited(&process) {
                 Ok(Some(signals)) => return signals & bit != 0,
                 Ok(None) => (),
                 Err(_) => return false,
             },
-            (true, true) => (),
+            (false, true) if begun.elapsed() > WAKES_UP => return false,
+            // One look at who is at work says nothing.
+            (_, true) => (),
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -48,6 +50,16 @@ pub fn hears(process: &PidFd, signal: Signal) -> bool {
 
 /// Who is at work for so long with a signal held back does it on purpose.
 const AT_WORK: Duration = Duration::from_secs(1);
+
+/// Who was woken up in sigwait(3) has its own mask again when it comes to run, at the latest after such a time.
+const WAKES_UP: Duration = Duration::from_millis(250);
+
+/// Its name there is of bytes, and need not be text.
+fn status(process: &Process) -> ProcResult<Status> {
+    let mut bytes = Vec::new();
+    process.open_relative("status")?.read_to_end(&mut bytes)?;
+    Status::from_buf_read(String::from_utf8_lossy(&bytes).as_bytes())
+}
 
 /// The signals that a sleeping process waits for in sigwait(3), one bit each; the kernel does not list them as held back while
 /// it does. None when it has woken up meanwhile.

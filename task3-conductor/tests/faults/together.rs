@@ -118,7 +118,7 @@ fn listings_never_fail_and_never_show_half_of_anything_while_containers_come_and
     let before = yard.calm(false);
     let mut coming = Vec::new();
     let (begun, mut listings) = (Instant::now(), 0);
-    while begun.elapsed() < Duration::from_secs(2) {
+    while begun.elapsed() < Duration::from_secs(2) || listings < 12 {
         coming.push(start(&yard, &["run", "--rm", IMAGE, &format!("c{}", coming.len() % 4), "--", "true"]));
         for words in [&["ps"][..], &["images"], &["ps", "--format", "json"]] {
             let listed = yard.host.ok(words);
@@ -130,7 +130,6 @@ fn listings_never_fail_and_never_show_half_of_anything_while_containers_come_and
         let (code, said) = end(child);
         assert!(code == 0 || said.contains("there is one of that name"), "{said}");
     }
-    assert!(listings > 10, "{listings} listings");
     yard.assert_as(&before, "afterwards");
 }
 

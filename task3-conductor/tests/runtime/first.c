@@ -27,10 +27,13 @@ int main(int argc, char **argv) {
     sigfillset(&all);
     sigemptyset(&asked);
     sigaddset(&asked, SIGTERM);
+    // Whoever started it may have gone.
+    alarm(600);
+    // Before it says that it is there.
+    if (strcmp(kind, "other") && strcmp(kind, "deaf-thread-alone")) sigprocmask(SIG_BLOCK, &asked, NULL);
     puts("up");
     fflush(stdout);
     if (!strcmp(kind, "sigwait")) {
-        sigprocmask(SIG_BLOCK, &asked, NULL);
         wait_for_it(&asked);
     } else if (!strcmp(kind, "reaper")) {
         // As one does that also looks after its children.
@@ -40,11 +43,9 @@ int main(int argc, char **argv) {
             if (sigtimedwait(&all, NULL, &soon) == SIGTERM) end();
         }
     } else if (!strcmp(kind, "thread")) {
-        sigprocmask(SIG_BLOCK, &asked, NULL);
         pthread_create(&thread, NULL, wait_for_it, &asked);
         pause();
     } else if (!strcmp(kind, "thread-alone")) {
-        sigprocmask(SIG_BLOCK, &asked, NULL);
         pthread_create(&thread, NULL, wait_for_it, &asked);
         pthread_exit(NULL);
     } else if (!strcmp(kind, "deaf-thread-alone")) {

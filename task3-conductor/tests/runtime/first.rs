@@ -2,6 +2,7 @@
 //!
 //! Manual: signal(7), sigwait(3), pthread_exit(3), proc_pid_status(5).
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -94,14 +95,21 @@ fn whatever_is_in_the_cgroup_goes_also_where_the_first_thread_has_ended_or_nothi
     compile(folder.path());
     host.start("web");
     // The end of process 1 takes all others of its PID namespace with it; these are of ours.
-    let cgroup = host.cgroups().into_iter().find(|path| path.join("cgroup.kill").exists()).unwrap();
+    let cgroup = host.cgroups().into_iter().find(|path| path.join("cgroup.kill").exists());
+    let cgroup = cgroup.or_else(|| host.cgroups().into_iter().next()).unwrap();
     let start = |kind: &str| {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $$ >\"$1\" && exec \"$2\" \"$3\"", "sh"]).arg(cgroup.join("cgroup.procs"));
         command.arg(folder.path().join("first")).arg(kind).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let mut others = ["deaf-thread-alone", "other"].map(start);
-    thread::sleep(within(Duration::from_millis(100)));
+    // The thread alone, and whom it waits for: asleep, as what it was started to be.
+    let is = |pid: u32, name: &str, state: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.contains(&format!("Name:\t{name}\n")) && status.contains(&format!("State:\t{state}"))
+    };
+    let [deaf, other] = [&others[0], &others[1]].map(std::process::Child::id);
+    wait_for(|| (is(deaf, "first", "Z") && is(other, "first", "S")).then_some(()));
     let begun = Instant::now();
     host.ok(&["stop", "web"]);
     assert!(begun.elapsed() < within(Duration::from_secs(5)), "{:?}", begun.elapsed());
