@@ -1,7 +1,6 @@
 //! `conductor rm NAME…`: remove containers that have ended.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use nsutil::error::{Error, Result};
 
@@ -44,7 +43,7 @@ impl Rm {
                 let runs = Error::new("remove", format_args!("container {name}"), "its first process runs");
                 return Err(runs.hint(format_args!("`conductor stop {name}` ends it and removes it; -f kills it")));
             }
-            Some(init) => drop(teardown::end_first_process(&init, Duration::ZERO)?),
+            Some(init) => teardown::kill_first_process(&init)?,
             None => (),
         }
         teardown::take_back(store, name, lock)?;

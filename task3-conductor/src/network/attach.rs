@@ -5,11 +5,13 @@
 //!
 //! Look: `ip -details address show type veth`, `conductor exec NAME -- ip route`. Manual: veth(4), rtnetlink(7).
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::net::address::Subnet;
 use nsutil::net::link::{Ends, Veth};
+use nsutil::net::nat::{Firewall, Table};
 use nsutil::net::netns::{Home, NetNs};
 use nsutil::net::{Netlink, conntrack, sysctl};
 use nsutil::process::PidFd;
@@ -92,18 +94,7 @@ impl<'a> Attachment<'a> {
         if request.internet {
             wanted.internet = Some(way_out(&netlink, request.interface.as_deref())?);
         }
-        for publish in &request.publish {
-            if !wanted.published.contains(publish) {
-                refuse_taken_port(&networks, name, *publish)?;
-                if let Some(same) =
-                    wanted.published.iter().find(|same| (same.host, same.protocol) == (publish.host, publish.protocol))
-                {
-                    let twice = format!("{same} was asked for as well");
-                    return Err(Error::new("publish", publish, twice));
-                }
-                wanted.published.insert(*publish);
-            }
-        }
+        add_ports(&networks, name, &request.publish, &mut wanted)?;
         Ok(Self {
             store,
             name,
@@ -271,21 +262,33 @@ fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<String> {
     )
 }
 
-/// A port that leads to another container, of this store or another, or that a program of the host listens on.
-fn refuse_taken_port(networks: &Networks, name: &ContainerName, publish: Publish) -> Result<()> {
-    let refused = |holder: String| {
-        Err(Error::new("publish", publish, format!("port {} of the host is in use by {holder}", publish.host)))
-    };
-    if let Some((other, known)) = networks.publisher(publish) {
-        return refused(format!("container {other} (published as {known})"));
+/// Adds the ports that it has not yet. None may lead to another container, of this store or another, or be one that a
+/// program of the host listens on.
+fn add_ports(networks: &Networks, name: &ContainerName, asked: &[Publish], wanted: &mut NetworkRecord) -> Result<()> {
+    let new: BTreeSet<Publish> = asked.iter().copied().filter(|publish| !wanted.published.contains(publish)).collect();
+    if new.is_empty() {
+        return Ok(());
     }
-    // It may have none yet, or be its namesake's there.
+    let nat = Firewall::of(wanted.firewall)?.rules(Table::Nat)?;
+    // Itself too: without a network yet, it is not among them.
     let own = networks.all.keys().chain([name]).cloned().collect();
-    if let Some(other) = rules::publisher_of_another_store(&networks.firewall()?, &own, publish)? {
-        return refused(format!("container {other} of another store (--root)"));
+    for publish in new {
+        let holder = if let Some((other, known)) = networks.publisher(publish) {
+            Some(format!("container {other} (published as {known})"))
+        } else if let Some(other) = rules::publisher_of_another_store(&nat, &own, publish) {
+            Some(format!("container {other} of another store (--root)"))
+        } else {
+            holder(publish.host, publish.protocol)?
+        };
+        if let Some(holder) = holder {
+            let taken = format!("port {} of the host is in use by {holder}", publish.host);
+            return Err(Error::new("publish", publish, taken));
+        }
+        let is_same = |known: &&Publish| (known.host, known.protocol) == (publish.host, publish.protocol);
+        if let Some(same) = wanted.published.iter().find(is_same) {
+            return Err(Error::new("publish", publish, format!("{same} was asked for as well")));
+        }
+        wanted.published.insert(publish);
     }
-    match holder(publish.host, publish.protocol)? {
-        Some(process) => refused(process),
-        None => Ok(()),
-    }
+    Ok(())
 }

@@ -96,24 +96,18 @@ pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -
 }
 
 /// The container of another store to which a port of the host leads.
-///
-/// # Errors
-/// The firewall tool's own words.
 pub fn publisher_of_another_store(
-    firewall: &Firewall,
+    nat: &Rules,
     own: &BTreeSet<ContainerName>,
     wanted: Publish,
-) -> Result<Option<ContainerName>> {
-    let now = firewall.rules(Table::Nat)?;
+) -> Option<ContainerName> {
     let (protocol, port) = (wanted.protocol.to_string(), wanted.host.to_string());
     let leads_inside = |rule: &str| {
         value(rule, "-j") == Some("DNAT")
             && value(rule, "-p") == Some(protocol.as_str())
             && value(rule, "--dport") == Some(port.as_str())
     };
-    let hook = hook_chain("PREROUTING");
-    let found = of_other_stores(&now, &hook, own).find(|name| now.of_chain(&chain(name)).any(leads_inside));
-    Ok(found)
+    of_other_stores(nat, &hook_chain("PREROUTING"), own).find(|name| nat.of_chain(&chain(name)).any(leads_inside))
 }
 
 /// The containers of other stores whose chains are reached from one of conductor's.

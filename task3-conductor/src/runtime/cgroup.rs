@@ -295,11 +295,9 @@ impl Place {
     }
 
     fn kill_each(&self) -> Result<()> {
-        loop {
+        // Not those that were seen alone: one may have forked another, and ended, meanwhile.
+        while !self.listed()?.is_empty() {
             let processes = self.member_pidfds()?;
-            if processes.is_empty() {
-                return Ok(());
-            }
             for process in &processes {
                 // It may have ended meanwhile.
                 let _ = process.signal(Signal::SIGKILL);
@@ -310,6 +308,7 @@ impl Place {
                 }
             }
         }
+        Ok(())
     }
 
     /// Those that are in it or below it.
@@ -442,3 +441,28 @@ const UNIFIED_BESIDE_V1: &str = "/sys/fs/cgroup/unified";
 // Of linux/magic.h; see statfs(2).
 const CGROUP1: i64 = 0x0027_e0eb;
 const CGROUP2: i64 = 0x6367_7270;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Where there is no `cgroup.kill`. Each process of this chain makes the next one and ends.
+    #[test]
+    #[ignore = "needs root: make test"]
+    fn killed_one_by_one_those_that_fork_meanwhile_are_killed_too() {
+        let tree = if is(Path::new(UNIFIED), CGROUP2) { UNIFIED } else { UNIFIED_BESIDE_V1 };
+        let directory = Path::new(tree).join(format!("conductor-chain-{}", std::process::id()));
+        let place = Place { directory, version: Version::V2, controller: None };
+        for _ in 0..50 {
+            fs::create_dir(&place.directory).unwrap();
+            let chain = "echo $$ >\"$1/cgroup.procs\"; next() { next & }; next";
+            assert!(Command::new("bash").args(["-c", chain, "bash"]).arg(&place.directory).status().unwrap().success());
+            place.kill_each().unwrap();
+            let left = place.listed().unwrap();
+            place.kill_all().unwrap();
+            place.remove().unwrap();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}

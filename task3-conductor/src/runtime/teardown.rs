@@ -43,12 +43,21 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
             return Ok(None);
         }
     }
-    if !is_over(init.signal(Signal::SIGKILL))? && !ends_within(init.as_fd(), KILL_PATIENCE)? {
-        return Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
-            .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"));
-    }
+    kill_first_process(init)?;
     let why = "its first process has no handler for SIGTERM, and for process 1 the kernel then drops the signal";
     Ok((!is_asked).then(|| why.to_owned()))
+}
+
+/// Kills it, and waits until it has gone.
+///
+/// # Errors
+/// `EBUSY` when it does not go: it hangs in the kernel.
+pub fn kill_first_process(init: &PidFd) -> Result<()> {
+    if is_over(init.signal(Signal::SIGKILL))? || ends_within(init.as_fd(), KILL_PATIENCE)? {
+        return Ok(());
+    }
+    Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
+        .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"))
 }
 
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -100,7 +109,7 @@ fn undo(change: &Change) -> Result<()> {
         Change::Mount(place) => unmount(place),
         Change::Cgroup(name) => Cgroup::of(name)?.remove(),
         Change::Process(identity) => match identity.open()? {
-            Some(process) => end_first_process(&process, Duration::ZERO).map(drop),
+            Some(process) => kill_first_process(&process),
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.

@@ -192,7 +192,7 @@ fn a_container_full_of_zombies_and_orphans_is_stopped_in_a_moment() {
     until(|| yard.host.ok(&["logs", "web"]).contains("up"), "it is up");
     let begun = std::time::Instant::now();
     yard.host.ok(&["stop", "web"]);
-    assert!(begun.elapsed() < within(Duration::from_secs(5)), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < within(Duration::from_millis(1500)), "{:?}", begun.elapsed());
     yard.assert_as(&before, "after stop");
 }
 
@@ -235,9 +235,9 @@ fn a_fork_bomb_does_not_hold_stop_up() {
     // The host still forks while it rages.
     assert!(Command::new("true").status().unwrap().success());
     let begun = std::time::Instant::now();
-    // A second for its first process: with hundreds that want the processor it may not come to where it hears or does not.
-    yard.host.ok(&["stop", "-t", "1", "bomb"]);
-    assert!(begun.elapsed() < within(Duration::from_secs(4)), "{:?}", begun.elapsed());
+    // A second may go by until it is clear that its first process, a shell that forks, hears nothing.
+    yard.host.ok(&["stop", "bomb"]);
+    assert!(begun.elapsed() < within(Duration::from_millis(2500)), "{:?}", begun.elapsed());
     yard.assert_as(&before, "after stop");
 }
 

@@ -133,9 +133,9 @@ fn a_fork_bomb_hits_the_limit_and_stops_at_once() {
     });
     assert_eq!(fs::read_to_string("/proc/sys/kernel/pid_max").unwrap(), numbers_of_host);
     let start = std::time::Instant::now();
-    // A second for its first process: with hundreds that want the processor it may not come to where it hears or does not.
-    host.ok(&["stop", "-t", "1", "bomb"]);
-    assert!(start.elapsed() < within(Duration::from_secs(4)), "{:?}", start.elapsed());
+    // A second may go by until it is clear that its first process, a shell that forks, hears nothing.
+    host.ok(&["stop", "bomb"]);
+    assert!(start.elapsed() < within(Duration::from_millis(2500)), "{:?}", start.elapsed());
     assert_eq!(host.snapshot(), before);
 }
 

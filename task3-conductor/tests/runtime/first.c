@@ -7,61 +7,48 @@
 #include <time.h>
 #include <unistd.h>
 
+// Not on a stack: the thread that waits for one of these may outlive the first.
+static sigset_t all, awaited;
+
 static void end(void) {
     puts("heard");
     fflush(stdout);
     exit(7);
 }
 
-static void *wait_for_it(void *asked) {
+static void *wait_for_it(void *nothing) {
     int heard;
-    sigwait(asked, &heard);
+    sigwait(&awaited, &heard);
     end();
-    return NULL;
+    return nothing;
 }
 
+// first sigwait|reaper|thread|thread-alone [deaf]: waits for SIGTERM; a deaf one for another signal.
 int main(int argc, char **argv) {
-    sigset_t all, asked;
     pthread_t thread;
     const char *kind = argc > 1 ? argv[1] : "";
     sigfillset(&all);
-    sigemptyset(&asked);
-    sigaddset(&asked, SIGTERM);
+    sigemptyset(&awaited);
+    sigaddset(&awaited, argc > 2 ? SIGUSR1 : SIGTERM);
     // Whoever started it may have gone.
     alarm(600);
     // Before it says that it is there.
-    if (strcmp(kind, "other") && strcmp(kind, "deaf-thread-alone")) sigprocmask(SIG_BLOCK, &asked, NULL);
+    sigprocmask(SIG_BLOCK, &awaited, NULL);
     puts("up");
     fflush(stdout);
-    if (!strcmp(kind, "sigwait")) {
-        wait_for_it(&asked);
-    } else if (!strcmp(kind, "reaper")) {
+    if (!strcmp(kind, "reaper")) {
         // As one does that also looks after its children.
         sigprocmask(SIG_BLOCK, &all, NULL);
         for (;;) {
             struct timespec soon = {0, 20000000};
             if (sigtimedwait(&all, NULL, &soon) == SIGTERM) end();
         }
-    } else if (!strcmp(kind, "thread")) {
-        pthread_create(&thread, NULL, wait_for_it, &asked);
-        pause();
-    } else if (!strcmp(kind, "thread-alone")) {
-        pthread_create(&thread, NULL, wait_for_it, &asked);
-        pthread_exit(NULL);
-    } else if (!strcmp(kind, "deaf-thread-alone")) {
-        sigset_t others;
-        sigemptyset(&others);
-        sigaddset(&others, SIGUSR1);
-        sigprocmask(SIG_BLOCK, &others, NULL);
-        pthread_create(&thread, NULL, wait_for_it, &others);
-        pthread_exit(NULL);
-    } else if (!strcmp(kind, "other")) {
-        // Waits for a signal, but not for the one that asks it to end.
-        sigset_t others;
-        sigemptyset(&others);
-        sigaddset(&others, SIGUSR1);
-        sigprocmask(SIG_BLOCK, &others, NULL);
-        wait_for_it(&others);
     }
+    if (!strncmp(kind, "thread", 6)) {
+        pthread_create(&thread, NULL, wait_for_it, NULL);
+        if (!strcmp(kind, "thread-alone")) pthread_exit(NULL);
+        pause();
+    }
+    wait_for_it(NULL);
     return 1;
 }

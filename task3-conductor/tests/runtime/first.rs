@@ -4,117 +4,133 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, within};
+use tempfile::TempDir;
+
+use crate::host::{Host, Snapshot, within};
 use crate::life::wait_for;
 
-/// Compiles `first.c` into a folder; with no library, so that it runs in any root.
-fn compile(folder: &Path) {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtime/first.c");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-Wall", "-Werror", "-pthread", "-static", "-o"]).arg(folder.join("first")).arg(source);
-    assert!(gcc.status().unwrap().success());
+/// Whoever waits for another signal than SIGTERM is `deaf`; where a thread is `alone`, the first one has ended.
+const DEAF: [&str; 2] = ["sigwait deaf", "thread-alone deaf"];
+
+/// A host with `first.c`, compiled with no library, so that it runs in any root.
+struct Bench {
+    host: Host,
+    before: Snapshot,
+    folder: TempDir,
 }
 
-/// Starts one of these kinds, and returns when it waits.
-fn start(host: &Host, folder: &Path, kind: &str) {
-    let volume = format!("{}:/first:ro", folder.display());
-    host.ok(&["run", "-d", "-v", &volume, "img", "web", "--", "/first/first", kind]);
-    wait_for(|| host.ok(&["logs", "web"]).contains("up").then_some(()));
-    // Between that word and its waiting are a few system calls.
-    thread::sleep(within(Duration::from_millis(50)));
+impl Bench {
+    fn new(test: &str) -> Self {
+        let (host, folder) = (Host::new(test), tempfile::tempdir().unwrap());
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtime/first.c");
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-Wall", "-Werror", "-pthread", "-static", "-o"]).arg(folder.path().join("first")).arg(source);
+        assert!(gcc.status().unwrap().success());
+        Self { before: host.snapshot(), host, folder }
+    }
+
+    /// Starts a container with one of these kinds as first process, and returns when that waits.
+    fn start(&self, kind: &str) {
+        let volume = format!("{}:/first:ro", self.folder.path().display());
+        let words = ["run", "-d", "-v", &volume, "img", "web", "--", "/first/first"];
+        self.host.ok(&words.into_iter().chain(kind.split(' ')).collect::<Vec<_>>());
+        wait_for(|| {
+            let members = fs::read_to_string(self.cgroup().join("cgroup.procs")).unwrap();
+            waits(members.trim().parse().unwrap(), kind).then_some(())
+        });
+    }
+
+    /// The container's, in the tree in which it is killed.
+    fn cgroup(&self) -> PathBuf {
+        let all = self.host.cgroups();
+        all.iter().find(|path| path.join("cgroup.kill").exists()).or(all.first()).unwrap().clone()
+    }
+
+    /// Within less than the ten seconds that a first process has, and without a word on stderr if it `is_asked`.
+    fn ends(&self, words: &[&str], is_asked: bool) {
+        let begun = Instant::now();
+        let outcome = self.host.run(words);
+        assert!(outcome.code == 0 && (outcome.err.is_empty() || !is_asked), "{words:?}: {outcome:?}");
+        assert!(begun.elapsed() < within(Duration::from_secs(5)), "{words:?}: {:?}", begun.elapsed());
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.host.snapshot(), self.before);
+        }
+    }
+}
+
+/// Whether a process of one of these kinds has come to where it waits.
+fn waits(pid: u32, kind: &str) -> bool {
+    let state = if kind.starts_with("thread-alone") { "State:\tZ" } else { "State:\tS" };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.starts_with("Name:\tfirst\n") && status.contains(state)
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn who_waits_for_the_signal_without_a_handler_is_asked() {
-    let (host, folder) = (Host::new("first-asked"), tempfile::tempdir().unwrap());
-    let before = host.snapshot();
-    compile(folder.path());
+    let bench = Bench::new("first-asked");
     for kind in ["sigwait", "reaper", "thread", "thread-alone"] {
-        start(&host, folder.path(), kind);
-        let waiting = host.piped(&["-q", "wait", "web"]);
-        // Who waits is there before it is over.
-        thread::sleep(within(Duration::from_millis(100)));
-        let stopped = host.run(&["-q", "kill", "-s", "TERM", "web"]);
-        assert_eq!((stopped.code, stopped.err.as_str()), (0, ""), "{kind}: {stopped:?}");
+        bench.start(kind);
+        let waiting = bench.host.piped(&["-q", "wait", "web"]);
+        bench.ends(&["-q", "kill", "-s", "TERM", "web"], true);
         let waited = waiting.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&waited.stdout), "7\n", "{kind}: {waited:?}");
-        assert_eq!(host.run(&["-q", "logs", "web"]).out, "up\nheard\n", "{kind}");
-        host.ok(&["stop", "web"]);
+        assert_eq!(bench.host.run(&["-q", "logs", "web"]).out, "up\nheard\n", "{kind}");
+        bench.host.ok(&["stop", "web"]);
 
-        start(&host, folder.path(), kind);
-        let begun = Instant::now();
-        let stopped = host.run(&["stop", "web"]);
-        assert_eq!((stopped.code, stopped.err.as_str()), (0, ""), "{kind}: {stopped:?}");
-        assert!(begun.elapsed() < within(Duration::from_secs(5)), "{kind}: {:?}", begun.elapsed());
+        bench.start(kind);
+        bench.ends(&["stop", "web"], true);
     }
-    assert_eq!(host.snapshot(), before);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn who_waits_for_another_signal_is_killed_at_once() {
-    let (host, folder) = (Host::new("first-deaf"), tempfile::tempdir().unwrap());
-    let before = host.snapshot();
-    compile(folder.path());
-    for kind in ["other", "deaf-thread-alone"] {
+    let bench = Bench::new("first-deaf");
+    for kind in DEAF {
         for words in [&["stop", "web"][..], &["rm", "-f", "web"]] {
-            start(&host, folder.path(), kind);
-            let begun = Instant::now();
-            host.ok(words);
-            assert!(begun.elapsed() < within(Duration::from_secs(5)), "{kind} {words:?}: {:?}", begun.elapsed());
+            bench.start(kind);
+            bench.ends(words, false);
         }
     }
-    assert_eq!(host.snapshot(), before);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_process_whose_first_thread_has_ended_has_not_ended() {
-    let (host, folder) = (Host::new("first-thread"), tempfile::tempdir().unwrap());
-    let before = host.snapshot();
-    compile(folder.path());
-    start(&host, folder.path(), "thread-alone");
-    assert!(host.ok(&["ps"]).contains("running"), "{}", host.ok(&["ps"]));
-    assert_eq!(host.run(&["-q", "ps", "--format", "json"]).code, 0);
-    assert!(host.ok(&["stats", "--no-stream", "web"]).contains("\nweb "));
-    host.ok(&["stop", "web"]);
-    assert_eq!(host.snapshot(), before);
+    let bench = Bench::new("first-thread");
+    bench.start("thread-alone");
+    let listed = bench.host.ok(&["ps"]);
+    assert!(listed.contains("running"), "{listed}");
+    let used = bench.host.ok(&["stats", "--no-stream", "web"]);
+    assert!(used.contains("\nweb "), "{used}");
+    bench.host.ok(&["stop", "web"]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn whatever_is_in_the_cgroup_goes_also_where_the_first_thread_has_ended_or_nothing_of_it_is_inside() {
-    let (host, folder) = (Host::new("first-cgroup"), tempfile::tempdir().unwrap());
-    let before = host.snapshot();
-    compile(folder.path());
-    host.start("web");
+    let bench = Bench::new("first-cgroup");
+    bench.host.start("web");
     // The end of process 1 takes all others of its PID namespace with it; these are of ours.
-    let cgroup = host.cgroups().into_iter().find(|path| path.join("cgroup.kill").exists());
-    let cgroup = cgroup.or_else(|| host.cgroups().into_iter().next()).unwrap();
-    let start = |kind: &str| {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ >\"$1\" && exec \"$2\" \"$3\"", "sh"]).arg(cgroup.join("cgroup.procs"));
-        command.arg(folder.path().join("first")).arg(kind).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let mut others = ["deaf-thread-alone", "other"].map(start);
-    // The thread alone, and whom it waits for: asleep, as what it was started to be.
-    let is = |pid: u32, name: &str, state: &str| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        status.contains(&format!("Name:\t{name}\n")) && status.contains(&format!("State:\t{state}"))
-    };
-    let [deaf, other] = [&others[0], &others[1]].map(std::process::Child::id);
-    wait_for(|| (is(deaf, "first", "Z") && is(other, "first", "S")).then_some(()));
-    let begun = Instant::now();
-    host.ok(&["stop", "web"]);
-    assert!(begun.elapsed() < within(Duration::from_secs(5)), "{:?}", begun.elapsed());
+    let join =
+        format!("echo $$ >{}/cgroup.procs && exec {}/first", bench.cgroup().display(), bench.folder.path().display());
+    let mut others = DEAF.map(|kind| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{join} {kind}")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    });
+    wait_for(|| others.iter().zip(DEAF).all(|(other, kind)| waits(other.id(), kind)).then_some(()));
+    bench.ends(&["stop", "web"], false);
     for other in &mut others {
         assert_eq!(other.wait().unwrap().signal(), Some(9));
     }
-    assert_eq!(host.snapshot(), before);
 }
