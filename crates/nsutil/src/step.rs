@@ -61,13 +61,17 @@ macro_rules! __announce {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __announce {
-    ($step:expr) => {{
-        let step = $step;
-        $crate::step::announce(step);
-        if let Err(error) = $crate::failpoint::reach(step.name) {
-            return $crate::failpoint::Refusal::because(error);
+    // A `match`, because its arms see the step while its temporaries live: a `let` keeps `format_args!` alive only since Rust 1.89.
+    ($step:expr) => {
+        match $step {
+            step => {
+                $crate::step::announce(step);
+                if let Err(error) = $crate::failpoint::reach(step.name) {
+                    return $crate::failpoint::Refusal::because(error);
+                }
+            }
         }
-    }};
+    };
 }
 
 /// One step, as [`step!`](crate::step!) builds it; its texts are put together only if somebody listens.
