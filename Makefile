@@ -9,7 +9,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,26 +36,26 @@ test: setup ## all tests; those that need root get it through sudo (ONLY=task1-n
 check: check-task1 check-task2 check-task3 check-task4 ## grade every task
 
 check-task1: build ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
-	$(GRADE) task1 $(if $(SUBMISSION),--submission $(SUBMISSION))
+	$(GRADE) task1 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
 check-task2: build ## grade task 2
-	$(GRADE) task2 $(if $(SUBMISSION),--submission $(SUBMISSION))
+	$(GRADE) task2 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
 check-task3: build ## grade task 3
-	$(GRADE) task3 $(if $(SUBMISSION),--submission $(SUBMISSION))
+	$(GRADE) task3 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
 check-task4: build ## grade task 4
-	$(GRADE) task4 $(if $(SUBMISSION),--submission $(SUBMISSION))
+	$(GRADE) task4 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
 diff-task1: build ## task 1's output beside the reference
-	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))
+	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
 diff-task2: build ## task 2's output beside the reference
-	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission $(SUBMISSION))
+	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
 starter: build ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
 	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
-	target/release/grade starter $(DIR)
+	target/release/grade starter "$$DIR"
 
 bless: build ## record the reference outputs anew and show what changed
 	$(GRADE) bless task1
@@ -85,8 +85,11 @@ test-vm: setup ## try everything in a throwaway machine (ONLY=cgroup,reboot for 
 lint: setup ## format, clippy, docs, licences: all without a warning
 	.ci/lint
 
-msrv: setup ## build with Debian 13's cargo, in a Debian 13 made for it
-	vm/msrv
+msrv: setup ## build with Debian 13's cargo, in a bare Debian 13
+	vm/bare trixie cargo build --locked --offline --workspace --all-targets
+
+fresh: setup ## README's two commands on a bare Debian 13 (ONLY=bookworm on a bare 12)
+	vm/bare --fresh $(or $(ONLY),trixie) make demo test
 
 docs: ## the library's documentation as web pages
 	cargo doc --locked --workspace --no-deps --document-private-items
