@@ -9,6 +9,10 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(SUDO)
 endif
 GRADE := $(SUDO) target/release/grade
 
+# Recipes read these from the environment: no blank or quote in a path can then end a word. Not every shell expands NAME=~/path.
+override export SUBMISSION := $(subst ~/,$(HOME)/,$(SUBMISSION))
+override export DIR := $(subst ~/,$(HOME)/,$(DIR))
+
 .PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
 
 help: ## this list
