@@ -1,6 +1,7 @@
 //! One grading: the runs, the verdicts, and what they add up to.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -175,6 +176,11 @@ impl Grade {
     /// What the grader could not take away after its runs.
     pub fn not_clean(&self) -> impl Iterator<Item = &String> {
         self.runs.iter().flat_map(|run| &run.not_clean)
+    }
+
+    /// What the submission tried that would have reached the machine under the box, each once.
+    pub fn refused(&self) -> BTreeSet<&str> {
+        self.runs.iter().flat_map(|run| &run.refused).map(String::as_str).collect()
     }
 
     /// 0 all passed, 1 something lost, 4 marks not final.

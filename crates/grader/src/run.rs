@@ -83,6 +83,7 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         build(&host, &handed, argv, &signals)?;
     }
     let mut run = watch(plan, &host, &handed, &signals)?;
+    run.refused = host.refused();
     run.not_clean = host.take_down();
     Ok(run)
 }
@@ -191,6 +192,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         wall: seen.end.wall,
         session: Session::default(),
         not_clean: Vec::new(),
+        refused: Vec::new(),
     }
 }
 

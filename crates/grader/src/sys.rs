@@ -1,8 +1,8 @@
 //! Every `unsafe` of the grader, one call a function.
 //!
 //! What is here is here because no safe crate offers it: fork(2) in a process that may have threads, raw wait statuses
-//! and signals (real-time signals, which a tracer must pass on, have no place in an enum), a filter for the calls that
-//! are traced, and two BPF programs' worth of loading.
+//! and signals (real-time signals, which a tracer must pass on, have no place in an enum), seccomp filters and their listener,
+//! and the loading of BPF programs.
 
 #![allow(unsafe_code)]
 
@@ -162,38 +162,102 @@ pub fn call_stop(pid: i32) -> nix::Result<CallStop> {
     })
 }
 
-/// Loads a filter that hands the calls numbered in `calls` to the tracer and lets every other one pass.
-///
-/// A process that has it and no tracer gets `ENOSYS` from those calls, so it is loaded last before the first exec.
+/// Loads a seccomp filter for this process and all that it becomes and starts.
 ///
 /// # Errors
 /// Those of seccomp(2): `EACCES` without `CAP_SYS_ADMIN`.
-pub fn trace_calls(calls: &[i64]) -> io::Result<()> {
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    // struct seccomp_data: the number at 0, the architecture at 4.
-    let mut program =
-        vec![step(LOAD, 0, 0, 4), step(IF_EQUAL, 1, 0, ARCH), step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW)];
-    program.push(step(LOAD, 0, 0, 0));
-    for nr in calls {
-        program.push(step(IF_EQUAL, 0, 1, u32::try_from(*nr).unwrap_or(u32::MAX)));
-        program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_TRACE));
-    }
-    program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
-    let fprog = libc::sock_fprog { len: u16::try_from(program.len()).unwrap_or(0), filter: program.as_mut_ptr() };
-    // SAFETY: `fprog` points into `program`, which outlives the call; the kernel copies and checks it.
-    match unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const fprog) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+pub fn load_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    seccomp(program, 0).map(drop)
+}
+
+/// The same for a filter that asks a listener about some calls; returns the listener.
+///
+/// # Errors
+/// As [`load_filter`]; `EBUSY` when a filter with a listener is there already.
+pub fn load_asking_filter(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let asking = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // Since Linux 5.19: once the listener has taken a call, no signal makes it be asked again.
+    let listener = seccomp(program, asking | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+        .or_else(|why| if why.raw_os_error() == Some(libc::EINVAL) { seccomp(program, asking) } else { Err(why) })?;
+    Ok(own(listener))
+}
+
+fn seccomp(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<RawFd> {
+    let length = u16::try_from(program.len()).unwrap_or(0);
+    let fprog = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: `fprog` points into `program`, which outlives the call; the kernel copies and checks it, and writes nothing.
+    match unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) } {
+        -1 => Err(io::Error::last_os_error()),
+        fd => Ok(RawFd::try_from(fd).unwrap_or(0)),
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-const ARCH: u32 = 0xC000_003E;
-#[cfg(target_arch = "aarch64")]
-const ARCH: u32 = 0xC000_00B7;
+/// A call that waits for the listener's answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The kernel's number for this question.
+    id: u64,
+    /// The thread that makes the call, as this process numbers it.
+    pub tid: i32,
+    /// Number of the call.
+    pub nr: i64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// What becomes of a call that was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The kernel does it.
+    GoOn,
+    /// It returns this without having been done; an error is a negative number.
+    Return(i32),
+}
+
+/// Asks the kernel to run listener and caller in turn on one processor, which saves a wake-up on another (Linux 6.6).
+pub fn answer_on_the_same_processor(listener: BorrowedFd<'_>) {
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: this request takes a number and no memory of ours. An older kernel refuses it, and all works as before.
+    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
+}
+
+/// Takes the next question of a listener; `None` when its caller is gone by now.
+///
+/// # Errors
+/// Those of ioctl(2), `SECCOMP_IOCTL_NOTIF_RECV`.
+pub fn next_question(listener: BorrowedFd<'_>) -> io::Result<Option<Asked>> {
+    let data = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
+    let mut asked = libc::seccomp_notif { id: 0, pid: 0, flags: 0, data };
+    // SAFETY: `asked` is all zero, as the kernel wants it, has its layout, and is written by this call alone.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } {
+        0 => {
+            let tid = i32::try_from(asked.pid).unwrap_or(0);
+            Ok(Some(Asked { id: asked.id, tid, nr: i64::from(asked.data.nr), args: asked.data.args }))
+        }
+        _ => match io::Error::last_os_error() {
+            why if matches!(why.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
+            why => Err(why),
+        },
+    }
+}
+
+/// Whether the caller still waits: if so, its thread id is its own and what was read of it is true.
+pub fn still_asked(listener: BorrowedFd<'_>, asked: &Asked) -> bool {
+    // SAFETY: the call reads one number through the pointer, which is valid.
+    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) == 0 }
+}
+
+/// Answers a question. A caller that is gone by now needs no answer.
+pub fn answer_question(listener: BorrowedFd<'_>, asked: &Asked, verdict: Verdict) {
+    let (val, error, flags) = match verdict {
+        Verdict::GoOn => (0, 0, u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(0)),
+        Verdict::Return(value) if value < 0 => (0, value, 0),
+        Verdict::Return(value) => (i64::from(value), 0, 0),
+    };
+    let response = libc::seccomp_notif_resp { id: asked.id, val, error, flags };
+    // SAFETY: `response` has the kernel's layout and outlives the call.
+    let _ = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) };
+}
 
 /// One instruction of a BPF program of the extended kind, in the kernel's layout.
 #[repr(C)]
@@ -209,11 +273,38 @@ pub struct BpfStep {
     pub constant: i32,
 }
 
-/// Loads a program that decides which device files the processes of a cgroup may open or make.
+/// The kinds of BPF program that a box has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BpfKind {
+    /// Decides which device files the processes of a cgroup may open or make.
+    Device,
+    /// Decides which kernel settings they may read and write.
+    Sysctl,
+}
+
+impl BpfKind {
+    /// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_PROG_TYPE_CGROUP_SYSCTL`.
+    fn program_type(self) -> u32 {
+        match self {
+            BpfKind::Device => 15,
+            BpfKind::Sysctl => 23,
+        }
+    }
+
+    /// `BPF_CGROUP_DEVICE`, `BPF_CGROUP_SYSCTL`.
+    fn attach_type(self) -> u32 {
+        match self {
+            BpfKind::Device => 6,
+            BpfKind::Sysctl => 18,
+        }
+    }
+}
+
+/// Loads a BPF program.
 ///
 /// # Errors
-/// Those of bpf(2): `EINVAL` where the kernel was built without it.
-pub fn bpf_load_device_program(program: &[BpfStep]) -> io::Result<OwnedFd> {
+/// Those of bpf(2): `EINVAL` where the kernel was built without this kind, `EACCES` for a program it does not trust.
+pub fn bpf_load(kind: BpfKind, program: &[BpfStep]) -> io::Result<OwnedFd> {
     /// The first members of the kernel's `union bpf_attr` for `BPF_PROG_LOAD`; what follows counts as zero.
     #[repr(C)]
     struct Load {
@@ -226,12 +317,14 @@ pub fn bpf_load_device_program(program: &[BpfStep]) -> io::Result<OwnedFd> {
         log: u64,
         kernel: u32,
         flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        attach_type: u32,
     }
     const BPF_PROG_LOAD: i32 = 5;
-    const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
     let license = c"GPL";
     let load = Load {
-        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        kind: kind.program_type(),
         steps: u32::try_from(program.len()).unwrap_or(0),
         program: program.as_ptr() as u64,
         license: license.as_ptr() as u64,
@@ -240,26 +333,35 @@ pub fn bpf_load_device_program(program: &[BpfStep]) -> io::Result<OwnedFd> {
         log: 0,
         kernel: 0,
         flags: 0,
+        name: *b"grade_box\0\0\0\0\0\0\0",
+        interface: 0,
+        attach_type: kind.attach_type(),
     };
-    // SAFETY: `load` has the length given with it; the program and the licence it points to outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
-    match RawFd::try_from(fd) {
-        Ok(fd) if fd >= 0 => Ok(own(fd)),
-        _ => Err(io::Error::last_os_error()),
+    loop {
+        // SAFETY: `load` has the length given with it; the program and the licence it points to outlive the call.
+        let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
+        match RawFd::try_from(fd) {
+            Ok(fd) if fd >= 0 => return Ok(own(fd)),
+            _ => match io::Error::last_os_error() {
+                // A signal came while the kernel checked the program.
+                why if why.kind() == io::ErrorKind::WouldBlock => {}
+                why => return Err(why),
+            },
+        }
     }
 }
 
 /// Takes a descriptor that the kernel has just made.
 fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the only caller got the number from the call that opened it, and gives it to nobody else.
+    // SAFETY: each caller got the number from the call that opened it, and gives it to nobody else.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Puts a device program on a v2 cgroup; it goes with the cgroup.
+/// Puts a program on a v2 cgroup and all below it; it goes with the cgroup.
 ///
 /// # Errors
 /// Those of bpf(2).
-pub fn bpf_attach_device_program(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<()> {
+pub fn bpf_attach(kind: BpfKind, program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<()> {
     /// The members of `union bpf_attr` for `BPF_PROG_ATTACH`.
     #[repr(C)]
     struct Attach {
@@ -269,12 +371,11 @@ pub fn bpf_attach_device_program(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>
         flags: u32,
     }
     const BPF_PROG_ATTACH: i32 = 8;
-    const BPF_CGROUP_DEVICE: u32 = 6;
     const BPF_F_ALLOW_MULTI: u32 = 2;
     let attach = Attach {
         target: cgroup.as_raw_fd(),
         program: program.as_raw_fd(),
-        kind: BPF_CGROUP_DEVICE,
+        kind: kind.attach_type(),
         flags: BPF_F_ALLOW_MULTI,
     };
     // SAFETY: `attach` has the length given with it and holds two open descriptors, borrowed for the call.

@@ -48,6 +48,9 @@ pub struct Run {
     /// What the grader itself could not take away afterwards; when not empty, the machine is not proved clean.
     #[serde(default)]
     pub not_clean: Vec<String>,
+    /// What the box's guard refused: attempts to reach the machine under the box. They cost no marks by themselves.
+    #[serde(default)]
+    pub refused: Vec<String>,
 }
 
 /// How a run was watched.

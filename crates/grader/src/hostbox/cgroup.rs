@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use procfs::process::MountInfo;
 use serde::{Deserialize, Serialize};
 
+use super::bpf;
 use crate::fault::Fault;
-use crate::sys::{self, BpfStep};
 use crate::trace::CpuLimit;
 
 /// What every box's cgroups are called, before the numbers that say whose they are.
@@ -140,6 +140,19 @@ impl Cgroups {
         let wanted: &[&str] = if cpu { &["cpu", "memory", "pids"] } else { &["memory", "pids"] };
         self.v2().map_or(Ok(()), |tree| tree.hand_on(&tree.inner, wanted)).map_err(|why| {
             Fault::CannotRun(format!("the box's cgroup root cannot hand on {}: {why}", wanted.join(", ")))
+        })
+    }
+
+    /// Keeps the box from writing kernel settings that are not its own; to be called once its own are set.
+    ///
+    /// # Errors
+    /// [`Fault::CannotRun`] with the kernel's reason.
+    pub fn lock_settings(&self) -> Result<(), Fault> {
+        let lock = |tree: &Tree| bpf::lock_settings(File::open(&tree.outer)?.as_fd());
+        self.v2().map_or(Ok(()), lock).map_err(|why| {
+            Fault::CannotRun(format!(
+                "cannot keep the box from kernel settings: {why}; the kernel needs CONFIG_CGROUP_BPF and no lockdown"
+            ))
         })
     }
 
@@ -362,9 +375,8 @@ impl Tree {
         fs::create_dir(&self.inner)?;
         self.hand_on(&self.outer, &["cpu", "memory", "pids"])?;
         [INIT, SESSION, BACK].iter().try_for_each(|child| fs::create_dir(self.inner.join(child)))?;
-        // A kernel without CONFIG_CGROUP_BPF has no such lock; everything else of the box holds all the same.
-        let _ = self.lock_devices();
-        Ok(())
+        bpf::lock_devices(File::open(&self.outer)?.as_fd())
+            .map_err(|why| io::Error::other(format!("no device program can be put on it ({why})")))
     }
 
     /// Lets the children of `dir` have those of `wanted` that it has.
@@ -375,29 +387,6 @@ impl Tree {
             .iter()
             .filter(|name| there.iter().any(|word| word == *name))
             .try_for_each(|name| fs::write(&file, format!("+{name}")))
-    }
-
-    /// Keeps the box from the host's disks: no block device may be opened or made, whoever makes its node.
-    fn lock_devices(&self) -> io::Result<()> {
-        /// Class and operation codes of the kernel's BPF instruction set.
-        const LOAD_WORD: u8 = 0x61;
-        const AND: u8 = 0x57;
-        const MOVE: u8 = 0xb7;
-        const SKIP_UNLESS_EQUAL: u8 = 0x55;
-        const EXIT: u8 = 0x95;
-        /// `BPF_DEVCG_DEV_BLOCK`, in the low half of `access_type`, the first member of `struct bpf_cgroup_dev_ctx`.
-        const BLOCK: i32 = 1;
-        let step = |code, registers, offset, constant| BpfStep { code, registers, offset, constant };
-        let program = [
-            step(LOAD_WORD, 0x12, 0, 0),
-            step(AND, 0x02, 0, 0xffff),
-            step(MOVE, 0x00, 0, 1),
-            step(SKIP_UNLESS_EQUAL, 0x02, 1, BLOCK),
-            step(MOVE, 0x00, 0, 0),
-            step(EXIT, 0x00, 0, 0),
-        ];
-        let loaded = sys::bpf_load_device_program(&program)?;
-        sys::bpf_attach_device_program(loaded.as_fd(), File::open(&self.outer)?.as_fd())
     }
 
     fn make_v1(&self, limits: Limits) -> io::Result<()> {

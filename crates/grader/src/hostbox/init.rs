@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
 use super::root::{self, RootPlan};
+use super::{filter, guard};
 use crate::sys;
 
 /// What the grader asks init for.
@@ -40,7 +41,7 @@ pub enum Ask {
 /// What init tells the grader.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Tell {
-    /// The box is set up.
+    /// The box is set up. Descriptor: the listener of the guard's filter.
     Ready,
     /// Something failed; the sentence says what.
     Failed(String),
@@ -92,7 +93,7 @@ pub struct InitPlan {
 }
 
 /// Rights over the whole machine that no lab needs: a root shell in the box keeps all others.
-const WITHHELD: [CapabilitySet; 13] = [
+const WITHHELD: [CapabilitySet; 16] = [
     CapabilitySet::SYS_PTRACE,
     CapabilitySet::DAC_READ_SEARCH,
     CapabilitySet::SYS_MODULE,
@@ -106,6 +107,9 @@ const WITHHELD: [CapabilitySet; 13] = [
     CapabilitySet::WAKE_ALARM,
     CapabilitySet::BLOCK_SUSPEND,
     CapabilitySet::BPF,
+    CapabilitySet::PERFMON,
+    CapabilitySet::SYS_BOOT,
+    CapabilitySet::SYS_NICE,
 ];
 
 /// Is process 1 until the grader hangs up. To be called in a fresh fork.
@@ -137,7 +141,10 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
         match ask.message {
             Ask::SetUp => {
                 set_up(plan)?;
-                tell(channel, &Tell::Ready, &[])?;
+                // Last: from here on each call that the filter names waits for the guard, which has no listener yet.
+                let listener = sys::load_asking_filter(&filter::for_guard(&guard::rules()))
+                    .map_err(|why| format!("cannot load the guard's filter: {why}"))?;
+                tell(channel, &Tell::Ready, &[listener.as_fd()])?;
             }
             Ask::OpenTerminal => {
                 let (master, slave) = open_terminal()?;
@@ -205,7 +212,6 @@ fn set_up(plan: &InitPlan) -> Result<(), String> {
     root::enter(&plan.root)?;
     // Where the kernel lets us, the box counts on from a number that no program can guess; else from 2.
     let _ = fs::write("/proc/sys/kernel/ns_last_pid", plan.last_pid.to_string());
-    root::lock_knobs()?;
     Ok(())
 }
 
@@ -267,7 +273,8 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     }
     default_signals()?;
     if !start.traced_calls.is_empty() {
-        sys::trace_calls(&start.traced_calls).map_err(|why| format!("cannot load the tracer's filter: {why}"))?;
+        sys::load_filter(&filter::for_tracer(&start.traced_calls))
+            .map_err(|why| format!("cannot load the tracer's filter: {why}"))?;
     }
     match nix::unistd::execve(&program, &argv, &env) {
         Err(nix::errno::Errno::ENOEXEC) => {

@@ -8,8 +8,11 @@
 //! This keeps accidents in. It does not keep in a root program that wants out: for that there are virtual machines.
 //! Look: `lsns`, `systemd-cgls`, while a run is paused. Manual: namespaces(7), cgroups(7).
 
+mod bpf;
 mod cgroup;
 mod channel;
+mod filter;
+mod guard;
 mod init;
 mod root;
 mod sudo;
@@ -35,6 +38,7 @@ pub use sudo::sudo;
 use crate::fault::Fault;
 use crate::sys;
 use channel::Channel;
+use guard::Guard;
 use init::{Ask, Gate, InitPlan, Tell};
 use root::RootPlan;
 
@@ -71,6 +75,8 @@ pub struct HostBox {
     cgroups: Cgroups,
     /// Ends that init told of while it was asked for something else.
     ended: Mutex<VecDeque<(i32, i32)>>,
+    /// Answers for calls of the box; there from the moment it is set up.
+    guard: Option<Guard>,
     taken_down: bool,
 }
 
@@ -112,13 +118,18 @@ impl HostBox {
             .ok_or(rustix::io::Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|why| broken("open a pidfd for the box's init", &why))?;
-        let made = HostBox { name, init, pidfd, channel, cgroups, ended: Mutex::default(), taken_down: false };
+        let ended = Mutex::default();
+        let mut made = HostBox { name, init, pidfd, channel, cgroups, ended, guard: None, taken_down: false };
         made.cgroups.enter(init)?;
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
-            (Tell::Ready, _) => {}
+            (Tell::Ready, mut listener) if listener.len() == 1 => {
+                let guard = listener.pop().map(|listener| Guard::start(listener, init)).transpose();
+                made.guard = guard.map_err(|why| broken("start the box's guard", &why))?;
+            }
             other => return Err(unexpected(&other.0)),
         }
+        made.cgroups.lock_settings()?;
         made.cgroups.settle(init, INIT)?;
         made.cgroups.hand_on(plan.cpu_enabled)?;
         Ok(made)
@@ -137,6 +148,11 @@ impl HostBox {
     /// Its cgroups.
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
+    }
+
+    /// What its programs tried and the guard refused.
+    pub fn refused(&self) -> Vec<String> {
+        self.guard.as_ref().map(Guard::refused).unwrap_or_default()
     }
 
     /// A terminal of the box: master and slave.

@@ -95,10 +95,6 @@ const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Host-wide knobs that the box may read and not turn, and what of them belongs to the box's own namespaces.
-const READ_ONLY: [&str; 2] = ["/proc/sysrq-trigger", "/proc/sys"];
-const ITS_OWN: [&str; 3] = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname", "/proc/sys/net"];
-
 /// Makes the tree and moves into it. To be called in a mount namespace of its own, by process 1 of the PID namespace.
 ///
 /// # Errors
@@ -147,32 +143,6 @@ pub fn enter(plan: &RootPlan) -> Tried<()> {
         // care. Nobody outside the box shares anything with it.
         mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SHARED, nothing)
             .map_err(|why| format!("cannot make the box's mounts shared: {why}"))?;
-    }
-    Ok(())
-}
-
-/// Makes the host-wide knobs in `/proc` read-only, once everything that the box sets through them is set.
-///
-/// # Errors
-/// As [`enter`].
-pub fn lock_knobs() -> Tried<()> {
-    let own: Vec<_> = ITS_OWN
-        .iter()
-        .filter_map(|path| Some((path, rustix::fs::open(*path, rustix::fs::OFlags::PATH, Mode::empty()).ok()?)))
-        .collect();
-    for path in READ_ONLY.iter().filter(|path| Path::new(path).exists()) {
-        let bind = MsFlags::MS_BIND;
-        mount(Some(*path), *path, None::<&str>, bind, None::<&str>)
-            .map_err(|why| format!("cannot bind {path}: {why}"))?;
-        mount(None::<&str>, *path, None::<&str>, bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)
-            .map_err(|why| format!("cannot make {path} read-only: {why}"))?;
-    }
-    for (path, open) in own {
-        use std::os::fd::AsRawFd;
-        // Through the descriptor it is still the writable mount underneath.
-        let source = format!("/proc/self/fd/{}", open.as_raw_fd());
-        mount(Some(source.as_str()), *path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|why| format!("cannot give back {path}: {why}"))?;
     }
     Ok(())
 }
@@ -319,7 +289,7 @@ fn plant(folder: &Path, file: &Planted) -> Tried<()> {
 fn mount_kernel_trees(root: &Path) -> Tried<()> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount_new("proc", &root.join("proc"), "proc", safe, "")?;
-    mount_new("sysfs", &root.join("sys"), "sysfs", safe | MsFlags::MS_RDONLY, "")?;
+    mount_new("sysfs", &root.join("sys"), "sysfs", safe, "")?;
     let dev = root.join("dev");
     mount_new("udev", &dev, "tmpfs", MsFlags::MS_NOSUID, "size=1m,mode=755")?;
     for (name, major, minor) in DEVICES {

@@ -37,6 +37,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     build_error: Option<&'a str>,
     leftovers: Leftovers<'a>,
+    /// What the submission tried and the box refused.
+    refused: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +146,7 @@ pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
         next: grade.next(),
         build_error: grade.build_error.as_deref(),
         leftovers: Leftovers { outside: grade.not_clean().map(String::as_str).collect() },
+        refused: grade.refused().into_iter().collect(),
     };
     encoded(&report)
 }

@@ -101,6 +101,10 @@ fn tail(grade: &Grade) -> String {
     for left in grade.not_clean() {
         text += &wrapped("  not clean: ", &format!("the grader could not take away {left}; these marks are not final"));
     }
+    let refused: Vec<&str> = grade.refused().into_iter().collect();
+    if !refused.is_empty() {
+        text += &wrapped("  refused: ", &format!("{}; the box keeps these from its machine", refused.join("; ")));
+    }
     // In one line, to be copied.
     text += &format!("  next: {}\n", drawn(&grade.next()));
     text

@@ -261,7 +261,7 @@ fn the_answers_the_grader_and_the_disks_are_out_of_reach() {
          ls /home /root
          mkdir /d; mount -t devtmpfs none /d 2>/dev/null
          for disk in /d/vda /d/sda /d/nvme0n1; do [ -e $disk ] && head -c 1 $disk; done 2>/dev/null
-         mknod /tmp/disk b 8 0 2>/dev/null && echo made a disk
+         mknod /tmp/disk b 8 0; head -c 1 /tmp/disk 2>/dev/null && echo read a disk
          date -s '2001-01-01' 2>/dev/null >/dev/null && echo set the clock
          echo 1 > /proc/sys/vm/drop_caches; ls -l /proc/self/fd | wc -l",
         workspace = env!("CARGO_MANIFEST_DIR"),

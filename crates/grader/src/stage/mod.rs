@@ -494,6 +494,7 @@ impl<'a> Stage<'a> {
             cut: self.cut,
         };
         let wall = self.begun.elapsed();
+        let refused = self.host.refused();
         // The box first: the cables to it go with it.
         let not_clean = self.host.take_down();
         Run {
@@ -504,6 +505,7 @@ impl<'a> Stage<'a> {
             wall,
             session,
             not_clean,
+            refused,
             ..Run::default()
         }
     }
