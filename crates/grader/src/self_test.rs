@@ -7,6 +7,7 @@
 //!
 //! Look: `grade self-test --only no-uts-flag,c-clone3`.
 
+mod attack;
 mod matrix;
 mod mutant;
 mod outcome;
@@ -168,8 +169,12 @@ impl SelfTest {
         let mut text = String::new();
         let mut unnoticed = 0;
         for task in Task::ALL {
-            let of_task: Vec<&Outcome> =
-                entries.iter().zip(outcomes).filter(|(e, _)| e.expect.task == task).map(|(_, o)| o).collect();
+            let of_task: Vec<&Outcome> = entries
+                .iter()
+                .zip(outcomes)
+                .filter(|(e, _)| e.expect.task == task && !e.is_attack())
+                .map(|(_, o)| o)
+                .collect();
             if of_task.is_empty() {
                 continue;
             }
@@ -255,9 +260,16 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
         keep: false,
         time_scale,
     };
+    let before = entry.is_attack().then(attack::Machine::now);
     let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
     if let Some(error) = build_error {
         return Err(Fault::DoesNotBuild(error));
+    }
+    if let Some(before) = before {
+        outcome.surprises = attack::judge(&entry.expect, &runs);
+        outcome.surprises.extend(before.changes(&attack::Machine::now()));
+        outcome.surprises.extend(runs.iter().flat_map(|run| &run.not_clean).map(|left| format!("left behind: {left}")));
+        return Ok(());
     }
     if let Some(wanted) = &entry.expect.cpu {
         let here = runs.iter().find_map(|run| run.host.cpu_controller.as_ref());

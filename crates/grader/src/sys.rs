@@ -212,6 +212,32 @@ pub enum Verdict {
     GoOn,
     /// It returns this without having been done; an error is a negative number.
     Return(i32),
+    /// It has been answered already, by [`answer_with_file`].
+    Answered,
+}
+
+/// Answers a question by opening `file` in the caller: the call returns the caller's new descriptor.
+///
+/// # Errors
+/// Those of ioctl(2), `SECCOMP_IOCTL_NOTIF_ADDFD`; `EINVAL` before Linux 5.14.
+pub fn answer_with_file(
+    listener: BorrowedFd<'_>,
+    asked: &Asked,
+    file: BorrowedFd<'_>,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    let added = libc::seccomp_notif_addfd {
+        id: asked.id,
+        flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SEND).unwrap_or(0),
+        srcfd: u32::try_from(file.as_raw_fd()).unwrap_or(0),
+        newfd: 0,
+        newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    // SAFETY: `added` has the kernel's layout and outlives the call.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const added) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 /// Asks the kernel to run listener and caller in turn on one processor, which saves a wake-up on another (Linux 6.6).
@@ -250,6 +276,7 @@ pub fn still_asked(listener: BorrowedFd<'_>, asked: &Asked) -> bool {
 /// Answers a question. A caller that is gone by now needs no answer.
 pub fn answer_question(listener: BorrowedFd<'_>, asked: &Asked, verdict: Verdict) {
     let (val, error, flags) = match verdict {
+        Verdict::Answered => return,
         Verdict::GoOn => (0, 0, u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(0)),
         Verdict::Return(value) if value < 0 => (0, value, 0),
         Verdict::Return(value) => (i64::from(value), 0, 0),

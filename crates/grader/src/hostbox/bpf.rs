@@ -17,7 +17,7 @@ pub const DEVICES: [(u32, u32); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5
 pub const TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
 
 /// Settings below `/proc/sys` that belong to a namespace of the box. A name that ends in `/` stands for all below it.
-pub const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 15] = [
     "net/",
     "kernel/hostname",
     "kernel/domainname",
@@ -35,8 +35,23 @@ pub const SETTINGS: [&str; 15] = [
     "kernel/sem_next_id",
 ];
 
+/// One that belongs to each PID namespace since Linux 6.14, and to the machine before.
+const PID_MAX: &str = "kernel/pid_max";
+
 /// Bytes of a setting's name that the program compares; no name of [`SETTINGS`] is as long.
 const NAME: i16 = 32;
+
+/// Whether `name`, a path below `/proc/sys`, belongs to a namespace of the box.
+pub fn is_setting_of_a_namespace(name: &str) -> bool {
+    settings().any(|known| known == name || known.ends_with('/') && name.starts_with(known))
+}
+
+fn settings() -> impl Iterator<Item = &'static str> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let has_pid_max = (numbers.next(), numbers.next()) >= (Some(6), Some(14));
+    SETTINGS.into_iter().chain(has_pid_max.then_some(PID_MAX))
+}
 
 /// Lets the processes of `cgroup` open [`DEVICES`] and [`TERMINALS`] only. Any node may be made: one that cannot be
 /// opened does nothing.
@@ -47,7 +62,7 @@ pub fn lock_devices(cgroup: BorrowedFd<'_>) -> io::Result<()> {
     attach(BpfKind::Device, &device_program(), cgroup)
 }
 
-/// Lets the processes of `cgroup` write [`SETTINGS`] only.
+/// Lets the processes of `cgroup` write settings of its namespaces only.
 ///
 /// # Errors
 /// As [`lock_devices`].
@@ -142,7 +157,7 @@ fn sysctl_program() -> Vec<BpfStep> {
         step(code::MOVE, 4, 0, 0, 0),
         step(code::CALL, 0, 0, 0, GET_NAME),
     ]);
-    for setting in SETTINGS {
+    for setting in settings() {
         let mut wanted = setting.as_bytes().to_vec();
         if !setting.ends_with('/') {
             wanted.push(0);

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,10 @@ use procfs::process::MountInfo;
 use serde::{Deserialize, Serialize};
 
 use super::bpf;
+use super::guard::Redirect;
+use super::walls::{self, Wall};
 use crate::fault::Fault;
-use crate::trace::CpuLimit;
+use crate::trace::{CpuLimit, FileId};
 
 /// What every box's cgroups are called, before the numbers that say whose they are.
 const PREFIX: &str = "grade-box-";
@@ -154,6 +157,14 @@ impl Cgroups {
                 "cannot keep the box from kernel settings: {why}; the kernel needs CONFIG_CGROUP_BPF and no lockdown"
             ))
         })
+    }
+
+    /// Where a process comes that goes back to the root of the v2 tree.
+    pub fn redirect(&self) -> Option<Redirect> {
+        let tree = self.v2()?;
+        let from = fs::metadata(tree.inner.join("cgroup.procs")).ok()?;
+        let from = FileId { dev: from.dev(), ino: from.ino() };
+        Some(Redirect { from, to: tree.inner.join(BACK).join("cgroup.procs") })
     }
 
     /// The mounts that show these trees inside the box, exactly where the host has them.
@@ -375,6 +386,9 @@ impl Tree {
         fs::create_dir(&self.inner)?;
         self.hand_on(&self.outer, &["cpu", "memory", "pids"])?;
         [INIT, SESSION, BACK].iter().try_for_each(|child| fs::create_dir(self.inner.join(child)))?;
+        if !walls::stands(Wall::Devices) {
+            return Ok(());
+        }
         bpf::lock_devices(File::open(&self.outer)?.as_fd())
             .map_err(|why| io::Error::other(format!("no device program can be put on it ({why})")))
     }

@@ -8,6 +8,7 @@
 //! - opening for writing, and changing owner or mode, of a file in procfs or sysfs: only what belongs to a process or to
 //!   the box's namespaces. The answer depends on the file that is found and not on its path or its mount.
 //! - mounting: an allow-list of file systems. The machine has one devtmpfs for all; who mounts that gets the box's `/dev`.
+//! - going back to the root of the cgroup v2 tree, which a host's root allows: the process comes to a cgroup below it.
 //! - a few calls that act on the whole machine, or could make the grader wait: never.
 //!
 //! Between this look and the kernel's own, a program that means harm can exchange the path. The walls that hold against that
@@ -35,12 +36,13 @@ use super::filter::{Rule, When};
 use super::root::unescape;
 use crate::observe::proc;
 use crate::sys::{self, Asked, Verdict};
+use crate::trace::FileId;
 
 /// Most different refusals that are told.
 const MOST_TOLD: usize = 100;
 
 /// Calls that act on the whole machine or could make the grader wait for the box: number, name, and what they return.
-const REFUSED: [(i64, &str, i32); 22] = [
+const REFUSED: [(i64, &str, i32); 21] = [
     (libc::SYS_bpf, "bpf", libc::EPERM),
     (libc::SYS_perf_event_open, "perf_event_open", libc::EACCES),
     (libc::SYS_kexec_load, "kexec_load", libc::EPERM),
@@ -55,7 +57,6 @@ const REFUSED: [(i64, &str, i32); 22] = [
     // Keys belong to a user of the machine and outlive the box.
     (libc::SYS_add_key, "add_key", libc::ENOSYS),
     (libc::SYS_request_key, "request_key", libc::ENOSYS),
-    (libc::SYS_keyctl, "keyctl", libc::ENOSYS),
     (libc::SYS_swapon, "swapon", libc::EPERM),
     (libc::SYS_swapoff, "swapoff", libc::EPERM),
     (libc::SYS_quotactl, "quotactl", libc::EPERM),
@@ -81,6 +82,8 @@ const NETLINK_AUDIT: u32 = 9;
 
 /// `fcntl(fd, F_SETLEASE)`: who has a lease on a file makes others wait who open it.
 const F_SETLEASE: u32 = 1024;
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, name)`.
+const JOIN_SESSION_KEYRING: u64 = 1;
 /// Not in libc for every architecture.
 const SYS_FCHMODAT2: i64 = 452;
 /// The bits of open(2) that say whether the file may be written.
@@ -118,6 +121,7 @@ pub fn rules() -> Vec<Rule> {
         (libc::SYS_socket, When::IsNot(0, &SOCKETS)),
         (libc::SYS_socket, When::Is(2, NETLINK_AUDIT)),
         (libc::SYS_fcntl, When::Is(1, F_SETLEASE)),
+        (libc::SYS_keyctl, When::Always),
     ]);
     #[cfg(target_arch = "x86_64")]
     rules.extend([
@@ -144,13 +148,14 @@ impl Guard {
     ///
     /// # Errors
     /// Those of pipe2(2) and open(2).
-    pub fn start(listener: OwnedFd, init: i32) -> io::Result<Guard> {
+    pub fn start(listener: OwnedFd, init: i32, redirect: Option<Redirect>) -> io::Result<Guard> {
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let refused = Arc::<Mutex<BTreeSet<String>>>::default();
         let look = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let post = Post {
             listener,
             init,
+            redirect,
             root: rustix::fs::open("/", look, Mode::empty())?,
             proc: rustix::fs::open("/proc", look, Mode::empty())?,
             refused: Arc::clone(&refused),
@@ -178,6 +183,7 @@ impl Drop for Guard {
 struct Post {
     listener: OwnedFd,
     init: i32,
+    redirect: Option<Redirect>,
     /// The grader's own root, to which it comes back: a root that is held cannot be unmounted.
     root: OwnedFd,
     /// The procfs in which callers have the numbers that the kernel tells us.
@@ -195,8 +201,21 @@ struct Found {
 /// What a call does to the file it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
-    Write,
+    /// Opens it for writing, with these flags of open(2).
+    Write(u64),
+    /// Changes its mode or its owner.
     Change,
+}
+
+/// The file of the box's v2 root through which processes come back to it, and the one that takes them there.
+///
+/// The root of a host takes processes back whatever it hands on to its children; the box's is a cgroup like any other.
+#[derive(Debug)]
+pub struct Redirect {
+    /// `cgroup.procs` of the box's root.
+    pub from: FileId,
+    /// `cgroup.procs` of the cgroup that stands for it.
+    pub to: PathBuf,
 }
 
 impl Post {
@@ -222,7 +241,9 @@ impl Post {
             match sys::next_question(self.listener.as_fd()) {
                 Ok(Some(question)) => {
                     let verdict = self.judge(&question);
-                    sys::answer_question(self.listener.as_fd(), &question, verdict);
+                    if verdict != Verdict::Answered {
+                        sys::answer_question(self.listener.as_fd(), &question, verdict);
+                    }
                 }
                 Ok(None) => {}
                 Err(_) => return,
@@ -237,22 +258,22 @@ impl Post {
         }
         #[cfg(target_arch = "x86_64")]
         match asked.nr {
-            libc::SYS_open => return self.file(asked, None, a, b & libc::O_NOFOLLOW as u64 == 0, Act::Write),
-            libc::SYS_creat => return self.file(asked, None, a, true, Act::Write),
+            libc::SYS_open => return self.file(asked, None, a, b & libc::O_NOFOLLOW as u64 == 0, Act::Write(b)),
+            libc::SYS_creat => return self.file(asked, None, a, true, Act::Write(libc::O_WRONLY as u64)),
             libc::SYS_chmod | libc::SYS_chown => return self.file(asked, None, a, true, Act::Change),
             libc::SYS_lchown => return self.file(asked, None, a, false, Act::Change),
             _ => {}
         }
         let nofollow = u64::from(AtFlags::SYMLINK_NOFOLLOW.bits());
         match asked.nr {
-            libc::SYS_openat => self.file(asked, Some(a), b, c & libc::O_NOFOLLOW as u64 == 0, Act::Write),
+            libc::SYS_openat => self.file(asked, Some(a), b, c & libc::O_NOFOLLOW as u64 == 0, Act::Write(c)),
             libc::SYS_openat2 => {
                 // struct open_how: the flags are the first member.
                 let flags = proc::memory(asked.tid, c, 8).try_into().map_or(0, u64::from_ne_bytes);
                 if flags & u64::from(WRITING) == 0 {
                     return Verdict::GoOn;
                 }
-                self.file(asked, Some(a), b, flags & libc::O_NOFOLLOW as u64 == 0, Act::Write)
+                self.file(asked, Some(a), b, flags & libc::O_NOFOLLOW as u64 == 0, Act::Write(flags))
             }
             libc::SYS_fchmod | libc::SYS_fchown => self.open_file(asked, a),
             libc::SYS_fchmodat => self.file(asked, Some(a), b, true, Act::Change),
@@ -272,6 +293,9 @@ impl Post {
             libc::SYS_socket if SOCKETS.iter().all(|known| u64::from(*known) != a) => {
                 self.refuse(format!("socket of family {a}"), libc::EAFNOSUPPORT)
             }
+            // A session keyring without a name: nobody else can find it, and it goes with the process.
+            libc::SYS_keyctl if a == JOIN_SESSION_KEYRING && b == 0 => Verdict::GoOn,
+            libc::SYS_keyctl => self.refuse("keyctl".to_owned(), libc::ENOSYS),
             libc::SYS_fcntl => self.refuse("fcntl with F_SETLEASE".to_owned(), libc::EINVAL),
             _ => Verdict::GoOn,
         }
@@ -347,14 +371,26 @@ impl Post {
         const PROC: i64 = 0x9fa0;
         const SYSFS: i64 = 0x6265_6572;
         let Ok(stat) = fstat(&found.file) else { return Verdict::GoOn };
-        let verb = if act == Act::Write { "opening for writing" } else { "changing the mode or owner" };
+        let verb = if act == Act::Change { "changing the mode or owner" } else { "opening for writing" };
         let told = || format!("{verb} of {}", found.path.display());
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if act == Act::Write && matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+        if act != Act::Change && matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
             let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
             let known = bpf::DEVICES.contains(&(major, minor)) || bpf::TERMINALS.contains(&major);
             if kind == FileType::BlockDevice || !known {
                 return self.refuse(told(), libc::EPERM);
+            }
+        }
+        if let (Act::Write(flags), Some(Redirect { from, to })) = (act, &self.redirect) {
+            if *from == (FileId { dev: stat.st_dev, ino: stat.st_ino }) {
+                let access = OFlags::from_bits_truncate(flags as u32) & OFlags::RWMODE;
+                let opened = rustix::fs::open(to, access | OFlags::CLOEXEC, Mode::empty());
+                return opened.map_or(Verdict::GoOn, |file| {
+                    // Then it has been answered; what cannot be is left to the kernel.
+                    let closes = flags & libc::O_CLOEXEC as u64 != 0;
+                    sys::answer_with_file(self.listener.as_fd(), asked, file.as_fd(), closes)
+                        .map_or(Verdict::GoOn, |()| Verdict::Answered)
+                });
             }
         }
         let is_its_own: fn(&Path) -> bool = match fstatfs(&found.file).map(|stat| i64::from(stat.f_type)) {
@@ -473,8 +509,7 @@ impl Post {
 fn is_its_own_in_proc(path: &Path) -> bool {
     let Ok(below) = path.strip_prefix("/") else { return false };
     if let Ok(setting) = below.strip_prefix("sys") {
-        let name = setting.to_string_lossy();
-        return bpf::SETTINGS.iter().any(|known| *known == name || known.ends_with('/') && name.starts_with(known));
+        return bpf::is_setting_of_a_namespace(&setting.to_string_lossy());
     }
     let first = below.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
     first.is_some_and(|first| first.bytes().all(|byte| byte.is_ascii_digit()))

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
 use super::root::{self, RootPlan};
+use super::walls::{self, Wall};
 use super::{filter, guard};
 use crate::sys;
 
@@ -141,8 +142,9 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
         match ask.message {
             Ask::SetUp => {
                 set_up(plan)?;
+                let rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
                 // Last: from here on each call that the filter names waits for the guard, which has no listener yet.
-                let listener = sys::load_asking_filter(&filter::for_guard(&guard::rules()))
+                let listener = sys::load_asking_filter(&filter::for_guard(&rules))
                     .map_err(|why| format!("cannot load the guard's filter: {why}"))?;
                 tell(channel, &Tell::Ready, &[listener.as_fd()])?;
             }
@@ -257,7 +259,7 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
         .map_err(|why| format!("cannot switch core dumps off: {why}"))?;
-    for capability in WITHHELD {
+    for capability in WITHHELD.into_iter().filter(|_| walls::stands(Wall::Capabilities)) {
         // EINVAL: this kernel does not know it, so it cannot be used either.
         let _ = remove_capability_from_bounding_set(capability);
     }

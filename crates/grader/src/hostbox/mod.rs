@@ -16,6 +16,7 @@ mod guard;
 mod init;
 mod root;
 mod sudo;
+mod walls;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -34,6 +35,8 @@ pub use cgroup::{Cgroups, INIT, Limits, SESSION};
 pub use init::Start;
 pub use root::{Planted, PlantedWhat};
 pub use sudo::sudo;
+#[cfg(test)]
+pub use walls::{Wall, without};
 
 use crate::fault::Fault;
 use crate::sys;
@@ -124,12 +127,15 @@ impl HostBox {
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
             (Tell::Ready, mut listener) if listener.len() == 1 => {
-                let guard = listener.pop().map(|listener| Guard::start(listener, init)).transpose();
+                let redirect = made.cgroups.redirect();
+                let guard = listener.pop().map(|listener| Guard::start(listener, init, redirect)).transpose();
                 made.guard = guard.map_err(|why| broken("start the box's guard", &why))?;
             }
             other => return Err(unexpected(&other.0)),
         }
-        made.cgroups.lock_settings()?;
+        if walls::stands(walls::Wall::Settings) {
+            made.cgroups.lock_settings()?;
+        }
         made.cgroups.settle(init, INIT)?;
         made.cgroups.hand_on(plan.cpu_enabled)?;
         Ok(made)

@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use procfs::process::{MountInfo, Process};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
-use super::cgroup::{BACK, CgroupMount};
+use super::cgroup::CgroupMount;
 
 /// The name under which the box's tmpfs stands in mountinfo: outside a box, it must never be seen.
 pub const SOURCE: &str = "grade-box";
@@ -334,12 +334,6 @@ fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Tried<()> {
         } else {
             fs::create_dir_all(&target).map_err(at("make", &target))?;
             mount_new(&cgroup.kind, &target, &cgroup.kind, flags, &cgroup.options)?;
-        }
-        if cgroup.kind == "cgroup2" {
-            // Empty, as the root is, until somebody goes back to it.
-            let (from, to) = (target.join(BACK).join("cgroup.procs"), target.join("cgroup.procs"));
-            mount(Some(&from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .map_err(|why| format!("cannot bind {}: {why}", to.display()))?;
         }
     }
     Ok(())

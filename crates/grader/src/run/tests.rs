@@ -1,6 +1,7 @@
 //! Small real programs in real boxes: what is contained, what is seen, and what is left.
 
 use super::*;
+use crate::hostbox::{Wall, without};
 use crate::trace::{Event, What};
 use std::collections::BTreeSet;
 
@@ -314,4 +315,105 @@ fn twenty_boxes_in_a_row_leave_the_host_as_it_was() {
         assert_eq!(observe(&plan(&found, Observer::Traced, 1.0)).unwrap().not_clean, Vec::<String>::new());
     }
     assert_eq!((before.0, before.1), (host().0, host().1));
+}
+
+/// Runs an attack of the zoo; the machine must be as it was.
+fn attack(name: &str) -> Run {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/attack").join(name);
+    let submission = Submission::find(Some(&folder), Task::Task1).unwrap();
+    let run = observe(&plan(&submission, Observer::Frozen, 2.0)).unwrap();
+    assert_eq!(run.not_clean, Vec::<String>::new());
+    assert!(run.output.stdout.lines().any(|line| line == "tried"), "{:?} {:?}", run.end, run.output);
+    run
+}
+
+fn reached(run: &Run) -> Vec<&str> {
+    run.output.stdout.lines().filter_map(|line| line.strip_prefix("REACHED ")).collect()
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn settings_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
+    const BURST: &str = "/tmp/proc/sys/kernel/printk_ratelimit_burst";
+    let run = without(&[Wall::Guard, Wall::Settings], || attack("kernel-settings"));
+    for open in ["/tmp/proc/sys/kernel/core_pattern", BURST, "/tmp/sys/kernel/mm/ksm/run", "mode of ksm/run"] {
+        assert!(reached(&run).contains(&open), "{open} is not alive: {:?}", reached(&run));
+    }
+    // The kernel's own wall, without the guard: a file may be opened, but nothing can be written.
+    let run = without(&[Wall::Guard], || attack("kernel-settings"));
+    assert!(!reached(&run).contains(&BURST), "{:?}", reached(&run));
+    let run = attack("kernel-settings");
+    assert_eq!(reached(&run), Vec::<&str>::new());
+    assert!(run.refused.iter().any(|told| told.ends_with("/sys/kernel/core_pattern")), "{:?}", run.refused);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn devices_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
+    let mark = Path::new("/dev/grade-attack-marker");
+    let run = without(&[Wall::Guard, Wall::Devices], || attack("devices"));
+    let alive = mark.exists();
+    let _ = fs::remove_file(mark);
+    assert!(alive && reached(&run).contains(&"writing kmsg"), "{:?}", reached(&run));
+    assert!(reached(&run).contains(&"the machine's /dev: kmsg"), "{:?}", reached(&run));
+    let run = attack("devices");
+    assert_eq!(reached(&run), Vec::<&str>::new());
+    assert!(!mark.exists());
+    assert!(run.refused.iter().any(|told| told == "mount of debugfs"), "{:?}", run.refused);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn calls_on_the_whole_machine_get_through_without_the_walls_and_not_with_them() {
+    let run = without(&[Wall::Guard, Wall::Capabilities], || attack("kernel-calls"));
+    for open in ["bpf", "perf_event_open", "io_uring_setup", "add_key", "userfaultfd", "nice"] {
+        assert!(reached(&run).iter().any(|line| line.starts_with(open)), "{open} is not alive: {:?}", reached(&run));
+    }
+    let run = attack("kernel-calls");
+    assert_eq!(reached(&run), Vec::<&str>::new());
+    for told in ["bpf", "io_uring_setup", "keyctl", "socket of family 40"] {
+        assert!(run.refused.iter().any(|line| line == told), "{told}: {:?}", run.refused);
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_cgroup_root_takes_processes_back_and_is_mounted_as_on_any_host() {
+    let script = r#"
+        tree=$(awk '$3 == "cgroup2" { print $2 }' /proc/mounts); echo "$tree" | wc -l
+        mkdir $tree/mine && echo $$ >$tree/mine/cgroup.procs && grep ^0: /proc/self/cgroup
+        echo $$ >$tree/cgroup.procs && grep ^0: /proc/self/cgroup
+        rmdir $tree/mine && echo removed"#;
+    let run = bash(script, Observer::Traced, 1.0);
+    assert_eq!(run.output.stdout, "1\n0::/mine\n0::/back\nremoved\n", "{}", run.output.stderr);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn honest_programs_mount_and_make_what_a_host_lets_them() {
+    let script = r#"
+        cd /tmp; mkdir -p m r/dev
+        unshare -r true && echo user
+        unshare -Urnm --fork --pid --mount-proc sh -c '[ "$(ls /proc | head -1)" = 1 ] && mount -t sysfs s /sys' && echo nested
+        for kind in proc sysfs tmpfs ramfs mqueue devpts; do mount -t $kind $kind m && umount m && echo $kind; done
+        mount -t devtmpfs dev r/dev && [ -c r/dev/null ] && echo x >r/dev/null && umount r/dev && echo devtmpfs
+        mount --bind /dev r/dev && head -c 1 r/dev/zero >/dev/null && umount r/dev && echo bind
+        mount -t tmpfs t m && mknod m/null c 1 3 && echo x >m/null && mknod m/console c 5 1 && mknod m/disk b 8 0 && umount m && echo nodes
+        echo 1 >/proc/sys/net/ipv4/ip_forward && echo inner >/proc/sys/kernel/hostname && [ "$(hostname)" = inner ] && echo settings
+        echo 100 >/proc/self/oom_score_adj && chmod 600 r && chown 1:1 r && echo files
+        ip link add v0 type veth peer name v1 && ip link set v0 up && echo 1400 >/sys/class/net/v0/mtu && echo links
+        grep -c ' /proc/\| /sys/fs/cgroup/.*procs' /proc/mounts"#;
+    for observer in BOTH {
+        let run = bash(script, observer, 1.0);
+        assert_eq!(
+            run.output.stdout.split_whitespace().collect::<Vec<_>>(),
+            [
+                "user", "nested", "proc", "sysfs", "tmpfs", "ramfs", "mqueue", "devpts", "devtmpfs", "bind", "nodes",
+                "settings", "files", "links", "0"
+            ],
+            "{}",
+            run.output.stderr
+        );
+        assert_eq!(run.refused, Vec::<String>::new());
+    }
 }

@@ -65,6 +65,11 @@ pub struct Expect {
     /// Words that must stand in one of the remarks.
     #[serde(default)]
     pub remarks: Vec<String>,
+    /// Of an attack: what of the box must stop it.
+    pub wall: Option<String>,
+    /// Of an attack: words, each of which must stand in what the box tells that it refused.
+    #[serde(default)]
+    pub refused: Vec<String>,
 }
 
 /// One change of one file.
@@ -110,13 +115,13 @@ impl Lost {
     }
 }
 
-/// Reads all programs of the zoo below `folder`: the right ones, then the wrong ones, by name.
+/// Reads all programs of the zoo below `folder`: the right ones, the wrong ones, the attacks, by name.
 ///
 /// # Errors
 /// [`Fault::Usage`] when there is no zoo, [`Fault::Broken`] when a program's `expect.toml` does not fit it.
 pub fn read(folder: &Path) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::new();
-    for side in ["right", "wrong"] {
+    for side in ["right", "wrong", "attack"] {
         let list = fs::read_dir(folder.join(side))
             .map_err(|e| Fault::Usage(format!("no zoo in {}: {e}; see --zoo", folder.display())))?;
         let mut names: Vec<String> = list.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
@@ -151,6 +156,11 @@ impl Entry {
     /// Whether it must lose marks at all.
     pub fn is_wrong(&self) -> bool {
         self.name.starts_with("wrong/")
+    }
+
+    /// Whether it is about the box: it is not graded, but must reach nothing.
+    pub fn is_attack(&self) -> bool {
+        self.name.starts_with("attack/")
     }
 
     /// The first program it needs and this machine lacks.

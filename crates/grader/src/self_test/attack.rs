@@ -1,0 +1,90 @@
+//! Attacks: programs that try to leave the box, which must reach nothing and be told of.
+//!
+//! An attack prints `REACHED …` for each thing that it could reach, and `tried` at its end. It changes nothing, or leaves
+//! a marker that does no harm. So that it is not believed alone, the machine is compared before and after.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::zoo::Expect;
+use crate::trace::Run;
+
+/// Settings of the machine that attacks try to change.
+const SETTINGS: [&str; 9] = [
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/modprobe",
+    "/proc/sys/kernel/printk_ratelimit_burst",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/vm/swappiness",
+    "/proc/sys/fs/file-max",
+    "/proc/sys/net/ipv4/ip_forward",
+    "/sys/kernel/mm/ksm/run",
+    "/proc/mtrr",
+];
+/// What an attack's own marks are called, wherever it can leave one.
+const MARKER: &str = "grade-attack";
+
+/// What of the machine an attack could change: each thing by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine(BTreeMap<String, String>);
+
+impl Machine {
+    /// The machine as it is.
+    pub fn now() -> Machine {
+        let mut found = BTreeMap::new();
+        for setting in SETTINGS {
+            let mode = fs::metadata(setting).map(|meta| meta.mode()).unwrap_or_default();
+            let value = fs::read_to_string(setting).unwrap_or_default();
+            found.insert(setting.to_owned(), format!("{mode:o} {}", value.trim()));
+        }
+        for entry in fs::read_dir("/dev").into_iter().flatten().flatten() {
+            let mode = entry.metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
+            found.insert(entry.path().display().to_string(), format!("{mode:o}"));
+        }
+        let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
+        found.insert("keys".to_owned(), keys.lines().filter(|line| line.contains(MARKER)).collect());
+        for folder in ["/", "/tmp", "/var/tmp", "/run", "/dev/shm", "/srv", "/opt", "/root"] {
+            let names = fs::read_dir(folder).into_iter().flatten().flatten();
+            let marks = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(MARKER));
+            found.insert(
+                format!("markers in {folder}"),
+                marks.map(|entry| entry.path().display().to_string()).collect(),
+            );
+        }
+        found.insert("processors".to_owned(), read("/sys/devices/system/cpu/online"));
+        Machine(found)
+    }
+
+    /// What is other in `after`.
+    pub fn changes(&self, after: &Machine) -> Vec<String> {
+        let names = self.0.keys().chain(after.0.keys().filter(|name| !self.0.contains_key(*name)));
+        let differs = names.filter(|name| self.0.get(*name) != after.0.get(*name));
+        differs
+            .map(|name| format!("changed on the machine: {name}: {:?}, now {:?}", self.0.get(name), after.0.get(name)))
+            .collect()
+    }
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(file)).unwrap_or_default().trim().to_owned()
+}
+
+/// What an attack reached, and what of it was not told.
+pub fn judge(expect: &Expect, runs: &[Run]) -> Vec<String> {
+    let mut found = Vec::new();
+    for run in runs {
+        let lines = || run.output.stdout.lines();
+        let through = lines().filter(|line| line.starts_with("REACHED"));
+        found.extend(through.map(|line| format!("{}: {line}", expect.wall.as_deref().unwrap_or("the box"))));
+        if !lines().any(|line| line == "tried") {
+            found.push(format!("it did not come to its end: {:?}; {}", run.end, run.output.stderr.trim()));
+        }
+        let told = |word: &&String| !run.refused.iter().any(|refused| refused.contains(word.as_str()));
+        found.extend(expect.refused.iter().filter(told).map(|word| format!("not told as refused: {word}")));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
