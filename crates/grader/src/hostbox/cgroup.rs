@@ -8,14 +8,18 @@
 //! Look: `systemd-cgls`, `cat /proc/PID/cgroup`. Manual: cgroups(7), cgroup_namespaces(7).
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use procfs::process::MountInfo;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::bpf;
@@ -33,6 +37,11 @@ pub const SESSION: &str = "session";
 /// The cgroup that stands for the box's root on v2 where that must not have processes. The root of a host takes them back,
 /// whatever it hands on to its children; the box's is a cgroup like any other.
 pub const BACK: &str = "back";
+/// What of a v2 host's controllers the box has, those of its limits among them.
+const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
+/// Most cgroups, and levels of them, that a box may make.
+pub const MOST_CGROUPS: usize = 500;
+pub const MOST_LEVELS: usize = 40;
 /// How long a cgroup may take to become empty or frozen.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -140,7 +149,7 @@ impl Cgroups {
     /// # Errors
     /// [`Fault::CannotRun`] with the directory and the kernel's reason.
     pub fn hand_on(&self, cpu: bool) -> Result<(), Fault> {
-        let wanted: &[&str] = if cpu { &["cpu", "memory", "pids"] } else { &["memory", "pids"] };
+        let wanted: &[&str] = if cpu { &CONTROLLERS } else { &["memory", "pids"] };
         self.v2().map_or(Ok(()), |tree| tree.hand_on(&tree.inner, wanted)).map_err(|why| {
             Fault::CannotRun(format!("the box's cgroup root cannot hand on {}: {why}", wanted.join(", ")))
         })
@@ -368,13 +377,18 @@ impl Tree {
         let parent = &self.hierarchy.parent;
         let there = words(&parent.join("cgroup.controllers"));
         let on = words(&parent.join("cgroup.subtree_control"));
-        let wanted: Vec<&str> =
-            ["cpu", "memory", "pids"].into_iter().filter(|name| there.iter().any(|word| word == name)).collect();
+        let is_there = |name: &&str| there.iter().any(|word| word == name);
+        let wanted: Vec<&str> = CONTROLLERS.into_iter().filter(is_there).collect();
         for name in wanted.iter().filter(|name| !on.iter().any(|word| word == *name)) {
-            fs::write(parent.join("cgroup.subtree_control"), format!("+{name}"))?;
-            switched_on.push((*name).to_owned());
+            match fs::write(parent.join("cgroup.subtree_control"), format!("+{name}")) {
+                Ok(()) => switched_on.push((*name).to_owned()),
+                Err(_) if *name == "cpuset" => {}
+                Err(why) => return Err(why),
+            }
         }
         fs::create_dir(&self.outer)?;
+        fs::write(self.outer.join("cgroup.max.depth"), MOST_LEVELS.to_string())?;
+        fs::write(self.outer.join("cgroup.max.descendants"), MOST_CGROUPS.to_string())?;
         if wanted.contains(&"pids") {
             fs::write(self.outer.join("pids.max"), limits.pids.to_string())?;
         }
@@ -384,7 +398,7 @@ impl Tree {
             let _ = fs::write(self.outer.join("memory.swap.max"), "0");
         }
         fs::create_dir(&self.inner)?;
-        self.hand_on(&self.outer, &["cpu", "memory", "pids"])?;
+        self.hand_on(&self.outer, &CONTROLLERS)?;
         [INIT, SESSION, BACK].iter().try_for_each(|child| fs::create_dir(self.inner.join(child)))?;
         if !walls::stands(Wall::Devices) {
             return Ok(());
@@ -556,13 +570,47 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
 }
 
 /// Removes a cgroup and all below it, children first; true when nothing is left.
+///
+/// By descriptor, one at a time: a path may be longer than any call takes, and a tree deeper than descriptors can be had.
 fn remove_tree(dir: &Path) -> bool {
-    let mut all = Vec::new();
-    walk(dir, &mut |dir| all.push(dir.to_owned()));
-    all.iter().rev().fold(true, |gone, dir| match fs::remove_dir(dir) {
-        Ok(()) => gone,
-        Err(why) => gone && why.kind() == io::ErrorKind::NotFound,
-    })
+    let (Some(parent), Some(name)) =
+        (dir.parent(), dir.file_name().and_then(|name| CString::new(name.as_bytes()).ok()))
+    else {
+        return false;
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let remove = || -> rustix::io::Result<()> {
+        // The directory that holds the last one of `way`.
+        let mut here = rustix::fs::open(parent, flags, Mode::empty())?;
+        let mut way = vec![name];
+        while let Some(name) = way.last() {
+            match unlinkat(&here, name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => {
+                    way.pop();
+                    if !way.is_empty() {
+                        here = openat(&here, c"..", flags, Mode::empty())?;
+                    }
+                }
+                Err(why) => {
+                    let below = openat(&here, name, flags, Mode::empty())?;
+                    way.push(first_folder(&below)?.ok_or(why)?);
+                    here = below;
+                }
+            }
+        }
+        Ok(())
+    };
+    remove().is_ok()
+}
+
+fn first_folder(dir: &OwnedFd) -> rustix::io::Result<Option<CString>> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if entry.file_type() == FileType::Directory && ![c".", c".."].contains(&entry.file_name()) {
+            return Ok(Some(entry.file_name().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Asks again and again until it is so.

@@ -9,6 +9,7 @@
 //!   the box's namespaces. The answer depends on the file that is found and not on its path or its mount.
 //! - mounting: an allow-list of file systems. The machine has one devtmpfs for all; who mounts that gets the box's `/dev`.
 //! - going back to the root of the cgroup v2 tree, which a host's root allows: the process comes to a cgroup below it.
+//! - making a cgroup in a v1 hierarchy, which has no limit of its own on how many.
 //! - a few calls that act on the whole machine, or could make the grader wait: never.
 //!
 //! Between this look and the kernel's own, a program that means harm can exchange the path. The walls that hold against that
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -32,6 +34,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{chroot, fchdir};
 
 use super::bpf;
+use super::cgroup::{MOST_CGROUPS, MOST_LEVELS};
 use super::filter::{Rule, When};
 use super::root::unescape;
 use crate::observe::proc;
@@ -114,6 +117,7 @@ pub fn rules() -> Vec<Rule> {
         (SYS_FCHMODAT2, When::Always),
         (libc::SYS_fchown, When::Always),
         (libc::SYS_fchownat, When::Always),
+        (libc::SYS_mkdirat, When::Always),
         (libc::SYS_mount, When::NoneOf(3, other_than_mounting)),
         (libc::SYS_mount, When::Any(3, 0xC000_0000 | MsFlags::MS_REMOUNT.bits() as u32)),
         (libc::SYS_fsopen, When::Always),
@@ -127,6 +131,7 @@ pub fn rules() -> Vec<Rule> {
     rules.extend([
         (libc::SYS_open, When::Any(1, WRITING)),
         (libc::SYS_creat, When::Always),
+        (libc::SYS_mkdir, When::Always),
         (libc::SYS_chmod, When::Always),
         (libc::SYS_chown, When::Always),
         (libc::SYS_lchown, When::Always),
@@ -159,6 +164,7 @@ impl Guard {
             root: rustix::fs::open("/", look, Mode::empty())?,
             proc: rustix::fs::open("/proc", look, Mode::empty())?,
             refused: Arc::clone(&refused),
+            cgroups: AtomicUsize::new(0),
         };
         let thread = std::thread::Builder::new().name("guard".into()).spawn(move || post.stand(&stopped))?;
         Ok(Guard { stop: Some(stop), thread: Some(thread), refused })
@@ -189,6 +195,8 @@ struct Post {
     /// The procfs in which callers have the numbers that the kernel tells us.
     proc: OwnedFd,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    /// How many cgroups were made in v1 hierarchies.
+    cgroups: AtomicUsize,
 }
 
 /// A file that a call is about.
@@ -261,6 +269,7 @@ impl Post {
             libc::SYS_open => return self.file(asked, None, a, b & libc::O_NOFOLLOW as u64 == 0, Act::Write(b)),
             libc::SYS_creat => return self.file(asked, None, a, true, Act::Write(libc::O_WRONLY as u64)),
             libc::SYS_chmod | libc::SYS_chown => return self.file(asked, None, a, true, Act::Change),
+            libc::SYS_mkdir => return self.make_folder(asked, None, a),
             libc::SYS_lchown => return self.file(asked, None, a, false, Act::Change),
             _ => {}
         }
@@ -275,6 +284,7 @@ impl Post {
                 }
                 self.file(asked, Some(a), b, flags & libc::O_NOFOLLOW as u64 == 0, Act::Write(flags))
             }
+            libc::SYS_mkdirat => self.make_folder(asked, Some(a), b),
             libc::SYS_fchmod | libc::SYS_fchown => self.open_file(asked, a),
             libc::SYS_fchmodat => self.file(asked, Some(a), b, true, Act::Change),
             SYS_FCHMODAT2 => self.file(asked, Some(a), b, d & nofollow == 0, Act::Change),
@@ -318,16 +328,32 @@ impl Post {
     /// A call that names a file by a path, from the directory `from` or, without one, from the working directory.
     fn file(&self, asked: &Asked, from: Option<u64>, path: u64, follow: bool, act: Act) -> Verdict {
         let Some(path) = self.text(asked, path) else { return Verdict::GoOn };
-        let base = match from.map(|fd| fd as i32) {
-            None | Some(libc::AT_FDCWD) => format!("{}/cwd", asked.tid),
-            Some(fd) => format!("{}/fd/{fd}", asked.tid),
-        };
         let look =
             if follow { OFlags::PATH | OFlags::CLOEXEC } else { OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC };
         // With an empty path, the descriptor is what is meant.
         let path = if path.is_empty() { ".".to_owned() } else { path };
         // What is not found is made new, or the kernel says why not.
-        self.find(asked.tid, &base, Some((&path, look))).map_or(Verdict::GoOn, |found| self.answer(asked, &found, act))
+        self.find(asked.tid, &base(asked.tid, from), Some((&path, look)))
+            .map_or(Verdict::GoOn, |found| self.answer(asked, &found, act))
+    }
+
+    /// mkdir(2): a v1 hierarchy has no limit on cgroups, as v2 has, and each costs the kernel memory.
+    fn make_folder(&self, asked: &Asked, from: Option<u64>, path: u64) -> Verdict {
+        /// `f_type` of statfs(2).
+        const CGROUP: i64 = 0x0027_e0eb;
+        let Some(path) = self.text(asked, path) else { return Verdict::GoOn };
+        let above = match path.trim_end_matches('/').rsplit_once('/') {
+            Some(("", _)) => "/",
+            Some((above, _)) => above,
+            None => ".",
+        };
+        let found = self.find(asked.tid, &base(asked.tid, from), Some((above, OFlags::PATH | OFlags::CLOEXEC)));
+        let Some(found) = found.filter(|found| is_on(&found.file, CGROUP)) else { return Verdict::GoOn };
+        let levels = self.below_mount(asked.tid, &found).map_or(0, |path| path.components().count());
+        if levels > MOST_LEVELS || self.cgroups.fetch_add(1, Ordering::Relaxed) >= MOST_CGROUPS {
+            return self.refuse(format!("more cgroups in {}", found.path.display()), libc::EAGAIN);
+        }
+        Verdict::GoOn
     }
 
     /// A call that names a file by a descriptor.
@@ -503,6 +529,18 @@ impl Post {
         let done = std::thread::scope(|scope| scope.spawn(enter).join());
         done.unwrap_or(Err(rustix::io::Errno::PERM))
     }
+}
+
+/// Where the path of a call begins, below /proc: `from` is its directory, if the call has one.
+fn base(tid: i32, from: Option<u64>) -> String {
+    match from.map(|fd| fd as i32) {
+        None | Some(libc::AT_FDCWD) => format!("{tid}/cwd"),
+        Some(fd) => format!("{tid}/fd/{fd}"),
+    }
+}
+
+fn is_on(file: &OwnedFd, kind: i64) -> bool {
+    fstatfs(file).is_ok_and(|stat| i64::from(stat.f_type) == kind)
 }
 
 /// Whether a file of procfs belongs to a process or to a namespace of the box.
