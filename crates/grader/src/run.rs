@@ -328,12 +328,39 @@ pub fn hidden(submission: &Submission) -> Vec<PathBuf> {
         .flatten()
         .chain(submission.hidden())
         .filter_map(|path| fs::canonicalize(path).ok())
+        .map(|path| outermost(&path))
         .collect();
     // The folder above first: what is inside it needs no mark of its own.
     hidden.sort();
     hidden
 }
 
+/// The folder around `path` that no system has: what lies beside a submission may be another's, and what lies beside the
+/// grader may be a solution.
+fn outermost(path: &Path) -> PathBuf {
+    const SYSTEMS: [&str; 16] = [
+        "/",
+        "/etc",
+        "/usr",
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/lib",
+        "/usr/libexec",
+        "/usr/share",
+        "/usr/local",
+        "/usr/local/bin",
+        "/usr/local/sbin",
+        "/usr/local/lib",
+        "/usr/local/share",
+        "/var",
+        "/var/lib",
+        "/var/cache",
+    ];
+    let is_system = |folder: &Path| SYSTEMS.iter().any(|known| folder == Path::new(known));
+    path.ancestors().take_while(|folder| !is_system(folder)).last().unwrap_or(path).to_owned()
+}
+
+/// Bytes of memory that a program could have now.
 pub fn available_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or("");

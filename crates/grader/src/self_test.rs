@@ -7,7 +7,7 @@
 //!
 //! Look: `grade self-test --only no-uts-flag,c-clone3`.
 
-mod attack;
+pub mod attack;
 mod matrix;
 mod mutant;
 mod outcome;
@@ -260,6 +260,7 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
         keep: false,
         time_scale,
     };
+    let _bait = attack::Bait::lay(&entry.expect.plants).map_err(broken)?;
     let before = entry.is_attack().then(attack::Machine::now);
     let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
     if let Some(error) = build_error {

@@ -17,6 +17,8 @@ use procfs::process::{MountInfo, Process};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
 use super::cgroup::CgroupMount;
+use super::walls::{self, Wall};
+use crate::submission::ROOTS_PATH;
 
 /// The name under which the box's tmpfs stands in mountinfo: outside a box, it must never be seen.
 pub const SOURCE: &str = "grade-box";
@@ -72,7 +74,7 @@ pub enum PlantedWhat {
 type Tried<T> = Result<T, String>;
 
 /// Folders of the host that are empty in every box, with their modes.
-const EMPTY: [(&str, u32); 9] = [
+const EMPTY: [(&str, u32); 13] = [
     ("/tmp", 0o1777),
     ("/var/tmp", 0o1777),
     ("/run", 0o755),
@@ -82,11 +84,53 @@ const EMPTY: [(&str, u32); 9] = [
     ("/media", 0o755),
     ("/lost+found", 0o700),
     ("/boot", 0o755),
+    ("/opt", 0o755),
+    ("/srv", 0o755),
+    ("/usr/src", 0o755),
+    ("/usr/local/src", 0o755),
+];
+
+/// Folders of the host of which the box has these entries only; the others are empty there, or missing.
+const PARTS: [(&str, &[&str]); 3] =
+    [("/var", &["lib", "cache"]), ("/var/lib", &["dpkg", "apt"]), ("/var/cache", &["apt", "debconf"])];
+
+/// What of `/etc` says who this machine is, or lets somebody in elsewhere. `*` stands for anything.
+const SECRETS: [&str; 18] = [
+    "/etc/shadow-",
+    "/etc/gshadow-",
+    "/etc/security/opasswd",
+    "/etc/ssh/ssh_host_*_key",
+    "/etc/ssl/private",
+    "/etc/letsencrypt",
+    "/etc/krb5.keytab",
+    "/etc/sssd",
+    "/etc/munge",
+    "/etc/slurm",
+    "/etc/wireguard",
+    "/etc/openvpn",
+    "/etc/ipsec.secrets",
+    "/etc/NetworkManager/system-connections",
+    "/etc/netplan",
+    "/etc/docker",
+    "/etc/kubernetes",
+    "/etc/mysql/debian.cnf",
+];
+
+/// Programs that could be a solution, wherever a shell finds programs: an installed kit, or this grader's neighbours.
+const SOLUTIONS: [&str; 9] = [
+    "grade",
+    "namespace_prog",
+    "simple_container",
+    "container_prog",
+    "conductor",
+    "conductor.sh",
+    "service-orchestrator",
+    "counter-service",
+    "external-service",
 ];
 
 /// Folders that, when they are mounts of their own, belong to the system the submission runs on.
-const SYSTEM: [&str; 12] =
-    ["/usr", "/etc", "/opt", "/var", "/srv", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu"];
+const SYSTEM: [&str; 10] = ["/usr", "/etc", "/var", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu"];
 
 /// Where the kernel's own trees are mounted.
 const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -204,9 +248,11 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
         copy_mode(&layer.lower, &upper_of(layer))?;
     }
     let empty = EMPTY.iter().map(|(path, mode)| (PathBuf::from(path), Some(*mode)));
-    let hide = strangers()?.into_iter().chain(plan.hide.iter().cloned()).map(|path| (path, None));
+    let hide =
+        strangers()?.into_iter().chain(parts()).chain(secrets()).chain(solutions()).chain(plan.hide.iter().cloned());
+    let hide = hide.map(|path| (path, None));
     let mut hidden: Vec<PathBuf> = Vec::new();
-    for (path, mode) in empty.chain(hide) {
+    for (path, mode) in empty.chain(hide).filter(|_| walls::stands(Wall::View)) {
         let Some(layer) = layers.showing(&path) else { continue };
         if hidden.iter().any(|above| path.starts_with(above)) || path == layer.lower {
             continue;
@@ -239,6 +285,8 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
     let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {0}\n::1 localhost ip6-localhost\n", plan.hostname);
     write_file(&etc.join("hosts"), hosts.as_bytes(), 0o644)?;
     write_file(&etc.join("hostname"), format!("{}\n", plan.hostname).as_bytes(), 0o644)?;
+    write_file(&etc.join("shadow"), without_passwords("/etc/passwd", ":*:19000:0:99999:7:::").as_bytes(), 0o640)?;
+    write_file(&etc.join("gshadow"), without_passwords("/etc/group", ":*::").as_bytes(), 0o640)?;
     let run_lock = root.join("run/lock");
     fs::create_dir_all(&run_lock).map_err(at("make", &run_lock))?;
     for file in &plan.system {
@@ -267,6 +315,37 @@ fn strangers() -> Tried<Vec<PathBuf>> {
     let root = Path::new("/");
     let entries = fs::read_dir(root).map_err(at("list", root))?;
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| !known(path)).collect())
+}
+
+/// What of [`PARTS`] the box has not.
+fn parts() -> impl Iterator<Item = PathBuf> {
+    PARTS.into_iter().flat_map(|(folder, shown)| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter(|entry| !shown.iter().any(|name| entry.file_name() == *name)).map(|entry| entry.path())
+    })
+}
+
+/// What there is of [`SECRETS`].
+fn secrets() -> impl Iterator<Item = PathBuf> {
+    SECRETS.into_iter().flat_map(|secret| {
+        let Some((before, after)) = secret.split_once('*') else { return vec![PathBuf::from(secret)] };
+        let (folder, start) = before.rsplit_once('/').unwrap_or(("/", before));
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_it = |name: &str| name.starts_with(start) && name.ends_with(after);
+        entries.filter(|entry| entry.file_name().to_str().is_some_and(is_it)).map(|entry| entry.path()).collect()
+    })
+}
+
+fn solutions() -> impl Iterator<Item = PathBuf> {
+    let folders = ROOTS_PATH.split(':').filter_map(|folder| fs::canonicalize(folder).ok());
+    folders.flat_map(|folder| SOLUTIONS.map(|name| folder.join(name)))
+}
+
+/// The entries of a file such as `/etc/passwd`, each with `rest` instead of what is known of it: nobody can log in.
+fn without_passwords(file: &str, rest: &str) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| format!("{name}{rest}\n"));
+    names.collect()
 }
 
 fn plant(folder: &Path, file: &Planted) -> Tried<()> {

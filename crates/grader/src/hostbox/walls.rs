@@ -12,6 +12,8 @@ pub enum Wall {
     Guard,
     /// Capabilities that are withheld.
     Capabilities,
+    /// What of the host's files is not shown.
+    View,
 }
 
 #[cfg(not(test))]

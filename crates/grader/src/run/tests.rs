@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hostbox::{Wall, without};
+use crate::self_test::attack::Bait;
 use crate::trace::{Event, What};
 use std::collections::BTreeSet;
 
@@ -374,6 +375,19 @@ fn calls_on_the_whole_machine_get_through_without_the_walls_and_not_with_them() 
     for told in ["bpf", "io_uring_setup", "keyctl", "socket of family 40"] {
         assert!(run.refused.iter().any(|line| line == told), "{told}: {:?}", run.refused);
     }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_neighbours_files_are_seen_without_the_wall_and_not_with_it() {
+    let places = ["/srv", "/opt", "/var/lib", "/usr/src", ""]
+        .map(|place| format!("{place}/grade-attack-neighbour/task1/main.c"));
+    let _bait = Bait::lay(&places.clone().map(PathBuf::from)).unwrap();
+    let run = without(&[Wall::View], || attack("neighbours"));
+    for place in &places {
+        assert!(reached(&run).contains(&place.as_str()), "{place} is not alive: {:?}", reached(&run));
+    }
+    assert_eq!(reached(&attack("neighbours")), Vec::<&str>::new());
 }
 
 #[test]

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::zoo::Expect;
 use crate::trace::Run;
@@ -64,6 +65,38 @@ impl Machine {
         differs
             .map(|name| format!("changed on the machine: {name}: {:?}, now {:?}", self.0.get(name), after.0.get(name)))
             .collect()
+    }
+}
+
+/// Files that an attack looks for; taken away when dropped, with the folders that were made for them.
+#[derive(Debug, Default)]
+pub struct Bait(Vec<PathBuf>);
+
+impl Bait {
+    /// Puts a line into each of these files.
+    ///
+    /// # Errors
+    /// Those of mkdir(2) and open(2): `EEXIST` when there is such a file.
+    pub fn lay(files: &[PathBuf]) -> io::Result<Bait> {
+        let mut bait = Bait::default();
+        for file in files {
+            let folders: Vec<&Path> = file.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+            for folder in folders.iter().rev() {
+                fs::create_dir(folder)?;
+                bait.0.push((*folder).to_owned());
+            }
+            fs::File::create_new(file)?.write_all(b"#error this is a neighbour's\n")?;
+            bait.0.push(file.clone());
+        }
+        Ok(bait)
+    }
+}
+
+impl Drop for Bait {
+    fn drop(&mut self) {
+        for made in self.0.iter().rev() {
+            let _ = if made.is_dir() { fs::remove_dir(made) } else { fs::remove_file(made) };
+        }
     }
 }
 

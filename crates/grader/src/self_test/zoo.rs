@@ -67,6 +67,9 @@ pub struct Expect {
     pub remarks: Vec<String>,
     /// Of an attack: what of the box must stop it.
     pub wall: Option<String>,
+    /// Of an attack: files that are put on this machine for it to look for, and taken away again.
+    #[serde(default)]
+    pub plants: Vec<PathBuf>,
     /// Of an attack: words, each of which must stand in what the box tells that it refused.
     #[serde(default)]
     pub refused: Vec<String>,
