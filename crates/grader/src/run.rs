@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -12,7 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::fault::Fault;
-use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Start, mix, sudo};
+use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Rooted, Start, sudo};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::sampler::{self, Cut, Watch};
 use crate::observe::{FirstEnd, Recorder, calls, frozen, proc, snapshot, traced};
@@ -46,7 +47,7 @@ pub struct RunPlan<'a> {
     pub seed: u64,
     /// Factor on the time limit.
     pub time_scale: f64,
-    /// Whether the submission's folder is kept after the run, for a person to look at: see [`kept_at`].
+    /// Whether the submission's folder is kept after the run, for a person to look at: see [`Run::kept`].
     pub keep: bool,
     /// On v2: whether the box's cgroup root has `cpu` in `cgroup.subtree_control` before the program starts.
     pub cpu_enabled: bool,
@@ -88,16 +89,14 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
     Ok(run)
 }
 
-/// Where [`RunPlan::keep`] leaves a copy of the submission's folder.
-pub fn kept_at(plan: &RunPlan<'_>) -> PathBuf {
-    PathBuf::from(format!("/tmp/grade-kept-{}-{:04x}", plan.task.id(), mix(plan.seed) & 0xffff))
-}
-
-/// Copies the submission's folder out of the box, as far as it can be read.
-pub fn keep_folder(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed) {
-    let inside = format!("/proc/{}/root{}", host.init(), handed.folder.display());
+/// Copies the submission's folder out of the box, as far as it can be read, to a new folder that only root can enter.
+pub fn keep_folder(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed) -> Option<PathBuf> {
+    let own = fs::Permissions::from_mode(0o700);
+    let prefix = format!("grade-kept-{}-", plan.task.id());
+    let to = tempfile::Builder::new().prefix(&prefix).permissions(own).tempdir().ok()?;
     // What cannot be copied is missed by the person who looks for it; the run is judged all the same.
-    let _ = copy_tree(Path::new(&inside), &kept_at(plan));
+    let _ = Rooted::of(host.init()).map(|root| root.copy(&handed.folder, to.path(), DISK_BYTES));
+    Some(to.keep())
 }
 
 /// The run proper, between the moment the box is ready and the moment it may go.
@@ -131,25 +130,24 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         recorder.find_container_root(host);
         let names = recorder.names_in_container_root(host);
         let hit = host.cgroups().limit_hit();
-        if plan.keep {
-            keep_folder(plan, host, handed);
-        }
+        let kept = if plan.keep { keep_folder(plan, host, handed) } else { None };
         // The readers end when the last writer is dead.
         match plan.observer {
             Observer::Traced => traced::let_go(host),
             Observer::Frozen | Observer::Between => host.kill(),
         }
         watch.finish();
-        seen.map(|(end, after)| (end, Snapshot { container_root: names, ..after }, hit))
+        seen.map(|(end, after)| (end, Snapshot { container_root: names, ..after }, hit, kept))
     });
-    let (end, after, hit): (FirstEnd, Snapshot, Option<String>) = outcome?;
+    let (end, after, hit, kept): (FirstEnd, Snapshot, Option<String>, Option<PathBuf>) = outcome?;
     if let Some(why) = held.failure() {
         return Err(Fault::DoesNotBuild(why));
     }
     let how = how_it_ended(end, watch.reason(), hit)?;
     // What was cut short was killed before the observer could look.
     let after = watch.last_look().unwrap_or(after);
-    Ok(record(plan, host, handed, Seen { root, cpu_enabled, state, recorder, collected, before, after, end, how }))
+    let seen = Seen { root, cpu_enabled, state, recorder, collected, before, after, end, how };
+    Ok(Run { kept, ..record(plan, host, handed, seen) })
 }
 
 /// What one run brought to light.
@@ -193,6 +191,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         session: Session::default(),
         not_clean: Vec::new(),
         refused: Vec::new(),
+        kept: None,
     }
 }
 
@@ -366,27 +365,6 @@ pub fn available_memory() -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or("");
     let kib: u64 = line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
     if kib == 0 { MOST_MEMORY * 2 } else { kib * 1024 }
-}
-
-/// Copies directories, files and links; what is neither is left out, and what is mounted below.
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let device = fs::metadata(from)?.dev();
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            if entry.metadata()?.dev() == device {
-                copy_tree(&entry.path(), &target)?;
-            }
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 /// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.

@@ -8,6 +8,7 @@
 pub mod session;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub struct Run {
     /// What the box's guard refused: attempts to reach the machine under the box. They cost no marks by themselves.
     #[serde(default)]
     pub refused: Vec<String>,
+    /// Where the submission's folder was copied to, when that was asked for.
+    #[serde(default)]
+    pub kept: Option<PathBuf>,
 }
 
 /// How a run was watched.

@@ -15,6 +15,7 @@ mod filter;
 mod guard;
 mod init;
 mod root;
+mod rooted;
 mod sudo;
 mod walls;
 
@@ -34,6 +35,7 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 pub use cgroup::{Cgroups, INIT, Limits, SESSION};
 pub use init::Start;
 pub use root::{Planted, PlantedWhat};
+pub use rooted::Rooted;
 pub use sudo::sudo;
 #[cfg(test)]
 pub use walls::{Wall, without};

@@ -16,7 +16,7 @@ pub mod traced;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::hostbox::HostBox;
+use crate::hostbox::{HostBox, Rooted};
 use crate::trace::{Event, FileId, Pid, ProcessState, Sample, What};
 
 /// Most events of one run: a fork bomb is told by the first few thousand.
@@ -74,7 +74,7 @@ impl Recorder {
     /// Looks whether the container's root directory is there by now.
     pub fn find_container_root(&self, host: &HostBox) {
         let Some(path) = &self.container_root else { return };
-        if let Some(id) = proc::file_id(&format!("/proc/{}/root{path}", host.init())) {
+        if let Some(id) = Rooted::of(host.init()).ok().and_then(|root| root.id(path)) {
             *self.found_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
         }
     }
@@ -82,11 +82,7 @@ impl Recorder {
     /// The names in the container's root directory at this moment, sorted.
     pub fn names_in_container_root(&self, host: &HostBox) -> Vec<String> {
         let Some(path) = &self.container_root else { return Vec::new() };
-        let Ok(entries) = std::fs::read_dir(format!("/proc/{}/root{path}", host.init())) else { return Vec::new() };
-        let mut names: Vec<String> =
-            entries.flatten().take(MOST_NAMES).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
+        Rooted::of(host.init()).map(|root| root.names(path, MOST_NAMES)).unwrap_or_default()
     }
 
     fn add_sample(&self, sample: Sample, most: usize) {

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use nix::sched::CloneFlags;
+use rustix::fs::{Dir, Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::os::fd::AsFd;
 
@@ -46,9 +48,6 @@ pub fn take(host: &HostBox) -> Snapshot {
         shot.ipc = ipc;
         shot.settings = settings;
     }
-    shot.ipc.extend(
-        names(&format!("/proc/{}/root/dev/mqueue", host.init())).into_iter().map(|name| format!("mqueue {name}")),
-    );
     shot
 }
 
@@ -98,14 +97,28 @@ fn links() -> Vec<String> {
     links
 }
 
-/// System V objects of the calling thread's IPC namespace: kind and id.
+/// The POSIX message queues of the calling thread's IPC namespace, by a mount of our own: the box's may be anything by now.
+fn queues() -> rustix::io::Result<Vec<String>> {
+    let context = fsopen("mqueue", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let folder = openat(&mount, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let entries = Dir::read_from(&folder)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = entries.filter(|name| ![".", ".."].contains(&name.as_str())).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Objects of the calling thread's IPC namespace: kind and id.
 fn ipc() -> Vec<String> {
     let objects = |kind: &'static str| {
         let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
         let id = |line: &str| Some(format!("{kind} {}", line.split_whitespace().nth(1)?));
         text.lines().skip(1).filter_map(id).collect::<Vec<_>>()
     };
-    ["shm", "sem", "msg"].into_iter().flat_map(objects).collect()
+    let mut found: Vec<String> = ["shm", "sem", "msg"].into_iter().flat_map(objects).collect();
+    found.extend(queues().unwrap_or_default().into_iter().map(|name| format!("mqueue {name}")));
+    found
 }
 
 fn names(dir: &str) -> Vec<String> {

@@ -101,6 +101,9 @@ fn tail(grade: &Grade) -> String {
     for left in grade.not_clean() {
         text += &wrapped("  not clean: ", &format!("the grader could not take away {left}; these marks are not final"));
     }
+    for kept in grade.runs.iter().filter_map(|run| run.kept.as_ref()) {
+        text += &format!("  kept: {}\n", drawn(&kept.display().to_string()));
+    }
     let refused: Vec<&str> = grade.refused().into_iter().collect();
     if !refused.is_empty() {
         text += &wrapped("  refused: ", &format!("{}; the box keeps these from its machine", refused.join("; ")));

@@ -26,6 +26,8 @@ const SETTINGS: [&str; 9] = [
 ];
 /// What an attack's own marks are called, wherever it can leave one.
 const MARKER: &str = "grade-attack";
+/// What a file is called that the grader must never see when it looks into the box.
+const LEAK: &str = "grade-attack-leak";
 
 /// What of the machine an attack could change: each thing by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,9 @@ pub fn judge(expect: &Expect, runs: &[Run]) -> Vec<String> {
         found.extend(through.map(|line| format!("{}: {line}", expect.wall.as_deref().unwrap_or("the box"))));
         if !lines().any(|line| line == "tried") {
             found.push(format!("it did not come to its end: {:?}; {}", run.end, run.output.stderr.trim()));
+        }
+        if format!("{:?} {:?} {:?} {:?}", run.before, run.after, run.host, run.session).contains(LEAK) {
+            found.push("the grader saw a file of its machine through the box".to_owned());
         }
         let told = |word: &&String| !run.refused.iter().any(|refused| refused.contains(word.as_str()));
         found.extend(expect.refused.iter().filter(told).map(|word| format!("not told as refused: {word}")));

@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::Stdio;
 
 use nix::sched::CloneFlags;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, makedev};
+use rustix::fs::{FileType, OFlags, makedev};
 
 use super::world::{tool, within};
-use crate::hostbox::HostBox;
+use crate::hostbox::{HostBox, Rooted};
 use crate::observe::{proc, snapshot};
 use crate::trace::Pid;
 use crate::trace::session::{Link, Look, Mount, Network, Process};
@@ -42,9 +42,7 @@ pub fn take(host: &HostBox, folder: &Path) -> Look {
     }
     (look.mounts, look.networks) = (mounts_of(host.init()), networks);
     look.rules = File::open(format!("/proc/{}/ns/net", host.init())).map(|net| rules(&net)).unwrap_or_default();
-    let root = format!("/proc/{}/root{}", host.init(), folder.display());
-    list(Path::new(&root), Path::new(""), 1, &mut look.files);
-    look.files.sort();
+    look.files = Rooted::of(host.init()).map(|root| root.list(folder, DEPTH, MOST_FILES)).unwrap_or_default();
     look
 }
 
@@ -70,11 +68,7 @@ fn trees(pid: Pid) -> BTreeMap<String, String> {
 }
 
 fn entries(pid: Pid) -> Vec<String> {
-    let listed = fs::read_dir(format!("/proc/{pid}/root")).into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        listed.take(MOST_ENTRIES).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    Rooted::of(pid).map(|root| root.names("/", MOST_ENTRIES)).unwrap_or_default()
 }
 
 /// All descendants of `init`: the processes of the box, in whatever PID namespace.
@@ -96,13 +90,9 @@ pub fn pids(init: Pid) -> Vec<Pid> {
     found
 }
 
-/// Opens `path` as `pid` sees it, whatever links there are: they are followed inside its root directory only, and the
-/// last part is not followed at all. Manual: openat2(2), RESOLVE_IN_ROOT.
+/// Opens `path` as `pid` sees it; its last part is not followed when it is a link.
 pub fn in_root(pid: Pid, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let root = rustix::fs::open(format!("/proc/{pid}/root"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
-    rustix::fs::openat2(root, path, flags, mode, ResolveFlags::IN_ROOT)
+    Rooted::of(pid)?.open(path, flags | OFlags::NOFOLLOW)
 }
 
 /// Process 1 of a procfs is process 1 of the PID namespace that it shows.
@@ -204,20 +194,6 @@ fn output(net: &File, program: &str, arguments: &[&str]) -> String {
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     };
     within(net, run).unwrap_or_default()
-}
-
-fn list(root: &Path, below: &Path, depth: usize, found: &mut Vec<String>) {
-    let Ok(entries) = fs::read_dir(root.join(below)) else { return };
-    for entry in entries.flatten() {
-        if found.len() >= MOST_FILES {
-            return;
-        }
-        let path = below.join(entry.file_name());
-        found.push(path.display().to_string());
-        if depth < DEPTH && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            list(root, &path, depth + 1, found);
-        }
-    }
 }
 
 /// The links of the box alone, for who waits for one to go.

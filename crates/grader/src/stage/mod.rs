@@ -476,9 +476,7 @@ impl<'a> Stage<'a> {
     pub fn leave(mut self) -> Run {
         // What still runs is a container in the foreground, or something that hangs.
         let _ = self.pump(Duration::ZERO);
-        if self.plan.keep {
-            run::keep_folder(self.plan, &self.host, self.handed);
-        }
+        let kept = if self.plan.keep { run::keep_folder(self.plan, &self.host, self.handed) } else { None };
         for program in std::mem::take(&mut self.programs) {
             let (name, at) = (program.name.clone(), program.at);
             let run = program.written_down();
@@ -506,6 +504,7 @@ impl<'a> Stage<'a> {
             session,
             not_clean,
             refused,
+            kept,
             ..Run::default()
         }
     }
