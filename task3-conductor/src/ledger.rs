@@ -6,6 +6,7 @@
 //! already, is nothing to do. All lines are tried, and every failure is told. A line that somebody has damaged cannot be
 //! undone; it is no reason to leave the others.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -45,6 +46,9 @@ pub enum Change {
         key: PathBuf,
         /// What it was.
         before: String,
+        /// What depended on it then: see [`crate::network`].
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        found: BTreeSet<String>,
     },
     /// No change: all that the lines before say of the network has been given back.
     NetworkGivenBack,

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -32,22 +33,28 @@ pub struct Root {
     resolve: ResolveFlags,
     /// What comes before a path when it is told, such as `web:`.
     shown: String,
+    /// The folder that holds what is written into the tree, if it is an overlay.
+    upper: Option<PathBuf>,
 }
 
-/// How much of a file is copied besides its content.
+/// What the copy is for. It decides how much of a file is copied besides its content, and what happens to a file that is
+/// in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fidelity {
-    /// Modes and times. The copy belongs to the caller; a set-user-ID bit would make somebody's file a program with root's
-    /// rights, and a device is no content: both are left out.
-    Contents,
-    /// All: owners, set-user-ID bits, attributes, devices (overlay's whiteouts are some), hard links.
-    Everything,
+enum Purpose {
+    /// `cp`: modes and times. The copy belongs to the caller; a set-user-ID bit would make somebody's file a program with
+    /// root's rights, and a device is no content: both are left out. A file that is there keeps its owner and mode.
+    Cp,
+    /// `COPY`: the same, but files are replaced, and a link to a folder stands for that folder.
+    Image,
+    /// `commit`: all, with owners, set-user-ID bits, attributes and devices (overlay's whiteouts are some).
+    Commit,
 }
 
-/// Permissions that are kept with [`Fidelity::Contents`].
-const HARMLESS: u32 = 0o1777;
-/// Name of a file that is being written; afterwards it gets its own.
-const UNFINISHED: &str = ".conductor-unfinished";
+/// By which the kernel tells files apart: device and inode.
+pub type Identity = (u64, u64);
+
+/// Permissions that are kept, but for [`Purpose::Commit`].
+pub const HARMLESS: u32 = 0o1777;
 
 impl Root {
     /// The host's own tree.
@@ -56,12 +63,35 @@ impl Root {
     /// None that a host could cause.
     pub fn of_the_host() -> Result<Self> {
         let folder = File::open("/").or_cannot("open", "/")?.into();
-        Ok(Self { folder, resolve: ResolveFlags::empty(), shown: String::new() })
+        Ok(Self { folder, resolve: ResolveFlags::empty(), shown: String::new(), upper: None })
     }
 
     /// The tree below an open folder, out of which no link leads.
     pub fn below(folder: OwnedFd, shown: String) -> Self {
-        Self { folder, resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS, shown }
+        Self { folder, resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS, shown, upper: None }
+    }
+
+    /// The tree below an open folder, on whose paths no link may stand.
+    pub fn without_links(folder: OwnedFd) -> Self {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+        Self { folder, resolve, shown: String::new(), upper: None }
+    }
+
+    /// The same tree, an overlay whose changes are in the folder `upper`.
+    pub fn with_upper(self, upper: PathBuf) -> Self {
+        Self { upper: Some(upper), ..self }
+    }
+
+    /// As which folders one of this tree can be met: itself, and in an overlay what holds its changes, if it has any yet.
+    fn identities(&self, folder: BorrowedFd<'_>) -> Vec<Identity> {
+        let itself = rustix::fs::fstat(folder).map(|about| identity(&about));
+        let below = |upper: &PathBuf| {
+            let path = path_of(folder)?.strip_prefix(path_of(self.folder.as_fd())?).ok()?.to_owned();
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let changes = rustix::fs::openat(rustix::fs::CWD, upper.join(path), flags, Mode::empty()).ok()?;
+            rustix::fs::fstat(changes).ok().map(|about| identity(&about))
+        };
+        itself.ok().into_iter().chain(self.upper.as_ref().and_then(below)).collect()
     }
 
     fn shown(&self, path: &Path) -> String {
@@ -118,16 +148,14 @@ pub fn copy(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<Vec<
         }
         None => false,
     };
-    let mut copying = Copying::new(Fidelity::Contents, None);
+    let mut copying = Copying::new(Purpose::Cp, source, target);
     match (there, own_name) {
         (Some(found), Some(name)) if there_is_folder => {
-            copying.copy(
-                &entry,
-                Spot { folder: found.as_fd(), name, path: PathBuf::new(), shown: target.shown(&to.join(name)) },
-            )?;
+            let path = to.join(name);
+            copying.copy(&entry, Spot { folder: found.as_fd(), name, shown: target.shown(&path), path })?;
         }
         (Some(found), None) if there_is_folder => {
-            copying.fill(&entry, found.as_fd(), false, &PathBuf::new(), &target.shown(to))?
+            copying.fill_goal(&entry, found.as_fd(), to, &target.shown(to))?;
         }
         (there, _) => {
             if to_text.ends_with(b"/") && kind != FileType::Directory || there.is_some() && kind == FileType::Directory
@@ -137,8 +165,8 @@ pub fn copy(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<Vec<
             }
             let above = target.folder(to.parent().unwrap_or(Path::new("/")))?;
             let name = to.file_name().ok_or(Errno::EISDIR).or_cannot("copy to", target.shown(to))?;
-            copying
-                .copy(&entry, Spot { folder: above.as_fd(), name, path: PathBuf::new(), shown: target.shown(to) })?;
+            let path = to.to_owned();
+            copying.copy(&entry, Spot { folder: above.as_fd(), name, shown: target.shown(to), path })?;
         }
     }
     Ok(copying.left_out)
@@ -149,18 +177,61 @@ pub fn copy(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<Vec<
 /// # Errors
 /// `ENOSPC`, `EIO` ….
 pub fn copy_everything(from: &Path, to: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open =
-        |path: &Path| rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).or_cannot("open", path.display());
-    let (source, target) = (open(from)?, open(to)?);
-    let entry = Entry { folder: source.as_fd(), name: OsStr::new("."), shown: from.display().to_string() };
-    let root = target.try_clone().or_cannot("open", to.display())?;
-    let mut copying = Copying::new(Fidelity::Everything, Some(root));
-    copying.fill(&entry, target.as_fd(), true, Path::new(""), &to.display().to_string())?;
-    match copying.left_out.first() {
-        Some(first) => Err(Error::new("copy all of", from.display(), first.as_str())),
-        None => Ok(()),
+    let root = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty());
+        opened.or_cannot("open", path.display()).map(|folder| Root::below(folder, path.display().to_string()))
+    };
+    let (source, target) = (root(from)?, root(to)?);
+    let entry = Entry { folder: source.folder.as_fd(), name: OsStr::new("."), shown: source.shown.clone() };
+    let mut copying = Copying::new(Purpose::Commit, &source, &target);
+    copying.fill_goal(&entry, target.folder.as_fd(), Path::new("/"), &target.shown)?;
+    copying.all_was_copied()
+}
+
+/// Copies a file, or what is in a folder, to the path `to` in an image, for a `COPY` line; folders above it are there.
+///
+/// # Errors
+/// `EISDIR`, `ENOTDIR` when something else is in the way; `ENOSPC` …; in words when something cannot be copied.
+pub fn copy_into_image(source: &Root, from: &Path, keep_out: &[Identity], target: &Root, to: &Path) -> Result<()> {
+    let above = source.folder(from.parent().unwrap_or(Path::new(".")))?;
+    let name = from.file_name().unwrap_or(OsStr::new("."));
+    let entry = Entry { folder: above.as_fd(), name, shown: source.shown(from) };
+    let mut copying = Copying { keep_out: keep_out.to_vec(), ..Copying::new(Purpose::Image, source, target) };
+    let shown = target.shown(to);
+    match to.file_name() {
+        Some(name) => {
+            let above = target.folder(to.parent().unwrap_or(Path::new("/")))?;
+            copying.copy(&entry, Spot { folder: above.as_fd(), name, path: to.to_owned(), shown })?;
+        }
+        // The root itself.
+        None => copying.fill_goal(&entry, target.folder(to)?.as_fd(), to, &shown)?,
     }
+    copying.all_was_copied()
+}
+
+/// Shows what is at `path`, and all that is in it if it is a folder, to `look`; paths may be of any length.
+///
+/// # Errors
+/// Those of getdents64(2) and stat(2), with the path.
+pub fn visit(path: &Path, look: &mut impl FnMut(&Stat)) -> Result<()> {
+    let shown = path.display().to_string();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).or_cannot("open", &shown)?;
+    look(&rustix::fs::fstat(&folder).or_cannot("look at", &shown)?);
+    visit_folder(folder.as_fd(), &shown, look)
+}
+
+fn visit_folder(folder: BorrowedFd<'_>, shown: &str, look: &mut impl FnMut(&Stat)) -> Result<()> {
+    for name in names(folder, shown)? {
+        let entry = Entry { folder, name: &name, shown: format!("{shown}/{}", printable(&name)) };
+        let about = entry.look()?;
+        look(&about);
+        if about.kind() == FileType::Directory {
+            visit_folder(entry.open(FileType::Directory)?.0.as_fd(), &entry.shown, look)?;
+        }
+    }
+    Ok(())
 }
 
 /// A name in an open folder.
@@ -174,19 +245,22 @@ struct Entry<'a> {
 struct Spot<'a> {
     folder: BorrowedFd<'a>,
     name: &'a OsStr,
-    /// From the folder that the whole copy goes into.
+    /// In the tree that is copied to.
     path: PathBuf,
     shown: String,
 }
 
-struct Copying {
-    fidelity: Fidelity,
+struct Copying<'a> {
+    purpose: Purpose,
+    source: &'a Root,
+    target: &'a Root,
     left_out: Vec<String>,
-    /// Where the copy of a file with several names is, from the folder that all goes into.
-    linked: HashMap<(u64, u64), PathBuf>,
-    root: Option<OwnedFd>,
-    /// The first folder that is copied into, which could be met again below the one that is copied.
-    goal: Option<(u64, u64)>,
+    /// Where the copy of a file with several names is.
+    linked: HashMap<Identity, PathBuf>,
+    /// The first folder that is copied into. It can be met again below the one that is copied, and then there would be no end.
+    goal: Option<OwnedFd>,
+    /// Folders that are no part of what is copied.
+    keep_out: Vec<Identity>,
 }
 
 trait Kind {
@@ -201,6 +275,21 @@ impl Kind for Stat {
 
 fn kind_of(about: &Stat) -> FileType {
     FileType::from_raw_mode(about.st_mode)
+}
+
+/// Which file it is.
+pub fn identity(about: &Stat) -> Identity {
+    (about.st_dev, about.st_ino)
+}
+
+/// Which file is at a path of the host's, if there is one.
+pub fn identity_at(path: &Path) -> Option<Identity> {
+    rustix::fs::stat(path).ok().map(|about| identity(&about))
+}
+
+/// Where an open file is, in the mount namespace that it was opened in.
+fn path_of(file: BorrowedFd<'_>) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
 
 impl Entry<'_> {
@@ -221,41 +310,43 @@ impl Entry<'_> {
     }
 }
 
-impl Copying {
-    fn new(fidelity: Fidelity, root: Option<OwnedFd>) -> Self {
-        Self { fidelity, left_out: Vec::new(), linked: HashMap::new(), root, goal: None }
+impl<'a> Copying<'a> {
+    fn new(purpose: Purpose, source: &'a Root, target: &'a Root) -> Self {
+        let (left_out, linked, keep_out) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { purpose, source, target, left_out, linked, goal: None, keep_out }
+    }
+
+    fn all_was_copied(self) -> Result<()> {
+        let first = self.left_out.into_iter().next();
+        first.map_or(Ok(()), |first| Err(Error::new("copy", self.source.shown(Path::new("all")), first)))
     }
 
     fn copy(&mut self, entry: &Entry<'_>, spot: Spot<'_>) -> Result<()> {
         let about = entry.look()?;
         match about.kind() {
+            FileType::Directory if self.keep_out.contains(&identity(&about)) => Ok(()),
             FileType::Directory => {
-                let is_new = match rustix::fs::mkdirat(spot.folder, spot.name, Mode::RWXU) {
-                    Ok(()) => true,
-                    Err(rustix::io::Errno::EXIST) => false,
-                    Err(errno) => return Err(errno).or_cannot("make the folder", &spot.shown),
-                };
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let folder = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
-                let folder = folder.or_cannot("copy a folder to", &spot.shown)?;
-                self.fill(entry, folder.as_fd(), is_new, &spot.path, &spot.shown)
+                let opened = entry.open(FileType::Directory)?;
+                if self.is_goal(opened.0.as_fd(), &entry.shown) {
+                    return Ok(());
+                }
+                let (folder, is_new) = self.folder(&spot)?;
+                self.fill(entry, opened, folder.as_fd(), is_new, &spot.path, &spot.shown)
             }
-            FileType::RegularFile => self.copy_file(entry, &about, &spot),
+            FileType::RegularFile => self.copy_file(entry, &spot),
             FileType::Symlink => {
                 let target =
                     rustix::fs::readlinkat(entry.folder, entry.name, Vec::new()).or_cannot("read", &entry.shown)?;
                 self.place(&spot, |name| rustix::fs::symlinkat(&target, spot.folder, name))?;
                 self.own(&spot, &about)
             }
-            FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo
-                if self.fidelity == Fidelity::Everything =>
-            {
+            FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo if self.purpose == Purpose::Commit => {
                 let mode = Mode::from_raw_mode(about.st_mode & 0o7777);
                 self.place(&spot, |name| rustix::fs::mknodat(spot.folder, name, about.kind(), mode, about.st_rdev))?;
                 self.own(&spot, &about)
             }
-            // Who listened there listens no more when it is copied.
-            FileType::Socket if self.fidelity == Fidelity::Everything => Ok(()),
+            // A process that listened at the socket is not copied with it.
+            FileType::Socket if self.purpose == Purpose::Commit => Ok(()),
             kind => {
                 let error = Error::new("copy", &entry.shown, format!("it is {}, which has no content", name_of(kind)));
                 self.left_out.push(line(&error));
@@ -264,16 +355,48 @@ impl Copying {
         }
     }
 
-    /// Copies what is in a folder into another. A new one then gets its mode; one that was there keeps its own.
-    fn fill(&mut self, entry: &Entry<'_>, to: BorrowedFd<'_>, is_new: bool, path: &Path, shown: &str) -> Result<()> {
-        let (folder, about) = entry.open(FileType::Directory)?;
-        let to_itself = rustix::fs::fstat(to).or_cannot("look at", shown)?;
-        let goal = *self.goal.get_or_insert((to_itself.st_dev, to_itself.st_ino));
-        if (about.st_dev, about.st_ino) == goal {
-            self.left_out.push(line(&Error::new("copy", &entry.shown, "it is where the copy goes")));
+    /// Opens the folder that a folder is copied to, and says whether it was made for that.
+    fn folder(&self, spot: &Spot<'_>) -> Result<(OwnedFd, bool)> {
+        let is_new = match rustix::fs::mkdirat(spot.folder, spot.name, Mode::RWXU) {
+            Ok(()) => true,
+            Err(rustix::io::Errno::EXIST) => false,
+            Err(errno) => return Err(errno).or_cannot("make the folder", &spot.shown),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty()) {
+            // Distributions have a link to /usr/bin at /bin.
+            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) if self.purpose == Purpose::Image => {
+                let folder = self.target.open(&spot.path, OFlags::RDONLY | OFlags::DIRECTORY);
+                folder.or_cannot("copy a folder to", &spot.shown).map(|folder| (folder, false))
+            }
+            folder => folder.or_cannot("copy a folder to", &spot.shown).map(|folder| (folder, is_new)),
+        }
+    }
+
+    /// Copies what is in a folder into another, the one that all is copied into.
+    fn fill_goal(&mut self, entry: &Entry<'_>, goal: BorrowedFd<'_>, path: &Path, shown: &str) -> Result<()> {
+        let opened = entry.open(FileType::Directory)?;
+        self.goal = Some(goal.try_clone_to_owned().or_cannot("open", shown)?);
+        if self.is_goal(opened.0.as_fd(), &entry.shown) {
             return Ok(());
         }
-        if self.fidelity == Fidelity::Contents && is_the_kernels(folder.as_fd()) {
+        self.fill(entry, opened, goal, self.purpose == Purpose::Commit, path, shown)
+    }
+
+    /// Copies what is in an open folder into another. A new one then gets its mode; one that was there keeps its own.
+    fn fill(
+        &mut self,
+        entry: &Entry<'_>,
+        (folder, about): (OwnedFd, Stat),
+        to: BorrowedFd<'_>,
+        is_new: bool,
+        path: &Path,
+        shown: &str,
+    ) -> Result<()> {
+        if self.goal.is_none() {
+            self.goal = Some(to.try_clone_to_owned().or_cannot("open", shown)?);
+        }
+        if self.purpose != Purpose::Commit && is_the_kernels(folder.as_fd()) {
             let reason = "what is there is made by the kernel when it is read";
             self.left_out.push(line(&Error::new("copy", &entry.shown, reason)));
             return Ok(());
@@ -282,7 +405,7 @@ impl Copying {
             call: "openat({}, O_NOFOLLOW); getdents64; each name: openat(folder, name, O_NOFOLLOW)", entry.shown;
             why: "what is open is what is copied, and no link leads out of either tree";
             shell: "cp -r --no-dereference {}/. {shown}", entry.shown);
-        for name in names(&folder, &entry.shown)? {
+        for name in names(folder.as_fd(), &entry.shown)? {
             let plain = printable(&name);
             let entry = Entry { folder: folder.as_fd(), name: &name, shown: format!("{}/{plain}", entry.shown) };
             let spot = Spot { folder: to, name: &name, path: path.join(&name), shown: format!("{shown}/{plain}") };
@@ -291,16 +414,34 @@ impl Copying {
         if is_new { self.finish(folder.as_fd(), &about, to, shown) } else { Ok(()) }
     }
 
-    fn copy_file(&mut self, entry: &Entry<'_>, about: &Stat, spot: &Spot<'_>) -> Result<()> {
-        let identity = (about.st_dev, about.st_ino);
-        let has_several_names = self.fidelity == Fidelity::Everything && about.st_nlink > 1;
-        if let (Some(first), Some(root), true) = (self.linked.get(&identity), &self.root, has_several_names) {
-            let linked = rustix::fs::linkat(root, first, spot.folder, spot.name, AtFlags::empty());
-            return linked.or_cannot("make the link", &spot.shown);
+    /// Whether a folder of the source is the one that all is copied into, whatever way leads there; then it is left out.
+    fn is_goal(&mut self, folder: BorrowedFd<'_>, shown: &str) -> bool {
+        let Some(goal) = &self.goal else { return false };
+        // Asked each time: an overlay has no changes of a folder before something is written there.
+        let known = self.target.identities(goal.as_fd());
+        let is_goal = self.source.identities(folder).iter().any(|identity| known.contains(identity));
+        if is_goal {
+            self.left_out.push(line(&Error::new("copy", shown, "it is where the copy goes")));
         }
+        is_goal
+    }
+
+    fn copy_file(&mut self, entry: &Entry<'_>, spot: &Spot<'_>) -> Result<()> {
         let (original, about) = entry.open(FileType::RegularFile)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut original = File::from(original);
+        if self.purpose == Purpose::Cp {
+            if let Some(mut there) = self.file_at(spot)? {
+                there.set_len(0).or_cannot("write", &spot.shown)?;
+                return write_sparsely(&mut original, &mut there, about.st_size as u64).or_cannot("write", &spot.shown);
+            }
+        }
+        let has_several_names = about.st_nlink > 1;
+        let first = self.linked.get(&identity(&about)).filter(|_| has_several_names);
+        // Where it cannot be a link, a copy has the same content.
+        if first.is_some_and(|first| self.link(first, spot).is_ok()) {
+            return Ok(());
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.place(spot, |name| {
             let mut copy = File::from(rustix::fs::openat(spot.folder, name, flags, Mode::RUSR | Mode::WUSR)?);
             let written = write_sparsely(&mut original, &mut copy, about.st_size as u64);
@@ -310,24 +451,47 @@ impl Copying {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let copy = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty()).or_cannot("open", &spot.shown)?;
         if has_several_names {
-            self.linked.insert(identity, spot.path.clone());
+            self.linked.insert(identity(&about), spot.path.clone());
         }
         self.finish(original.as_fd(), &about, copy.as_fd(), &spot.shown)
     }
 
+    /// The file that is written to where cp(1) would write to it: one that is there, also behind a link.
+    fn file_at(&self, spot: &Spot<'_>) -> Result<Option<File>> {
+        let Ok(about) = rustix::fs::statat(spot.folder, spot.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
+        // NONBLOCK: should it have become a named pipe by now, nobody has to come to its other end.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = match about.kind() {
+            FileType::RegularFile => {
+                self.refuse_mount(spot)?;
+                let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let opened = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
+                opened.or_cannot("write", &spot.shown)?
+            }
+            // A link to nowhere, or to something else than a file, is replaced itself.
+            FileType::Symlink => match self.target.open(&spot.path, flags) {
+                Ok(opened) => opened,
+                Err(_) => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let is_file = kind_of(&rustix::fs::fstat(&opened).or_cannot("look at", &spot.shown)?) == FileType::RegularFile;
+        Ok(is_file.then(|| File::from(opened)))
+    }
+
+    /// Makes a second name of a file that was copied before.
+    fn link(&self, first: &Path, spot: &Spot<'_>) -> Result<()> {
+        let made = self.target.open(first, OFlags::PATH | OFlags::NOFOLLOW).or_cannot("open", first.display())?;
+        self.place(spot, |name| rustix::fs::linkat(&made, "", spot.folder, name, AtFlags::EMPTY_PATH))?;
+        // What is renamed to another name of itself stays. See rename(2).
+        let _ = rustix::fs::unlinkat(spot.folder, unfinished(), AtFlags::empty());
+        Ok(())
+    }
+
     /// Makes something beside its place and then puts it there, over a file or link that may be there.
     fn place(&self, spot: &Spot<'_>, make: impl FnOnce(&OsStr) -> rustix::io::Result<()>) -> Result<()> {
-        // The kernel would take a mount away with the name that it is on, if it is in another mount namespace than ours.
-        let mount_of = |name: &OsStr, flags| {
-            rustix::fs::statx(spot.folder, name, flags, StatxFlags::MNT_ID).map(|about| about.stx_mnt_id)
-        };
-        let there = mount_of(spot.name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        if there.is_some() && there != mount_of(OsStr::new(""), AtFlags::EMPTY_PATH).ok() {
-            return Err(Errno::EBUSY).or_cannot("replace", &spot.shown).map_err(|error| {
-                error.hint("something is mounted there, such as a volume: change it where it comes from")
-            });
-        }
-        let unfinished = OsString::from(format!("{UNFINISHED}-{}", std::process::id()));
+        self.refuse_mount(spot)?;
+        let unfinished = unfinished();
         let made = make(&unfinished)
             .and_then(|()| rustix::fs::renameat(spot.folder, &unfinished, spot.folder, spot.name))
             .or_cannot("write", &spot.shown);
@@ -337,9 +501,24 @@ impl Copying {
         made
     }
 
+    /// The kernel would take a mount away with the name that it is on, if it is in another mount namespace than ours.
+    fn refuse_mount(&self, spot: &Spot<'_>) -> Result<()> {
+        let mount_of = |name: &OsStr, flags| {
+            rustix::fs::statx(spot.folder, name, flags, StatxFlags::MNT_ID).map(|about| about.stx_mnt_id)
+        };
+        let there = mount_of(spot.name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        if there.is_none() || there == mount_of(OsStr::new(""), AtFlags::EMPTY_PATH).ok() {
+            return Ok(());
+        }
+        let busy = Err(Errno::EBUSY).or_cannot("replace", &spot.shown);
+        busy.map_err(|error: Error| {
+            error.hint("something is mounted there, such as a volume: change it where it comes from")
+        })
+    }
+
     /// The owner of what cannot be opened.
     fn own(&self, spot: &Spot<'_>, about: &Stat) -> Result<()> {
-        if self.fidelity == Fidelity::Contents {
+        if self.purpose != Purpose::Commit {
             return Ok(());
         }
         let (user, group) = (Uid::from_raw(about.st_uid), Gid::from_raw(about.st_gid));
@@ -350,7 +529,7 @@ impl Copying {
     /// Gives a copy what the original has besides its content.
     fn finish(&self, original: BorrowedFd<'_>, about: &Stat, copy: BorrowedFd<'_>, shown: &str) -> Result<()> {
         let mut kept = HARMLESS;
-        if self.fidelity == Fidelity::Everything {
+        if self.purpose == Purpose::Commit {
             kept = 0o7777;
             let (user, group) = (Uid::from_raw(about.st_uid), Gid::from_raw(about.st_gid));
             rustix::fs::fchown(copy, Some(user), Some(group)).or_cannot("set the owner of", shown)?;
@@ -364,34 +543,37 @@ impl Copying {
     }
 }
 
-/// Copies the parts of a file that hold something; where there is nothing, the copy has a hole as well. See lseek(2).
+/// Copies the parts of a file that hold something; where there is nothing, the copy has a hole as well. What is added to the
+/// file meanwhile is left out: it may grow because of what is copied. See lseek(2).
 fn write_sparsely(original: &mut File, copy: &mut File, size: u64) -> io::Result<()> {
     use std::io::{Read, Seek};
-    let mut at = 0;
-    loop {
-        let start = match rustix::fs::seek(&*original, SeekFrom::Data(at)) {
-            Ok(start) => start,
+    for part in parts(original, size)? {
+        original.seek(io::SeekFrom::Start(part.start))?;
+        copy.seek(io::SeekFrom::Start(part.start))?;
+        io::copy(&mut (&*original).take(part.end - part.start), copy)?;
+    }
+    // A file of /proc says that it has none, and has something to say.
+    if size > 0 { copy.set_len(size) } else { Ok(()) }
+}
+
+/// The parts of a file of `size` bytes that hold something. One that says it has no size is read to its end.
+pub fn parts(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+    if size == 0 {
+        return Ok(std::iter::once(0..u64::MAX).collect());
+    }
+    let (mut parts, mut at) = (Vec::new(), 0);
+    while at < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start.min(size),
             // Nothing but a hole until the end.
             Err(rustix::io::Errno::NXIO) => break,
             // A file system that does not tell (the kernel's own): all of it.
-            Err(_) if at == 0 => {
-                original.rewind()?;
-                return io::copy(original, copy).map(drop);
-            }
-            Err(errno) => return Err(errno.into()),
+            Err(_) => return Ok(std::iter::once(0..size).collect()),
         };
-        let end = rustix::fs::seek(&*original, SeekFrom::Hole(start))?;
-        original.seek(io::SeekFrom::Start(start))?;
-        copy.seek(io::SeekFrom::Start(start))?;
-        io::copy(&mut (&*original).take(end - start), copy)?;
-        at = end;
+        at = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
+        parts.push(start..at);
     }
-    // A file of /proc says that it has none, and has something to say.
-    if size == 0 {
-        original.rewind()?;
-        return io::copy(original, copy).map(drop);
-    }
-    copy.set_len(size.max(at))
+    Ok(parts)
 }
 
 fn copy_attributes(original: BorrowedFd<'_>, copy: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -408,12 +590,21 @@ fn copy_attributes(original: BorrowedFd<'_>, copy: BorrowedFd<'_>) -> rustix::io
     Ok(())
 }
 
+/// Name of a file that is being written; afterwards it gets its own.
+fn unfinished() -> OsString {
+    OsString::from(format!(".conductor-unfinished-{}", std::process::id()))
+}
+
 /// A name as it can be told: what a terminal would obey is escaped.
 pub fn printable(name: &OsStr) -> String {
     name.to_string_lossy().chars().flat_map(|letter| letter.escape_debug().collect::<Vec<_>>()).collect()
 }
 
-fn names(folder: &OwnedFd, shown: &str) -> Result<Vec<OsString>> {
+/// What is in a folder, in order.
+///
+/// # Errors
+/// Those of getdents64(2).
+pub fn names(folder: BorrowedFd<'_>, shown: &str) -> Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder).or_cannot("list", shown)? {
         let entry = entry.or_cannot("list", shown)?;

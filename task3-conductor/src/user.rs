@@ -70,6 +70,14 @@ impl Identity {
 }
 
 impl User {
+    /// Whether it is root, as far as that can be said without the container's files.
+    pub fn is_root(&self) -> bool {
+        match &self.user {
+            Who::Number(number) => *number == 0,
+            Who::Name(name) => name == "root",
+        }
+    }
+
     fn identity(&self, passwd: &str, group: &str) -> Result<Identity> {
         let account = passwd.lines().filter_map(Account::parse).find(|account| match &self.user {
             Who::Number(number) => account.number == *number,

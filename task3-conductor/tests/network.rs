@@ -497,7 +497,7 @@ fn conductors_with_a_store_each_leave_each_others_networks_as_they_are() {
         let plain = second.networked("plain", "");
         assert!(a.pings(INTERNET) && b.pings(INTERNET) && !plain.pings(INTERNET));
         assert!(
-            host.rules().contains("-A CONDUCTOR-FORWARD -m comment --comment conductor -j DROP"),
+            host.rules().contains("-A CONDUCTOR-FORWARD -i up0 -o up0 -m comment --comment conductor -j DROP"),
             "{}",
             host.rules()
         );
@@ -505,7 +505,7 @@ fn conductors_with_a_store_each_leave_each_others_networks_as_they_are() {
         first.end("a");
         assert!(b.pings(INTERNET), "whoever came first is not the last");
         assert!(
-            host.rules().contains("-A CONDUCTOR-FORWARD -m comment --comment conductor -j DROP"),
+            host.rules().contains("-A CONDUCTOR-FORWARD -i up0 -o up0 -m comment --comment conductor -j DROP"),
             "{}",
             host.rules()
         );
@@ -664,4 +664,174 @@ fn a_damaged_record_of_a_network_is_named_and_can_be_stopped() {
     host.end("web");
     host.end("db");
     assert_eq!((host.rules(), host.links()), (rules, links));
+}
+
+/// A network behind the host of its own, such as a VPN's or another provider's: its address, and what there is to reach.
+fn another_world(host: &Host, link: &str, number: u8) -> (world::Space, Ipv4Addr) {
+    let there = world::Space::new();
+    host.space.run(&format!("ip link add {link} type veth peer name far netns {}", there.pid()));
+    host.space.run(&format!("ip address add 10.{number}.0.2/24 dev {link}"));
+    host.space.run(&format!("ip link set {link} up"));
+    there.run("ip link set lo up");
+    there.run(&format!("ip address add 10.{number}.0.1/24 dev far"));
+    there.run(&format!("ip address add {INTERNET}/32 dev lo"));
+    there.run("ip link set far up");
+    (there, Ipv4Addr::new(10, number, 0, 2))
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_default_route_in_two_halves_takes_no_subnet_away() {
+    let host = Host::new();
+    for half in ["0.0.0.0/1", "128.0.0.0/1"] {
+        host.space.run(&format!("ip route add {half} via {NEIGHBOUR}"));
+    }
+    host.space.run("ip route add 192.0.0.0/8 via 10.9.0.1");
+    let eg = host.networked("eg", "-i");
+    assert!(eg.run("ip -brief address").contains("192.168.1.2/24") && eg.pings(INTERNET));
+    // Nor is one needed beside them.
+    host.space.run("ip route del default");
+    let other = host.networked("other", "-i");
+    assert!(other.pings(INTERNET));
+    host.space.run("ip route add 192.168.0.0/16 via 10.9.0.1");
+    let full = host.container("full");
+    assert!(host.refused("addnetwork full").contains("every /24 of 192.168.0.0/16 has a route"));
+    drop(full);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_internet_is_reached_by_whatever_way_the_host_takes_at_that_moment() {
+    for policy in ["ACCEPT", "DROP"] {
+        let host = Host::new();
+        host.space.run(&format!("iptables -P FORWARD {policy}"));
+        let eg = host.networked("eg", "-i");
+        let other = host.networked("other", "-i");
+        let friend = host.networked("friend", "");
+        host.conductor("peer eg friend");
+        let (vpn, own) = another_world(&host, "tun0", 77);
+        let (_first, _second) = (host.world.serve(80), vpn.serve(80));
+        assert_eq!(eg.asks(INTERNET, 80), Some(HOST.to_string()), "{policy}");
+        host.space.run("ip route replace default via 10.77.0.1");
+        assert_eq!(eg.asks(INTERNET, 80), Some(own.to_string()), "{policy}: a VPN that came later");
+        host.space.run(&format!("ip route replace default via {NEIGHBOUR}"));
+        host.space.run("ip route add default via 10.77.0.1 table 51820");
+        host.space.run("ip rule add not fwmark 0xca6c table 51820");
+        host.space.run("ip rule add table main suppress_prefixlength 0");
+        assert_eq!(eg.asks(INTERNET, 80), Some(own.to_string()), "{policy}: a table of its own");
+        host.conductor("network check");
+        // What is a container's is none of it.
+        assert!(!eg.pings(address(2)) && !other.pings(address(1)) && !other.pings(address(3)), "{policy}");
+        let server = friend.serve(8080);
+        assert_eq!(eg.asks(address(3), 8080), Some(address(1).to_string()), "{policy}: a peer sees who asks");
+        drop(server);
+        // Who is restricted stays so, and is told.
+        let only = host.container("only");
+        let output = host.command().args(["addnetwork", "only", "-i", "--interface", "up0"]).output().unwrap();
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("only reaches the internet by up0 alone"),
+            "{output:?}"
+        );
+        assert_eq!(only.asks(INTERNET, 80), None, "{policy}");
+        let checked = host.command().args(["network", "check"]).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.code() == Some(1) && said.contains("none did; only up0 may be used"), "{said}");
+        host.space.run("ip rule del not fwmark 0xca6c table 51820");
+        assert_eq!(only.asks(INTERNET, 80), Some(HOST.to_string()), "{policy}");
+        host.conductor("network check");
+        for (name, space) in [("eg", eg), ("other", other), ("friend", friend), ("only", only)] {
+            drop(space);
+            host.end(name);
+        }
+        assert!(!host.rules().to_lowercase().contains("conductor"), "{policy}: {}", host.rules());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_rule_that_refuses_all_the_rest_is_a_policy_and_one_that_means_us_is_named() {
+    for tables in ["iptables-nft", "iptables-legacy"] {
+        let host = Host::new();
+        host.be_a_router();
+        let refusal = "FORWARD -j REJECT --reject-with icmp-host-prohibited";
+        host.space.run(&format!("{tables} -A FORWARD -d {INTERNET}/32 -p tcp --dport 81 -j DROP"));
+        host.space.run(&format!("{tables} -A {refusal}"));
+        let eg = host.networked("eg", "-i -e 3000:80");
+        let (_web, _other, _own) = (host.world.serve(80), host.world.serve(81), eg.serve(80));
+        assert!(eg.asks(INTERNET, 80).is_some() && host.world.asks(HOST, 3000).is_some(), "{tables}");
+        assert!(eg.asks(INTERNET, 81).is_none(), "{tables}: the user's own rules stand before");
+        host.conductor("network check");
+        // Somebody puts it to the front.
+        host.space.run(&format!("{tables} -I {refusal}"));
+        let check = |what: &str| {
+            let checked = host.command().args(["network", "check"]).output().unwrap();
+            let said = String::from_utf8_lossy(&checked.stdout);
+            assert!(checked.status.code() == Some(1) && said.contains(what), "{tables}: {said}");
+        };
+        check("none did; see the rule -A FORWARD -j REJECT");
+        check("-j CONDUCTOR-FORWARD before -A FORWARD -j REJECT");
+        host.conductor("network reload");
+        host.conductor("network check");
+        assert!(eg.asks(INTERNET, 80).is_some(), "{tables}");
+        // And one that cannot be gone around, of whatever tool.
+        host.space.run(&format!("{tables} -I FORWARD -i eg-outside -p udp -j DROP"));
+        check("none did; see the rule -A FORWARD -i eg-outside -p udp -j DROP");
+        host.space.run(&format!("{tables} -D FORWARD 1"));
+        let others = if tables == "iptables-nft" { "iptables-legacy" } else { "iptables-nft" };
+        host.space.run(&format!("{others} -P FORWARD DROP"));
+        check("a packet to the world leaves the host: none did");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn another_router_that_came_meanwhile_is_served_and_stays_so() {
+    let host = Host::new();
+    let eg = host.networked("eg", "-i");
+    let (guest, _) = another_world(&host, "virbr0", 77);
+    guest.run("ip address del 198.51.100.7/32 dev lo");
+    guest.run("ip route add default via 10.77.0.2");
+    // As it would do it: at the end, or not at all where the policy is to accept.
+    assert!(eg.pings(INTERNET));
+    host.space.run("iptables -A FORWARD -i virbr0 -j ACCEPT");
+    host.space.run("iptables -t nat -A POSTROUTING -s 10.77.0.0/24 -o up0 -j MASQUERADE");
+    assert!(guest.pings(INTERNET), "while our container lives");
+    assert!(!guest.pings(address(1)), "which is not its neighbour");
+    drop(eg);
+    let output = host.command().args(["stop", "eg"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("goes on passing packets on") && said.contains("virbr0"), "{said}");
+    assert_eq!(host.forwards(), "1");
+    assert!(guest.pings(INTERNET), "and when it has gone");
+    assert!(!host.rules().to_lowercase().contains("conductor"), "{}", host.rules());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_port_that_something_else_has_is_refused_and_noticed() {
+    let host = Host::new();
+    let eg = host.container("eg");
+    for rule in [
+        "PREROUTING -p tcp --dport 3000 -j DNAT --to-destination 10.1.1.1:80",
+        "OUTPUT -p tcp -m multiport --dports 22,2999:3001 -j REDIRECT --to-ports 80",
+    ] {
+        host.space.run(&format!("iptables -t nat -A {rule}"));
+        let said = host.refused("addnetwork eg -e 3000:80");
+        assert!(said.contains("port 3000 of the host is in use by the firewall rule -t nat -A "), "{said}");
+        host.space.run(&format!("iptables -t nat -D {rule}"));
+    }
+    host.conductor("addnetwork eg -e 3000:80");
+    host.conductor("network check");
+    let check = |what: &str| {
+        let checked = host.command().args(["network", "check"]).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.code() == Some(1) && said.contains(what), "{said}");
+    };
+    let listener = host.space.serve(3000);
+    check("port 3000/tcp for itself: process ");
+    drop(listener);
+    host.conductor("network check");
+    host.space.run("iptables -t nat -I PREROUTING -p tcp --dport 3000 -j DNAT --to-destination 10.1.1.1:80");
+    check("port 3000/tcp for itself: the firewall rule -t nat -A PREROUTING");
+    drop(eg);
 }

@@ -6,6 +6,7 @@ use nsutil::Result;
 use nsutil::net::address::Subnet;
 
 use crate::cli::say;
+use crate::failure::remark;
 use crate::name::ContainerName;
 use crate::network::attach::{Attachment, Request};
 use crate::network::publish::Publish;
@@ -26,7 +27,7 @@ pub struct AddNetwork {
     /// Have a port of the host lead to it, as HOST:CONTAINER or INNER-OUTER; /udp may follow; can be repeated
     #[arg(short, long, value_name = "PORTS")]
     expose: Vec<Publish>,
-    /// The host's interface to the internet; found by its default route when empty
+    /// The host's only interface to the internet; whichever its routes name at that moment when empty
     #[arg(long, env = "CONDUCTOR_DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
     interface: String,
     /// Where subnets of 256 addresses are taken from, one for each container
@@ -46,6 +47,7 @@ impl AddNetwork {
             interface: Some(self.interface).filter(|name| !name.is_empty()),
             pool: self.pool,
         };
+        let restricted = request.interface.clone().filter(|_| request.internet);
         let attachment = Attachment::plan(store, &self.name, &request)?;
         say(&format!(
             "Setting up network '{}' with peer ip {}. Waiting for interface configuration to settle...\n",
@@ -53,6 +55,13 @@ impl AddNetwork {
             attachment.address()
         ))?;
         attachment.make()?;
+        if let Some(interface) = restricted {
+            remark(format_args!(
+                "{} reaches the internet by {interface} alone, as DEFAULT_IFC in config.sh (--interface) says; when it is empty, by \
+                 whichever interface the host's routes name",
+                self.name
+            ));
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

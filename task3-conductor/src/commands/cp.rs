@@ -41,7 +41,10 @@ impl Cp {
     /// When nothing could be copied, or something had to be left out: the rest is copied then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let host = Root::of_the_host()?;
-        let inside = |name: &ContainerName| root::of(store, name).map(|root| Root::below(root, format!("{name}:")));
+        let inside = |name: &ContainerName| {
+            let upper = store.container_dir(name).join("upper");
+            root::of(store, name).map(|root| Root::below(root, format!("{name}:")).with_upper(upper))
+        };
         let left_out = match (&self.source, &self.target) {
             (Place::Container(name, from), Place::Host(to)) => copy(&inside(name)?, from, &host, &absolute(to)?)?,
             (Place::Host(from), Place::Container(name, to)) => copy(&host, &absolute(from)?, &inside(name)?, to)?,

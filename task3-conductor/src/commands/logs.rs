@@ -13,7 +13,7 @@ use rustix::fs::inotify;
 
 use crate::name::ContainerName;
 use crate::runtime::monitor::LOG;
-use crate::store::Store;
+use crate::store::{Note, Store};
 
 /// Show what a detached container has printed
 #[derive(clap::Args)]
@@ -38,25 +38,34 @@ impl Logs {
     /// # Errors
     /// In words when there is no such container, or it is not a detached one.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
+        // Opened before it is asked whether it runs: the monitor writes there when it has copied all that was printed.
+        let note = Note::open(store, &self.name);
         let record = store.container(&self.name)?;
+        let running = record.running()?;
+        if running.is_none() {
+            note.as_ref().and_then(Note::read_when_settled);
+        }
         let path = store.container_dir(&self.name).join(LOG);
         let mut log = File::open(&path).map_err(|_| {
             Error::new("show", format_args!("the log of {}", self.name), "it has none")
                 .hint("a container that was started without --detach prints on its starter's terminal")
         })?;
-        if let Some(lines) = self.tail {
-            let start = start_of_last(lines, &mut log).and_then(|start| log.seek(SeekFrom::Start(start)));
-            start.or_cannot("look for the last lines of", "the log")?;
-        }
+        // What is printed from now on is for those who follow: it may be a flood.
+        let end = log.metadata().or_cannot("look at", "the log")?.len();
+        let start = self.tail.map_or(Ok(0), |lines| start_of_last(lines, end, &mut log));
+        let start = start.and_then(|start| log.seek(SeekFrom::Start(start)));
+        let start = start.or_cannot("look for the last lines of", "the log")?;
         if !self.follow {
-            copy(&mut log)?;
+            copy(&mut log.take(end - start))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let running = record.running()?;
         let grows = watch(&path)?;
         loop {
-            // Asked before the reading: what it wrote until its end is read too.
             let ended = running.as_ref().map_or(Ok(true), PidFd::has_ended)?;
+            if ended {
+                // What it printed until its end is in the log then.
+                note.as_ref().and_then(Note::read_when_settled);
+            }
             copy(&mut log)?;
             let Some(init) = running.as_ref().filter(|_| !ended) else { return Ok(ExitCode::SUCCESS) };
             let mut ends =
@@ -74,9 +83,8 @@ impl Logs {
 }
 
 /// Where the last lines begin, so many; the very last may lack its end. Read from behind, for logs are long.
-fn start_of_last(lines: u64, log: &mut (impl Read + Seek)) -> io::Result<u64> {
+fn start_of_last(lines: u64, end: u64, log: &mut (impl Read + Seek)) -> io::Result<u64> {
     const PIECE: u64 = 64 << 10;
-    let end = log.seek(SeekFrom::End(0))?;
     if lines == 0 {
         return Ok(end);
     }
@@ -104,7 +112,7 @@ fn watch(path: &Path) -> Result<std::os::fd::OwnedFd> {
     Ok(watch)
 }
 
-fn copy(log: &mut File) -> Result<()> {
+fn copy(log: &mut impl Read) -> Result<()> {
     let mut out = io::stdout();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn the_last_lines_are_found_whether_the_very_last_has_an_end_or_not() {
         let last = |lines, text: &str| {
-            let start = start_of_last(lines, &mut Cursor::new(text)).unwrap();
+            let start = start_of_last(lines, text.len() as u64, &mut Cursor::new(text)).unwrap();
             text[start as usize..].to_owned()
         };
         assert_eq!(last(2, "a\nb\nc\n"), "b\nc\n");

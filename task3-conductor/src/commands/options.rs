@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use nsutil::error::Result;
+use nsutil::error::{Error, Result};
 
 use crate::confinement::{Confinement, Named, Weakness, Wish};
 use crate::failure::remark;
@@ -130,6 +130,10 @@ impl ContainerOptions {
     pub fn wishes(self, process: ProcessWishes) -> Result<Wishes> {
         let wish = Wish { privileged: self.privileged, weak: self.weak, add: self.cap_add, drop: self.cap_drop };
         let confinement = Confinement::wished(&wish)?;
+        if let (Some(added), Some(user)) = (wish.add.first(), process.user.as_ref().filter(|user| !user.is_root())) {
+            let useless = Error::new("add", added, format!("only root has capabilities, and it runs as {user}"));
+            return Err(useless.hint("leave out --cap-add or --user; a port below 1024 takes no capability here"));
+        }
         if confinement.is_chroot() {
             remark(format_args!(
                 "this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"

@@ -13,8 +13,9 @@ use crate::cli::say;
 use crate::failure::Failure;
 use crate::name::{ContainerName, ImageName};
 use crate::plan::{Plan, Talk};
-use crate::runtime::attach::{Role, Signals, stay};
+use crate::runtime::attach::{Role, Signals, Talking, stay};
 use crate::runtime::host::{self, Voice};
+use crate::runtime::relay::Stdio;
 use crate::runtime::{monitor, teardown};
 use crate::store::{Note, Store};
 
@@ -56,8 +57,9 @@ impl Run {
             say(&format!("{}\n", plan.name))?;
             return Ok(ExitCode::SUCCESS);
         }
+        let (stdio, relays) = if talk == Talk::Direct { Stdio::of_caller()? } else { Default::default() };
         let voice = match talk {
-            Talk::Direct => Voice::Callers,
+            Talk::Direct => Voice::Callers(&stdio),
             // Asked for without being at one: it has the size that the kernel gives.
             Talk::Terminal => Voice::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
@@ -65,7 +67,8 @@ impl Run {
         let signals = Signals::hold()?;
         let started = host::start(store, &plan, claim, voice)?;
         layers_stay.release()?;
-        let stayed = stay(started.init, started.terminal, signals, Role::First);
+        let talking = Talking { terminal: started.terminal, stdio, relays };
+        let stayed = stay(started.init, talking, signals, Role::First);
         // Nobody may have stayed to the end: then it was killed, and its container goes all the same.
         let exit = stayed.as_ref().map_or(Exit::Signal(Signal::SIGKILL), |exit| *exit);
         let ended = monitor::end(store, &plan, &note, exit);

@@ -25,6 +25,7 @@ use super::plan::{Act, Settings, What, plan};
 use super::progress::Progress;
 use super::run::Job;
 use super::{host, interrupt, run};
+use crate::failure::remark;
 use crate::name::ImageName;
 use crate::record::ImageRecord;
 use crate::store::Store;
@@ -131,7 +132,10 @@ impl Site<'_> {
         let roots: Vec<PathBuf> = stack.iter().map(|layer| store.layer_root(layer)).collect();
         let (id, outcome) = match &act.what {
             What::Copy { source, destination } => {
-                let tree = Tree::read(recipe.context, source)?;
+                let tree = Tree::read(recipe.context, source, store)?;
+                for folder in tree.left_out() {
+                    remark(format_args!("COPY leaves out {}: it is conductor's own store", folder.display()));
+                }
                 let id = tree.add_to(key("copy").with(destination)).id();
                 let copy = |draft: &Draft| change(&roots, draft, |root| tree.copy_to(root, destination));
                 let outcome = layers.get_or_make(&id, parent, &act.text, copy)?;

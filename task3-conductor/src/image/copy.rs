@@ -2,17 +2,21 @@
 //!
 //! Two trees take part, and neither is to be trusted with paths. In the *context*, the Conductorfile's folder, a link
 //! could lead to a secret of the host's; in the image, a link `/app -> /etc` could lead the copy into the host's /etc.
-//! So nothing is opened by a joined path. The source is looked up by openat2(2) with `RESOLVE_BENEATH` and without
-//! following links; the destination with `RESOLVE_IN_ROOT`, which takes the image's root for `/` as a process in it will.
+//! The source is therefore looked up by openat2(2) with `RESOLVE_BENEATH` and without following links, the destination
+//! with `RESOLVE_IN_ROOT`, which takes the image's root for `/` as a process in it will. The rest is done by [`tree`],
+//! by descriptor.
 //!
-//! Whether the layer can be taken from the cache is asked of the [`Tree`]: names, modes and contents of all that would be
-//! copied. Owners and times do not count: everything belongs to root afterwards.
+//! Whether the layer can be taken from the cache is asked of the [`Tree`]: names, modes, contents and hard links of all
+//! that would be copied. Owners and times do not count: everything belongs to root afterwards.
+//!
+//! Conductor's own store is no part of a context: each build would double it.
 //!
 //! Look: `strace -e openat2 conductor build eg`. Manual: openat2(2), path_resolution(7).
 
-use std::ffi::{OsStr, OsString};
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,50 +25,50 @@ use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::rootfs::Rootfs;
 use nsutil::step;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use sha2::{Digest, Sha256};
 
 use super::layer::Key;
+use crate::store::Store;
+use crate::tree::{self, HARMLESS, Identity, Root};
 
 /// A file, or a folder with all that is in it, read and hashed; nothing of it has been copied yet.
 #[derive(Debug)]
 pub struct Tree {
-    /// The folder that the paths of the entries begin in.
+    /// The folder that the source's path begins in.
     context: OwnedFd,
     /// Where in the context it is.
     source: PathBuf,
-    /// What is there: the source itself first, a folder before what is in it, names in order.
-    entries: Vec<Entry>,
+    is_folder: bool,
+    /// Of all that a copy depends on.
+    hash: Sha256,
+    /// The folders of conductor's own store.
+    store: Vec<Identity>,
+    /// Which of them were met on the way, and are left out.
+    left_out: Vec<PathBuf>,
+    /// The first name of each file that has several.
+    linked: HashMap<Identity, PathBuf>,
 }
-
-#[derive(Debug)]
-struct Entry {
-    /// Below the source; the source itself is empty.
-    path: PathBuf,
-    mode: u32,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Folder,
-    File([u8; 32]),
-    Link(OsString),
-}
-
-/// Permissions that are kept. Not set-user-ID: a file of some user's would become a program with root's rights.
-const KEPT: u32 = 0o1777;
 
 impl Tree {
     /// Reads `source`, a relative path without `..`, in the folder `context`.
     ///
     /// # Errors
-    /// `ENOENT` when it is not there; in words when a symbolic link stands on the way to it, or when it holds something
-    /// other than files, folders and links.
-    pub fn read(context: &Path, source: &Path) -> Result<Self> {
+    /// `ENOENT` when it is not there; in words when a symbolic link stands on the way to it, when it is in conductor's own
+    /// store, or when it holds something other than files, folders and links.
+    pub fn read(context: &Path, source: &Path, store: &Store) -> Result<Self> {
         let folder = File::open(context).or_cannot("open", context.display())?;
-        let mut tree = Self { context: folder.into(), source: source.to_owned(), entries: Vec::new() };
-        tree.gather(PathBuf::new()).map_err(|error| match error.errno() {
+        let store = [store.images_dir(), store.containers_dir(), store.cache_dir()];
+        let mut tree = Self {
+            context: folder.into(),
+            source: source.to_owned(),
+            is_folder: false,
+            hash: Sha256::new(),
+            store: store.iter().filter_map(|folder| tree::identity_at(folder)).collect(),
+            left_out: Vec::new(),
+            linked: HashMap::new(),
+        };
+        tree.gather_source().map_err(|error| match error.errno() {
             Some(Errno::ENOENT) => {
                 error.hint(format_args!("paths begin in the Conductorfile's folder, {}", context.display()))
             }
@@ -77,14 +81,12 @@ impl Tree {
     pub fn add_to(&self, key: Key) -> Key {
         // The name counts when a file goes into a folder.
         let name = self.source.file_name().unwrap_or_default();
-        self.entries.iter().fold(key.with(name.as_bytes()), |key, entry| {
-            let key = key.with(entry.path.as_os_str().as_bytes()).with(entry.mode.to_le_bytes());
-            match &entry.what {
-                What::Folder => key.with("folder"),
-                What::File(hash) => key.with("file").with(hash),
-                What::Link(target) => key.with("link").with(target.as_bytes()),
-            }
-        })
+        key.with(name.as_bytes()).with(self.hash.clone().finalize())
+    }
+
+    /// Folders of conductor's own store that are left out.
+    pub fn left_out(&self) -> &[PathBuf] {
+        &self.left_out
     }
 
     /// Copies it to `destination` in `root`: a file to that path, or into it when it ends with `/` or is a folder; what
@@ -93,93 +95,108 @@ impl Tree {
     /// # Errors
     /// `EISDIR`, `ENOTDIR` when something else is in the way; `ENOSPC` …; in words when the source has changed since.
     pub fn copy_to(&self, root: &Rootfs, destination: &str) -> Result<()> {
-        let place = Path::new(destination);
-        let is_folder = matches!(self.entries.first(), Some(Entry { what: What::Folder, .. }));
-        let place = match self.source.file_name() {
-            Some(name) if !is_folder && (destination.ends_with('/') || root.has_folder(place)) => place.join(name),
-            _ => place.to_owned(),
-        };
-        self.entries.iter().try_for_each(|entry| self.copy(entry, root, &below(&place, &entry.path)))
+        let mut place = PathBuf::from(destination);
+        match self.source.file_name() {
+            Some(name) if !self.is_folder && (destination.ends_with('/') || root.has_folder(&place)) => {
+                place.push(name)
+            }
+            _ => (),
+        }
+        let above = place.parent().unwrap_or(Path::new("/"));
+        root.folder(above)?;
+        step!("copy",
+            call: "openat2(context, \"{}\", RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS); openat2(ROOT, \"{}\", RESOLVE_IN_ROOT)", self.source.display(), above.display();
+            why: "{} is looked up in the image's own root, and no link in either tree leads out of it", place.display();
+            shell: "cp -r --no-dereference {} ROOT{}", self.source.display(), place.display());
+        let context = Root::without_links(self.context.try_clone().or_cannot("open", "the context")?);
+        let image = File::open(root.path()).or_cannot("open", root.path().display())?;
+        tree::copy_into_image(&context, &self.source, &self.store, &Root::below(image.into(), String::new()), &place)
     }
 
-    fn gather(&mut self, path: PathBuf) -> Result<()> {
-        let whole = below(&self.source, &path);
-        let about = self.look(&whole)?;
-        let mode = about.st_mode & KEPT;
+    fn gather_source(&mut self) -> Result<()> {
+        let source = self.source.clone();
+        let mut above: Vec<&Path> = source.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+        above.reverse();
+        for path in above {
+            let about = rustix::fs::fstat(self.open(path, OFlags::PATH)?).or_cannot("look at", path.display())?;
+            if self.store.contains(&tree::identity(&about)) {
+                return Err(Error::new("copy", source.display(), "it is in conductor's own store")
+                    .hint("`conductor cp` copies out of a container, and `FROM` takes an image"));
+            }
+        }
+        let file = self.open(&source, OFlags::PATH)?;
+        let about = rustix::fs::fstat(&file).or_cannot("look at", source.display())?;
         match FileType::from_raw_mode(about.st_mode) {
-            FileType::RegularFile => {
-                let what = What::File(hash(&mut self.open(&whole, OFlags::NONBLOCK)?, &whole)?);
-                self.entries.push(Entry { path, mode, what });
-            }
-            FileType::Symlink if path.as_os_str().is_empty() => return Err(behind_a_link(&whole)),
-            FileType::Symlink => {
-                let target =
-                    rustix::fs::readlinkat(self.open(&whole, OFlags::PATH | OFlags::NOFOLLOW)?, "", Vec::new());
-                let target = OsStr::from_bytes(target.or_cannot("read", whole.display())?.as_bytes()).to_owned();
-                self.entries.push(Entry { path, mode: 0o777, what: What::Link(target) });
-            }
+            FileType::Symlink => Err(behind_a_link(&source)),
             FileType::Directory => {
-                let folder = self.open(&whole, OFlags::DIRECTORY)?;
-                self.entries.push(Entry { path: path.clone(), mode, what: What::Folder });
-                for name in names(&folder, &whole)? {
-                    self.gather(path.join(name))?;
-                }
+                self.is_folder = true;
+                let folder = self.open(&source, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                self.gather_folder(&folder, &about, &source, Path::new(""))
             }
-            kind => return Err(Error::new("copy", whole.display(), format!("it is {}", name_of(kind)))),
+            FileType::RegularFile => {
+                let file = self.open(&source, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                self.gather_file(file, &source, Path::new(""))
+            }
+            kind => Err(Error::new("copy", source.display(), format!("it is {}", name_of(kind)))),
+        }
+    }
+
+    /// `path` begins below the source.
+    fn gather_folder(&mut self, folder: &File, about: &Stat, shown: &Path, path: &Path) -> Result<()> {
+        if self.store.contains(&tree::identity(about)) {
+            self.left_out.push(shown.strip_prefix(".").unwrap_or(shown).to_owned());
+            return Ok(());
+        }
+        self.note(path, about.st_mode & HARMLESS, "folder", b"");
+        for name in tree::names(folder.as_fd(), &shown.to_string_lossy())? {
+            let (shown, path) = (shown.join(&name), path.join(&name));
+            let about = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW);
+            let about = about.or_cannot("look at", shown.display())?;
+            match FileType::from_raw_mode(about.st_mode) {
+                FileType::Directory => {
+                    let folder = open_in(folder, &name, OFlags::DIRECTORY, &shown)?;
+                    self.gather_folder(&folder, &about, &shown, &path)?;
+                }
+                FileType::RegularFile => {
+                    self.gather_file(open_in(folder, &name, OFlags::NONBLOCK, &shown)?, &shown, &path)?;
+                }
+                FileType::Symlink => {
+                    let target =
+                        rustix::fs::readlinkat(folder, &name, Vec::new()).or_cannot("read", shown.display())?;
+                    self.note(&path, 0o777, "link", target.as_bytes());
+                }
+                kind => return Err(Error::new("copy", shown.display(), format!("it is {}", name_of(kind)))),
+            }
         }
         Ok(())
     }
 
-    fn copy(&self, entry: &Entry, root: &Rootfs, to: &Path) -> Result<()> {
-        let from = below(&self.source, &entry.path);
-        if let What::Folder = entry.what {
-            let is_new = !root.has_folder(to);
-            let folder = root.folder(to)?;
-            if is_new {
-                rustix::fs::fchmod(&folder, Mode::from_raw_mode(entry.mode))
-                    .or_cannot("set the mode of", to.display())?;
-            }
-            return Ok(());
-        }
-        let folder = root.folder(to.parent().unwrap_or(Path::new("/")))?;
-        let name = to.file_name().ok_or(Errno::EISDIR).or_cannot("copy to", to.display())?;
-        match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => (),
-            refused => refused.or_cannot("replace", to.display())?,
-        }
-        match &entry.what {
-            What::Link(target) => rustix::fs::symlinkat(target, &folder, name).or_cannot("make link", to.display()),
-            _ => self.copy_file(&from, entry.mode, &folder, name, to),
-        }
-    }
-
-    fn copy_file(&self, from: &Path, mode: u32, folder: &OwnedFd, name: &OsStr, shown: &Path) -> Result<()> {
-        step!("copy.file",
-            call: "openat2(context, \"{}\", RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS); copy_file_range; fchmod({mode:o})", from.display();
-            why: "{} is looked up in the image's own root, and no link in either tree leads out of it", shown.display();
-            shell: "install --mode {mode:o} {} ROOT{}", from.display(), shown.display());
-        let mut original = self.open(from, OFlags::NONBLOCK)?;
-        let about = rustix::fs::fstat(&original).or_cannot("look at", from.display())?;
+    fn gather_file(&mut self, mut file: File, shown: &Path, path: &Path) -> Result<()> {
+        let about = rustix::fs::fstat(&file).or_cannot("look at", shown.display())?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
-            return Err(Error::new("copy", from.display(), "it was a file a moment ago"));
+            return Err(Error::new("copy", shown.display(), "it was a file a moment ago"));
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let copy = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
-        let mut copy = copy.map(File::from).or_cannot("write", shown.display())?;
-        io::copy(&mut original, &mut copy).or_cannot("write", shown.display())?;
-        rustix::fs::fchmod(&copy, Mode::from_raw_mode(mode)).or_cannot("set the mode of", shown.display())?;
-        // make(1) and the like compare times.
-        let modified = rustix::fs::Timespec { tv_sec: about.st_mtime, tv_nsec: about.st_mtime_nsec as _ };
-        let times = Timestamps { last_access: modified, last_modification: modified };
-        rustix::fs::futimens(&copy, &times).or_cannot("set the time of", shown.display())
+        let first = self.linked.get(&tree::identity(&about)).filter(|_| about.st_nlink > 1).cloned();
+        match first {
+            Some(first) => self.note(path, 0, "hard link", first.as_os_str().as_bytes()),
+            None => {
+                let hash = hash(&mut file, about.st_size as u64).or_cannot("read", shown.display())?;
+                self.note(path, about.st_mode & HARMLESS, "file", &hash);
+                self.linked.insert(tree::identity(&about), path.to_owned());
+            }
+        }
+        Ok(())
     }
 
-    fn look(&self, path: &Path) -> Result<Stat> {
-        let file = self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-        rustix::fs::fstat(file).or_cannot("look at", path.display())
+    fn note(&mut self, path: &Path, mode: u32, kind: &str, content: &[u8]) {
+        for part in [path.as_os_str().as_bytes(), &mode.to_le_bytes(), kind.as_bytes(), content] {
+            // Its length first: ("ab", "c") is not ("a", "bc").
+            self.hash.update((part.len() as u64).to_le_bytes());
+            self.hash.update(part);
+        }
     }
 
-    /// Opens a path of the context; what its last part is (a link, too) is for the flags to say.
+    /// Opens a path of the context, and not what a link stands for.
     fn open(&self, path: &Path, flags: OFlags) -> Result<File> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
@@ -191,9 +208,10 @@ impl Tree {
     }
 }
 
-/// Joins paths; joining nothing would add a slash.
-fn below(path: &Path, rest: &Path) -> PathBuf {
-    if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) }
+/// Opens what has this name in a folder, unless it has become a link meanwhile.
+fn open_in(folder: &File, name: &OsStr, flags: OFlags, shown: &Path) -> Result<File> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty()).map(File::from).or_cannot("read", shown.display())
 }
 
 fn behind_a_link(path: &Path) -> Error {
@@ -201,29 +219,23 @@ fn behind_a_link(path: &Path) -> Error {
         .hint("COPY follows no links, since one could lead out of the Conductorfile's folder: name what it points to")
 }
 
-fn names(folder: &File, shown: &Path) -> Result<Vec<OsString>> {
-    let entries = Dir::read_from(folder).or_cannot("list", shown.display())?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.or_cannot("list", shown.display())?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn hash(file: &mut File, shown: &Path) -> Result<[u8; 32]> {
+/// Of the parts that hold something, and where they are: what is nothing but a hole is not read.
+fn hash(file: &mut File, size: u64) -> std::io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).or_cannot("read", shown.display())? {
-            0 => return Ok(hash.finalize().into()),
-            count => hash.update(&buffer[..count]),
+    for part in tree::parts(file, size)? {
+        hash.update(part.start.to_le_bytes());
+        file.seek(SeekFrom::Start(part.start))?;
+        let mut content = (&*file).take(part.end - part.start);
+        loop {
+            match content.read(&mut buffer)? {
+                0 => break,
+                count => hash.update(&buffer[..count]),
+            }
         }
     }
+    hash.update(size.to_le_bytes());
+    Ok(hash.finalize().into())
 }
 
 fn name_of(kind: FileType) -> &'static str {

@@ -7,7 +7,7 @@
 
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, Result};
-use nsutil::process::{Child, Exit, Requests, let_requests_act};
+use nsutil::process::{Child, Exit, PidFd, Requests, let_requests_act};
 
 /// Does `make` while signals wait; after a success they act as before.
 ///
@@ -24,9 +24,18 @@ pub fn hold<T>(make: impl FnOnce(&mut Requests) -> Result<T>) -> Result<T> {
 /// # Errors
 /// The child's own; in words when a signal came.
 pub fn wait(child: Child, requests: &mut Requests) -> Result<Exit> {
-    match requests.or_end_of(child.pidfd())? {
-        None => child.wait(),
-        // The child is killed when it is dropped here.
+    // If a signal came, the child is killed when it is dropped here.
+    until_end(child.pidfd(), requests)?;
+    child.wait()
+}
+
+/// Waits until a process has ended; it is to be killed when a signal came.
+///
+/// # Errors
+/// In words when a signal came.
+pub fn until_end(process: &PidFd, requests: &mut Requests) -> Result<()> {
+    match requests.or_end_of(process)? {
+        None => Ok(()),
         Some(signal) => Err(by(signal, requests)),
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Look: `ls .cache/layers`, `cat .cache/layers/*/record.json`. Manual: flock(2), rename(2), syncfs(2).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -28,6 +29,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::remark;
 use crate::record;
 use crate::store::{Lock, Store};
+use crate::tree;
 use crate::unlink::unlink_tree;
 
 /// Which layer: 32 hexadecimal digits, the beginning of the hash of what it was made from.
@@ -332,25 +334,18 @@ impl From<LayerId> for String {
 /// Bytes that a file tree takes on disk; a file with several names counts once.
 ///
 /// # Errors
-/// Those of readdir(3) and lstat(2), with the path.
+/// Those of getdents64(2) and stat(2), with the path.
 pub fn size_on_disk(tree: &Path) -> Result<u64> {
     /// st_blocks counts in these, whatever the file system's own block size. See stat(2).
     const BLOCK: u64 = 512;
-    let (mut bytes, mut several_names) = (0, std::collections::HashSet::new());
-    let mut folders = vec![tree.to_owned()];
-    while let Some(folder) = folders.pop() {
-        bytes += BLOCK * fs::symlink_metadata(&folder).or_cannot("look at", folder.display())?.blocks();
-        for entry in fs::read_dir(&folder).or_cannot("list", folder.display())? {
-            let entry = entry.or_cannot("list", folder.display())?;
-            let about = entry.metadata().or_cannot("look at", entry.path().display())?;
-            if about.is_dir() {
-                folders.push(entry.path());
-            } else if about.nlink() == 1 || several_names.insert((about.dev(), about.ino())) {
-                bytes += BLOCK * about.blocks();
-            }
+    let (mut blocks, mut several_names) = (0, HashSet::new());
+    tree::visit(tree, &mut |about| {
+        let is_file = about.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR;
+        if !is_file || about.st_nlink == 1 || several_names.insert(tree::identity(about)) {
+            blocks += about.st_blocks as u64;
         }
-    }
-    Ok(bytes)
+    })?;
+    Ok(BLOCK * blocks)
 }
 
 /// Makes a folder for root alone; one that is there is fine.

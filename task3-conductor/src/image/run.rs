@@ -6,7 +6,6 @@
 //!
 //! Look: `conductor build --explain eg Conductorfile`, `ls .cache/layers/*/root`. Manual: mount(8), "overlay".
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -21,6 +20,7 @@ use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
 use crate::plan::{Plan, Process, Purpose, default_environment};
 use crate::runtime::host::{self, Voice};
+use crate::runtime::relay::{Relay, copy_while};
 use crate::runtime::teardown;
 use crate::store::Store;
 
@@ -65,13 +65,19 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
             has_reaper: false,
         },
     };
-    let output = io::stderr().as_fd().try_clone_to_owned().map(File::from).or_cannot("hand on", "stderr")?;
     interrupt::hold(|requests| {
+        let stderr = io::stderr();
+        let (relay, pipe) = Relay::in_place_of(stderr.as_fd())?.unzip();
         let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
-        let (started, lock) = host::start_and_hold(store, &plan, claim, Voice::Output(&output))
-            .map_err(crate::failure::Failure::into_error)?;
+        let output = Voice::Output(pipe.as_ref().map_or(stderr.as_fd(), AsFd::as_fd));
+        let (started, lock) =
+            host::start_and_hold(store, &plan, claim, output).map_err(crate::failure::Failure::into_error)?;
+        drop(pipe);
         // Process 1 was the last of its PID namespace: with it, whatever it left in the background has ended.
-        let ended = interrupt::wait(started.init, requests).and_then(|exit| match exit {
+        let ended = copy_while(relay.into_iter().collect(), started.init.pidfd(), || {
+            interrupt::until_end(started.init.pidfd(), requests)
+        });
+        let ended = ended.and_then(|_| started.init.wait()).and_then(|exit| match exit {
             Exit::Code(0) => Ok(()),
             end => Err(Error::new("run", "the command", format!("it ended with code {}", end.code()))),
         });

@@ -18,8 +18,8 @@ use nsutil::process::PidFd;
 
 use super::publish::{Protocol, Publish, holder};
 use super::{
-    NetworkRecord, Networks, all, chains, note, note_forwarding, refresh_names, release_ended_locked, release_locked,
-    rules, standing, start_forwarding, strangers, subnet,
+    NetworkRecord, Networks, WayOut, all, chains, note, note_forwarding, refresh_names, release_ended_locked,
+    release_locked, rules, standing, start_forwarding, strangers, subnet,
 };
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
@@ -35,7 +35,7 @@ pub struct Request {
     pub internet: bool,
     /// Ports of the host that shall lead to it.
     pub publish: Vec<Publish>,
-    /// The host's interface to the world; none is that of the default route.
+    /// The host's only interface to the world; none is whichever the host's routes name at that moment.
     pub interface: Option<String>,
     /// Where subnets are taken from.
     pub pool: Subnet,
@@ -80,7 +80,9 @@ impl<'a> Attachment<'a> {
             Some(known) => known.clone(),
             None => {
                 refuse_foreign_link(&netlink, name, &Ledger::of(&dir))?;
+                // A route that is wider than the pool (a VPN's half of the internet) is for what has no better one.
                 let mut taken = netlink.routed()?;
+                taken.retain(|subnet| subnet.prefix() >= request.pool.prefix());
                 taken.extend(networks.all.values().map(|record| record.subnet));
                 NetworkRecord {
                     subnet: subnet::choose(request.pool, &taken)?,
@@ -249,17 +251,18 @@ fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger)
         .hint(format_args!("see `ip -details link show {link}`; another --root may have a container of the same name")))
 }
 
-/// The interface by which the world is reached.
-fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<String> {
+/// The interface by which the world is to be reached.
+fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<WayOut> {
     if let Some(asked) = asked {
-        let known = netlink.find(asked)?.map(|_| asked.to_owned());
+        let known = netlink.find(asked)?.map(|_| WayOut::By(asked.to_owned()));
         return known.ok_or("there is none of that name").or_cannot("use interface", asked).map_err(|error| {
             error.hint("`ip route` shows the right one after `default … dev`; leave DEFAULT_IFC empty to have it found")
         });
     }
-    netlink.default_interface()?.ok_or("this host has no default route").or_cannot("reach", "the internet").map_err(
-        |error| error.hint("connect the host first, or name an interface: DEFAULT_IFC in config.sh, or --interface"),
-    )
+    let way = netlink.default_interface()?.map(|_| WayOut::Any);
+    way.ok_or("this host has no default route").or_cannot("reach", "the internet").map_err(|error| {
+        error.hint("connect the host first, or name an interface: DEFAULT_IFC in config.sh, or --interface")
+    })
 }
 
 /// Adds the ports that it has not yet. None may lead to another container, of this store or another, or be one that a
@@ -277,6 +280,8 @@ fn add_ports(networks: &Networks, name: &ContainerName, asked: &[Publish], wante
             Some(format!("container {other} (published as {known})"))
         } else if let Some(other) = rules::publisher_of_another_store(&nat, &own, publish) {
             Some(format!("container {other} of another store (--root)"))
+        } else if let Some(rule) = rules::led_elsewhere(&nat, publish) {
+            Some(format!("the firewall rule -t nat {rule}"))
         } else {
             holder(publish.host, publish.protocol)?
         };

@@ -6,16 +6,20 @@
 //!
 //! Look: `iptables -F; conductor network check; conductor network reload`. Manual: iptables(8).
 
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
 use nsutil::error::{OrCannot, Result};
 use nsutil::net::address::Subnet;
-use nsutil::net::nat::{Firewall, Rules, Table};
+use nsutil::net::nat::{Firewall, Rules, Table, value};
 use nsutil::net::netns::NetNs;
 use nsutil::net::{Netlink, sysctl};
 use nsutil::process::PidFd;
 
 use super::attach::{Attachment, Request};
+use super::publish::holder;
 use super::rules::{self, Permissions, Stranger};
-use super::{IP_FORWARD, NetworkRecord, Networks, release_ended, strangers, subnet};
+use super::{IP_FORWARD, NetworkRecord, Networks, WayOut, release_ended, strangers, subnet};
 use crate::name::ContainerName;
 use crate::store::Store;
 
@@ -54,7 +58,14 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
         let firewall = Firewall::of(record.firewall)?;
         let strangers = strangers(store, None, &firewall).or_cannot("look up", "what strangers may")?;
         for table in Table::ALL {
-            let (what, is_there) = compare(table, &firewall.rules(table)?, name, &wanted, strangers);
+            let (what, is_there) = compare(table, &firewall.rules(table)?, name, &wanted, &strangers);
+            found(what, is_there);
+        }
+        for (what, is_there) in ports(record, &firewall)? {
+            found(what, is_there);
+        }
+        if let Some(way) = &record.internet {
+            let (what, is_there) = sends(way, record, &init, &firewall)?;
             found(what, is_there);
         }
     }
@@ -82,7 +93,7 @@ pub fn reload(store: &Store, pool: Subnet) -> Result<Vec<ContainerName>> {
 fn cable(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Result<Vec<(String, bool)>> {
     let (outside, inside) = (rules::outside(name), rules::inside(name));
     let ends = [(&outside, subnet::host_address(record.subnet)), (&inside, subnet::container_address(record.subnet))];
-    let end = |(link, address): (&String, std::net::Ipv4Addr)| {
+    let end = |(link, address): (&String, Ipv4Addr)| {
         let netlink = Netlink::open()?;
         let own = Subnet::containing(address, 32);
         let has_address = netlink.routed()?.into_iter().any(|routed| Some(routed) == own);
@@ -111,10 +122,75 @@ fn compare(
     now: &Rules,
     name: &ContainerName,
     wanted: &Permissions,
-    strangers: Stranger,
+    strangers: &Stranger,
 ) -> (String, bool) {
     match rules::missing(table, now, name, wanted, strangers).first() {
         None => (format!("rules in {table}"), true),
         Some(first) => (format!("rules in {table}: {first}"), false),
     }
+}
+
+/// Whether each published port still leads to this container alone.
+fn ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, bool)>> {
+    let nat = firewall.rules(Table::Nat)?;
+    let alone = |publish: &super::publish::Publish| {
+        let other = match rules::led_elsewhere(&nat, *publish) {
+            Some(rule) => Some(format!("the firewall rule -t nat {rule}")),
+            None => holder(publish.host, publish.protocol)?,
+        };
+        Ok(match other {
+            Some(other) => {
+                (format!("port {}/{} for itself: {other} has it, too", publish.host, publish.protocol), false)
+            }
+            None => (format!("port {}/{} for itself", publish.host, publish.protocol), true),
+        })
+    };
+    record.published.iter().map(alone).collect()
+}
+
+/// Nobody's address, for documentation (RFC 5737): a packet for it takes the default route.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// How many routers it passes: this host, and not the next.
+const HOPS: u32 = 2;
+/// The port of the discard protocol.
+const DISCARD: u16 = 9;
+/// How long it may be on its way.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Sends a packet from inside, and looks whether it leaves the host: its address is rewritten as the last thing of all, when
+/// every rule of every tool has let it pass. See ip(7), `IP_TTL`.
+fn sends(way: &WayOut, record: &NetworkRecord, init: &PidFd, firewall: &Firewall) -> Result<(String, bool)> {
+    let address = subnet::container_address(record.subnet);
+    let is_its_own = |rule: &str| {
+        value(rule, "-s") == Some(&format!("{address}/32")) && value(rule, "-j") == Some("MASQUERADE") && {
+            let interface = value(rule, "-o");
+            interface.is_none() || matches!(way, WayOut::By(name) if interface == Some(name))
+        }
+    };
+    let hidden = || firewall.packets(Table::Nat, &rules::hook_chain("POSTROUTING"), is_its_own);
+    let before = hidden()?;
+    let sent = NetNs::of(init).run(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).or_cannot("open", "a socket")?;
+        socket.set_ttl(HOPS).or_cannot("prepare", "a packet")?;
+        Ok(socket.send_to(b"conductor network check", (NOBODY, DISCARD)).is_ok())
+    })?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut has_left = false;
+    while sent && !has_left && Instant::now() < deadline {
+        has_left = hidden()? > before;
+    }
+    if has_left {
+        return Ok(("a packet to the world leaves the host".to_owned(), true));
+    }
+    let filter = firewall.rules(Table::Filter)?;
+    let refuses = |rule: &&str| matches!(value(rule, "-j"), Some("DROP" | "REJECT"));
+    let suspect = filter.of_chain("FORWARD").take_while(|rule| !rules::is_jump_of_ours(rule)).find(refuses);
+    let suspect = match (suspect, way) {
+        (Some(rule), _) => format!("see the rule -A FORWARD {rule}"),
+        (None, WayOut::By(interface)) => {
+            format!("only {interface} may be used (DEFAULT_IFC), see `ip route get {NOBODY}`")
+        }
+        (None, WayOut::Any) => format!("see `ip route get {NOBODY}`, `nft list ruleset`"),
+    };
+    Ok((format!("a packet to the world leaves the host: none did; {suspect}"), false))
 }

@@ -64,9 +64,9 @@ pub struct NetworkRecord {
     /// The subnet of its cable.
     #[serde(with = "as_text")]
     pub subnet: Subnet,
-    /// The interface by which it reaches what is beyond the host, if it may.
+    /// By which interface it reaches what is beyond the host, if it may.
     #[serde(default)]
-    pub internet: Option<String>,
+    pub internet: Option<WayOut>,
     /// Ports of the host that lead to it.
     #[serde(default)]
     pub published: BTreeSet<Publish>,
@@ -79,6 +79,34 @@ pub struct NetworkRecord {
     pub firewall: Backend,
 }
 
+/// The interfaces of the host by which a container may reach what is beyond it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum WayOut {
+    /// Whichever the host's routes name at that moment, but for containers' cables.
+    Any,
+    /// This one alone.
+    By(String),
+}
+
+/// [`WayOut::Any`] in a record: no interface can have a space in its name.
+const ANY: &str = "any interface";
+
+impl From<String> for WayOut {
+    fn from(text: String) -> Self {
+        if text == ANY { Self::Any } else { Self::By(text) }
+    }
+}
+
+impl From<WayOut> for String {
+    fn from(way: WayOut) -> Self {
+        match way {
+            WayOut::Any => ANY.to_owned(),
+            WayOut::By(interface) => interface,
+        }
+    }
+}
+
 /// A container's network as `inspect` shows it.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -88,7 +116,7 @@ pub struct Shown {
     subnet: Subnet,
     link_inside: String,
     link_outside: String,
-    internet: Option<String>,
+    internet: Option<WayOut>,
     published: Vec<Publish>,
     peers: Vec<ContainerName>,
 }
@@ -336,16 +364,49 @@ fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> 
     if noted_before(&ledger).is_some() {
         return Ok(());
     }
-    let before = match forwarding_before(store, None)? {
+    let Before { value: before, found } = match forwarding_before(store, None)? {
         Some(before) => before,
         None => match sysctl::read(IP_FORWARD)? {
-            now if now != "1" => now,
-            _ if rules::serves_other_stores(firewall, &own(store)?)? => "0".to_owned(),
+            now if now != "1" => Before { value: now, found: routing(firewall)? },
+            _ if rules::serves_other_stores(firewall, &own(store)?)? => {
+                Before { value: "0".to_owned(), found: routing(firewall)? }
+            }
             // The host does it already, for reasons of its own: nothing to put back.
             _ => return Ok(()),
         },
     };
-    ledger.note(&Change::Sysctl { key: PathBuf::from(IP_FORWARD), before })
+    ledger.note(&Change::Sysctl { key: PathBuf::from(IP_FORWARD), before, found })
+}
+
+/// What the host did with packets for others before the first container came.
+#[derive(Debug)]
+struct Before {
+    /// The value of [`IP_FORWARD`].
+    value: String,
+    /// [`routing`] as it was then.
+    found: BTreeSet<String>,
+}
+
+/// All on this host that has to do with passing packets on, and is none of ours: links with the networks they lead to, and
+/// the rules of built-in chains. What comes to that later may be another router's, which then relies on [`IP_FORWARD`].
+fn routing(firewall: &Firewall) -> Result<BTreeSet<String>> {
+    let ways = Netlink::open()?.ways()?;
+    let ways = ways.into_iter().filter(|(link, _)| !rules::is_outside(link));
+    let mut routing: BTreeSet<String> = ways.map(|(link, to)| format!("{LINK}{link} to {to}")).collect();
+    for (table, chain) in [(Table::Filter, "FORWARD"), (Table::Nat, "PREROUTING"), (Table::Nat, "POSTROUTING")] {
+        let rules = firewall.rules(table)?;
+        let others = rules.of_chain(chain).filter(|rule| !rules::is_jump_of_ours(rule));
+        routing.extend(others.map(|rule| format!("rule -t {table} -A {chain} {rule}")));
+    }
+    Ok(routing)
+}
+
+/// What a link begins with in [`routing`].
+const LINK: &str = "link ";
+
+fn links(routing: &BTreeSet<String>) -> BTreeSet<String> {
+    let links = routing.iter().filter_map(|line| line.strip_prefix(LINK)?.split_once(" to "));
+    links.map(|(link, _)| link.to_owned()).collect()
 }
 
 /// Makes the host pass packets on. The rules must be there before: it does so for everybody.
@@ -358,7 +419,9 @@ fn start_forwarding() -> Result<()> {
 
 /// Puts back what the host did before, when this was the last container that needs it to pass packets on.
 fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Firewall>) -> Result<()> {
-    let Some(before) = noted_before(&Ledger::of(&store.container_dir(name))) else { return Ok(()) };
+    let Some(Before { value: before, found }) = noted_before(&Ledger::of(&store.container_dir(name))) else {
+        return Ok(());
+    };
     if store.container(name).is_ok_and(|record| !record.init.is_of_this_boot()) {
         // What it found then is nothing to go by: the host has chosen anew since.
         return Ok(());
@@ -366,16 +429,24 @@ fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Fir
     if forwarding_before(store, Some(name))?.is_some() || sysctl::read(IP_FORWARD)? == before {
         return Ok(());
     }
-    match firewall {
+    if let Some(firewall) = firewall {
         // The last of those puts it back.
-        Some(firewall) if rules::serves_other_stores(firewall, &own(store)?)? => return Ok(()),
-        _ => (),
+        if rules::serves_other_stores(firewall, &own(store)?)? {
+            return Ok(());
+        }
+        if let Some(new) = routing(firewall)?.difference(&found).next() {
+            remark(format_args!(
+                "this host goes on passing packets on (net.ipv4.ip_forward = 1): since conductor switched that on, there is \
+                 {new}, which may rely on it; `sysctl -w net.ipv4.ip_forward={before}` switches it off"
+            ));
+            return Ok(());
+        }
     }
     sysctl::write(IP_FORWARD, &before, "no container needs it any more: as it was found")
 }
 
 /// What the host did before the first container with a network came, if one of them (but for `leaving`) changed it.
-fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<Option<String>> {
+fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<Option<Before>> {
     for (name, _) in store.containers()? {
         let dir = store.container_dir(&name);
         if Some(&name) != leaving && dir.join(FILE).exists() {
@@ -389,11 +460,16 @@ fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<O
 
 /// Whether the packets of others passed this host before conductor came.
 fn strangers(store: &Store, leaving: Option<&ContainerName>, firewall: &Firewall) -> Result<Stranger> {
-    let was_no_router = match forwarding_before(store, leaving)? {
-        Some(before) => before == "0",
-        None => rules::serves_other_stores(firewall, &own(store)?)?,
+    let (was_no_router, mut between) = match forwarding_before(store, leaving)? {
+        Some(Before { value, found }) => (value == "0", links(&found)),
+        None => (rules::serves_other_stores(firewall, &own(store)?)?, BTreeSet::new()),
     };
-    Ok(if was_no_router { Stranger::Dropped } else { Stranger::Unchanged })
+    if !was_no_router {
+        return Ok(Stranger::Unchanged);
+    }
+    // Those that another store has found.
+    between.extend(rules::links_of_strangers(&firewall.rules(Table::Filter)?));
+    Ok(Stranger::Dropped { between })
 }
 
 /// The names of this store's containers with a network. One without may be called as one of another store is.
@@ -410,9 +486,9 @@ fn standing(mut changes: Vec<Change>) -> Vec<Change> {
     changes
 }
 
-fn noted_before(ledger: &Ledger) -> Option<String> {
+fn noted_before(ledger: &Ledger) -> Option<Before> {
     standing(ledger.understood()).into_iter().find_map(|change| match change {
-        Change::Sysctl { key, before } if key == Path::new(IP_FORWARD) => Some(before),
+        Change::Sysctl { key, before: value, found } if key == Path::new(IP_FORWARD) => Some(Before { value, found }),
         _ => None,
     })
 }

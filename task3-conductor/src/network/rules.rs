@@ -11,6 +11,12 @@
 //! filter  FORWARD ──── CONDUCTOR-FORWARD ──── by its cable ─── conductor-NAME   what passes; the rest does not
 //! ```
 //!
+//! What goes to the internet leaves by any interface that is no container's cable, whichever the host's routes name: they
+//! change when a VPN comes up or a cable is pulled. `CONDUCTOR-INTERNET` knows all cables.
+//!
+//! A rule at the end of FORWARD that refuses all (several distributions have one) is a policy in the shape of a rule: our
+//! jump stands before it, behind all others of the user's.
+//!
 //! A packet from one container to another goes by two cables. The sender's chain is asked first (its jump is put at the
 //! front), so a permission to send stands in one place, the sender's chain, and goes with it.
 //!
@@ -24,20 +30,24 @@ use nsutil::error::Result;
 use nsutil::net::link::LONGEST_NAME;
 use nsutil::net::nat::{Changes, Firewall, Rules, Table, value};
 
+use super::WayOut;
 use super::publish::Publish;
 use crate::name::ContainerName;
 use crate::store::fnv1a;
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its NUL).
 const LONGEST_CHAIN: usize = 28;
-/// The built-in chains from which ours are reached, by table.
-const HOOKS: [(Table, &str); 5] = [
+/// The built-in chains from which ours are reached, by table; and [`INTERNET`].
+const HOOKS: [(Table, &str); 6] = [
     (Table::Raw, "PREROUTING"),
     (Table::Nat, "PREROUTING"),
     (Table::Nat, "OUTPUT"),
     (Table::Nat, "POSTROUTING"),
     (Table::Filter, "FORWARD"),
+    (Table::Filter, INTERNET),
 ];
+/// What our chain about ways to the internet is named for. It is no built-in chain: containers' chains lead there.
+const INTERNET: &str = "INTERNET";
 /// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`Stranger`]s.
 const NOBODYS: &str = "conductor";
 /// What the comments of a container's rules begin with.
@@ -48,8 +58,8 @@ const TAG: &str = "conductor:";
 pub struct Permissions {
     /// Its address; no other may be the sender on its cable.
     pub address: Ipv4Addr,
-    /// The interface by which it may reach what is beyond the host, if it may.
-    pub internet: Option<String>,
+    /// By which interface it may reach what is beyond the host, if it may.
+    pub internet: Option<WayOut>,
     /// Its published ports.
     pub published: Vec<Publish>,
     /// The containers that it may send to.
@@ -57,12 +67,15 @@ pub struct Permissions {
 }
 
 /// What happens to packets between networks that are none of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stranger {
     /// They meet whatever the host's own rules say.
     Unchanged,
     /// They are dropped: the host passed nothing on before conductor made it do so for its containers.
-    Dropped,
+    Dropped {
+        /// The links that there were then. One that comes later belongs to somebody who knows of passing packets on.
+        between: BTreeSet<String>,
+    },
 }
 
 /// Puts the rules of some containers into the tables, or takes them out (`None`), whatever of them is there already.
@@ -76,7 +89,7 @@ pub fn apply(
 ) -> Result<()> {
     let mut changes = Changes::default();
     for table in Table::ALL {
-        plan(table, &firewall.rules(table)?, containers, strangers, &mut changes);
+        plan(table, &firewall.rules(table)?, containers, &strangers, &mut changes);
     }
     firewall.make(&changes)
 }
@@ -90,8 +103,12 @@ pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -
     let now = firewall.rules(Table::Filter)?;
     let shut = hook_chain("FORWARD");
     let mut others = of_other_stores(&now, &shut, own);
-    let is_let_through =
-        |rule: &str| value(rule, "-j") == Some("ACCEPT") && (value(rule, "-i").or(value(rule, "-o"))).is_some();
+    let internet = hook_chain(INTERNET);
+    let is_let_through = |rule: &str| {
+        let target = value(rule, "-j");
+        (target == Some("ACCEPT") || target == Some(internet.as_str()))
+            && value(rule, "-i").or(value(rule, "-o")).is_some()
+    };
     Ok(now.of_chain(&shut).any(drops_strangers) && others.any(|name| now.of_chain(&chain(&name)).any(is_let_through)))
 }
 
@@ -120,6 +137,55 @@ fn of_other_stores(
     tagged.filter(|name: &ContainerName| !own.contains(name))
 }
 
+/// The links between which strangers' packets are dropped.
+pub fn links_of_strangers(now: &Rules) -> BTreeSet<String> {
+    let shut = hook_chain("FORWARD");
+    let links = now.of_chain(&shut).filter(|rule| drops_strangers(rule)).filter_map(|rule| value(rule, "-i"));
+    links.map(str::to_owned).collect()
+}
+
+/// Whether a rule leads from a built-in chain to one of ours.
+pub fn is_jump_of_ours(rule: &str) -> bool {
+    value(rule, "-j").is_some_and(|target| target.starts_with("CONDUCTOR-"))
+}
+
+/// Whether a link has the name of a cable's end on the host, of whatever store.
+pub fn is_outside(link: &str) -> bool {
+    link.ends_with("-outside")
+}
+
+/// The rule of a built-in chain that refuses everything, and its place, if that is before our jump would do anything.
+pub fn refusal_of_all<'a>(now: &'a Rules, hook: &str) -> Option<(usize, &'a str)> {
+    let refuses = |rule: &str| {
+        let without_comment = match (rule.find("-m comment"), rule.find("-j ")) {
+            (Some(0), Some(target)) => rule.get(target..).unwrap_or_default(),
+            _ => rule,
+        };
+        without_comment.starts_with("-j DROP") || without_comment.starts_with("-j REJECT")
+    };
+    let (index, rule) = now.of_chain(hook).enumerate().find(|(_, rule)| refuses(rule))?;
+    let ours = now.of_chain(hook).position(is_jump_of_ours);
+    ours.is_none_or(|ours| ours > index).then_some((index, rule))
+}
+
+/// The rules of others that send packets for this port of the host elsewhere.
+pub fn led_elsewhere(nat: &Rules, wanted: Publish) -> Option<String> {
+    let (protocol, port) = (wanted.protocol.to_string(), wanted.host);
+    let holds = |ports: &str| {
+        ports.split(',').any(|range| {
+            let (first, last) = range.split_once(':').unwrap_or((range, range));
+            first.parse().is_ok_and(|first: u16| first <= port) && last.parse().is_ok_and(|last: u16| port <= last)
+        })
+    };
+    let leads = |(chain, rule): &(&str, &str)| {
+        !chain.starts_with("conductor-")
+            && matches!(value(rule, "-j"), Some("DNAT" | "REDIRECT"))
+            && value(rule, "-p").is_none_or(|known| known == protocol)
+            && value(rule, "--dport").or(value(rule, "--dports")).is_some_and(holds)
+    };
+    nat.all().find(leads).map(|(chain, rule)| format!("-A {chain} {rule}"))
+}
+
 fn drops_strangers(rule: &str) -> bool {
     value(rule, "-j") == Some("DROP") && value(rule, "--comment") == Some(NOBODYS)
 }
@@ -130,7 +196,7 @@ pub fn missing(
     now: &Rules,
     name: &ContainerName,
     wanted: &Permissions,
-    strangers: Stranger,
+    strangers: &Stranger,
 ) -> Vec<String> {
     let Part { chain, jumps } = part(table, name, wanted);
     let own = self::chain(name);
@@ -146,13 +212,20 @@ pub fn missing(
         if !now.of_chain(&hook_chain).any(|known| words(known) == words(rule)) {
             missing.push(format!("-A {hook_chain} {rule}"));
         }
-        if !now.of_chain(hook).any(|rule| value(rule, "-j") == Some(hook_chain.as_str())) {
+        if *hook != INTERNET && !now.of_chain(hook).any(|rule| value(rule, "-j") == Some(hook_chain.as_str())) {
             missing.push(format!("-A {hook} -j {hook_chain}"));
         }
+        if let Some((_, rule)) = refusal_of_all(now, hook) {
+            missing.push(format!("-A {hook} -j {hook_chain} before -A {hook} {rule}"));
+        }
     }
-    let shut = hook_chain("FORWARD");
-    if table == Table::Filter && strangers == Stranger::Dropped && !now.of_chain(&shut).any(drops_strangers) {
-        missing.push(format!("-A {shut} -j DROP"));
+    if table == Table::Filter {
+        for hook in ["FORWARD", INTERNET] {
+            let ours = hook_chain(hook);
+            let last = last_rules(hook, strangers);
+            let lost = last.iter().find(|rule| !now.of_chain(&ours).any(|known| words(known) == words(rule)));
+            missing.extend(lost.map(|rule| format!("-A {ours} {rule}")));
+        }
     }
     missing
 }
@@ -191,7 +264,8 @@ fn short(name: &ContainerName, room: usize) -> String {
     std::iter::once('_').chain(letters).collect()
 }
 
-fn hook_chain(built_in: &str) -> String {
+/// Our chain that a built-in one leads to.
+pub fn hook_chain(built_in: &str) -> String {
     format!("CONDUCTOR-{built_in}")
 }
 
@@ -217,7 +291,7 @@ fn plan(
     table: Table,
     now: &Rules,
     containers: &[(&ContainerName, Option<&Permissions>)],
-    strangers: Stranger,
+    strangers: &Stranger,
     changes: &mut Changes,
 ) {
     let hooks = HOOKS.iter().filter(|(of, _)| *of == table).map(|(_, hook)| *hook);
@@ -232,19 +306,28 @@ fn plan(
     // What is there now goes, and the way to it when nobody is left.
     for hook in hooks.clone() {
         let ours = hook_chain(hook);
-        let mut jumps = now.of_chain(hook).filter(|rule| value(rule, "-j") == Some(ours.as_str()));
+        let jumps = || now.of_chain(hook).filter(|rule| value(rule, "-j") == Some(ours.as_str()));
+        let refusal = refusal_of_all(now, hook);
         if somebody_comes || somebody_stays(&ours) {
             if !now.has_chain(&ours) {
                 changes.new_chain(table, &ours);
             }
             now.of_chain(&ours).filter(|rule| is_ours(rule)).for_each(|rule| changes.delete(table, &ours, rule));
-            if jumps.next().is_none() {
-                changes.append(table, hook, format_args!("-m comment --comment {NOBODYS} -j {ours}"));
+            let jump = format!("-m comment --comment {NOBODYS} -j {ours}");
+            match refusal {
+                _ if hook == INTERNET => (),
+                Some((index, _)) => {
+                    // Those that stand behind it: the place of the refusal stays what it is.
+                    jumps().for_each(|jump| changes.delete(table, hook, jump));
+                    changes.insert_before(table, hook, index, jump);
+                }
+                None if jumps().next().is_none() => changes.append(table, hook, jump),
+                None => (),
             }
         } else {
-            jumps.for_each(|jump| changes.delete(table, hook, jump));
+            jumps().for_each(|jump| changes.delete(table, hook, jump));
             if now.has_chain(&ours) {
-                changes.remove_chain(table, &ours);
+                changes.empty_chain(table, &ours);
             }
         }
     }
@@ -267,12 +350,27 @@ fn plan(
             }
         }
     }
-    for hook in hooks.filter(|hook| *hook == "FORWARD" && strangers == Stranger::Dropped) {
+    for hook in hooks {
         let ours = hook_chain(hook);
         if somebody_comes || somebody_stays(&ours) {
             // Behind all others.
-            changes.append(table, &ours, format_args!("-m comment --comment {NOBODYS} -j DROP"));
+            last_rules(hook, strangers).iter().for_each(|rule| changes.append(table, &ours, rule));
+        } else if now.has_chain(&ours) {
+            // Only now does nothing lead there any more.
+            changes.remove_chain(table, &ours);
         }
+    }
+}
+
+/// The rules at the end of one of our chains that are no single container's.
+fn last_rules(hook: &str, strangers: &Stranger) -> Vec<String> {
+    match (hook, strangers) {
+        (INTERNET, _) => vec![format!("-m comment --comment {NOBODYS} -j ACCEPT")],
+        ("FORWARD", Stranger::Dropped { between }) => {
+            let pairs = between.iter().flat_map(|from| between.iter().map(move |to| (from, to)));
+            pairs.map(|(from, to)| format!("-i {from} -o {to} -m comment --comment {NOBODYS} -j DROP")).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -319,12 +417,15 @@ fn nat(name: &ContainerName, wanted: &Permissions) -> Part {
         let Publish { host, inside, protocol } = publish;
         format!("-p {protocol} -m {protocol} --dport {host} -j DNAT --to-destination {address}:{inside}")
     };
-    let mut jumps = Vec::new();
-    if let Some(interface) = &wanted.internet {
-        // The world knows no way to 192.168.N.2: it answers to the host, and the kernel remembers for whom.
-        let rule = format!("-s {address}/32 -o {interface} -j MASQUERADE");
-        jumps.push(Jump { hook: "POSTROUTING", first: false, rule });
-    }
+    // What goes to a container keeps its sender.
+    let mut jumps = vec![Jump { hook: "POSTROUTING", first: true, rule: format!("-o {cable} -j RETURN") }];
+    // The world knows no way to 192.168.N.2: it answers to the host, and the kernel remembers for whom.
+    let rule = match &wanted.internet {
+        Some(WayOut::Any) => Some(format!("-s {address}/32 -j MASQUERADE")),
+        Some(WayOut::By(interface)) => Some(format!("-s {address}/32 -o {interface} -j MASQUERADE")),
+        None => None,
+    };
+    jumps.extend(rule.map(|rule| Jump { hook: "POSTROUTING", first: false, rule }));
     if !wanted.published.is_empty() {
         for hook in ["PREROUTING", "OUTPUT"] {
             let rule = format!("-m addrtype --dst-type LOCAL -j {chain}");
@@ -333,7 +434,7 @@ fn nat(name: &ContainerName, wanted: &Permissions) -> Part {
         // From 127.0.0.1 of the host, and from the container to itself: it could not answer to either address.
         for source in ["127.0.0.0/8".to_owned(), format!("{address}/32")] {
             let rule = format!("-s {source} -o {cable} -j MASQUERADE");
-            jumps.push(Jump { hook: "POSTROUTING", first: false, rule });
+            jumps.push(Jump { hook: "POSTROUTING", first: true, rule });
         }
     }
     Part { chain: wanted.published.iter().map(lead_inside).collect(), jumps }
@@ -345,7 +446,10 @@ fn filter(name: &ContainerName, wanted: &Permissions) -> Part {
     // Whoever was let through may be answered.
     let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned()];
     rules.extend(wanted.peers.iter().map(|peer| format!("-i {cable} -o {} -j ACCEPT", outside(peer))));
-    rules.extend(wanted.internet.iter().map(|interface| format!("-i {cable} -o {interface} -j ACCEPT")));
+    rules.extend(wanted.internet.iter().map(|way| match way {
+        WayOut::Any => format!("-i {cable} -j {}", hook_chain(INTERNET)),
+        WayOut::By(interface) => format!("-i {cable} -o {interface} -j ACCEPT"),
+    }));
     // A port of the host that leads to a container: from outside, and from that container itself.
     let published = |publish: &Publish| {
         let Publish { host, inside, protocol } = publish;
@@ -365,6 +469,7 @@ fn filter(name: &ContainerName, wanted: &Permissions) -> Part {
         jumps: vec![
             Jump { hook: "FORWARD", first: true, rule: format!("-i {cable} -j {chain}") },
             Jump { hook: "FORWARD", first: false, rule: format!("-o {cable} -j {chain}") },
+            Jump { hook: INTERNET, first: false, rule: format!("-o {cable} -j RETURN") },
         ],
     }
 }
@@ -410,13 +515,14 @@ mod tests {
                 "-o eg-outside -j DROP -m comment --comment conductor:eg",
             ]
         );
-        assert_eq!(nat(&name("eg"), &nothing()), Part { chain: vec![], jumps: vec![] }, "no address is rewritten");
+        let kept = Jump { hook: "POSTROUTING", first: true, rule: "-o eg-outside -j RETURN".to_owned() };
+        assert_eq!(nat(&name("eg"), &nothing()), Part { chain: vec![], jumps: vec![kept] }, "no address is rewritten");
     }
 
     #[test]
     fn each_permission_is_a_rule_before_the_refusal() {
         let wanted = Permissions {
-            internet: Some("enp1s0".to_owned()),
+            internet: Some(WayOut::By("enp1s0".to_owned())),
             peers: vec![name("db")],
             published: vec!["3000:8080".parse().unwrap()],
             ..nothing()

@@ -1,7 +1,7 @@
 //! Staying with a process: signals go on to it, its terminal is copied to ours, and its exit code becomes ours.
 //!
-//! Without a terminal nothing is copied: the process has the caller's own descriptors, and waiting is all there is to
-//! do. With one, bytes go both ways between the caller's terminal, which is raw meanwhile, and the one inside.
+//! Without a terminal the process has the caller's own descriptors, and waiting is all there is to do, unless a file must
+//! not be given to it (see [`super::relay`]). With one, bytes go both ways between the caller's terminal, which is raw meanwhile, and the one inside.
 //!
 //! Manual: poll(2), termios(3), signalfd(2), pidfd_open(2).
 
@@ -17,6 +17,7 @@ use nsutil::process::{Child, Exit, PidFd, Requests};
 use nsutil::terminal::{self, Raw, is_terminal};
 
 use super::disposition::hears;
+use super::relay::{self, Relay, Stdio};
 use crate::failure::remark;
 
 /// What a signal that conductor gets means for the process it stays with.
@@ -42,19 +43,36 @@ impl Signals {
     }
 }
 
+/// By what the caller and the process talk.
+#[derive(Debug, Default)]
+pub struct Talking {
+    /// The caller's end of the process's terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+    /// What it has in place of the caller's streams.
+    pub stdio: Stdio,
+    /// What it prints for files of the caller's.
+    pub relays: Vec<Relay>,
+}
+
 /// Waits for the end of the process, staying with it until then. When the caller's terminal or stdout is gone, the process
 /// gets a hang-up, as from a terminal whose line was cut, and its end is awaited all the same.
 ///
 /// # Errors
 /// Those of waitid(2), and when a signal cannot be handed on; the process is killed then.
-pub fn stay(child: Child, terminal: Option<OwnedFd>, mut signals: Signals, role: Role) -> Result<Exit> {
-    match terminal {
-        None => loop {
-            match signals.0.or_end_of(child.pidfd())? {
-                None => return child.wait(),
-                Some(signal) => hand_on(signal, child.pidfd(), role)?,
+pub fn stay(child: Child, talking: Talking, mut signals: Signals, role: Role) -> Result<Exit> {
+    match talking.terminal {
+        None => {
+            let stdin = talking.stdio.close();
+            let wait = || wait_for_end(child.pidfd(), &mut signals, role);
+            let copied = relay::copy_while(talking.relays, child.pidfd(), wait);
+            relay::follow_stdin(stdin);
+            let ((), open) = copied?;
+            let exit = child.wait()?;
+            if role == Role::Other {
+                relay::leave_behind(open)?;
             }
-        },
+            Ok(exit)
+        }
         Some(master) => {
             let (stdin, stdout) = (io::stdin(), io::stdout());
             let raw = is_terminal(stdin.as_fd()).then(|| Raw::enter(stdin.as_fd())).transpose();

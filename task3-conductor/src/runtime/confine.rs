@@ -7,6 +7,7 @@
 //! keyrings(7), prctl(2).
 
 use std::convert::Infallible;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -120,9 +121,24 @@ fn become_user(Identity { user, group, groups, .. }: &Identity, terminal: Option
         // As login(1) does: or its user could not open it by name, as screen and others do.
         fchown(terminal, Some(uid), None).or_cannot("hand over", "the terminal")?;
     }
+    streams_for(uid);
     setresgid(gid, gid, gid).or_cannot("become", format_args!("group {group}"))?;
     setresuid(uid, uid, uid).or_cannot("become", format_args!("user {user}"))?;
     prctl::set_pdeathsig(at_parents_end).or_cannot("ask for a signal at", "the parent's end")
+}
+
+/// Lets the user open /dev/stdin, /dev/stdout and /dev/stderr, where these are pipes: opening one asks for rights, which
+/// writing to it does not. A pipe with a name is a file of the caller's, and stays as it is.
+fn streams_for(user: Uid) {
+    /// Of statfs(2).
+    const PIPE: i64 = 0x5049_5045;
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        if rustix::fs::fstatfs(stream).is_ok_and(|about| about.f_type == PIPE) {
+            // What the caller has may be another's; then it can be written to all the same.
+            let _ = fchown(stream, Some(user), None);
+        }
+    }
 }
 
 /// Leaves the caller's session keyring, whose keys would be seen inside.

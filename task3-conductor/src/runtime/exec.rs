@@ -20,6 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use super::cgroup::Cgroup;
 use super::host::be_unreadable;
 use super::inside::{Streams, connect, join_cgroup};
+use super::relay::Stdio;
 use super::{confine, root, weak};
 use crate::failure::Failure;
 use crate::plan::Process;
@@ -46,7 +47,8 @@ struct WayIn<'a> {
 /// What the child itself joins; its PID namespace is where its parent had it born.
 const REST: [Kind; 5] = [Kind::Uts, Kind::Net, Kind::Ipc, Kind::Cgroup, Kind::Mount];
 
-/// Starts `process` in the container whose first process is `init`; `terminal` is the size of the one it is to have.
+/// Starts `process` in the container whose first process is `init`; `terminal` is the size of the one it is to have, and
+/// without one `stdio` what it gets in place of the caller's streams.
 ///
 /// The calling process is of no use for anything else afterwards: its children are born in the container.
 ///
@@ -57,12 +59,13 @@ pub fn start(
     cgroup: &Cgroup,
     process: &Process,
     terminal: Option<Option<Size>>,
+    stdio: &Stdio,
 ) -> Result<Joined, Failure> {
     let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
     let streams = match terminal {
         Some(size) => Streams::Terminal { to: &theirs, size },
-        None => Streams::Callers,
+        None => Streams::Callers(stdio),
     };
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;

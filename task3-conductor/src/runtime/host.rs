@@ -3,8 +3,8 @@
 //! Each thing is noted in the ledger before it is made. If a step fails, what was made is taken back at once; if this
 //! process is killed, the next command finds the ledger and does it.
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,6 +18,7 @@ use nsutil::terminal::{self, Size};
 
 use super::cgroup::Cgroup;
 use super::inside::{BORN_WITH, Inside, Streams, become_container};
+use super::relay::Stdio;
 use super::teardown;
 use super::weak::become_chrooted;
 use crate::failure::Failure;
@@ -39,14 +40,14 @@ pub struct Started {
 /// Who talks to the container, as its starter decides.
 #[derive(Debug, Clone, Copy)]
 pub enum Voice<'a> {
-    /// The caller's own descriptors.
-    Callers,
+    /// The caller's own descriptors, but for those in whose place something else is given.
+    Callers(&'a Stdio),
     /// A terminal of its own, of this size.
     Terminal(Option<Size>),
-    /// Nobody; its output goes to this file, and it lives on when its starter dies.
-    Log(&'a File),
-    /// Nobody; its output goes to this file, and it ends when its starter does.
-    Output(&'a File),
+    /// Nobody; its output goes here, and it lives on when its starter dies.
+    Log(BorrowedFd<'a>),
+    /// Nobody; its output goes here, and it ends when its starter does.
+    Output(BorrowedFd<'a>),
 }
 
 /// Starts the container of a plan whose name is claimed, and records it, if it is to be used.
@@ -97,9 +98,9 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
 
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
     let streams = match voice {
-        Voice::Callers => Streams::Callers,
+        Voice::Callers(stdio) => Streams::Callers(stdio),
         Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
-        Voice::Log(file) | Voice::Output(file) => Streams::Log(file),
+        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
     };
     let has_own_network = plan.purpose == Purpose::Use;
     let inside = Inside {
@@ -128,7 +129,7 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     init.ready()?;
     let terminal = match voice {
         Voice::Terminal(_) => terminal::receive(&ours)?,
-        Voice::Callers | Voice::Log(_) | Voice::Output(_) => None,
+        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
     };
     init.gone().map_err(Failure::of_command)?;
     if plan.purpose == Purpose::Use {

@@ -25,6 +25,7 @@ use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 
 use super::cgroup::limit_processes_of_namespace;
+use super::relay::Stdio;
 use super::{confine, devices, loopback, masks, volumes};
 use crate::confinement::Confinement;
 use crate::limits::Limits;
@@ -63,8 +64,8 @@ pub struct Inside<'a> {
 /// What stdin, stdout and stderr of a process in a container are.
 #[derive(Debug, Clone, Copy)]
 pub enum Streams<'a> {
-    /// The caller's own.
-    Callers,
+    /// The caller's own, but for those in whose place something else is given.
+    Callers(&'a Stdio),
     /// A terminal of the container's, whose other end goes through this socket.
     Terminal {
         /// To the caller.
@@ -72,8 +73,8 @@ pub enum Streams<'a> {
         /// Its size from the first moment.
         size: Option<Size>,
     },
-    /// Nothing to read, and this file for both outputs.
-    Log(&'a File),
+    /// Nothing to read, and this for both outputs.
+    Output(BorrowedFd<'a>),
 }
 
 /// # Lesson 3.a (12 marks): make the container around its first process, which then becomes the command
@@ -91,7 +92,7 @@ pub enum Streams<'a> {
 ///    what is still to be done in the root is done below that descriptor.
 /// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts
 ///    it. If there are `pid_namespace_limits`, apply them. Provide /dev. If the network is its own (it is the host's
-///    for a `RUN` line), switch `lo` on and let everybody ping. *Last* mask and protect: what is read-only cannot be
+///    for a `RUN` line), switch `lo` on, let everybody ping, and open the low ports. *Last* mask and protect: what is read-only cannot be
 ///    set up any more. Then cover hosts and resolv.conf, and attach the volumes on top: these are what the user asked
 ///    for.
 /// 5. Connect the streams, and if that gives a terminal provide the console; only now can the root be made unwritable,
@@ -131,6 +132,7 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     if inside.has_own_network {
         loopback::switch_on()?;
         let_everybody_ping()?;
+        open_low_ports()?;
     }
     masks::apply(root.as_fd(), confinement)?;
     for (file, place) in private {
@@ -160,10 +162,15 @@ pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<Own
         shell: "setsid COMMAND");
     setsid().or_cannot("begin", "a session")?;
     let (stdin, output, slave) = match *streams {
-        Streams::Callers => return Ok(None),
-        Streams::Log(log) => {
+        Streams::Callers(Stdio { stdin, stdout, stderr }) => {
+            stdin.as_ref().map_or(Ok(()), dup2_stdin).or_cannot("set", "stdin")?;
+            stdout.as_ref().map_or(Ok(()), dup2_stdout).or_cannot("set", "stdout")?;
+            stderr.as_ref().map_or(Ok(()), dup2_stderr).or_cannot("set", "stderr")?;
+            return Ok(None);
+        }
+        Streams::Output(output) => {
             let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
-            (null, log.try_clone().or_cannot("hand on", "the log")?, None)
+            (null, File::from(output.try_clone_to_owned().or_cannot("hand on", "the output")?), None)
         }
         Streams::Terminal { to, size } => {
             let Pair { master, slave } = Pair::new(root, size)?;
@@ -280,9 +287,22 @@ fn let_everybody_ping() -> Result<()> {
     step!("sysctl.ping", call: "write(\"{RANGE}\", \"0 2147483647\")";
         why: "ping works by a socket of its own kind, and raw sockets, which could forge anything, stay shut";
         shell: "sysctl -w net.ipv4.ping_group_range='0 2147483647'");
-    match fs::write(RANGE, "0 2147483647") {
+    set_of_own_network(RANGE, "0 2147483647")
+}
+
+/// Lets every user listen on ports below 1024: in a network of its own they are nobody else's. See ip(7).
+fn open_low_ports() -> Result<()> {
+    const FIRST: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    step!("sysctl.ports", call: "write(\"{FIRST}\", \"0\")";
+        why: "a server that runs as another user than root has no CAP_NET_BIND_SERVICE, and needs none here";
+        shell: "sysctl -w net.ipv4.ip_unprivileged_port_start=0");
+    set_of_own_network(FIRST, "0")
+}
+
+fn set_of_own_network(path: &str, value: &str) -> Result<()> {
+    match fs::write(path, value) {
         // A kernel without IPv4.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        written => written.or_cannot("write", RANGE),
+        written => written.or_cannot("write", path),
     }
 }

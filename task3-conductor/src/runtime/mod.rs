@@ -23,6 +23,7 @@ pub mod loopback;
 pub mod masks;
 pub mod monitor;
 pub mod own_binary;
+pub mod relay;
 pub mod root;
 pub mod teardown;
 pub mod volumes;

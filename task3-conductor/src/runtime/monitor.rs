@@ -2,18 +2,20 @@
 //!
 //! Somebody has to be there when the first process ends, to take its exit code and, with `--rm`, to clear up. It is
 //! forked from `run -d`, begins a session of its own, starts the container, and tells `run` that it is up; from then on
-//! it holds nothing of the caller's, so `$(conductor run -d …)` returns at once. What the container prints goes to its
-//! log without passing through here. If the monitor is killed, the container goes on: it is still listed and can be
-//! stopped, only its exit code is lost.
+//! it holds nothing of the caller's, so `$(conductor run -d …)` returns at once. It also copies what the container prints
+//! to its log, which the container itself must not have (see [`super::relay`]). If the monitor is killed, the container
+//! goes on: it is still listed and can be stopped; its exit code is lost, and writing to stdout fails with `EPIPE` then.
 
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::unistd::setsid;
 use nsutil::error::{OrCannot, Result};
 use nsutil::process::{Birth, Exit, close_inherited, give_back_clean_pages, spawn};
 
 use super::host::{self, Voice};
+use super::relay::{Relay, let_go_of_caller};
 use super::teardown;
 use crate::failure::{self, Failure};
 use crate::plan::Plan;
@@ -35,11 +37,13 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
         close_inherited()?;
         let Some(claim) = claim.take() else { return Ok(i32::from(failure::OURS)) };
         match live(store, plan, claim) {
-            Ok((started, note)) => {
+            Ok((started, note, mut relay)) => {
                 report.ready()?;
                 let_go_of_caller()?;
                 // It is only a saving.
                 let _ = give_back_clean_pages();
+                // That the log is not to be had is no reason not to wait.
+                let _ = relay.copy_until_end_of(started.init.pidfd().as_fd());
                 let exit = started.init.wait()?;
                 end(store, plan, &note, exit)?;
                 Ok(0)
@@ -65,12 +69,14 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
     Err(Failure::told(monitor.wait()?.code()))
 }
 
-fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(host::Started, Note), Failure> {
+fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(host::Started, Note, Relay), Failure> {
     let path = claim.directory().join(LOG);
     let log =
         File::options().append(true).create_new(true).mode(0o600).open(&path).or_cannot("make", path.display())?;
     let note = Note::prepare(&claim)?;
-    Ok((host::start(store, plan, claim, Voice::Log(&log))?, note))
+    let (relay, output) = Relay::to_log(log)?;
+    let started = host::start(store, plan, claim, Voice::Log(output.as_fd()))?;
+    Ok((started, note, relay))
 }
 
 /// Notes how the first process ended, and clears all away when the container was to go by itself.
@@ -85,13 +91,4 @@ pub fn end(store: &Store, plan: &Plan, note: &Note, exit: Exit) -> Result<()> {
     let Some(lock) = store.try_lock_container(&plan.name)? else { return Ok(()) };
     // It may have been stopped meanwhile, and the one that is there now may be another of the same name.
     if note.has_no_name_any_more() { Ok(()) } else { teardown::take_back(store, &plan.name, lock) }
-}
-
-/// Closes what `$(…)` waits for, and leaves the caller's folder.
-fn let_go_of_caller() -> Result<()> {
-    let null = File::options().read(true).write(true).open("/dev/null").or_cannot("open", "/dev/null")?;
-    dup2_stdin(&null).or_cannot("let go of", "stdin")?;
-    dup2_stdout(&null).or_cannot("let go of", "stdout")?;
-    dup2_stderr(&null).or_cannot("let go of", "stderr")?;
-    chdir("/").or_cannot("enter", "/")
 }

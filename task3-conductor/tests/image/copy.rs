@@ -115,3 +115,56 @@ fn links_in_the_image_never_lead_a_copy_out_of_it() {
     assert_eq!(workshop.inside(&format!("cat {target}/canary")), "copied");
     assert!(Path::new(&outside.path().join("canary")).exists());
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_store_is_no_part_of_a_context() {
+    let workshop = Workshop::with_own_cache("own-store");
+    workshop.file("app/main", "x");
+    let store = workshop.context.path().join("state");
+    let build = |text: &str| {
+        let path = workshop.file("Conductorfile", text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conductor"));
+        let output = command.arg("--root").arg(&store).args(["build", "made"]).arg(path).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(build("FROM host\nCOPY . /app\n").0, Some(0));
+    // What would stop a copy, and what would grow.
+    let container = store.join(".containers/q/upper");
+    fs::create_dir_all(&container).unwrap();
+    assert!(Command::new("mkfifo").arg(container.join("pipe")).status().unwrap().success());
+    for _ in 0..2 {
+        let (code, said) = build("FROM host\nCOPY . /app\nRUN test -f /app/app/main && test ! -e /app/state/.cache\n");
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("COPY leaves out state/.containers: it is conductor's own store"), "{said}");
+    }
+    let (code, said) = build("FROM host\nCOPY state/.containers/q /app\n");
+    assert!(code == Some(125) && said.contains("it is in conductor's own store"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn holes_and_hard_links_stay_what_they_are_and_paths_may_be_of_any_length() {
+    let workshop = Workshop::new("sparse");
+    let large = fs::File::create(workshop.file("tree/hole", "")).unwrap();
+    large.set_len(2 << 30).unwrap();
+    workshop.file("tree/a", "x");
+    fs::hard_link(workshop.context.path().join("tree/a"), workshop.context.path().join("tree/b")).unwrap();
+    let deep = "d=$(printf '%0200d' 0); for _ in $(seq 25); do mkdir $d && cd $d; done; echo bottom > file";
+    let script = |folder: &str| format!("mkdir -p {folder} && cd {folder} && {deep}");
+    let tree = workshop.context.path().join("tree");
+    assert!(Command::new("bash").args(["-c", &script(tree.to_str().unwrap())]).status().unwrap().success());
+    let begun = std::time::Instant::now();
+    workshop
+        .story(&format!("FROM host\nCOPY tree /tree\nRUN bash -c '{}'\n", script("/run-made").replace('\'', "'\\''")));
+    assert!(begun.elapsed() < crate::host::within(std::time::Duration::from_secs(15)), "{:?}", begun.elapsed());
+    let looks = "stat -c '%s %b' /tree/hole; stat -c %h /tree/a /tree/b; \
+                 for top in /tree /run-made; do cd $top; while cd 0* 2> /dev/null; do :; done; cat file; done";
+    assert_eq!(workshop.inside(looks), "2147483648 0\n2\n2\nbottom\nbottom\n");
+    // And what a container wrote becomes a layer.
+    workshop.host.ok(&["run", "img", "deep", "--", "bash", "-c", &script("/deep")]);
+    workshop.host.ok(&["commit", "deep", "made"]);
+    assert_eq!(workshop.inside("cd /deep; while cd 0* 2> /dev/null; do :; done; cat file"), "bottom\n");
+    // Longer than rm -r of a test's own can do.
+    assert!(Command::new("rm").args(["-rf"]).arg(&tree).status().unwrap().success());
+}

@@ -15,6 +15,7 @@ mod habits;
 mod host;
 mod lessons;
 mod life;
+mod reports;
 #[allow(dead_code)]
 #[path = "../faults/tally.rs"]
 mod tally;

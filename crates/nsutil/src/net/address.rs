@@ -5,6 +5,7 @@
 //!
 //! Look: `ip address`, `ip route`, `ip route get 1.1.1.1`. Manual: ip-address(8), ip-route(8), rtnetlink(7).
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -146,17 +147,37 @@ impl Netlink {
         Ok(self.routes()?.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix > 0).collect())
     }
 
-    /// The name of the link by which packets leave that have no better route; none without a default route.
+    /// The name of the link by which packets leave that have no better route; none without a default route. One in two halves,
+    /// 0.0.0.0/1 and 128.0.0.0/1, is one as well: VPNs lay it over the host's own, which stays for later.
     ///
     /// # Errors
     /// Those of netlink(7).
     pub fn default_interface(&self) -> Result<Option<String>> {
         let main = u32::from(RouteHeader::RT_TABLE_MAIN);
         let ways = self.routes()?.into_iter().filter(|route| {
-            route.to.prefix == 0 && route.table == main && route.kind == RouteType::Unicast && route.link.is_some()
+            route.to.prefix <= 1 && route.table == main && route.kind == RouteType::Unicast && route.link.is_some()
         });
-        let Some(link) = ways.min_by_key(|route| route.metric).and_then(|route| route.link) else { return Ok(None) };
-        self.name(link).map(Some)
+        let best = ways.min_by_key(|route| (Reverse(route.to.prefix), route.metric));
+        best.and_then(|route| route.link).map(|link| self.name(link)).transpose()
+    }
+
+    /// Where this host can send packets to, and by which links, the loopback left out.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub fn ways(&self) -> Result<Vec<(String, Subnet)>> {
+        let unicast = self.routes()?.into_iter().filter(|route| route.kind == RouteType::Unicast);
+        let mut ways = Vec::new();
+        for route in unicast {
+            match route.link.map(|link| self.name(link)).transpose() {
+                Ok(Some(link)) if link != "lo" => ways.push((link, route.to)),
+                Ok(_) => (),
+                // It went while we looked, and its route with it.
+                Err(error) if error.errno() == Some(Errno::ENODEV) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ways)
     }
 
     fn routes(&self) -> Result<Vec<Route>> {

@@ -123,6 +123,18 @@ impl Firewall {
         Ok(Rules { lines })
     }
 
+    /// How many packets the rules of a chain have met that `counts` picks.
+    ///
+    /// # Errors
+    /// The program's own words.
+    pub fn packets(&self, table: Table, chain: &str, counts: impl Fn(&str) -> bool) -> Result<u64> {
+        let listed = self.iptables.execute(table.name(), &format!("-v -S {chain}")).map_err(|error| error.to_string());
+        let listed = listed.or_cannot("list firewall chain", chain)?;
+        let text = String::from_utf8_lossy(&listed.stdout);
+        let met = |rule: &str| value(rule, "-c").and_then(|packets| packets.parse::<u64>().ok());
+        Ok(text.lines().filter(|rule| counts(rule)).filter_map(met).sum())
+    }
+
     /// Makes changes; those of one table take effect together or not at all.
     ///
     /// # Errors
@@ -204,6 +216,11 @@ impl Rules {
         self.lines.iter().filter_map(move |line| line.strip_prefix(&start))
     }
 
+    /// Every rule, with the chain that it is in.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines.iter().filter_map(|line| line.strip_prefix("-A ")?.split_once(' '))
+    }
+
     /// Whether a rule or a policy here changes a packet's fate.
     fn decide_something(&self) -> bool {
         self.lines.iter().any(|line| line.starts_with("-A ") || (line.starts_with("-P ") && !line.ends_with(" ACCEPT")))
@@ -242,7 +259,12 @@ impl Changes {
 
     /// Puts a rule at the beginning of a chain.
     pub fn insert(&mut self, table: Table, chain: &str, rule: impl fmt::Display) {
-        self.line(table, format_args!("-I {chain} 1 {rule}"));
+        self.insert_before(table, chain, 0, rule);
+    }
+
+    /// Puts a rule before the one that is number `index` in a chain, counted from 0.
+    pub fn insert_before(&mut self, table: Table, chain: &str, index: usize, rule: impl fmt::Display) {
+        self.line(table, format_args!("-I {chain} {} {rule}", index + 1));
     }
 
     /// Removes a rule; it must be there.

@@ -1,0 +1,296 @@
+//! Files outside that take what is printed inside, without being given to anybody inside.
+//!
+//! A descriptor is more than the right to go on writing. `echo x > /dev/stdout` opens `/proc/self/fd/1`, which leads to
+//! the very file, and with `O_TRUNC` the kernel empties it, whatever flags the caller had opened it with; `O_APPEND` does
+//! not help, an append-only file (chattr +a) refuses to be opened so at all, and a socket cannot be opened by that path.
+//! A *pipe* can be, and cannot be emptied. So where a log or a file of the caller's is behind stdout or stderr, the
+//! process gets a pipe, and the process of ours that stays with it copies. What is a pipe, a terminal or a device
+//! already is handed on as it is. A file behind stdin is given through a read-only mount of it.
+//!
+//! The price is one copy, and that the copier is needed: when it is killed, writing inside fails with `EPIPE`.
+//!
+//! Look: `conductor run -d IMAGE NAME -- sh -c 'echo 1; echo 2 > /dev/stdout'; conductor logs NAME`. Manual: pipe(7),
+//! proc_pid_fd(5), open(2).
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, getpid, setsid};
+use nsutil::detached::{Attributes, Detached};
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::namespace::{self, Kind};
+use nsutil::process::{Birth, PidFd, close_inherited, spawn};
+use nsutil::step;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::pipe::PipeFlags;
+
+/// A pipe, read by us, and what to do with what comes out of it.
+#[derive(Debug)]
+pub struct Relay {
+    pipe: OwnedFd,
+    to: File,
+    when_full: WhenFull,
+    /// Bytes that there was no room for, and why.
+    lost: Option<(usize, Errno)>,
+}
+
+/// What to do when the file takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenFull {
+    /// The process is told, as if the file were its own: its next write fails.
+    Fail,
+    /// It goes on, and the file says what is missing once there is room again.
+    GoOn,
+}
+
+/// What a process gets in place of the caller's stdin, stdout and stderr, where it must not have these.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// In place of stdin.
+    pub stdin: Option<File>,
+    /// In place of stdout.
+    pub stdout: Option<OwnedFd>,
+    /// In place of stderr.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// How much is copied at a time: what a pipe holds at least.
+const PIECE: usize = 16 << 10;
+
+impl Relay {
+    /// A pipe to the log `to`, and its end for writing.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is free.
+    pub fn to_log(to: File) -> Result<(Self, OwnedFd)> {
+        Self::new(to, WhenFull::GoOn)
+    }
+
+    fn new(to: File, when_full: WhenFull) -> Result<(Self, OwnedFd)> {
+        step!("relay", call: "pipe2(O_CLOEXEC)";
+            why: "a file that is handed over can be emptied by whoever opens /dev/stdout; a pipe cannot";
+            shell: "COMMAND | cat >> FILE");
+        let (pipe, end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
+        // Ours alone: a pipe is one file for both ends, but for these flags.
+        rustix::io::ioctl_fionbio(&pipe, true).or_cannot("prepare", "a pipe")?;
+        Ok((Self { pipe, to, when_full, lost: None }, end))
+    }
+
+    /// A pipe in place of `stream`, if that is a file.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is free.
+    pub fn in_place_of(stream: BorrowedFd<'_>) -> Result<Option<(Self, OwnedFd)>> {
+        if !is_file(stream) {
+            return Ok(None);
+        }
+        let copy = stream.try_clone_to_owned().or_cannot("hand on", "a stream")?;
+        Self::new(File::from(copy), WhenFull::Fail).map(Some)
+    }
+
+    /// Copies until `process` has ended and all that was written by then has arrived. Returns whether others can still write.
+    ///
+    /// # Errors
+    /// `ENOSPC` … when the file is not a log.
+    pub fn copy_until_end_of(&mut self, process: BorrowedFd<'_>) -> Result<bool> {
+        self.copy(Some(process))
+    }
+
+    fn copy(&mut self, process: Option<BorrowedFd<'_>>) -> Result<bool> {
+        let mut buffer = [0; PIECE];
+        loop {
+            // Asked before the reading: what it wrote until its end is read too.
+            let has_ended = process.map_or(Ok(false), |process| is_readable(process, PollTimeout::ZERO))?;
+            match rustix::io::read(&self.pipe, &mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => self.put(buffer.get(..count).unwrap_or_default())?,
+                Err(rustix::io::Errno::INTR) => (),
+                Err(rustix::io::Errno::AGAIN) if has_ended => return Ok(true),
+                Err(rustix::io::Errno::AGAIN) => {
+                    let ends = [Some(self.pipe.as_fd()), process];
+                    let mut ends: Vec<PollFd<'_>> =
+                        ends.into_iter().flatten().map(|end| PollFd::new(end, PollFlags::POLLIN)).collect();
+                    match poll(&mut ends, PollTimeout::NONE) {
+                        Err(Errno::EINTR) => (),
+                        polled => drop(polled.or_cannot("wait for", "what is printed")?),
+                    }
+                }
+                Err(errno) => return Err(errno).or_cannot("read", "what is printed"),
+            }
+        }
+    }
+
+    fn put(&mut self, text: &[u8]) -> Result<()> {
+        let (mut lost, mut why) = self.lost.take().unwrap_or((0, Errno::ENOSPC));
+        let note = format!("\nconductor: {lost} bytes are missing here: {}\n", why.desc());
+        let mut written = if lost > 0 { self.to.write_all(note.as_bytes()) } else { Ok(()) };
+        let mut left = text;
+        while written.is_ok() && !left.is_empty() {
+            match self.to.write(left) {
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) => written = Err(error),
+            }
+        }
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) if self.when_full == WhenFull::GoOn => {
+                lost += left.len();
+                why = error.raw_os_error().map_or(why, Errno::from_raw);
+                self.lost = Some((lost, why));
+                Ok(())
+            }
+            Err(error) => Err(Error::new("write", "what is printed to the caller's file", error)),
+        }
+    }
+}
+
+impl Stdio {
+    /// What takes the place of the caller's streams, and the other ends of it.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is free.
+    pub fn of_caller() -> Result<(Self, Vec<Relay>)> {
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let mut relays = Vec::new();
+        let mut pipe = |stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>> {
+            let Some((relay, end)) = Relay::in_place_of(stream)? else { return Ok(None) };
+            relays.push(relay);
+            Ok(Some(end))
+        };
+        let out = pipe(stdout.as_fd())?;
+        // One file for both, as with `2>&1`: what is printed keeps its order.
+        let err = match &out {
+            Some(out) if is_same(stdout.as_fd(), stderr.as_fd()) => {
+                Some(out.try_clone().or_cannot("hand on", "a stream")?)
+            }
+            _ => pipe(stderr.as_fd())?,
+        };
+        Ok((Self { stdin: read_only(stdin.as_fd()), stdout: out, stderr: err }, relays))
+    }
+
+    /// Lets go of the ends for the process, which has them now. What of a file behind stdin was read counts for the caller.
+    pub fn close(self) -> Option<File> {
+        self.stdin
+    }
+}
+
+/// The caller's place in the file behind stdin is where the process has come to.
+pub fn follow_stdin(given: Option<File>) {
+    if let Some(mut given) = given {
+        if let Ok(at) = given.stream_position() {
+            // The caller may have closed it.
+            let _ = rustix::fs::seek(io::stdin(), rustix::fs::SeekFrom::Start(at));
+        }
+    }
+}
+
+/// Does `stay`, which waits for the end of `process`, while what that prints is copied; kills it if that fails. Returns the relays into which others than `process` can still write.
+///
+/// # Errors
+/// Those of `stay`, and of the copying.
+pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, stay: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Relay>)> {
+    if relays.is_empty() {
+        return stay().map(|stayed| (stayed, Vec::new()));
+    }
+    // `exec` has its children born in the container, and then the kernel gives it no thread. See clone(2), EINVAL.
+    namespace::join(&PidFd::open(getpid())?, &[Kind::Pid])?;
+    thread::scope(|scope| {
+        let copy = |mut relay: Relay| {
+            // If that fails, it goes here, and with it who reads.
+            let may_be_more = relay.copy_until_end_of(process.as_fd())?;
+            Ok(may_be_more.then_some(relay))
+        };
+        let copying: Vec<_> = relays.into_iter().map(|relay| scope.spawn(move || copy(relay))).collect();
+        let stayed = stay();
+        if stayed.is_err() {
+            // It may be the reason.
+            let _ = process.signal(Signal::SIGKILL);
+        }
+        let mut open = Vec::new();
+        let mut copied = Ok(());
+        for thread in copying {
+            match thread.join().unwrap_or_else(|_| Err(Error::new("copy", "what is printed", "it broke off"))) {
+                Ok(relay) => open.extend(relay),
+                Err(error) => copied = Err(error),
+            }
+        }
+        let stayed = stayed?;
+        copied.map(|()| (stayed, open))
+    })
+}
+
+/// Leaves a process behind that goes on copying for what a command has started in the background.
+///
+/// # Errors
+/// Those of clone(2).
+pub fn leave_behind(mut relays: Vec<Relay>) -> Result<()> {
+    if relays.is_empty() {
+        return Ok(());
+    }
+    let child = spawn(Birth::default(), |report| {
+        report.outlive_parent()?;
+        setsid().or_cannot("begin", "a session")?;
+        close_inherited()?;
+        let_go_of_caller()?;
+        thread::scope(|scope| {
+            for relay in &mut relays {
+                // When it fails, there is nobody left to tell.
+                scope.spawn(|| relay.copy(None));
+            }
+        });
+        Ok(0)
+    })?;
+    child.release();
+    Ok(())
+}
+
+/// Closes what `$(…)` waits for, and leaves the caller's folder.
+///
+/// # Errors
+/// None that a host could cause.
+pub fn let_go_of_caller() -> Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null").or_cannot("open", "/dev/null")?;
+    dup2_stdin(&null).or_cannot("let go of", "stdin")?;
+    dup2_stdout(&null).or_cannot("let go of", "stdout")?;
+    dup2_stderr(&null).or_cannot("let go of", "stderr")?;
+    chdir("/").or_cannot("enter", "/")
+}
+
+/// The file behind stdin, through a mount of it that nobody can write to, at the same place in it; none when it is no file,
+/// was opened for writing, too, or is out of reach (in another mount namespace).
+fn read_only(stdin: BorrowedFd<'_>) -> Option<File> {
+    let flags = rustix::fs::fcntl_getfl(stdin).ok()?;
+    if !is_file(stdin) || flags.contains(OFlags::RDWR) {
+        return None;
+    }
+    let mount = Detached::of_file(stdin, "stdin").ok()?;
+    let mount = mount.restrict(Attributes { read_only: true, ..Attributes::default() }).ok()?.into_descriptor();
+    let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    let mut opened = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
+    let at = rustix::fs::tell(stdin).ok()?;
+    opened.seek(SeekFrom::Start(at)).ok()?;
+    Some(opened)
+}
+
+fn is_file(stream: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(stream).is_ok_and(|about| FileType::from_raw_mode(about.st_mode) == FileType::RegularFile)
+}
+
+fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let identity = |stream| rustix::fs::fstat(stream).map(|about| crate::tree::identity(&about)).ok();
+    identity(one).is_some() && identity(one) == identity(other)
+}
+
+fn is_readable(end: BorrowedFd<'_>, patience: PollTimeout) -> Result<bool> {
+    let mut ends = [PollFd::new(end, PollFlags::POLLIN)];
+    match poll(&mut ends, patience) {
+        Err(Errno::EINTR) => Ok(false),
+        polled => polled.or_cannot("look at", "a process").map(|count| count > 0),
+    }
+}

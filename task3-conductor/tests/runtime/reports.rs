@@ -1,0 +1,250 @@
+//! What people report about tools such as this one, tried here. Each test is a kind of report.
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::host::{Host, within};
+use crate::life::wait_for;
+
+/// The store is where its scripts stand, and "copy all that is here" is said there.
+#[test]
+#[ignore = "needs root: make test"]
+fn a_copy_never_enters_what_it_writes_whatever_way_leads_there() {
+    let host = Host::new("cp-endless");
+    host.start("q");
+    let upper = host.container("q").join("upper");
+    // The folder that the store is in, into a new folder, one that only the image has, and one of the container's own.
+    host.ok(&["exec", "q", "--", "mkdir", "/there"]);
+    for place in ["new", "srv", "there"] {
+        let source = format!("{}/.", host.store.join(".containers").display());
+        let outcome = host.run(&["cp", &source, &format!("q:/{place}")]);
+        assert!(outcome.code == 125 && outcome.err.contains("it is where the copy goes"), "{place}: {outcome:?}");
+        assert!(!upper.join(place).join("q/upper").join(place).exists(), "{place}");
+        host.ok(&["exec", "q", "--", "rm", "-r", &format!("/{place}")]);
+    }
+    // By a way that does not pass the container's folder.
+    let door = host.store.join("door");
+    fs::create_dir_all(&door).unwrap();
+    let bind = |from: &Path| {
+        nix::mount::mount(Some(from), &door, None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>).unwrap();
+    };
+    host.ok(&["exec", "q", "--", "mkdir", "-p", "/a/b"]);
+    bind(&upper.join("a"));
+    let outcome = host.run(&["cp", &format!("{}/.", door.display()), "q:/a/b"]);
+    assert!(outcome.err.contains("b: it is where the copy goes"), "{outcome:?}");
+    // Out of the container, into what holds its changes.
+    let outcome = host.run(&["cp", "q:/a", door.join("b").to_str().unwrap()]);
+    assert!(outcome.err.contains("cannot copy q:/a/b"), "{outcome:?}");
+    assert!(!upper.join("a/b/a/b/a").exists());
+    nix::mount::umount2(&door, nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn cp_writes_through_a_link_and_into_the_file_that_is_there() {
+    let host = Host::new("cp-through");
+    host.start("q");
+    let new = host.store.join("new");
+    fs::write(&new, "new\n").unwrap();
+    let make = "echo old > /real; chown 1000:1000 /real; chmod 4640 /real; ln -s /real /link; ln /real /second; \
+                mkdir /d; ln -s ../real /d/new; ln -s nowhere /dangling";
+    host.ok(&["exec", "q", "--", "bash", "-c", make]);
+    let look = || {
+        host.ok(&[
+            "-q",
+            "exec",
+            "q",
+            "--",
+            "bash",
+            "-c",
+            "cat /real /second; stat -c '%a %u:%g' /real; readlink /link /d/new",
+        ])
+    };
+    for target in ["q:/link", "q:/d", "q:/second", "q:/real"] {
+        host.ok(&["exec", "q", "--", "bash", "-c", "echo old and longer > /real; chmod 640 /real"]);
+        host.ok(&["cp", new.to_str().unwrap(), target]);
+        assert_eq!(look(), "new\nnew\n640 1000:1000\n/real\n../real\n", "{target}");
+    }
+    host.ok(&["cp", new.to_str().unwrap(), "q:/dangling"]);
+    assert_eq!(host.ok(&["-q", "exec", "q", "--", "cat", "/dangling"]), "new\n");
+    // And out of it, onto the host's.
+    let (real, link) = (host.store.join("real"), host.store.join("link"));
+    fs::write(&real, "old").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(&real, &link).unwrap();
+    host.ok(&["cp", "q:/real", link.to_str().unwrap()]);
+    assert_eq!(
+        (fs::read_to_string(&real).unwrap(), fs::metadata(&real).unwrap().mode() & 0o777),
+        ("new\n".into(), 0o600)
+    );
+    assert!(link.is_symlink());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn cp_keeps_hard_links_and_holes() {
+    let host = Host::new("cp-links-holes");
+    host.start("q");
+    let make = "mkdir /t; cd /t; echo x > a; ln a b; mkdir d; ln a d/c; truncate -s 1G hole; echo end >> hole";
+    host.ok(&["exec", "q", "--", "bash", "-c", make]);
+    let target = host.store.join("t");
+    for _ in 0..2 {
+        host.ok(&["cp", "q:/t/.", target.to_str().unwrap()]);
+        let inode = |name: &str| fs::metadata(target.join(name)).unwrap().ino();
+        assert!(inode("a") == inode("b") && inode("a") == inode("d/c"));
+        let hole = fs::metadata(target.join("hole")).unwrap();
+        assert!(hole.len() == (1 << 30) + 4 && hole.blocks() < 100, "{hole:?}");
+        let names: Vec<_> = fs::read_dir(&target).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(names.len(), 4, "{names:?}");
+    }
+}
+
+/// Each opens what its own stdout or stderr is, in the ways that programs do.
+const REOPENS: &str = "echo 1; echo 2; echo 3 > /dev/stdout; echo 4; echo 5 | tee /dev/stderr > /dev/null; \
+                       echo 6 > /proc/self/fd/1; exec > /dev/stdout; echo 7; echo 8 >> /dev/stderr; \
+                       dd if=/dev/null of=/dev/stdout 2> /dev/null; echo 9 >&2";
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_was_printed_is_never_lost_whatever_is_done_inside_with_stdout() {
+    let host = Host::new("reopened");
+    let all = "1\n2\n3\n4\n5\n6\n7\n8\n9\n";
+    for user in ["root", "nobody"] {
+        let script = format!("{REOPENS}; sleep infinity");
+        host.ok(&["run", "-d", "-u", user, "img", "web", "--", "bash", "-c", &script]);
+        wait_for(|| host.ok(&["logs", "web"]).contains('9').then_some(()));
+        assert_eq!(host.ok(&["logs", "web"]), all, "{user}");
+        // By another process.
+        if user == "root" {
+            host.ok(&["exec", "web", "--", "bash", "-c", "echo 10 > /proc/1/fd/1"]);
+            wait_for(|| host.ok(&["logs", "web"]).contains("10").then_some(()));
+            assert_eq!(host.ok(&["logs", "web"]), format!("{all}10\n"), "{user}");
+        }
+        host.ok(&["stop", "-t", "0", "web"]);
+    }
+    // The same where it is the caller's own file.
+    let file = host.store.join("all.log");
+    for command in [&["-q", "run", "--rm", "img", "q", "--"][..], &["-q", "exec", "web", "--"]] {
+        for user in ["0", "nobody"] {
+            host.start("web");
+            fs::write(&file, "before\n").unwrap();
+            let out = fs::File::options().append(true).open(&file).unwrap();
+            let err = out.try_clone().unwrap();
+            let (first, last) = command.split_at(2);
+            let words = [first, &["-u", user], last, &["bash", "-c", REOPENS]].concat();
+            let status = host.conductor(&words).stdout(out).stderr(err).status().unwrap();
+            assert!(status.success(), "{command:?}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("before\n{all}"), "{command:?} {user}");
+            host.ok(&["stop", "-t", "0", "web"]);
+        }
+    }
+    // And in a build, whose commands print on its stderr.
+    let conductorfile = host.store.join("Conductorfile");
+    let now = std::time::SystemTime::now();
+    let text = format!("FROM img\nRUN echo printed > /dev/stderr; echo again > /dev/stdout # {now:?}\n");
+    fs::write(&conductorfile, text).unwrap();
+    fs::write(&file, "before\n").unwrap();
+    let err = fs::File::options().append(true).open(&file).unwrap();
+    assert!(
+        host.conductor(&["build", "made", conductorfile.to_str().unwrap()]).stderr(err).status().unwrap().success()
+    );
+    let said = fs::read_to_string(&file).unwrap();
+    assert!(said.starts_with("before\n") && said.contains("printed\nagain\n"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_file_behind_stdin_is_read_and_never_written() {
+    let host = Host::new("stdin-file");
+    let file = host.store.join("precious");
+    fs::write(&file, "one\ntwo\nthree\n").unwrap();
+    host.start("web");
+    for command in [&["-q", "run", "--rm", "img", "q", "--"][..], &["-q", "exec", "web", "--"]] {
+        let mut given = fs::File::open(&file).unwrap();
+        given.seek(SeekFrom::Start(4)).unwrap();
+        let script =
+            "read line; echo $line; echo x > /dev/stdin; echo x >> /proc/self/fd/0; dd if=/dev/null of=/dev/stdin";
+        let words = [command, &["bash", "-c", script]].concat();
+        let output = host.conductor(&words).stdin(given.try_clone().unwrap()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "two\n", "{output:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one\ntwo\nthree\n", "{command:?}");
+        // The caller goes on where it stopped, as with any other program.
+        let mut rest = String::new();
+        given.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "three\n");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_command_in_the_background_goes_on_printing_to_the_callers_file() {
+    let host = Host::new("background");
+    host.start("web");
+    let file = host.store.join("out");
+    let out = fs::File::create(&file).unwrap();
+    let begun = std::time::Instant::now();
+    let script = "echo now; (sleep 2; echo later; sleep 1; echo last) & exit 3";
+    let mut exec = host.conductor(&["-q", "exec", "web", "--", "bash", "-c", script]);
+    let status = exec.stdout(out).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(3));
+    assert!(begun.elapsed() < within(std::time::Duration::from_millis(1500)), "{:?}", begun.elapsed());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "now\n");
+    wait_for(|| (fs::read_to_string(&file).unwrap() == "now\nlater\nlast\n").then_some(()));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_disk_that_is_full_costs_the_log_what_it_has_no_room_for_and_says_so() {
+    let host = Host::new("log-full");
+    // A small disk for what containers have.
+    let containers = host.store.join(".containers");
+    let small = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("small"), &containers, Some("tmpfs"), small, Some("size=4m,mode=700")).unwrap();
+    let script = "while ! test -e /dev/shm/go; do sleep 0.1; done; seq 100000; exec sleep infinity";
+    host.ok(&["run", "-d", "img", "web", "--", "bash", "-c", script]);
+    let ballast = containers.join(".ballast");
+    let _ = fs::write(&ballast, vec![1; 8 << 20]);
+    host.ok(&["exec", "web", "--", "touch", "/dev/shm/go"]);
+    // Nobody in it is kept waiting.
+    wait_for(|| host.run(&["-q", "exec", "web", "--", "cat", "/proc/1/comm"]).out.contains("sleep").then_some(()));
+    fs::remove_file(&ballast).unwrap();
+    host.ok(&["exec", "web", "--", "bash", "-c", "echo room > /proc/1/fd/1"]);
+    wait_for(|| {
+        host.ok(&["logs", "web"]).ends_with(" bytes are missing here: No space left on device\nroom\n").then_some(())
+    });
+    // A command that prints to a file of the caller's notices, as if it had the file itself.
+    let _ = fs::write(&ballast, vec![1; 8 << 20]);
+    let file = fs::File::create(containers.join(".out")).unwrap();
+    let output = host.conductor(&["-q", "exec", "web", "--", "yes"]).stdout(file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && said.contains("No space left on device"), "{output:?}");
+    host.ok(&["stop", "-t", "0", "web"]);
+    nix::mount::umount2(&containers, nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_server_that_is_not_root_listens_on_a_low_port() {
+    let host = Host::new("low-port");
+    host.start("web");
+    let record: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(host.container("web").join("record.json")).unwrap()).unwrap();
+    let network = format!("--net=/proc/{}/ns/net", record["init"]["pid"]);
+    let listen = "use IO::Socket::INET; IO::Socket::INET->new(LocalPort => 80, Listen => 1) or die $!";
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"];
+    let listens = |words: &[&str]| {
+        let mut command = std::process::Command::new(words[0]);
+        command.args(&words[1..]).args(user).args(["perl", "-e", listen]).output().unwrap()
+    };
+    let inside = listens(&["nsenter", &network]);
+    assert!(inside.status.success(), "{inside:?}");
+    assert!(!listens(&["env"]).status.success(), "on the host it is refused");
+    let refused = host.run(&["run", "--rm", "-u", "nobody", "--cap-add", "NET_BIND_SERVICE", "img", "q", "--", "true"]);
+    assert!(refused.code == 125 && refused.err.contains("only root"), "{refused:?}");
+    for user in ["root", "0", "0:0"] {
+        host.ok(&["run", "--rm", "-u", user, "--cap-add", "NET_RAW", "img", "q", "--", "true"]);
+    }
+}
