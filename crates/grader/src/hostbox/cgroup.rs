@@ -500,14 +500,17 @@ fn match_up(memberships: &str, mounts: &[MountInfo]) -> Vec<Hierarchy> {
 }
 
 /// Removes the cgroups of boxes whose grader was killed before it could.
+///
+/// Only of graders that this process could see: another PID namespace, such as a container's, numbers its processes anew.
 fn remove_stale(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(owner) = name.to_string_lossy().strip_prefix(PREFIX).map(str::to_owned) else { continue };
-        let mut numbers = owner.split('-').map(str::parse::<u64>);
-        let (Some(Ok(pid)), Some(Ok(start))) = (numbers.next(), numbers.next()) else { continue };
-        if start_time(i32::try_from(pid).unwrap_or(0)) == Some(start) {
+        let numbers: Vec<u64> = owner.split('-').map_while(|number| number.parse().ok()).collect();
+        let &[pid, start, _, namespace] = numbers.as_slice() else { continue };
+        let alive = || start_time(i32::try_from(pid).unwrap_or(0)) == Some(start);
+        if Some(namespace) != pid_namespace() || alive() {
             continue;
         }
         let _ = fs::write(entry.path().join("cgroup.kill"), "1");
@@ -515,12 +518,17 @@ fn remove_stale(parent: &Path) {
     }
 }
 
-/// Start time of this process and a running number: with the process id, a name that no other box has or will have.
+/// Start time of this process, a running number and the PID namespace: with the process id, a name that no other box has.
 fn unique() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static MADE: AtomicU32 = AtomicU32::new(0);
     let start = start_time(i32::try_from(std::process::id()).unwrap_or(0)).unwrap_or(0);
-    format!("{start}-{}", MADE.fetch_add(1, Ordering::Relaxed))
+    format!("{start}-{}-{}", MADE.fetch_add(1, Ordering::Relaxed), pid_namespace().unwrap_or(0))
+}
+
+/// The inode of the PID namespace in which our process ids count.
+fn pid_namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()).ok()
 }
 
 /// When a process started, in ticks since boot: with its id, its identity.
@@ -674,5 +682,21 @@ mod tests {
     fn a_number_is_found_by_its_whole_key() {
         let stat = "usage_usec 12\nnr_periods 7\nnr_periods_x 9\n";
         assert_eq!((field(stat, "nr_periods"), field(stat, "nr_per")), (7, 0));
+    }
+
+    #[test]
+    #[ignore = "needs root: make test"]
+    fn what_a_dead_grader_left_is_removed_and_a_box_of_another_pid_namespace_is_not() {
+        let v2 = hierarchies().unwrap().into_iter().find(Hierarchy::is_v2).unwrap();
+        // No process id is that high.
+        let cgroup = |namespace: u64| v2.parent.join(format!("{PREFIX}{}-1-0-{namespace}", i32::MAX));
+        let (left, others) = (cgroup(pid_namespace().unwrap()), cgroup(1));
+        for made in [&left, &others] {
+            fs::create_dir(made).unwrap();
+        }
+        remove_stale(&v2.parent);
+        let seen = (left.exists(), others.exists());
+        fs::remove_dir(&others).unwrap();
+        assert_eq!(seen, (false, true));
     }
 }
