@@ -122,7 +122,8 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         }
         let (plugged, read) = (streams.plugged.take(), std::mem::take(&mut streams.read));
         scope.spawn(|| read_all(read, &collected, host, &watch));
-        scope.spawn(|| sampler::look(host, &recorder, &watch, root, limit, &signals.fd));
+        scope.spawn(|| sampler::keep_time(host, &watch, root, limit, &signals.fd));
+        scope.spawn(|| sampler::look(host, &recorder, &watch));
         let seen = held.go().and_then(|()| match plugged {
             Some(pipe) => frozen::watch(host, &recorder, &watch, (root, &state), pipe, &collected),
             None => Ok(traced::watch(host, &recorder, &watch, root, files)),
@@ -263,10 +264,10 @@ fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) ->
     let (said, to) = pipe()?;
     streams.stderr = to;
     let held = streams.hold(host, &handed.start(argv, Vec::new(), StdoutKind::Pipe))?;
-    let (collected, watch, recorder) = (Collected::default(), Watch::default(), Recorder::new(None));
+    let (collected, watch) = (Collected::default(), Watch::default());
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| read_all(vec![(2, said)], &collected, host, &watch));
-        scope.spawn(|| sampler::look(host, &recorder, &watch, held.pid(), BUILD_LIMIT, &signals.fd));
+        scope.spawn(|| sampler::keep_time(host, &watch, held.pid(), BUILD_LIMIT, &signals.fd));
         let ended = held.go().and_then(|()| host.ended(BUILD_LIMIT * 2));
         if !matches!(ended, Ok(Some((1.., _)))) {
             host.kill();

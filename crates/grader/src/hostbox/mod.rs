@@ -18,6 +18,7 @@ mod root;
 mod rooted;
 mod sudo;
 mod walls;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -46,6 +47,7 @@ use channel::Channel;
 use guard::Guard;
 use init::{Ask, Gate, InitPlan, Tell};
 use root::RootPlan;
+use watchdog::Watchdog;
 
 /// How a box is to be.
 #[derive(Debug, Clone)]
@@ -82,6 +84,7 @@ pub struct HostBox {
     ended: Mutex<VecDeque<(i32, i32)>>,
     /// Answers for calls of the box; there from the moment it is set up.
     guard: Option<Guard>,
+    watchdog: Option<Watchdog>,
     taken_down: bool,
 }
 
@@ -124,7 +127,8 @@ impl HostBox {
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|why| broken("open a pidfd for the box's init", &why))?;
         let ended = Mutex::default();
-        let mut made = HostBox { name, init, pidfd, channel, cgroups, ended, guard: None, taken_down: false };
+        let mut made =
+            HostBox { name, init, pidfd, channel, cgroups, ended, guard: None, watchdog: None, taken_down: false };
         made.cgroups.enter(init)?;
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
@@ -219,6 +223,16 @@ impl HostBox {
             Ok(None) => Ok(Some((0, libc::SIGKILL))),
             Err(why) => Err(broken("hear from init", &why)),
         }
+    }
+
+    /// Has the box end after `limit`, and when `signals` is readable and nobody takes what came, whatever else waits for it.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when no thread can be had.
+    pub fn watch_over(&mut self, limit: Duration, signals: BorrowedFd<'_>) -> Result<(), Fault> {
+        let watchdog = Watchdog::start(self.pidfd.as_fd(), limit, signals);
+        self.watchdog = Some(watchdog.map_err(|why| broken("start the box's watchdog", &why))?);
+        Ok(())
     }
 
     /// Ends everything in the box now. Whoever traces it must go on waiting for its tracees.

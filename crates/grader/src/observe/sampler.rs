@@ -1,5 +1,5 @@
-//! A look at the box a few dozen times a second, by a thread that both observers share: who computes, under which limit,
-//! and whether the time is up.
+//! A look at the box a few dozen times a second, by a thread that both observers share: who computes, and under which limit.
+//! Another thread sees whether the time is up.
 //!
 //! A quota is only a promise until the kernel counts its periods: `nr_periods` in `cpu.stat` moves while a limited cgroup
 //! is busy, and stays at zero where there is no limit. It can only be seen by looking while the program computes.
@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::sys::signalfd::SignalFd;
@@ -20,6 +20,8 @@ use crate::trace::{Pid, Sample, Snapshot};
 const INTERVAL: Duration = Duration::from_millis(25);
 /// CPU time between two looks from which a process counts as busy: two ticks of the kernel's clock.
 const BUSY: Duration = Duration::from_millis(20);
+/// How long the last look before the end of a run may take.
+const LAST_LOOK: Duration = Duration::from_millis(400);
 /// Most samples of one run.
 const MOST_SAMPLES: usize = 4000;
 
@@ -39,7 +41,7 @@ pub enum Cut {
 pub struct Watch {
     over: Mutex<bool>,
     woken: Condvar,
-    cut: Mutex<Option<(Cut, Snapshot)>>,
+    cut: Mutex<Option<(Cut, Option<Snapshot>)>>,
     /// Processes that a signal has stopped, as the tracer knows: to `/proc` each of its stops looks the same.
     stopped: Mutex<BTreeSet<Pid>>,
 }
@@ -53,13 +55,13 @@ impl Watch {
 
     /// Ends the run now, for this reason; the first reason stays, unless somebody wants the grader to end.
     ///
-    /// The box is looked at once more before it dies.
+    /// The box is looked at once more before it dies, and not waited for.
     pub fn cut(&self, host: &HostBox, why: Cut) {
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *cut {
             Some((reason, _)) if matches!(why, Cut::Signal(_)) => *reason = why,
             Some(_) => {}
-            None => *cut = Some((why, snapshot::take(host))),
+            None => *cut = Some((why, briefly(host, || snapshot::take(host)))),
         }
         drop(cut);
         host.kill();
@@ -72,7 +74,7 @@ impl Watch {
 
     /// The box as it was when the run was cut short, if it was.
     pub fn last_look(&self) -> Option<Snapshot> {
-        self.cut.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, shot)| shot.clone())
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|(_, shot)| shot.clone())
     }
 
     /// Notes whether a signal has stopped `pid`.
@@ -97,17 +99,39 @@ impl Watch {
     }
 }
 
-/// Looks until [`Watch::finish`]; cuts the run when the time is up or a signal came.
-pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) {
+/// Watches the clock until [`Watch::finish`]; cuts the run when the time is up or a signal came.
+///
+/// A thread of its own, and one that looks at nothing: a look may have to wait for the box.
+pub fn keep_time(host: &HostBox, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) {
     let start = Instant::now();
-    let mut used: HashMap<Pid, Duration> = HashMap::new();
     while watch.pause() {
         if let Some(signal) = pending(signals) {
             watch.cut(host, Cut::Signal(signal));
         }
         if start.elapsed() > limit && watch.reason().is_none() {
-            watch.cut(host, Cut::Time(where_it_stands(root, watch)));
+            let stood = briefly(host, || where_it_stands(root, watch));
+            watch.cut(host, Cut::Time(stood.unwrap_or_else(|| "where it could not be looked at".to_owned())));
         }
+    }
+}
+
+/// Looks, and gives up soon: then the box is killed, and with it whatever the look waits for.
+fn briefly<T: Send>(host: &HostBox, look: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let (tell, heard) = mpsc::channel();
+        scope.spawn(move || tell.send(look()));
+        let seen = heard.recv_timeout(LAST_LOOK).ok();
+        if seen.is_none() {
+            host.kill();
+        }
+        seen
+    })
+}
+
+/// Looks until [`Watch::finish`].
+pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch) {
+    let mut used: HashMap<Pid, Duration> = HashMap::new();
+    while watch.pause() {
         recorder.find_container_root(host);
         for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
             let Some(stat) = proc::stat(pid) else { continue };

@@ -379,6 +379,27 @@ fn calls_on_the_whole_machine_get_through_without_the_walls_and_not_with_them() 
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_file_system_that_never_answers_holds_nobody_up() {
+    // The trap is alive only where the box lets it be mounted.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/attack/hangs-the-grader");
+    let found = Submission::find(Some(&folder), Task::Task2).unwrap();
+    for observer in BOTH {
+        let plan = RunPlan { task: Task::Task2, keep: true, ..plan(&found, observer, 0.1) };
+        let start = Instant::now();
+        let run = without(&[Wall::Guard, Wall::Devices], || observe(&plan).unwrap());
+        assert!(run.output.stdout.contains("REACHED fuse"), "{:?}", run.output);
+        assert!(matches!(run.end, End::TimedOut(_)), "{observer:?}: {:?}", run.end);
+        // The box and its end take a moment as well.
+        assert!(start.elapsed() < time_limit(&plan) + Duration::from_secs(3), "{observer:?}: {:?}", start.elapsed());
+        assert_eq!(run.not_clean, Vec::<String>::new());
+        run.kept.map(fs::remove_dir_all);
+    }
+    let run = observe(&RunPlan { task: Task::Task2, ..plan(&found, Observer::Frozen, 1.0) }).unwrap();
+    assert_eq!((run.end, run.output.stdout.as_str()), (End::Exited(0), "tried\n"), "{}", run.output.stderr);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn a_neighbours_files_are_seen_without_the_wall_and_not_with_it() {
     let places = ["/srv", "/opt", "/var/lib", "/usr/src", ""]
         .map(|place| format!("{place}/grade-attack-neighbour/task1/main.c"));

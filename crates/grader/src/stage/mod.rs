@@ -64,6 +64,8 @@ const MOST_HUNG: u32 = 3;
 /// How long a whole session may take: of a tool; of an orchestrator, which is brought up twice and may take a minute each time.
 const TOOLS_SESSION: Duration = Duration::from_secs(90);
 const ORCHESTRATORS_SESSION: Duration = Duration::from_secs(240);
+/// How much later the box is ended from outside, when the session does not end by itself.
+const LAST_RESORT: Duration = Duration::from_secs(1);
 /// How long a process may take to appear once its command has been started.
 const APPEARANCE: Duration = Duration::from_secs(5);
 /// How long it may take after the end of that command.
@@ -135,7 +137,8 @@ impl<'a> Stage<'a> {
         let mut system = debootstrap::package();
         system.push(sudo());
         system.push(debootstrap::file("/etc/resolv.conf", &format!("nameserver {}\n", addresses.internet), 0o644));
-        let host = HostBox::start(&BoxPlan {
+        let slowness = run::slowness() * plan.time_scale;
+        let mut host = HostBox::start(&BoxPlan {
             seed: plan.seed,
             folder: handed.folder.clone(),
             plant: handed.files.clone(),
@@ -146,6 +149,8 @@ impl<'a> Stage<'a> {
             limits: Limits { pids: run::MOST_PIDS, memory_bytes: run::MOST_MEMORY.min(run::available_memory() / 2) },
             cpu_enabled: plan.cpu_enabled,
         })?;
+        // A session ends by itself when its time is up, unless it waits for the box.
+        host.watch_over(scaled(session_limit(plan.task) + LAST_RESORT, slowness), signals.fd.as_fd())?;
         let world = World::around(&host, addresses)?;
         let mut stage = Stage {
             plan,
@@ -160,7 +165,7 @@ impl<'a> Stage<'a> {
             cut: None,
             hung: 0,
             begun: Instant::now(),
-            slowness: run::slowness() * plan.time_scale,
+            slowness,
             root: Host::default(),
         };
         stage.root = stage.describe_host();
@@ -527,7 +532,7 @@ impl<'a> Stage<'a> {
 
     /// A limit as it is on this machine.
     pub fn scaled(&self, limit: Duration) -> Duration {
-        limit.mul_f64(self.slowness.clamp(0.01, 1000.0))
+        scaled(limit, self.slowness)
     }
 
     /// A box that has run into one of its limits cannot even start a program: then the session is over, and that is the
@@ -591,8 +596,7 @@ impl<'a> Stage<'a> {
         for program in &mut self.programs {
             program.read_what_is_there();
         }
-        let limit = if self.plan.task == Task::Task4 { ORCHESTRATORS_SESSION } else { TOOLS_SESSION };
-        if self.begun.elapsed() > self.scaled(limit) {
+        if self.begun.elapsed() > self.scaled(session_limit(self.plan.task)) {
             self.cut.get_or_insert_with(|| "the time for the whole session was up".to_owned());
         }
         Ok(())
@@ -646,6 +650,14 @@ impl Program {
             wall,
         }
     }
+}
+
+fn session_limit(task: Task) -> Duration {
+    if task == Task::Task4 { ORCHESTRATORS_SESSION } else { TOOLS_SESSION }
+}
+
+fn scaled(limit: Duration, slowness: f64) -> Duration {
+    limit.mul_f64(slowness.clamp(0.01, 1000.0))
 }
 
 /// A raw wait status in words.

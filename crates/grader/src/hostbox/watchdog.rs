@@ -1,0 +1,101 @@
+//! A thread that only waits, and ends the box when the grader's other threads do not.
+//!
+//! Whoever looks into the box may have to wait for it: in a look-up, a read, a message that does not come. This thread looks
+//! at nothing. It kills the box's first process when the time is up, or when a signal to the grader is not taken for a
+//! second; then whatever the others wait for has an end.
+//! Manual: pidfd_send_signal(2), signalfd(2), pid_namespaces(7).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::pidfd_send_signal;
+
+/// How long a signal may wait to be taken.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The thread; it ends when dropped.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// Closed to end it.
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Kills `init` after `limit`, or when `signals` has been readable for a second.
+    ///
+    /// # Errors
+    /// Those of pipe2(2) and dup(2).
+    pub fn start(init: BorrowedFd<'_>, limit: Duration, signals: BorrowedFd<'_>) -> io::Result<Watchdog> {
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (init, signals) = (init.try_clone_to_owned()?, signals.try_clone_to_owned()?);
+        let wait = move || {
+            if is_to_end(&stopped, Instant::now() + limit, &signals) {
+                let _ = pidfd_send_signal(&init, rustix::process::Signal::KILL);
+            }
+        };
+        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(wait)?;
+        Ok(Watchdog { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Waits; true when the box is to end, false when it is no concern any more.
+fn is_to_end(stopped: &OwnedFd, deadline: Instant, signals: &OwnedFd) -> bool {
+    let mut came: Option<Instant> = None;
+    loop {
+        let until = came.map_or(deadline, |came| deadline.min(came + PATIENCE));
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        // While a signal waits, it is asked for now and then whether it still does.
+        let left = if came.is_some() { left.min(Duration::from_millis(50)) } else { left };
+        let mut fds = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+        if came.is_none() {
+            fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
+        }
+        // Rounded up: a part of a millisecond must not become a busy loop.
+        let millis = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        if poll(&mut fds, millis).is_ok() && fds.first().is_some_and(|fd| fd.any().unwrap_or(true)) {
+            return false;
+        }
+        came = if is_readable(signals) { came.or_else(|| Some(Instant::now())) } else { None };
+    }
+}
+
+fn is_readable(signals: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_comes_with_the_time_or_an_untaken_signal_and_not_when_it_is_stopped() {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let ((stopped, stop), (signals, signal)) = (pipe(), pipe());
+        let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
+        assert!(is_to_end(&stopped, in_ms(30), &signals));
+        rustix::io::write(&signal, b"x").unwrap();
+        let start = Instant::now();
+        assert!(is_to_end(&stopped, in_ms(60_000), &signals));
+        assert!((PATIENCE..PATIENCE * 3).contains(&start.elapsed()));
+        drop(stop);
+        assert!(!is_to_end(&stopped, in_ms(60_000), &signals));
+    }
+}
