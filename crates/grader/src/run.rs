@@ -26,9 +26,11 @@ use crate::trace::{End, Host, Observer, Pid, ProcessState, Run, Snapshot, Stdout
 /// Bytes a box may write to its files.
 pub const DISK_BYTES: u64 = 512 << 20;
 /// Processes and threads a box may have.
-pub const MOST_PIDS: u64 = 256;
+const MOST_PIDS: u64 = 256;
 /// Memory a box may use, where there is so much.
-pub const MOST_MEMORY: u64 = 2 << 30;
+const MOST_MEMORY: u64 = 2 << 30;
+/// Memory with which any compiler of these labs gets by, so that whatever needs more is the submission's own doing.
+const ENOUGH_MEMORY: u64 = 512 << 20;
 /// How long a compiler may take.
 const BUILD_LIMIT: Duration = Duration::from_secs(120);
 
@@ -77,7 +79,7 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         own_home: false,
         hide: hidden(plan.submission),
         disk_bytes: DISK_BYTES,
-        limits: Limits { pids: MOST_PIDS, memory_bytes: MOST_MEMORY.min(available_memory() / 2) },
+        limits: limits(),
         cpu_enabled: plan.cpu_enabled,
     })?;
     for argv in &handed.build {
@@ -276,6 +278,8 @@ fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) ->
         ended
     });
     let output = collected.into_output();
+    let memory = host.limits().memory_bytes;
+    let hit = host.cgroups().limit_hit().filter(|_| memory < ENOUGH_MEMORY);
     match (watch.reason(), held.failure(), ended?) {
         (Some(Cut::Signal(signal)), _, _) => Err(Fault::Interrupted(signal)),
         (Some(Cut::Time(stood)), _, _) => {
@@ -283,6 +287,10 @@ fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) ->
         }
         (_, Some(why), _) => Err(Fault::CannotRun(format!("{why}; it is needed to build the submission"))),
         (None, None, Some((_, 0))) => Ok(()),
+        (None, None, _) if hit.is_some() => Err(Fault::CannotRun(format!(
+            "too little memory to build the submission: this machine can give its box {} MiB; free some, or grade elsewhere",
+            memory >> 20
+        ))),
         _ => Err(Fault::DoesNotBuild(first_error(&output.stderr))),
     }
 }
@@ -360,8 +368,13 @@ fn outermost(path: &Path) -> PathBuf {
     path.ancestors().take_while(|folder| !is_system(folder)).last().unwrap_or(path).to_owned()
 }
 
+/// What a box may use on this machine.
+pub fn limits() -> Limits {
+    Limits { pids: MOST_PIDS, memory_bytes: MOST_MEMORY.min(available_memory() / 2) }
+}
+
 /// Bytes of memory that a program could have now.
-pub fn available_memory() -> u64 {
+fn available_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or("");
     let kib: u64 = line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);

@@ -49,6 +49,9 @@ use init::{Ask, Gate, InitPlan, Tell};
 use root::RootPlan;
 use watchdog::Watchdog;
 
+/// Memory below which no box is made: not even a shell script would get by.
+const LEAST_MEMORY: u64 = 32 << 20;
+
 /// How a box is to be.
 #[derive(Debug, Clone)]
 pub struct BoxPlan {
@@ -80,6 +83,7 @@ pub struct HostBox {
     pidfd: OwnedFd,
     channel: Channel,
     cgroups: Cgroups,
+    limits: Limits,
     /// Ends that init told of while it was asked for something else.
     ended: Mutex<VecDeque<(i32, i32)>>,
     /// Answers for calls of the box; there from the moment it is set up.
@@ -104,6 +108,13 @@ impl HostBox {
         if !nix::unistd::geteuid().is_root() {
             return Err(Fault::CannotRun("the box needs root (namespaces, mounts, cgroups): use sudo".into()));
         }
+        if plan.limits.memory_bytes < LEAST_MEMORY {
+            return Err(Fault::CannotRun(format!(
+                "too little memory: this machine can give the box {} MiB, and it needs {}; free some, or grade elsewhere",
+                plan.limits.memory_bytes >> 20,
+                LEAST_MEMORY >> 20
+            )));
+        }
         let name = format!("host-{:04x}", mix(plan.seed) & 0xffff);
         let cgroups = Cgroups::create(plan.limits)?;
         let init_plan = InitPlan {
@@ -126,9 +137,19 @@ impl HostBox {
             .ok_or(rustix::io::Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|why| broken("open a pidfd for the box's init", &why))?;
-        let ended = Mutex::default();
-        let mut made =
-            HostBox { name, init, pidfd, channel, cgroups, ended, guard: None, watchdog: None, taken_down: false };
+        let (limits, ended) = (plan.limits, Mutex::default());
+        let mut made = HostBox {
+            name,
+            init,
+            pidfd,
+            channel,
+            cgroups,
+            limits,
+            ended,
+            guard: None,
+            watchdog: None,
+            taken_down: false,
+        };
         made.cgroups.enter(init)?;
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
@@ -155,6 +176,11 @@ impl HostBox {
     /// Its first process, as we number it.
     pub fn init(&self) -> i32 {
         self.init
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Its cgroups.

@@ -353,13 +353,19 @@ fn plant(folder: &Path, file: &Planted) -> Tried<()> {
         return Err(format!("{} is no path inside the submission's folder", file.path.display()));
     }
     let path = folder.join(&file.path);
-    match &file.what {
-        PlantedWhat::Folder => fs::create_dir_all(&path).map_err(at("make", &path)),
-        PlantedWhat::File { bytes, mode } => {
-            let parent = path.parent().unwrap_or(folder);
-            fs::create_dir_all(parent).map_err(at("make", parent))?;
-            write_file(&path, bytes, *mode)
+    // Whatever comes first, a file or the folder that it lies in; and never through a link, which leads out of the box.
+    let mut above = folder.to_owned();
+    for part in file.path.parent().into_iter().flat_map(Path::components) {
+        above.push(part);
+        match fs::symlink_metadata(&above) {
+            Ok(there) if there.is_dir() => {}
+            Ok(_) => return Err(format!("{} lies below {}, which is no folder", path.display(), above.display())),
+            Err(_) => fs::create_dir(&above).map_err(at("make", &above))?,
         }
+    }
+    match &file.what {
+        PlantedWhat::Folder => fs::create_dir(&path).or_else(ignore_existing).map_err(at("make", &path)),
+        PlantedWhat::File { bytes, mode } => write_file(&path, bytes, *mode),
         PlantedWhat::Link(target) => symlink(target, &path).map_err(at("link", &path)),
     }
 }
@@ -439,8 +445,9 @@ fn copy_mode(from: &Path, to: &Path) -> Tried<()> {
 }
 
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Tried<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path).map_err(at("make", path))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path).map_err(at("make", path))?;
     file.write_all(bytes).map_err(at("write", path))
 }
 
@@ -500,6 +507,27 @@ mod tests {
     fn a_blank_in_a_mount_point_is_read_back() {
         assert_eq!(unescape(Path::new("/mnt/my\\040disk")), Path::new("/mnt/my disk"));
         assert_eq!(unescape(Path::new("/a\\9")), Path::new("/a\\9"));
+    }
+
+    #[test]
+    fn files_may_come_before_their_folders_and_never_lead_through_a_link() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = |path: &str, what| Planted { path: PathBuf::from(path), what };
+        let bytes = || PlantedWhat::File { bytes: b"x".to_vec(), mode: 0o644 };
+        for planted in [
+            file("a/b/link", PlantedWhat::Link("../c".into())),
+            file("a/b", PlantedWhat::Folder),
+            file("a/c", bytes()),
+            file("out", PlantedWhat::Link(other.path().to_owned())),
+            file("name", PlantedWhat::Link(other.path().join("new"))),
+        ] {
+            plant(dir.path(), &planted).unwrap();
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("a/b/link")).unwrap(), "x");
+        for leads_out in ["out/file", "out/deeper/file", "name"] {
+            assert!(plant(dir.path(), &file(leads_out, bytes())).is_err(), "{leads_out}");
+        }
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -379,6 +379,70 @@ fn calls_on_the_whole_machine_get_through_without_the_walls_and_not_with_them() 
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_compiler_without_memory_is_the_machines_fault_and_a_greedy_program_its_own() {
+    let built_with = |memory_bytes: u64, tens: u32| {
+        // Ten to the power of `tens` numbers, of which the compiler remembers each.
+        let macros =
+            (0..tens).map(|n| format!("#define A{} A{n} A{n} A{n} A{n} A{n} A{n} A{n} A{n} A{n} A{n}\n", n + 1));
+        let macros: String = macros.collect();
+        let text =
+            format!("#define A0 1,\n{macros}static int all[] = {{ A{tens} }};\nint main(void) {{ return all[0]; }}\n");
+        let (_dir, submission) = submission(Task::Task1, "namespace_prog.c", &text);
+        let (handed, signals) = (submission.hand_over().unwrap(), Signals::held_back().unwrap());
+        let plan = BoxPlan {
+            seed: 1,
+            folder: handed.folder.clone(),
+            plant: handed.files.clone(),
+            system: Vec::new(),
+            own_home: false,
+            hide: Vec::new(),
+            disk_bytes: DISK_BYTES,
+            limits: Limits { memory_bytes, ..limits() },
+            cpu_enabled: false,
+        };
+        let host = HostBox::start(&plan)?;
+        build(&host, &handed, &handed.build[0], &signals)
+    };
+    assert!(matches!(built_with(16 << 20, 1), Err(Fault::CannotRun(why)) if why.contains("too little memory")));
+    // The kernel's own structures of the box count as well.
+    let built = built_with(40 << 20, 6);
+    assert!(matches!(&built, Err(Fault::CannotRun(why)) if why.contains("to build")), "{built:?}");
+    assert!(built_with(600 << 20, 1).is_ok());
+    let built = built_with(512 << 20, 8);
+    assert!(matches!(built, Err(Fault::DoesNotBuild(_))), "{built:?}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_hang_of_any_kind_ends_with_the_time() {
+    let hangs = [
+        "int main(void) { if (vfork() == 0) { for (;;) pause(); } return 0; }",
+        "int main(void) { int p[2]; pipe(p); for (;;) write(p[1], p, 8); }",
+        "int main(void) { for (;;) ; }",
+        "int main(void) { for (;;) getppid(); }",
+        "int main(void) { raise(SIGSTOP); return 0; }",
+        "int main(void) { sigset_t all; sigfillset(&all); sigprocmask(SIG_SETMASK, &all, 0); sigsuspend(&all); }",
+        "static void *mate(void *lock) { pthread_mutex_lock(lock); return 0; }
+         int main(void) { pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; pthread_t one; pthread_mutex_lock(&lock);
+                          pthread_create(&one, 0, mate, &lock); pthread_join(one, 0); }",
+    ];
+    for hang in hangs {
+        for observer in BOTH {
+            let text = format!(
+                "#define _GNU_SOURCE\n#include <signal.h>\n#include <unistd.h>\n#include <pthread.h>\n{hang}\n"
+            );
+            let (_dir, submission) = submission(Task::Task1, "namespace_prog.c", &text);
+            let plan = plan(&submission, observer, 0.2);
+            let run = observe(&plan).unwrap();
+            assert!(matches!(run.end, End::TimedOut(_)), "{hang}: {:?}", run.end);
+            assert!(run.wall < time_limit(&plan) + Duration::from_secs(1), "{hang} {observer:?}: {:?}", run.wall);
+            assert_eq!(run.not_clean, Vec::<String>::new(), "{hang}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn a_file_system_that_never_answers_holds_nobody_up() {
     // The trap is alive only where the box lets it be mounted.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/attack/hangs-the-grader");

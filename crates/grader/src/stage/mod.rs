@@ -45,7 +45,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::fault::Fault;
-use crate::hostbox::{BoxPlan, Held, HostBox, Limits, SESSION, mix, sudo};
+use crate::hostbox::{BoxPlan, Held, HostBox, SESSION, mix, sudo};
 use crate::observe::output::Collected;
 use crate::observe::{proc, sampler};
 use crate::run::{self, RunPlan, Signals};
@@ -146,7 +146,7 @@ impl<'a> Stage<'a> {
             own_home: true,
             hide: run::hidden(plan.submission),
             disk_bytes: run::DISK_BYTES,
-            limits: Limits { pids: run::MOST_PIDS, memory_bytes: run::MOST_MEMORY.min(run::available_memory() / 2) },
+            limits: run::limits(),
             cpu_enabled: plan.cpu_enabled,
         })?;
         // A session ends by itself when its time is up, unless it waits for the box.
