@@ -18,6 +18,8 @@ pub enum When {
     NoneOf(usize, u32),
     /// When this argument is this number.
     Is(usize, u32),
+    /// When these bits of this argument are this number.
+    Masked(usize, u32, u32),
     /// When this argument is none of these numbers.
     IsNot(usize, &'static [u32]),
 }
@@ -67,6 +69,10 @@ fn body(when: When, action: u32) -> Vec<sock_filter> {
         When::Any(nth, bits) => vec![argument(nth), if_any(bits, 0, 1), give(action), load(NUMBER)],
         When::NoneOf(nth, bits) => vec![argument(nth), if_any(bits, 1, 0), give(action), load(NUMBER)],
         When::Is(nth, number) => vec![argument(nth), if_equal(number, 0, 1), give(action), load(NUMBER)],
+        When::Masked(nth, bits, number) => {
+            let mask = step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, bits);
+            vec![argument(nth), mask, if_equal(number, 0, 1), give(action), load(NUMBER)]
+        }
         When::IsNot(nth, numbers) => {
             let mut steps = vec![argument(nth)];
             for (done, number) in numbers.iter().enumerate() {

@@ -85,6 +85,11 @@ const NETLINK_AUDIT: u32 = 9;
 
 /// `fcntl(fd, F_SETLEASE)`: who has a lease on a file makes others wait who open it.
 const F_SETLEASE: u32 = 1024;
+/// Sends what the machine's console prints to a terminal of the caller's.
+const TIOCCONS: u32 = 0x541D;
+/// Steps from one mount namespace to the next of the machine (Linux 6.12), in type and number; the length may grow. The
+/// step back is the next number.
+const NS_MNT_GET_NEXT: u32 = 0xb70b;
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, name)`.
 const JOIN_SESSION_KEYRING: u64 = 1;
 /// Not in libc for every architecture.
@@ -126,6 +131,9 @@ pub fn rules() -> Vec<Rule> {
         (libc::SYS_socket, When::Is(2, NETLINK_AUDIT)),
         (libc::SYS_fcntl, When::Is(1, F_SETLEASE)),
         (libc::SYS_keyctl, When::Always),
+        (libc::SYS_ioctl, When::Is(1, TIOCCONS)),
+        (libc::SYS_ioctl, When::Masked(1, 0xffff, NS_MNT_GET_NEXT)),
+        (libc::SYS_ioctl, When::Masked(1, 0xffff, NS_MNT_GET_NEXT + 1)),
     ]);
     #[cfg(target_arch = "x86_64")]
     rules.extend([
@@ -306,6 +314,8 @@ impl Post {
             // A session keyring without a name: nobody else can find it, and it goes with the process.
             libc::SYS_keyctl if a == JOIN_SESSION_KEYRING && b == 0 => Verdict::GoOn,
             libc::SYS_keyctl => self.refuse("keyctl".to_owned(), libc::ENOSYS),
+            libc::SYS_ioctl if b == u64::from(TIOCCONS) => self.refuse("ioctl TIOCCONS".to_owned(), libc::EPERM),
+            libc::SYS_ioctl => self.refuse("ioctl NS_MNT_GET_NEXT".to_owned(), libc::ENOTTY),
             libc::SYS_fcntl => self.refuse("fcntl with F_SETLEASE".to_owned(), libc::EINVAL),
             _ => Verdict::GoOn,
         }

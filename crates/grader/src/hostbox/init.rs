@@ -257,7 +257,8 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     dup(rustix::stdio::dup2_stdout(stdout))?;
     dup(rustix::stdio::dup2_stderr(stderr))?;
     std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
+    // Where core dumps go to a program, the machine runs it, whatever the limit: but for 1, see the kernel's do_coredump.
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 1, 1)
         .map_err(|why| format!("cannot switch core dumps off: {why}"))?;
     for capability in WITHHELD.into_iter().filter(|_| walls::stands(Wall::Capabilities)) {
         // EINVAL: this kernel does not know it, so it cannot be used either.

@@ -261,13 +261,12 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, stage: &Path) -> Tried<()> {
         let relative = path.strip_prefix(&layer.lower).unwrap_or(&path);
         let here = upper_of(layer).join(relative);
         make_folders(&layer.lower, &upper_of(layer), relative.parent().unwrap_or(Path::new("")))?;
-        if there.is_dir() {
+        if let (Some(mode), true) = (mode, there.is_dir()) {
             fs::create_dir(&here).or_else(ignore_existing).map_err(at("make", &here))?;
-            let mode = mode.unwrap_or(there.mode() & 0o7777);
             fs::set_permissions(&here, Permissions::from_mode(mode)).map_err(at("set the mode of", &here))?;
             setxattr(&here, "trusted.overlay.opaque", b"y", XattrFlags::empty())
                 .map_err(|why| format!("cannot hide {}: {why}", path.display()))?;
-        } else if !there.is_symlink() {
+        } else if mode.is_none() || !there.is_symlink() {
             // A character device 0,0 in the upper layer is overlayfs's word for "removed".
             mknodat(CWD, &here, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))
                 .map_err(|why| format!("cannot hide {}: {why}", path.display()))?;

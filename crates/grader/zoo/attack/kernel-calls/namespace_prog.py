@@ -3,6 +3,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import socket
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -46,11 +47,22 @@ tries("syslog", 103 if X86 else 116, 10, 0, 0)
 try:
     socket.socket(40, socket.SOCK_STREAM)
     print("REACHED socket of family 40")
-except OSError as why:
+except OSError:
     pass
 try:
     os.nice(-1)
     print("REACHED nice")
 except PermissionError:
     pass
+# From this mount namespace to another of the machine, in both directions; and the console's output to a terminal.
+namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+information = (ctypes.c_uint32 * 4)(16)
+for step in (0x8010B70B, 0x8010B70C):
+    if libc.ioctl(namespace, ctypes.c_ulong(step), ctypes.byref(information)) >= 0:
+        print("REACHED another mount namespace")
+if libc.ioctl(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY), 0x541D) == 0:
+    print("REACHED the console")
+# 1 and not 0: with 0, the machine's own program for core dumps would be run.
+if resource.getrlimit(resource.RLIMIT_CORE) != (1, 1):
+    print("REACHED core dumps")
 print("tried")
