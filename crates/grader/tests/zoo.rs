@@ -21,6 +21,16 @@ fn the_grader_gives_a_few_known_programs_the_marks_they_deserve() {
     get_what_they_deserve(FEW);
 }
 
+/// Attacks, all of them: none takes longer than a few seconds, and none does harm.
+const ATTACKS: &str = "attack/devices,attack/hangs-the-grader,attack/kernel-calls,attack/kernel-settings,attack/links,\
+    attack/neighbours,attack/nested-cgroups,attack/release-agent";
+
+#[test]
+#[ignore = "needs root: make test"]
+fn attacks_reach_nothing_and_are_told() {
+    get_what_they_deserve(ATTACKS);
+}
+
 #[test]
 #[ignore = "needs root: make test"]
 fn the_grader_gives_a_few_known_conductors_the_marks_they_deserve() {

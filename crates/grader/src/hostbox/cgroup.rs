@@ -387,8 +387,10 @@ impl Tree {
             }
         }
         fs::create_dir(&self.outer)?;
-        fs::write(self.outer.join("cgroup.max.depth"), MOST_LEVELS.to_string())?;
-        fs::write(self.outer.join("cgroup.max.descendants"), MOST_CGROUPS.to_string())?;
+        if walls::stands(Wall::Cgroups) {
+            fs::write(self.outer.join("cgroup.max.depth"), MOST_LEVELS.to_string())?;
+            fs::write(self.outer.join("cgroup.max.descendants"), MOST_CGROUPS.to_string())?;
+        }
         if wanted.contains(&"pids") {
             fs::write(self.outer.join("pids.max"), limits.pids.to_string())?;
         }

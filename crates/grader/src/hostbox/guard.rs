@@ -429,7 +429,7 @@ impl Post {
                 });
             }
         }
-        let is_its_own: fn(&Path) -> bool = match fstatfs(&found.file).map(|stat| i64::from(stat.f_type)) {
+        let is_its_own: fn(&Path) -> bool = match fstatfs(&found.file).map(|stat| stat.f_type) {
             Ok(PROC) => is_its_own_in_proc,
             Ok(SYSFS) => is_its_own_in_sysfs,
             _ => return Verdict::GoOn,
@@ -550,7 +550,7 @@ fn base(tid: i32, from: Option<u64>) -> String {
 }
 
 fn is_on(file: &OwnedFd, kind: i64) -> bool {
-    fstatfs(file).is_ok_and(|stat| i64::from(stat.f_type) == kind)
+    fstatfs(file).is_ok_and(|stat| stat.f_type == kind)
 }
 
 /// Whether a file of procfs belongs to a process or to a namespace of the box.

@@ -12,6 +12,8 @@ pub enum Wall {
     Guard,
     /// Capabilities that are withheld.
     Capabilities,
+    /// The bounds on the number and depth of cgroups.
+    Cgroups,
     /// What of the host's files is not shown.
     View,
 }

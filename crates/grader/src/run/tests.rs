@@ -464,6 +464,16 @@ fn a_file_system_that_never_answers_holds_nobody_up() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn any_number_of_cgroups_is_taken_down_and_none_but_a_few_can_be_made() {
+    let start = Instant::now();
+    let run = without(&[Wall::Cgroups, Wall::Guard], || attack("nested-cgroups"));
+    assert!(reached(&run).iter().any(|line| line.ends_with("300 deep")), "{:?}", run.output);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert_eq!(reached(&attack("nested-cgroups")), Vec::<&str>::new());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn a_neighbours_files_are_seen_without_the_wall_and_not_with_it() {
     let places = ["/srv", "/opt", "/var/lib", "/usr/src", ""]
         .map(|place| format!("{place}/grade-attack-neighbour/task1/main.c"));

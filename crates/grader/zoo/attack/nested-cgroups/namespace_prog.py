@@ -6,7 +6,7 @@ for tree in trees:
     os.chdir(tree)
     made = 0
     try:
-        while made < 2200:
+        while made < 300:
             os.mkdir("n")
             os.chdir("n")
             made += 1
