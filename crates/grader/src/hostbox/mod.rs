@@ -261,6 +261,14 @@ impl HostBox {
         Ok(())
     }
 
+    /// Why the box is over, or nearly so, when that is the submission's doing: a limit was hit, or the time was up while
+    /// the grader waited for the box.
+    pub fn used_up(&self) -> Option<String> {
+        let is_late = self.watchdog.as_ref().is_some_and(Watchdog::has_acted);
+        let late = || is_late.then(|| "the time was up, and the box did not answer any more".to_owned());
+        self.cgroups.limit_hit().or_else(late)
+    }
+
     /// Ends everything in the box now. Whoever traces it must go on waiting for its tracees.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);

@@ -7,6 +7,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,7 @@ pub struct Watchdog {
     /// Closed to end it.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
+    has_acted: Arc<AtomicBool>,
 }
 
 impl Watchdog {
@@ -33,13 +36,21 @@ impl Watchdog {
     pub fn start(init: BorrowedFd<'_>, limit: Duration, signals: BorrowedFd<'_>) -> io::Result<Watchdog> {
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (init, signals) = (init.try_clone_to_owned()?, signals.try_clone_to_owned()?);
+        let has_acted = Arc::<AtomicBool>::default();
+        let acts = Arc::clone(&has_acted);
         let wait = move || {
             if is_to_end(&stopped, Instant::now() + limit, &signals) {
+                acts.store(true, Ordering::Relaxed);
                 let _ = pidfd_send_signal(&init, rustix::process::Signal::KILL);
             }
         };
         let thread = std::thread::Builder::new().name("watchdog".into()).spawn(wait)?;
-        Ok(Watchdog { stop: Some(stop), thread: Some(thread) })
+        Ok(Watchdog { stop: Some(stop), thread: Some(thread), has_acted })
+    }
+
+    /// Whether it has killed the box.
+    pub fn has_acted(&self) -> bool {
+        self.has_acted.load(Ordering::Relaxed)
     }
 }
 

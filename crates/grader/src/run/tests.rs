@@ -464,6 +464,29 @@ fn a_file_system_that_never_answers_holds_nobody_up() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_session_that_waits_for_its_box_is_ended_as_well() {
+    let script = r#"
+import ctypes, os, time
+os.mknod("/tmp/fuse", 0o020600, os.makedev(10, 229))
+options = b"fd=%d,rootmode=40000,user_id=0,group_id=0" % os.open("/tmp/fuse", os.O_RDWR)
+assert ctypes.CDLL(None).mount(b"fuse", os.getcwd().encode(), b"fuse", 0, options) == 0
+print("mounted", flush=True)
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(1000)"#;
+    let (_dir, submission) = submission(Task::Task3, "conductor.py", script);
+    let plan = RunPlan { task: Task::Task3, ..plan(&submission, Observer::Between, 0.05) };
+    let start = Instant::now();
+    let run = without(&[Wall::Guard, Wall::Devices], || observe(&plan).unwrap());
+    let allowed = Duration::from_secs(91).mul_f64(0.05 * slowness()) + Duration::from_secs(3);
+    assert!(start.elapsed() < allowed, "{:?}, and {allowed:?} would be right", start.elapsed());
+    assert_eq!(run.not_clean, Vec::<String>::new());
+    let printed = format!("{:?}", run.session);
+    assert!(printed.contains("mounted"), "the trap is not alive: {printed}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn any_number_of_cgroups_is_taken_down_and_none_but_a_few_can_be_made() {
     let start = Instant::now();
     let run = without(&[Wall::Cgroups, Wall::Guard], || attack("nested-cgroups"));

@@ -246,7 +246,10 @@ impl<'a> Stage<'a> {
         let state = proc::state(pid, self.host.cgroups());
         let box_pid = state.and_then(|state| state.inner_pids.get(1).copied()).unwrap_or(0);
         let pidfd = rustix::process::Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        held.go()?;
+        let started = held.go();
+        if self.unless_used_up(started)?.is_none() {
+            return Ok(false);
+        }
         let terminal = terminal == Terminal::Yes;
         let (name, printed) = (name.to_owned(), Collected::default());
         self.programs.push(Program { name, argv, at, terminal, held, pidfd, box_pid, read, printed, began, end: None });
@@ -538,7 +541,7 @@ impl<'a> Stage<'a> {
     /// A box that has run into one of its limits cannot even start a program: then the session is over, and that is the
     /// tool's doing.
     fn unless_used_up<T>(&mut self, outcome: Result<T, Fault>) -> Result<Option<T>, Fault> {
-        match (outcome, self.host.cgroups().limit_hit()) {
+        match (outcome, self.host.used_up()) {
             (Ok(done), _) => Ok(Some(done)),
             (Err(Fault::Interrupted(signal)), _) => Err(Fault::Interrupted(signal)),
             (Err(_), Some(hit)) => {
@@ -584,7 +587,7 @@ impl<'a> Stage<'a> {
             let heard = self.host.ended(Duration::ZERO);
             let Some((box_pid, status)) = self.unless_used_up(heard)?.flatten() else { break };
             if box_pid == 0 {
-                let hit = self.host.cgroups().limit_hit();
+                let hit = self.host.used_up();
                 self.cut.get_or_insert(hit.unwrap_or_else(|| "the box's first process was killed".to_owned()));
                 break;
             }
