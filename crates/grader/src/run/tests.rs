@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 fn submission(task: Task, file: &str, text: &str) -> (tempfile::TempDir, Submission) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(file), text).unwrap();
-    let found = Submission::find(Some(dir.path()), task).unwrap();
+    let found = Submission::find(Some(dir.path()), task, crate::submission::kit::Kit::Own).unwrap();
     (dir, found)
 }
 
@@ -291,7 +291,7 @@ fn a_large_write_and_a_blank_in_the_path_come_through_whole() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("namespace_prog.py"), "import os\nprint(os.getcwd())\nprint('x' * 20000, flush=True)\n")
         .unwrap();
-    let found = Submission::find(Some(&folder), Task::Task1).unwrap();
+    let found = Submission::find(Some(&folder), Task::Task1, crate::submission::kit::Kit::Own).unwrap();
     for observer in BOTH {
         let run = observe(&plan(&found, observer, 2.0)).unwrap();
         assert_eq!(run.output.stdout, format!("/home/student/my task (1)\n{}\n", "x".repeat(20000)), "{observer:?}");

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::submission::Submission;
+use crate::submission::kit::Kit;
 use crate::task::Task;
 use crate::trace::session::Addresses;
 
@@ -15,7 +16,7 @@ fn with_tool(script: &str, play: impl FnOnce(&mut Stage<'_>)) -> Run {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, format!("#!/bin/bash\n{script}")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let submission = Submission::find(Some(dir.path()), Task::Task3).unwrap();
+    let submission = Submission::find(Some(dir.path()), Task::Task3, Kit::Own).unwrap();
     let plan = RunPlan {
         task: Task::Task3,
         submission: &submission,
