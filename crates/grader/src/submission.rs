@@ -176,7 +176,18 @@ impl Submission {
 
     /// What had to be done to find it and to make it ready: one sentence each.
     pub fn notes(&self) -> Vec<String> {
-        self.notes.iter().chain(self.prepared.get().into_iter().flatten()).cloned().collect()
+        let own = match &self.layout {
+            Layout::Workspace(root) => build_time(root),
+            Layout::Folder(_) => Vec::new(),
+        };
+        let mut notes: Vec<String> =
+            self.notes.iter().chain(self.prepared.get().into_iter().flatten()).cloned().collect();
+        if !own.is_empty() {
+            let see = format!("see `grade changes {}`", self.given.display());
+            notes
+                .push(format!("what runs or counts while it is built is not the handout's: {}; {see}", own.join(", ")));
+        }
+        notes
     }
 
     /// Whose it is, as far as its name tells: `24m0001` of `24m0001_assignment3_submission.tar.gz`.
@@ -423,6 +434,28 @@ impl Program {
             Program::Executable => "",
         }
     }
+}
+
+/// The manifests of the handout, by path.
+const MANIFESTS: [(&str, &str); 6] = [
+    ("Cargo.toml", include_str!("../../../Cargo.toml")),
+    ("crates/nsutil/Cargo.toml", include_str!("../../nsutil/Cargo.toml")),
+    ("task1-namespaces/Cargo.toml", include_str!("../../../task1-namespaces/Cargo.toml")),
+    ("task2-cli-container/Cargo.toml", include_str!("../../../task2-cli-container/Cargo.toml")),
+    ("task3-conductor/Cargo.toml", include_str!("../../../task3-conductor/Cargo.toml")),
+    ("task4-services/Cargo.toml", include_str!("../../../task4-services/Cargo.toml")),
+];
+
+/// What a workspace has besides the handout that decides how it is built, or runs while it is.
+fn build_time(root: &Path) -> Vec<String> {
+    let packages = MANIFESTS.iter().filter_map(|(path, _)| Path::new(path).parent());
+    let scripts = packages.map(|package| package.join("build.rs"));
+    let settings = [".cargo/config.toml", ".cargo/config", "rust-toolchain", "rust-toolchain.toml"].map(PathBuf::from);
+    let added = settings.into_iter().chain(scripts).filter(|path| root.join(path).symlink_metadata().is_ok());
+    let added: Vec<String> = added.map(|path| path.display().to_string()).collect();
+    let differs =
+        |(path, ours): &&(&str, &str)| fs::read_to_string(root.join(path)).is_ok_and(|theirs| theirs != *ours);
+    added.into_iter().chain(MANIFESTS.iter().filter(differs).map(|(path, _)| (*path).to_owned())).collect()
 }
 
 /// What was found below a folder or in an archive.
@@ -759,6 +792,23 @@ mod tests {
             assert!(found.is_rust());
             assert_eq!(found.origin(), fs::canonicalize(dir.path()).unwrap());
         }
+    }
+
+    #[test]
+    fn what_decides_how_a_workspace_is_built_is_told_when_it_is_not_the_handouts() {
+        let dir = folder(&[("task1-namespaces/src/main.rs", 0o644)]);
+        for (path, text) in MANIFESTS {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(path), text).unwrap();
+        }
+        let notes = || find(dir.path(), Task::Task1).unwrap().notes().join("; ");
+        assert_eq!(notes(), "");
+        fs::create_dir(dir.path().join(".cargo")).unwrap();
+        fs::write(dir.path().join(".cargo/config.toml"), "").unwrap();
+        fs::write(dir.path().join("task1-namespaces/build.rs"), "").unwrap();
+        fs::write(dir.path().join("task1-namespaces/Cargo.toml"), "[package]").unwrap();
+        let told = "handout's: .cargo/config.toml, task1-namespaces/build.rs, task1-namespaces/Cargo.toml; see `grade changes ";
+        assert!(notes().contains(told), "{}", notes());
     }
 
     #[test]

@@ -70,7 +70,11 @@ pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Optio
     }
     let proper = first.proper_name(task);
     let usual = [format!("{}/{proper}", task.id()), format!("{}/{proper}", task.folder()), proper];
-    if !usual.contains(&shown(&first)) {
+    let shown_first = shown(&first);
+    let around = usual.iter().find_map(|usual| shown_first.strip_suffix(usual.as_str())).filter(|it| it.ends_with('/'));
+    if let Some(around) = around {
+        notes.push(format!("found in the folder {around}"));
+    } else if !usual.contains(&shown_first) {
         notes.push(format!("{} was taken for {}", shown(&first), usual.first().map_or("", String::as_str)));
     }
     Ok(Some(first))
@@ -176,7 +180,6 @@ mod tests {
     #[test]
     fn folders_around_letter_case_and_a_second_download_are_found_and_told() {
         for (given, task) in [
-            ("24m0001_assignment3/sub/task1/namespace_prog.c", Task::Task1),
             ("x/Namespace_Prog.C", Task::Task1),
             ("Task 3/Conductor (1).sh", Task::Task3),
             ("task4/service_orchestrator.sh", Task::Task4),
@@ -185,6 +188,15 @@ mod tests {
             assert!(given.ends_with(&path), "{path}");
             assert!(notes[0].starts_with(&format!("{given} was taken for task")), "{notes:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_around_is_told_by_its_name() {
+        let (path, notes) = path_of(&[("24m0001_assignment3/sub/task1/namespace_prog.c", "x")], Task::Task1);
+        assert_eq!(
+            (path.as_str(), notes),
+            ("task1/namespace_prog.c", vec!["found in the folder 24m0001_assignment3/sub/".to_owned()])
+        );
     }
 
     #[test]
