@@ -47,6 +47,10 @@ const COUNT: &str = "/get_and_increment_counter";
 const UP_LIMIT: Duration = Duration::from_secs(60);
 /// How long the course's may take, whose services install and compile first.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(100);
+/// How long nothing may change while a script waits for a key, before the key is pressed.
+const AT_A_PROMPT: Duration = Duration::from_secs(6);
+/// How long nothing may change at all, before nothing more is waited for.
+const IDLE: Duration = Duration::from_secs(25);
 /// How long a script may take to end when it was asked to.
 const ENDING: Duration = Duration::from_secs(5);
 /// How long its services may take when `up` has come back.
@@ -165,19 +169,28 @@ impl Tool<'_, '_> {
             return Ok(());
         }
         let (interval, limit) = (self.stage.scaled(INTERVAL), self.stage.scaled(SCRIPT_LIMIT));
+        let (prompt, idle) = (self.stage.scaled(AT_A_PROMPT), self.stage.scaled(IDLE));
         let begin = Instant::now();
+        // Since when no process came or went, and since when something answers that is no greeting.
+        let (mut pids, mut quiet, mut answered) = (Vec::new(), Instant::now(), None);
         for nth in 0.. {
-            let greeted = self.visit(&format!("{name} while it works {nth}"), Place::Host)?;
-            let is_over = self.stage.has_ended(name) || begin.elapsed() > limit;
+            let visit = format!("{name} while it works {nth}");
+            let greeted = self.visit(&visit, Place::Host)?;
+            let answers = self.stage.last_answer().is_some_and(speaks_http);
+            answered = answered.filter(|_| answers).or(answers.then(Instant::now));
+            let now = self.stage.inventory().0;
+            if now != pids {
+                (pids, quiet) = (now, Instant::now());
+            }
+            let nothing_more = quiet.elapsed() > idle || answered.is_some_and(|since| since.elapsed() > prompt);
+            let is_over = self.stage.has_ended(name) || begin.elapsed() > limit || nothing_more;
             if greeted || is_over || self.stage.is_over() {
                 break;
             }
-            if self.stage.waits_for_a_key() {
-                // Not at the first sight of it: the page may be about to come, and the key is for what follows.
-                let again = self.visit(&format!("{name} while it waits {nth}"), Place::Host)?;
-                if !again && self.stage.waits_for_a_key() {
-                    self.stage.type_in(name, "\n");
-                }
+            // Services may still install themselves while the script asks for the key that ends it.
+            if quiet.elapsed() > prompt && self.stage.waits_for_a_key() {
+                self.stage.type_in(name, "\n");
+                quiet = Instant::now();
             }
             self.stage.until(interval, |stage| stage.has_ended(name).then_some(()))?;
         }

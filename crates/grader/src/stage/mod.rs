@@ -478,6 +478,14 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// What the last attempt to reach somebody brought.
+    pub fn last_answer(&self) -> Option<&Answer> {
+        self.steps.iter().rev().find_map(|step| match &step.did {
+            Did::Probes(probes) => probes.last().map(|probe| &probe.answer),
+            _ => None,
+        })
+    }
+
     /// Whether a process was found under this name.
     pub fn has_found(&self, name: &str) -> bool {
         self.steps.iter().any(|step| step.name == name && matches!(step.did, Did::Found(Some(_))))
