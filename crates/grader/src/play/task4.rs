@@ -49,6 +49,8 @@ const UP_LIMIT: Duration = Duration::from_secs(60);
 const SCRIPT_LIMIT: Duration = Duration::from_secs(100);
 /// How long nothing may change while a script waits for a key, before the key is pressed.
 const AT_A_PROMPT: Duration = Duration::from_secs(6);
+/// CPU time by which the box's processes are seen to work.
+const WORK: Duration = Duration::from_millis(50);
 /// How long nothing may change at all, before nothing more is waited for.
 const IDLE: Duration = Duration::from_secs(25);
 /// How long a script may take to end when it was asked to.
@@ -171,16 +173,16 @@ impl Tool<'_, '_> {
         let (interval, limit) = (self.stage.scaled(INTERVAL), self.stage.scaled(SCRIPT_LIMIT));
         let (prompt, idle) = (self.stage.scaled(AT_A_PROMPT), self.stage.scaled(IDLE));
         let begin = Instant::now();
-        // Since when no process came or went, and since when something answers that is no greeting.
-        let (mut pids, mut quiet, mut answered) = (Vec::new(), Instant::now(), None);
+        // Since when no process came, went or worked, and since when something answers that is no greeting.
+        let (mut pids, mut worked, mut quiet, mut answered) = (Vec::new(), Duration::ZERO, Instant::now(), None);
         for nth in 0.. {
             let visit = format!("{name} while it works {nth}");
             let greeted = self.visit(&visit, Place::Host)?;
             let answers = self.stage.last_answer().is_some_and(speaks_http);
             answered = answered.filter(|_| answers).or(answers.then(Instant::now));
-            let now = self.stage.inventory().0;
-            if now != pids {
-                (pids, quiet) = (now, Instant::now());
+            let (now, used) = (self.stage.inventory().0, self.stage.cpu_used());
+            if now != pids || used > worked + WORK {
+                (pids, worked, quiet) = (now, used, Instant::now());
             }
             let nothing_more = quiet.elapsed() > idle || answered.is_some_and(|since| since.elapsed() > prompt);
             let is_over = self.stage.has_ended(name) || begin.elapsed() > limit || nothing_more;

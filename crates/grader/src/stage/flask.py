@@ -183,5 +183,6 @@ class Flask:
 
             do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve
 
+        server = ThreadingHTTPServer((host, int(port)), Handler)
         print(f" * Running on http://{host}:{port}", flush=True)
-        ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
+        server.serve_forever()

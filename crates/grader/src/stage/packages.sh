@@ -40,15 +40,16 @@ put_compiler() {
     fi
 }
 
+# What is compiled is copied with its date, by which python3 knows that it still fits.
 put_python() {
     local python library path
     python=$(type -P python3) || return 0
     library=$("$python" -I -c 'import os; print(os.path.dirname(os.__file__))') || return 0
     put "$(realpath "$python")"
     [[ -e $target$python ]] || cp -L "$python" "$target$python"
-    (cd / && find "${library#/}" \( -name __pycache__ -o -name test -o -name tests -o -name idlelib -o -name lib2to3 -o -name ensurepip \
+    (cd / && find "${library#/}" \( -name test -o -name tests -o -name idlelib -o -name lib2to3 -o -name ensurepip \
         -o -name pydoc_data -o -name tkinter -o -name turtledemo -o -name 'config-*' -o -name site-packages -o -name dist-packages \) -prune \
-        -o -type f \( -name '*.py' -o -name '*.so' \) -print | xargs cp -L --parents -t "$target")
+        -o -type f \( -name '*.py' -o -name '*.so' -o -name '*.pyc' \) -print | xargs cp -pL --parents -t "$target")
     for path in "$library"/lib-dynload/{_ssl,_hashlib,_json,_queue,_bz2,_lzma,_ctypes,_uuid,_contextvars,_asyncio,_multiprocessing}.*.so; do
         [[ -e $path ]] && printf '%s\n' "$path"
     done | while read -r path; do put "$path"; done

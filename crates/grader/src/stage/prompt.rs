@@ -1,5 +1,7 @@
 //! A script that waits for somebody at the keyboard, and files that cannot be removed.
 
+use std::time::Duration;
+
 use rustix::fs::{IFlags, OFlags, ioctl_getflags, ioctl_setflags};
 
 use super::Stage;
@@ -7,6 +9,11 @@ use super::look::{in_root, pids};
 use crate::observe::proc;
 
 impl Stage<'_> {
+    /// CPU time that the box's processes have used which are there now.
+    pub fn cpu_used(&self) -> Duration {
+        pids(self.host().init()).into_iter().filter_map(proc::stat).map(|stat| stat.cpu).sum()
+    }
+
     /// Whether a process of the box sleeps until something is typed: in a read(2) of a terminal, or waiting for one.
     pub fn waits_for_a_key(&self) -> bool {
         pids(self.host().init()).into_iter().any(|pid| {
