@@ -321,7 +321,7 @@ fn twenty_boxes_in_a_row_leave_the_host_as_it_was() {
 /// Runs an attack of the zoo; the machine must be as it was.
 fn attack(name: &str) -> Run {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/attack").join(name);
-    let submission = Submission::find(Some(&folder), Task::Task1).unwrap();
+    let submission = Submission::find(Some(&folder), Task::Task1, crate::submission::kit::Kit::Own).unwrap();
     let run = observe(&plan(&submission, Observer::Frozen, 2.0)).unwrap();
     assert_eq!(run.not_clean, Vec::<String>::new());
     assert!(run.output.stdout.lines().any(|line| line == "tried"), "{:?} {:?}", run.end, run.output);

@@ -65,3 +65,20 @@ pub fn services(handed: &[Planted]) -> (Vec<Planted>, Vec<&'static str>) {
 pub fn file(path: &str, text: &str, mode: u32) -> Planted {
     Planted { path: PathBuf::from(path), what: PlantedWhat::File { bytes: text.as_bytes().to_vec(), mode } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_gets_what_the_services_ask_apt_for_and_nothing_else() {
+        let run = |path: &str, text: &str| file(path, text, 0o755);
+        let asked = |files: &[Planted]| services(files).1;
+        assert_eq!(asked(&[run("task4/counter-service/run.sh", "exec ./counter-service 8080\n")]), Vec::<&str>::new());
+        assert_eq!(asked(&[run("counter-service/run.sh", "apt install -y build-essential\nmake\n")]), ["gcc", "make"]);
+        assert_eq!(asked(&[run("external-service/run.sh", "apt install -y python3 python3-flask\n")]), ["python3"]);
+        let (files, _) = services(&[run("a/run.sh", "make"), run("a/main.cpp", "")]);
+        let wanted = files.iter().find(|file| file.path.ends_with("wanted")).unwrap();
+        assert!(matches!(&wanted.what, PlantedWhat::File { bytes, .. } if bytes == b"compiler cc1plus\n"));
+    }
+}
