@@ -17,6 +17,7 @@ use crate::judge::scene::Scene;
 use crate::rubric::Rubric;
 use crate::run::{self, RunPlan};
 use crate::submission::Submission;
+use crate::submission::kit::Kit;
 use crate::task::Task;
 use crate::trace::{Observer, Run, StdoutKind};
 use crate::transcript::{Item, Row, drawn};
@@ -90,7 +91,7 @@ impl Bless {
     }
 
     fn observe(&self) -> Result<Vec<Run>, Fault> {
-        let submission = Submission::find(None, self.task)?;
+        let submission = Submission::find(None, self.task, Kit::Own)?;
         let seed = random_seed();
         let plan = |nth: u64| RunPlan {
             task: self.task,

@@ -15,10 +15,11 @@ use crate::diff;
 use crate::fault::Fault;
 use crate::grading::{self, Grade, Request};
 use crate::judge::Style;
-use crate::report::{self, Format};
+use crate::report::{self, Format, NotGraded};
 use crate::rubric::Rubric;
 use crate::self_test::SelfTest;
 use crate::starter::Starter;
+use crate::submission::kit::Kit;
 use crate::task::Task;
 use crate::trace::Run;
 
@@ -61,9 +62,13 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct GradeArgs {
-    /// Folder that was handed in [default: the workspace that holds the current directory]
-    #[arg(long, value_name = "DIR")]
+    /// What was handed in: a folder, a .tar.gz, .tar.xz or .zip, or the program itself [default: the workspace that holds the
+    /// current directory]
+    #[arg(long, value_name = "PATH")]
     submission: Option<PathBuf>,
+    /// Folder of the course's kit, from which what was not handed in is taken [default: the grader's own kit]
+    #[arg(long, value_name = "DIR")]
+    kit: Option<PathBuf>,
     /// Report only these checks
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     only: Vec<String>,
@@ -73,7 +78,7 @@ struct GradeArgs {
     /// How many times it is run, in turn with and without a tracer [default: 2; for tasks 3 and 4 once]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
-    /// text, json, gradescope, junit or tap, each with =FILE or to stdout; several with commas
+    /// text, json, gradescope, junit, tap or csv, each with =FILE or to stdout; several with commas
     #[arg(long, value_name = "FORMAT[=FILE]", value_delimiter = ',')]
     format: Vec<Destination>,
     /// File for the format that names none
@@ -161,8 +166,15 @@ impl Cli {
 
 impl GradeArgs {
     fn run(self, task: Task) -> Result<u8, Fault> {
-        let rubric = Rubric::of(task)?;
         let destinations = self.destinations()?;
+        self.grade(task, &destinations).inspect_err(|fault| {
+            // A class's table shall have no hole. That a report cannot be written either says nothing more.
+            let _ = self.tell_not_graded(task, &destinations, fault);
+        })
+    }
+
+    fn grade(&self, task: Task, destinations: &[Destination]) -> Result<u8, Fault> {
+        let rubric = Rubric::of(task)?;
         if let Some(id) = &self.explain {
             rubric.find(id)?;
         }
@@ -173,24 +185,18 @@ impl GradeArgs {
         let request = Request {
             task,
             submission: self.submission.clone(),
+            kit: Kit::open(self.kit.as_deref())?,
             only: self.only.clone(),
             seed: self.seed.unwrap_or_else(grading::random_seed),
             runs: self.runs.unwrap_or(grading::usual_runs(task)),
             keep: self.keep,
             time_scale: self.time_scale,
         };
-        let graded = match self.replay.is_empty() {
-            true => request.grade(),
+        let grade = match self.replay.is_empty() {
+            true => request.grade()?,
             false => {
                 let runs = self.replay.iter().map(|path| recorded(path)).collect::<Result<Vec<Run>, Fault>>()?;
-                request.judge_again(runs, Style { is_rust: !self.replay_c })
-            }
-        };
-        let grade = match graded {
-            Ok(grade) => grade,
-            Err(fault) => {
-                bail_out(&destinations, &fault)?;
-                return Err(fault);
+                request.judge_again(runs, Style { is_rust: !self.replay_c })?
             }
         };
         if let Some(folder) = &self.record {
@@ -204,10 +210,24 @@ impl GradeArgs {
             write(None, &report::explain::explained(&grade, rubric.find(id)?))?;
             return Ok(grade.exit_code());
         }
-        for Destination { format, file } in &destinations {
+        for Destination { format, file } in destinations {
             write(file.as_deref(), &format.render(&grade, usize::from(self.hint))?)?;
         }
         Ok(grade.exit_code())
+    }
+
+    /// Writes the reports that were asked for on a submission that was not graded. A person reads why on stderr.
+    fn tell_not_graded(&self, task: Task, destinations: &[Destination], fault: &Fault) -> Result<(), Fault> {
+        if self.diff || self.explain.is_some() {
+            return Ok(());
+        }
+        let what = NotGraded { task, submission: self.submission.as_deref(), fault };
+        for Destination { format, file } in
+            destinations.iter().filter(|it| it.file.is_some() || it.format != Format::Text)
+        {
+            write(file.as_deref(), &format.render_not_graded(&what)?)?;
+        }
+        Ok(())
     }
 
     /// The formats and where each goes; the text to stdout when none is named.
@@ -231,16 +251,6 @@ impl GradeArgs {
             [] => Ok(wanted),
         }
     }
-}
-
-/// Tells a TAP reader that nothing more will come.
-fn bail_out(destinations: &[Destination], fault: &Fault) -> Result<(), Fault> {
-    for Destination { format, file } in destinations {
-        if *format == Format::Tap {
-            write(file.as_deref(), &report::tap::bail_out(&fault.to_string()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Writes a report: styled to a terminal, plain to anything else.
@@ -366,7 +376,7 @@ mod tests {
         let refused =
             |arguments: &[&str]| Cli::try_parse_from(["grade"].iter().chain(arguments)).unwrap_err().to_string();
         assert!(refused(&["tsak1"]).contains("'task1'"));
-        assert!(refused(&["task1", "--format", "xml"]).contains("text, json, gradescope, junit or tap"));
+        assert!(refused(&["task1", "--format", "xml"]).contains("text, json, gradescope, junit, tap or csv"));
         assert!(refused(&["task1", "--seed", "no"]).contains("hexadecimal"));
         assert!(refused(&["task1", "--hint", "4"]).contains("4 is not in 0..=3"));
         assert!(refused(&["task1", "--time-scale", "0"]).contains("above 0"));

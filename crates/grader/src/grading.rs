@@ -12,6 +12,7 @@ use crate::judge::{self, Status, Style, Verdict};
 use crate::rubric::Rubric;
 use crate::run::{self, RunPlan};
 use crate::submission::Submission;
+use crate::submission::kit::Kit;
 use crate::task::Task;
 use crate::trace::{Observer, Run, StdoutKind};
 use crate::transcript;
@@ -23,6 +24,8 @@ pub struct Request {
     pub task: Task,
     /// The folder that was handed in; none is the workspace that holds the current directory.
     pub submission: Option<PathBuf>,
+    /// What a hand-in in the course's layout is completed with.
+    pub kit: Kit,
     /// The checks that are reported; empty is all.
     pub only: Vec<String>,
     /// What is random in the box follows from this number.
@@ -42,6 +45,10 @@ pub struct Grade {
     pub rubric: Rubric,
     /// The submission in a few words.
     pub submission: String,
+    /// Whose it is, as far as the name of the hand-in tells.
+    pub student: String,
+    /// What had to be done to find the submission and make it ready.
+    pub notes: Vec<String>,
     /// Whether it is Rust or C.
     pub style: Style,
     /// The seed of the first run.
@@ -68,7 +75,7 @@ impl Request {
     pub fn grade(&self) -> Result<Grade, Fault> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let rubric = self.rubric()?;
-        let submission = Submission::find(self.submission.as_deref(), self.task)?;
+        let submission = Submission::find(self.submission.as_deref(), self.task, self.kit.clone())?;
         let style = Style { is_rust: submission.is_rust() };
         let (runs, build_error) = match self.observe(&submission) {
             Ok(runs) => (runs, None),
@@ -79,9 +86,22 @@ impl Request {
             None => judge::judge(self.task, &rubric, &runs, style),
             Some(_) => judge::not_built(&rubric),
         };
-        let submission = submission.describe();
+        let (student, notes, submission) = (submission.student(), submission.notes(), submission.describe());
         let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
-        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, again };
+        let grade = Grade {
+            rubric,
+            submission,
+            student,
+            notes,
+            style,
+            seed,
+            runs,
+            verdicts,
+            build_error,
+            started,
+            took,
+            again,
+        };
         Ok(grade.only(&self.only))
     }
 
@@ -95,7 +115,21 @@ impl Request {
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
         let submission = "recorded runs".to_owned();
         let (seed, took, again, build_error) = (self.seed, clock.elapsed(), self.again(), None);
-        let grade = Grade { rubric, submission, style, seed, runs, verdicts, build_error, started, took, again };
+        let (student, notes) = (String::new(), Vec::new());
+        let grade = Grade {
+            rubric,
+            submission,
+            student,
+            notes,
+            style,
+            seed,
+            runs,
+            verdicts,
+            build_error,
+            started,
+            took,
+            again,
+        };
         Ok(grade.only(&self.only))
     }
 
@@ -181,6 +215,11 @@ impl Grade {
     /// What the submission tried that would have reached the machine under the box, each once.
     pub fn refused(&self) -> BTreeSet<&str> {
         self.runs.iter().flat_map(|run| &run.refused).map(String::as_str).collect()
+    }
+
+    /// Whether these marks can be written down: nothing undecided, nothing that could not be tried, the box gone.
+    pub fn is_final(&self) -> bool {
+        self.exit_code() != 4 && self.open() == 0
     }
 
     /// 0 all passed, 1 something lost, 4 marks not final.

@@ -162,7 +162,7 @@ impl Rubric {
     /// Reads the rubric of `task`.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] when the task has no checks yet, [`Fault::Broken`] when its files contradict themselves.
+    /// [`Fault::CannotRun`] when the task has no checks yet, [`Fault::Usage`] when its files contradict themselves.
     pub fn of(task: Task) -> Result<Rubric, Fault> {
         let [rubric, text, blanks] = match task {
             Task::Task1 => [
@@ -179,18 +179,24 @@ impl Rubric {
             Task::Task3 => [include_str!("../../../task3-conductor/expected/rubric.toml"), "", ""],
             Task::Task4 => [include_str!("../../../task4-services/expected/rubric.toml"), "", ""],
         };
-        Rubric::parse(rubric, text, blanks).map_err(|why| Fault::Broken(format!("the files of {task}: {why}")))
+        Rubric::parse(rubric, text, blanks)
+            .map_err(|why| Fault::Usage(format!("{}/expected/{why}; correct it and build grade again", task.folder())))
     }
 
     /// Parses the three files of a task.
     ///
     /// # Errors
-    /// A sentence that says what does not fit.
+    /// A sentence that says what does not fit, behind the name of the file and the line.
     pub fn parse(rubric: &str, text: &str, blanks: &str) -> Result<Rubric, String> {
-        let mut parsed: Rubric = toml::from_str(rubric).map_err(|e| format!("rubric.toml: {}", e.message()))?;
-        let blanks: Blanks = toml::from_str(blanks).map_err(|e| format!("blanks.toml: {}", e.message()))?;
+        let mut parsed: Rubric = toml::from_str(rubric).map_err(|e| refused("rubric.toml", rubric, &e))?;
+        let blanks: Blanks = toml::from_str(blanks).map_err(|e| refused("blanks.toml", blanks, &e))?;
         parsed.reference = Reference { text: text.to_owned(), blanks };
-        parsed.consistent()?;
+        parsed.consistent().map_err(|(id, why)| {
+            // Of a check that stands there twice, the second is the one too many.
+            let heading = format!("id = {id:?}");
+            let line = rubric.lines().zip(1..).filter(|(line, _)| line.trim() == heading).map(|(_, nth): (_, u32)| nth);
+            line.last().map_or_else(|| why.clone(), |line| format!("rubric.toml:{line}: {why}"))
+        })?;
         Ok(parsed)
     }
 
@@ -224,30 +230,38 @@ impl Rubric {
         })
     }
 
-    /// What the types cannot rule out.
-    fn consistent(&self) -> Result<(), String> {
+    /// What the types cannot rule out: the check, and what is wrong with it.
+    fn consistent(&self) -> Result<(), (String, String)> {
         for (nth, check) in self.checks.iter().enumerate() {
             let id = &check.id;
+            let wrong = |why: String| Err((id.clone(), why));
             if self.checks.iter().take(nth).any(|earlier| earlier.id == *id) {
-                return Err(format!("check {id:?} stands there twice"));
+                return wrong(format!("check {id:?} stands there twice"));
             }
             if let Some(need) = check.needs.iter().find(|need| !self.checks.iter().take(nth).any(|c| c.id == **need)) {
-                return Err(format!("check {id:?} needs {need:?}, which is not before it"));
+                return wrong(format!("check {id:?} needs {need:?}, which is not before it"));
             }
             if !check.points.is_empty() && check.points.values().sum::<u32>() != check.marks {
-                return Err(format!("the points of {id:?} do not add up to its marks"));
+                return wrong(format!("the points of {id:?} do not add up to its marks"));
             }
             if !matches!(check.hints.len(), 0 | 3) {
-                return Err(format!("check {id:?} has {} hints, not 3", check.hints.len()));
+                return wrong(format!("check {id:?} has {} hints, not 3", check.hints.len()));
             }
         }
         for label in crate::transcript::labels(&self.reference.text) {
             if !self.reference.blanks.by_label.contains_key(&label) {
-                return Err(format!("blank <{label}> of output.txt is not in blanks.toml"));
+                return Err((label.clone(), format!("output.txt: blank <{label}> is not in blanks.toml")));
             }
         }
         Ok(())
     }
+}
+
+/// Why a file is no TOML of the right kind, with the line.
+fn refused(file: &str, text: &str, why: &toml::de::Error) -> String {
+    let before = why.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("{file}:{line}: {}", why.message())
 }
 
 #[cfg(test)]
@@ -324,6 +338,8 @@ mod tests {
         assert!(refused(check("needs = [\"b\"]")).contains("not before it"));
         assert!(refused(check("hints = [\"one\"]")).contains("1 hints"));
         assert!(refused(check("") + &check("")).contains("twice"));
+        assert!(refused(check("") + &check("")).starts_with("rubric.toml:10: "), "{}", refused(check("") + &check("")));
+        assert!(refused(check("mark = 3")).starts_with("rubric.toml:8: "), "{}", refused(check("mark = 3")));
         assert!(Rubric::parse(&rubric(&check("")), "PID: <who>", "").unwrap_err().contains("<who>"));
     }
 }

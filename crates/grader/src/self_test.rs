@@ -22,6 +22,7 @@ use std::time::Instant;
 use crate::fault::Fault;
 use crate::grading::{self, Grade, Request};
 use crate::rubric::Rubric;
+use crate::submission::kit::Kit;
 use crate::task::Task;
 
 use outcome::{Cell, Outcome};
@@ -253,6 +254,7 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
     let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
     let request = Request {
         task: entry.expect.task,
+        kit: Kit::Own,
         submission: Some(entry.unpack(folder.path())?),
         only: Vec::new(),
         seed: grading::random_seed(),

@@ -23,7 +23,7 @@ impl Starter {
     ///
     /// # Errors
     /// [`Fault::Usage`] outside of a workspace, or when the folder cannot be made; [`Fault::CannotRun`] when git cannot keep
-    /// it; [`Fault::Broken`] when sections and rubrics contradict each other.
+    /// it; [`Fault::Usage`] when sections and rubrics contradict each other.
     pub fn run(&self) -> Result<u8, Fault> {
         let workspace = Workspace::here()?;
         let lessons = workspace.sections()?;

@@ -1,22 +1,34 @@
 //! What is graded: where a submission lies, what it is written in, and the command that runs it.
 //!
-//! Three layouts are known: this workspace (or a student's copy of it), whose programs cargo builds; and the course's
-//! own, a folder a task with a C program or a shell script in it. Whatever the layout, the box gets a copy of the few
-//! files the task needs, in a folder of its own; the original stays out of its reach.
+//! Two layouts are known: this workspace (or a student's copy of it), whose programs cargo builds; and the course's own, a
+//! folder a task with a C program or a shell script in it. The second comes packed, with a folder around it, flat, or
+//! as the five files that the course collects: [`find`] looks for the program, [`archive`] unpacks, [`kit`] adds what the
+//! handout gave, [`repair`] undoes what the way did to the scripts. Each says what it did, and the report tells it.
+//!
+//! Whatever the layout, the box gets a copy of the few files the task needs, in a folder of its own; the original stays out
+//! of its reach.
+
+mod archive;
+mod find;
+pub mod kit;
+mod repair;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use nix::unistd::{Uid, User};
+use tempfile::TempDir;
 
 use crate::fault::Fault;
 use crate::hostbox::{Planted, PlantedWhat, Start};
 use crate::task::Task;
 use crate::trace::StdoutKind;
+use find::Found;
+use kit::Kit;
 
 /// Where programs are looked for that root runs: the folders that Debian gives root.
 pub const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,6 +39,8 @@ const MOST_FILES: usize = 2000;
 /// Folders that are no part of what runs.
 const LEFT_OUT: [&str; 8] =
     [".git", "target", "node_modules", "__pycache__", "container_root", ".images", ".containers", ".cache"];
+/// How many archives may be packed into one another.
+const ARCHIVES_INSIDE: u8 = 2;
 /// What the box's interface to the network is called when no setting names it.
 const INTERFACE: &str = "eth0";
 
@@ -34,9 +48,20 @@ const INTERFACE: &str = "eth0";
 #[derive(Debug, Clone)]
 pub struct Submission {
     task: Task,
-    /// What was handed in, as a canonical path.
+    /// What was handed in, as a canonical path: a folder, or an archive.
+    given: PathBuf,
+    /// Where its programs are looked for: the same, or the folder that the archive was unpacked into.
+    around: PathBuf,
+    /// The folder that is graded, somewhere below that.
     origin: PathBuf,
+    /// Holds the unpacked archive while it is needed.
+    _unpacked: Option<Arc<TempDir>>,
     layout: Layout,
+    kit: Kit,
+    /// What had to be done to find it.
+    notes: Vec<String>,
+    /// What had to be done to hand it over, once that was done.
+    prepared: OnceLock<Vec<String>>,
     /// What cargo has built, once it has.
     built: OnceLock<Vec<PathBuf>>,
 }
@@ -47,17 +72,12 @@ enum Layout {
     /// A Cargo workspace, by its root.
     Workspace(PathBuf),
     /// The course's: a folder with the task's program in some language.
-    Folder {
-        /// The folder.
-        dir: PathBuf,
-        /// The task's program in it.
-        program: Program,
-    },
+    Folder(Found),
 }
 
 /// The kinds of program that a folder may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Program {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
     /// `NAME.c`, compiled in the box.
     C,
     /// `NAME.sh`, run by bash.
@@ -84,26 +104,37 @@ pub struct Handed {
 }
 
 impl Submission {
-    /// Finds the submission for `task`: in `dir`, else in the workspace that holds the current directory.
+    /// Finds the submission for `task`: in `given`, a folder, an archive or the program itself; else in the workspace that
+    /// holds the current directory. What a hand-in lacks comes from `kit`.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when no layout fits, with what was looked for.
-    pub fn find(dir: Option<&Path>, task: Task) -> Result<Submission, Fault> {
-        let asked = dir.unwrap_or(Path::new("."));
+    /// [`Fault::Usage`] when no layout fits, with what was looked for; when two programs do; when an archive is refused.
+    pub fn find(given: Option<&Path>, task: Task, kit: Kit) -> Result<Submission, Fault> {
+        let asked = given.unwrap_or(Path::new("."));
         let start =
             fs::canonicalize(asked).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", asked.display())))?;
-        let new =
-            |origin: &Path, layout| Submission { task, origin: origin.to_owned(), layout, built: OnceLock::new() };
-        if let Some(root) = workspace_of(&start, dir.is_some(), task) {
-            return Ok(new(root, Layout::Workspace(root.to_owned())));
+        let submission = |origin: &Path, layout| Submission {
+            task,
+            given: start.clone(),
+            around: start.clone(),
+            origin: origin.to_owned(),
+            _unpacked: None,
+            layout,
+            kit: kit.clone(),
+            notes: Vec::new(),
+            prepared: OnceLock::new(),
+            built: OnceLock::new(),
+        };
+        if start.is_file() {
+            return Submission::of_file(&start, task, submission);
         }
-        if dir.is_some() {
-            let nested = [format!("task{}", task.number()), task.folder().to_owned()];
-            let folders = std::iter::once(start.clone()).chain(nested.iter().map(|name| start.join(name)));
-            for folder in folders {
-                if let Some(program) = Program::find(&folder, name_of(task)) {
-                    return Ok(new(&start, Layout::Folder { dir: folder, program }));
-                }
+        if let Some(root) = workspace_of(&start, given.is_some(), task) {
+            let found = submission(root, Layout::Workspace(root.to_owned()));
+            return Ok(Submission { given: root.to_owned(), ..found });
+        }
+        if given.is_some() {
+            if let Some(found) = below(&start, task, ARCHIVES_INSIDE)? {
+                return Ok(found.into(submission));
             }
         }
         let name = name_of(task);
@@ -113,6 +144,24 @@ impl Submission {
             task.folder(),
             task.number()
         )))
+    }
+
+    /// The submission that a file is: an archive, or the program itself.
+    fn of_file(file: &Path, task: Task, new: impl Fn(&Path, Layout) -> Submission) -> Result<Submission, Fault> {
+        if archive::kind_of(file).is_some() {
+            let found = unpacked(file, task, ARCHIVES_INSIDE)?.ok_or_else(|| {
+                let name = name_of(task);
+                Fault::Usage(format!("no submission for {task} in {}: it has no {name}.c, .sh or .py", file.display()))
+            })?;
+            return Ok(found.into(new));
+        }
+        let program = find::named(file, task).ok_or_else(|| {
+            let what = "neither a folder, nor a .tar, .tar.gz, .tar.xz or .zip, nor the program of";
+            Fault::Usage(format!("{} is {what} {task}", file.display()))
+        })?;
+        let dir = program.dir.clone();
+        let origin = if find::task_of(&dir) == Some(task) { dir.parent().unwrap_or(&dir).to_owned() } else { dir };
+        Ok(new(&origin, Layout::Folder(program)))
     }
 
     /// Where it lies on this machine.
@@ -125,26 +174,50 @@ impl Submission {
         matches!(self.layout, Layout::Workspace(_))
     }
 
+    /// What had to be done to find it and to make it ready: one sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let own = match &self.layout {
+            Layout::Workspace(root) => build_time(root),
+            Layout::Folder(_) => Vec::new(),
+        };
+        let mut notes: Vec<String> =
+            self.notes.iter().chain(self.prepared.get().into_iter().flatten()).cloned().collect();
+        if !own.is_empty() {
+            let see = format!("see `grade changes {}`", self.given.display());
+            notes
+                .push(format!("what runs or counts while it is built is not the handout's: {}; {see}", own.join(", ")));
+        }
+        notes
+    }
+
+    /// Whose it is, as far as its name tells: `24m0001` of `24m0001_assignment3_submission.tar.gz`.
+    pub fn student(&self) -> String {
+        student(&self.given)
+    }
+
     /// A few words for the head of the report: `~/kit (Rust workspace)`.
     pub fn describe(&self) -> String {
         let kind = match &self.layout {
             Layout::Workspace(_) => "Rust workspace",
-            Layout::Folder { program: Program::C, .. } => "C",
-            Layout::Folder { program: Program::Bash, .. } => "bash",
-            Layout::Folder { program: Program::Python, .. } => "Python",
-            Layout::Folder { program: Program::Executable, .. } => "executable",
+            Layout::Folder(found) => match found.program {
+                Program::C => "C",
+                Program::Bash => "bash",
+                Program::Python => "Python",
+                Program::Executable => "executable",
+            },
         };
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.parent().is_some());
-        match home.and_then(|home| self.origin.strip_prefix(home).map(Path::to_owned).ok()) {
+        match home.and_then(|home| self.given.strip_prefix(home).map(Path::to_owned).ok()) {
             Some(below) => format!("~/{} ({kind})", below.display()),
-            None => format!("{} ({kind})", self.origin.display()),
+            None => format!("{} ({kind})", self.given.display()),
         }
     }
 
     /// Other places on this machine that hold the submission's files, which the box must not see.
     pub fn hidden(&self) -> Vec<PathBuf> {
         let built = self.built.get().map(Vec::as_slice).unwrap_or_default();
-        built.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect()
+        let built = built.iter().filter_map(|file| file.parent()).map(Path::to_owned);
+        built.chain([self.given.clone()]).collect()
     }
 
     /// Builds what cargo builds, and makes the rest ready for the box.
@@ -172,49 +245,77 @@ impl Submission {
                 let folder = home.join(format!("task{}", task.number()));
                 Ok(Handed { folder, below: PathBuf::new(), files, build: Vec::new(), run })
             }
-            Layout::Folder { dir, program } => {
-                let own = dir.file_name().map(PathBuf::from).unwrap_or_default();
-                let mut files = Vec::new();
-                collect(dir, Path::new(""), &mut files, &mut 0)?;
-                // An orchestrator may drive the tool that lies beside it, as it was handed in for task 3.
-                let beside = dir.with_file_name("task3");
-                let has_tool = task == Task::Task4 && *dir != self.origin && beside.is_dir();
-                let (folder, below) = match () {
-                    () if has_tool => (home, own.clone()),
-                    () if *dir == self.origin => (home, PathBuf::new()),
-                    () => (home.join(&own), PathBuf::new()),
-                };
-                let has = |name: &str| files.iter().any(|file| file.path == Path::new(name));
-                let mut build = Vec::new();
-                if *program == Program::C {
-                    build.push(compile(name));
-                }
-                if task == Task::Task2 && has("container_prog.c") && !has("container_prog") {
-                    build.push(compile("container_prog"));
-                }
-                let script = format!("{name}.sh");
-                let executable =
-                    |path: &str| fs::metadata(dir.join(path)).is_ok_and(|m| m.permissions().mode() & 0o111 != 0);
-                let run = match program {
-                    // A tool is typed as the assignment types it, and may be written for another shell.
-                    Program::Bash if matches!(task, Task::Task3 | Task::Task4) && executable(&script) => {
-                        vec![format!("./{script}")]
-                    }
-                    Program::C | Program::Executable => vec![format!("./{name}")],
-                    Program::Bash => vec!["bash".to_owned(), script],
-                    Program::Python => vec!["python3".to_owned(), format!("{name}.py")],
-                };
-                if has_tool {
-                    files = files.into_iter().map(|file| Planted { path: own.join(file.path), ..file }).collect();
-                    let mut tool = Vec::new();
-                    collect(&beside, Path::new(""), &mut tool, &mut 0)?;
-                    files.extend(
-                        tool.into_iter().map(|file| Planted { path: Path::new("task3").join(file.path), ..file }),
-                    );
-                }
-                Ok(Handed { folder, below, files, build, run })
-            }
+            Layout::Folder(found) => self.hand_over_folder(found, home),
         }
+    }
+
+    /// The course's layout: the program's folder, made complete, and, for an orchestrator, the tool that it drives.
+    fn hand_over_folder(&self, found: &Found, home: PathBuf) -> Result<Handed, Fault> {
+        let task = self.task;
+        let mut notes = Vec::new();
+        let mut files = self.folder_of(task, found, &mut notes)?;
+        let is_flat = found.dir == self.origin;
+        let own = found.dir.file_name().map(PathBuf::from).unwrap_or_default();
+        let (mut folder, mut below) = if is_flat { (home, PathBuf::new()) } else { (home.join(&own), PathBuf::new()) };
+        // An orchestrator drives the tool that was handed in for task 3, unless it has one beside it. Where all lie in one
+        // folder, it may have been written for `../task3` or for that one.
+        let tool = match task {
+            Task::Task4 if is_flat || !has(&files, "conductor.sh") => {
+                find::program(&self.around, Task::Task3, &mut Vec::new())?
+            }
+            _ => None,
+        };
+        if let Some(tool) = tool {
+            let at = PathBuf::from(Task::Task3.id());
+            let tool = self.folder_of(Task::Task3, &tool, &mut notes)?;
+            below = if is_flat { PathBuf::from(task.id()) } else { own };
+            if !is_flat {
+                folder = folder.parent().map_or_else(PathBuf::new, Path::to_owned);
+            }
+            link_tool(&tool, &at, &mut files, &mut notes);
+            let inside = |folder: &Path, files: Vec<Planted>| {
+                let folder = folder.to_owned();
+                files.into_iter().map(move |file| Planted { path: folder.join(file.path), ..file }).collect::<Vec<_>>()
+            };
+            files = inside(&below, files);
+            files.extend(inside(&at, tool));
+        }
+        let mut build = Vec::new();
+        if found.program == Program::C {
+            build.push(compile(name_of(task)));
+        }
+        if task == Task::Task2 && has(&files, "container_prog.c") && !has(&files, "container_prog") {
+            build.push(compile("container_prog"));
+        }
+        let program = below.join(found.proper_name(task));
+        let starts_itself = files.iter().filter(|file| file.path == program).any(|file| match &file.what {
+            PlantedWhat::File { bytes, mode } => bytes.starts_with(b"#!") && mode & 0o111 != 0,
+            _ => false,
+        });
+        let name = found.proper_name(task);
+        let run = match found.program {
+            // A tool is typed as the assignment types it, and may be written for another shell.
+            Program::Bash if matches!(task, Task::Task3 | Task::Task4) && starts_itself => vec![format!("./{name}")],
+            Program::C | Program::Executable => vec![format!("./{}", name_of(task))],
+            Program::Bash => vec!["bash".to_owned(), name],
+            Program::Python => vec!["python3".to_owned(), name],
+        };
+        self.prepared.get_or_init(|| notes);
+        Ok(Handed { folder, below, files, build, run })
+    }
+
+    /// The files of the folder that a program lies in, complete and put right; the program has its proper name.
+    fn folder_of(&self, task: Task, found: &Found, notes: &mut Vec<String>) -> Result<Vec<Planted>, Fault> {
+        let mut files = Vec::new();
+        collect(&found.dir, Path::new(""), &mut files, &mut 0)?;
+        if let Some(program) = files.iter_mut().find(|file| file.path == Path::new(&found.file)) {
+            program.path = PathBuf::from(found.proper_name(task));
+        }
+        properly_named(&mut files, notes);
+        let mut repaired = repair::repair(&mut files);
+        notes.append(&mut repaired);
+        self.kit.complete(task, &mut files, notes)?;
+        Ok(files)
     }
 
     /// A workspace's tool, laid out as in the workspace: the package's scripts, which look for the program in
@@ -250,7 +351,7 @@ impl Submission {
             collect(&root.join(package).join(service), Path::new(""), &mut below, &mut 0)?;
             files.extend(below.into_iter().map(|file| Planted { path: package.join(service).join(file.path), ..file }));
         }
-        let tool = Submission { task: Task::Task3, built: OnceLock::new(), ..self.clone() };
+        let tool = Submission { task: Task::Task3, built: OnceLock::new(), prepared: OnceLock::new(), ..self.clone() };
         files.extend(tool.hand_over_tool(root, PathBuf::new())?.files);
         Ok(())
     }
@@ -324,18 +425,154 @@ impl Handed {
 }
 
 impl Program {
-    /// The kind of program called `name` in `dir`; a source wins over what was compiled from it.
-    fn find(dir: &Path, name: &str) -> Option<Program> {
-        let has = |ending: &str| dir.join(format!("{name}{ending}")).is_file();
-        let executable =
-            || fs::metadata(dir.join(name)).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-        match () {
-            () if has(".c") => Some(Program::C),
-            () if has(".sh") => Some(Program::Bash),
-            () if has(".py") => Some(Program::Python),
-            () if executable() => Some(Program::Executable),
-            () => None,
+    /// The ending of its file's name.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Program::C => ".c",
+            Program::Bash => ".sh",
+            Program::Python => ".py",
+            Program::Executable => "",
         }
+    }
+}
+
+/// The manifests of the handout, by path.
+const MANIFESTS: [(&str, &str); 6] = [
+    ("Cargo.toml", include_str!("../../../Cargo.toml")),
+    ("crates/nsutil/Cargo.toml", include_str!("../../nsutil/Cargo.toml")),
+    ("task1-namespaces/Cargo.toml", include_str!("../../../task1-namespaces/Cargo.toml")),
+    ("task2-cli-container/Cargo.toml", include_str!("../../../task2-cli-container/Cargo.toml")),
+    ("task3-conductor/Cargo.toml", include_str!("../../../task3-conductor/Cargo.toml")),
+    ("task4-services/Cargo.toml", include_str!("../../../task4-services/Cargo.toml")),
+];
+
+/// What a workspace has besides the handout that decides how it is built, or runs while it is.
+fn build_time(root: &Path) -> Vec<String> {
+    let packages = MANIFESTS.iter().filter_map(|(path, _)| Path::new(path).parent());
+    let scripts = packages.map(|package| package.join("build.rs"));
+    let settings = [".cargo/config.toml", ".cargo/config", "rust-toolchain", "rust-toolchain.toml"].map(PathBuf::from);
+    let added = settings.into_iter().chain(scripts).filter(|path| root.join(path).symlink_metadata().is_ok());
+    let added: Vec<String> = added.map(|path| path.display().to_string()).collect();
+    let differs =
+        |(path, ours): &&(&str, &str)| fs::read_to_string(root.join(path)).is_ok_and(|theirs| theirs != *ours);
+    added.into_iter().chain(MANIFESTS.iter().filter(differs).map(|(path, _)| (*path).to_owned())).collect()
+}
+
+/// What was found below a folder or in an archive.
+struct Below {
+    around: PathBuf,
+    origin: PathBuf,
+    layout: Layout,
+    notes: Vec<String>,
+    unpacked: Option<Arc<TempDir>>,
+}
+
+impl Below {
+    fn into(self, new: impl Fn(&Path, Layout) -> Submission) -> Submission {
+        let new = new(&self.origin, self.layout);
+        Submission { around: self.around, notes: self.notes, _unpacked: self.unpacked, ..new }
+    }
+}
+
+/// The submission for `task` somewhere below `start`: in the course's layout, as a workspace in a folder of its own, or
+/// in the only archive that lies there, which may hold another one `archives` times.
+fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Below>, Fault> {
+    let mut notes = Vec::new();
+    let folders = || fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
+    if let Some(root) = folders().find(|folder| is_workspace(folder, task)) {
+        notes.push(format!("the workspace is {}", root.strip_prefix(start).unwrap_or(&root).display()));
+        let around = start.to_owned();
+        return Ok(Some(Below {
+            around,
+            origin: root.clone(),
+            layout: Layout::Workspace(root),
+            notes,
+            unpacked: None,
+        }));
+    }
+    if let Some(program) = find::program(start, task, &mut notes)? {
+        // What lies in a folder more is laid out from that folder on.
+        let parent = program.dir.parent().filter(|parent| parent.starts_with(start));
+        let parent = parent.filter(|_| find::task_of(&program.dir) == Some(task));
+        let origin = parent.unwrap_or(&program.dir).to_owned();
+        return Ok(Some(Below {
+            around: start.to_owned(),
+            origin,
+            layout: Layout::Folder(program),
+            notes,
+            unpacked: None,
+        }));
+    }
+    let mut found = folders().filter(|path| path.is_file() && archive::kind_of(path).is_some());
+    match (found.next(), found.next()) {
+        (Some(archive), None) if archives > 0 => unpacked(&archive, task, archives - 1),
+        _ => Ok(None),
+    }
+}
+
+/// Unpacks an archive and finds the submission for `task` in it.
+fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Below>, Fault> {
+    let refused = |why: String| Fault::Usage(format!("cannot unpack {}: {why}", file.display()));
+    let Some((kind, stem)) = archive::kind_of(file) else { return Ok(None) };
+    let temp = TempDir::with_prefix("grade-").map_err(|why| refused(why.to_string()))?;
+    let into = temp.path().join(stem);
+    fs::create_dir(&into).map_err(|why| refused(why.to_string()))?;
+    archive::unpack(file, kind, &into).map_err(refused)?;
+    let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
+    found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
+    found.unpacked.get_or_insert(Arc::new(temp));
+    Ok(Some(found))
+}
+
+/// The student that a hand-in's name tells.
+pub fn student(given: &Path) -> String {
+    let stem = archive::kind_of(given).map(|(_, stem)| stem);
+    let name = stem.unwrap_or_else(|| given.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let end = name.to_ascii_lowercase().find("_assignment").filter(|end| *end > 0).unwrap_or(name.len());
+    name.get(..end).unwrap_or(&name).to_owned()
+}
+
+/// Gives the files that the course names their names, whatever their letter case.
+fn properly_named(files: &mut [Planted], notes: &mut Vec<String>) {
+    let known = kit::STUDENTS.into_iter().chain(["container_prog.c", "setup.sh", "Conductorfile"]);
+    for name in known {
+        if has(files, name) {
+            continue;
+        }
+        let misspelt =
+            files.iter_mut().find(|file| file.path.to_str().is_some_and(|path| path.eq_ignore_ascii_case(name)));
+        if let Some(file) = misspelt {
+            notes.push(format!("{} was taken for {name}", file.path.display()));
+            file.path = PathBuf::from(name);
+        }
+    }
+}
+
+/// Puts links to the tool's files into the orchestrator's folder, as far as the names are free there: the course's script
+/// calls `./conductor.sh`, and the collection takes no links.
+fn link_tool(tool: &[Planted], at: &Path, files: &mut Vec<Planted>, notes: &mut Vec<String>) {
+    let mut linked = Vec::new();
+    for file in tool.iter().filter(|file| file.path.components().count() == 1 && planted_file(file).is_some()) {
+        if !files.iter().any(|known| known.path == file.path) {
+            let target = Path::new("..").join(at).join(&file.path);
+            files.push(Planted { path: file.path.clone(), what: PlantedWhat::Link(target) });
+            linked.push(file.path.display().to_string());
+        }
+    }
+    if !linked.is_empty() {
+        notes.push(format!("links beside the orchestrator, to the tool of task 3: {}", linked.join(", ")));
+    }
+}
+
+fn has(files: &[Planted], name: &str) -> bool {
+    files.iter().any(|file| file.path == Path::new(name))
+}
+
+/// The bytes of a planted file.
+fn planted_file(file: &Planted) -> Option<&[u8]> {
+    match &file.what {
+        PlantedWhat::File { bytes, .. } => Some(bytes),
+        _ => None,
     }
 }
 
@@ -483,6 +720,10 @@ fn first_cargo_error(messages: &[serde_json::Value], stderr: &str) -> String {
 mod tests {
     use super::*;
 
+    fn find(given: &Path, task: Task) -> Result<Submission, Fault> {
+        Submission::find(Some(given), task, Kit::Own)
+    }
+
     fn folder(files: &[(&str, u32)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (file, mode) in files {
@@ -498,14 +739,14 @@ mod tests {
     fn the_course_layout_is_found_from_its_top_and_from_the_task_folder() {
         let dir = folder(&[("task1/namespace_prog.c", 0o644), ("task2/simple_container.sh", 0o644)]);
         for start in [dir.path().to_owned(), dir.path().join("task1")] {
-            let found = Submission::find(Some(&start), Task::Task1).unwrap();
+            let found = find(&start, Task::Task1).unwrap();
             assert!(!found.is_rust());
             let handed = found.hand_over().unwrap();
             assert_eq!(handed.run, ["./namespace_prog"]);
             assert_eq!(handed.build.len(), 1);
             assert_eq!(handed.files.iter().map(|f| f.path.to_str().unwrap()).collect::<Vec<_>>(), ["namespace_prog.c"]);
         }
-        let second = Submission::find(Some(dir.path()), Task::Task2).unwrap().hand_over().unwrap();
+        let second = find(dir.path(), Task::Task2).unwrap().hand_over().unwrap();
         assert_eq!(second.run, ["bash", "simple_container.sh"]);
     }
 
@@ -514,8 +755,9 @@ mod tests {
         let called_by = |file: &str, text: &str| {
             let dir = folder(&[("task3/conductor.sh", 0o755)]);
             fs::write(dir.path().join(file), text).unwrap();
-            let handed = Submission::find(Some(dir.path()), Task::Task3).unwrap().hand_over().unwrap();
-            assert_eq!(handed.run, ["./conductor.sh"]);
+            let handed = find(dir.path(), Task::Task3).unwrap().hand_over().unwrap();
+            // Without a first line that names its shell, only a shell can start it.
+            assert_eq!(handed.run, ["bash", "conductor.sh"]);
             handed.interface()
         };
         let called = |text: &str| called_by("task3/config.sh", text);
@@ -534,7 +776,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_executable_is_no_program() {
         let dir = folder(&[("task1/namespace_prog", 0o644)]);
-        let why = Submission::find(Some(dir.path()), Task::Task1).unwrap_err();
+        let why = find(dir.path(), Task::Task1).unwrap_err();
         assert!(matches!(&why, Fault::Usage(text) if text.contains("namespace_prog.c")), "{why}");
     }
 
@@ -546,10 +788,27 @@ mod tests {
             ("task1-namespaces/src/main.rs", 0o644),
         ]);
         for start in ["", "task1-namespaces"] {
-            let found = Submission::find(Some(&dir.path().join(start)), Task::Task1).unwrap();
+            let found = find(&dir.path().join(start), Task::Task1).unwrap();
             assert!(found.is_rust());
             assert_eq!(found.origin(), fs::canonicalize(dir.path()).unwrap());
         }
+    }
+
+    #[test]
+    fn what_decides_how_a_workspace_is_built_is_told_when_it_is_not_the_handouts() {
+        let dir = folder(&[("task1-namespaces/src/main.rs", 0o644)]);
+        for (path, text) in MANIFESTS {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(path), text).unwrap();
+        }
+        let notes = || find(dir.path(), Task::Task1).unwrap().notes().join("; ");
+        assert_eq!(notes(), "");
+        fs::create_dir(dir.path().join(".cargo")).unwrap();
+        fs::write(dir.path().join(".cargo/config.toml"), "").unwrap();
+        fs::write(dir.path().join("task1-namespaces/build.rs"), "").unwrap();
+        fs::write(dir.path().join("task1-namespaces/Cargo.toml"), "[package]").unwrap();
+        let told = "handout's: .cargo/config.toml, task1-namespaces/build.rs, task1-namespaces/Cargo.toml; see `grade changes ";
+        assert!(notes().contains(told), "{}", notes());
     }
 
     #[test]
@@ -560,11 +819,143 @@ mod tests {
             ("submissions/empty/task2/simple_container.sh", 0o644),
             ("submissions/full/task1/namespace_prog.c", 0o644),
         ]);
-        for named in ["submissions", "submissions/empty"] {
-            let why = Submission::find(Some(&dir.path().join(named)), Task::Task1).unwrap_err();
-            assert!(matches!(why, Fault::Usage(_)), "{why}");
+        let why = find(&dir.path().join("submissions/empty"), Task::Task1).unwrap_err();
+        assert!(matches!(why, Fault::Usage(_)), "{why}");
+        for named in ["submissions", "submissions/full"] {
+            assert!(!find(&dir.path().join(named), Task::Task1).unwrap().is_rust());
         }
-        assert!(!Submission::find(Some(&dir.path().join("submissions/full")), Task::Task1).unwrap().is_rust());
+    }
+
+    /// The five files that the course collects, in these places.
+    fn five(places: [&str; 5]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let texts = [
+            "int main(void) {}\n",
+            "#!/bin/bash\ngcc container_prog.c\n",
+            "#!/bin/bash\nsource config.sh\n# reads a Conductorfile\n",
+            "DEFAULT_IFC=\"enp1s0\"\n",
+            "#!/bin/bash\n./conductor.sh build service-image\n",
+        ];
+        for (place, text) in places.into_iter().zip(texts) {
+            let path = dir.path().join(place);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    const COLLECTED: [&str; 5] = [
+        "task1/namespace_prog.c",
+        "task2/simple_container.sh",
+        "task3/conductor.sh",
+        "task3/config.sh",
+        "task4/service-orchestrator.sh",
+    ];
+    const FLAT: [&str; 5] =
+        ["namespace_prog.c", "simple_container.sh", "conductor.sh", "config.sh", "service-orchestrator.sh"];
+
+    fn paths(handed: &Handed) -> Vec<String> {
+        handed.files.iter().map(|file| file.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn the_five_files_of_the_course_are_made_complete_from_the_kit_and_that_is_told() {
+        let dir = five(COLLECTED);
+        let second = find(dir.path(), Task::Task2).unwrap();
+        let handed = second.hand_over().unwrap();
+        assert!(paths(&handed).contains(&"container_prog.c".to_owned()));
+        assert_eq!(handed.build, [compile("container_prog")]);
+        assert_eq!(
+            second.notes(),
+            ["no run bit, given one: simple_container.sh", "added from the kit, not handed in: container_prog.c"]
+        );
+        let third = find(dir.path(), Task::Task3).unwrap();
+        let handed = third.hand_over().unwrap();
+        assert_eq!(
+            (handed.run.as_slice(), handed.interface()),
+            (&["./conductor.sh".to_owned()][..], "enp1s0".to_owned())
+        );
+        assert!(paths(&handed).contains(&"Conductorfile".to_owned()), "{:?}", third.notes());
+    }
+
+    #[test]
+    fn an_orchestrator_gets_its_services_and_links_to_its_tool_whatever_the_layout() {
+        let nested = COLLECTED.map(|path| format!("24m0001_assignment3_submission/{path}"));
+        for places in [COLLECTED, nested.each_ref().map(String::as_str)] {
+            let dir = five(places);
+            let fourth = find(dir.path(), Task::Task4).unwrap();
+            let handed = fourth.hand_over().unwrap();
+            let paths = paths(&handed);
+            for path in ["task4/service-orchestrator.sh", "task4/conductor.sh", "task4/config.sh", "task3/conductor.sh"]
+            {
+                assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+            }
+            assert!(paths.contains(&"task4/counter-service/run.sh".to_owned()), "{paths:?}");
+            assert_eq!(
+                (handed.cwd().file_name().unwrap(), handed.interface()),
+                ("task4".as_ref(), "enp1s0".to_owned())
+            );
+            let notes = fourth.notes().join("; ");
+            assert!(notes.contains("not handed in: counter-service/, external-service/"), "{notes}");
+            assert!(notes.contains("links beside the orchestrator"), "{notes}");
+        }
+        let flat = five(FLAT);
+        let handed = find(flat.path(), Task::Task4).unwrap().hand_over().unwrap();
+        let paths = paths(&handed);
+        for path in ["task3/conductor.sh", "task4/conductor.sh", "task4/external-service/app.py"] {
+            assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+        }
+    }
+
+    #[test]
+    fn an_archive_is_graded_as_it_is_and_so_is_one_in_a_folder() {
+        let nested = COLLECTED.map(|path| format!("24m0001_assignment3_submission/{path}"));
+        let dir = five(nested.each_ref().map(String::as_str));
+        let packed = tempfile::tempdir().unwrap();
+        let archive = packed.path().join("24m0001_assignment3.tar.gz");
+        let mut tar = Command::new("tar");
+        let made = tar.arg("-czf").arg(&archive).arg("-C").arg(dir.path());
+        assert!(made.arg("24m0001_assignment3_submission").status().unwrap().success());
+        for given in [&archive, &packed.path().to_owned()] {
+            let found = find(given, Task::Task1).unwrap();
+            assert!(found.hand_over().unwrap().folder.ends_with("task1"));
+            assert_eq!(found.notes()[0], "unpacked 24m0001_assignment3.tar.gz");
+        }
+        assert_eq!(find(&archive, Task::Task1).unwrap().student(), "24m0001");
+    }
+
+    #[test]
+    fn a_courses_kit_wins_over_a_students_version_of_a_file_without_a_section() {
+        let dir = five(COLLECTED);
+        fs::write(dir.path().join("task2/container_prog.c"), "int main(void) { return 1; }\n").unwrap();
+        let kit = tempfile::tempdir().unwrap();
+        fs::create_dir(kit.path().join("task2")).unwrap();
+        fs::write(kit.path().join("task2/container_prog.c"), "int main(void) {}\n").unwrap();
+        fs::write(kit.path().join("task2/simple_container.sh"), "the skeleton\n").unwrap();
+        let with = |kit: Kit| {
+            let found = Submission::find(Some(dir.path()), Task::Task2, kit).unwrap();
+            let handed = found.hand_over().unwrap();
+            let text = |name: &str| {
+                let file = handed.files.iter().find(|file| file.path == Path::new(name)).unwrap();
+                String::from_utf8(planted_file(file).unwrap().to_vec()).unwrap()
+            };
+            assert!(text("simple_container.sh").contains("gcc"));
+            (text("container_prog.c"), found.notes().join("; "))
+        };
+        let (text, told) = with(Kit::open(Some(kit.path())).unwrap());
+        assert_eq!(text, "int main(void) {}\n");
+        assert!(told.contains("container_prog.c has no marked section and differs from the kit's"), "{told}");
+        let (text, told) = with(Kit::Own);
+        assert!(text.contains("return 1") && told.contains("as handed in, not compared"), "{told}");
+    }
+
+    #[test]
+    fn a_program_can_be_named_itself_and_its_folder_is_taken() {
+        let dir = five(COLLECTED);
+        let found = find(&dir.path().join("task3/conductor.sh"), Task::Task3).unwrap();
+        assert_eq!(found.origin(), fs::canonicalize(dir.path()).unwrap());
+        let why = find(&dir.path().join("task3/config.sh"), Task::Task3).unwrap_err().to_string();
+        assert!(why.contains("neither a folder, nor a .tar"), "{why}");
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl Workspace {
     /// Its sections, by the files that they are in.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when one is not written as one, stands twice, or is worth something else than its checks say.
+    /// [`Fault::Usage`] when one is not written as one, stands twice, or is worth something else than its checks say: the
+    /// file and, where there is one, the line.
     pub fn sections(&self) -> Result<Vec<(PathBuf, Section)>, Fault> {
         let mut found = Vec::new();
         for path in self.files.iter().filter(|path| is_source(path)) {
@@ -55,7 +56,7 @@ impl Workspace {
             let sections = section::sections(&text).map_err(|why| broken(path, &why))?;
             found.extend(sections.into_iter().map(|section| (path.clone(), section)));
         }
-        agree_with_rubrics(&found)?;
+        agree_with_rubrics(&self.root, &found)?;
         found.sort_by(|(_, one), (_, other)| one.lesson.cmp(&other.lesson));
         Ok(found)
     }
@@ -116,9 +117,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     fs::read(path).map_err(|why| cannot("read", path, &why))
 }
 
-/// A contradiction in the workspace itself.
+/// A contradiction in the workspace, which whoever wrote it can mend.
 pub fn broken(path: &Path, why: &str) -> Fault {
-    Fault::Broken(format!("{}: {why}", path.display()))
+    Fault::Usage(format!("{}: {why}", path.display()))
 }
 
 fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Fault {
@@ -145,7 +146,7 @@ pub fn paths_in(output: &[u8]) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Every lesson of a rubric has a section with its marks, and every section has a lesson.
-fn agree_with_rubrics(sections: &[(PathBuf, Section)]) -> Result<(), Fault> {
+fn agree_with_rubrics(root: &Path, sections: &[(PathBuf, Section)]) -> Result<(), Fault> {
     let mut marks: BTreeMap<String, u32> = BTreeMap::new();
     for task in Task::ALL {
         for check in Rubric::of(task)?.checks {
@@ -156,6 +157,7 @@ fn agree_with_rubrics(sections: &[(PathBuf, Section)]) -> Result<(), Fault> {
     }
     for (path, section) in sections {
         let lesson = &section.lesson;
+        let path = &place_of(root, path, lesson);
         match marks.remove(lesson) {
             Some(worth) if worth == section.marks => (),
             Some(worth) => {
@@ -165,7 +167,15 @@ fn agree_with_rubrics(sections: &[(PathBuf, Section)]) -> Result<(), Fault> {
         }
     }
     match marks.keys().next() {
-        Some(lesson) => Err(Fault::Broken(format!("checks are about lesson {lesson}, and no function is marked so"))),
+        Some(lesson) => Err(Fault::Usage(format!("checks are about lesson {lesson}, and no function is marked so"))),
         None => Ok(()),
     }
+}
+
+/// `FILE:LINE` of a lesson's heading.
+fn place_of(root: &Path, path: &Path, lesson: &str) -> PathBuf {
+    let text = fs::read_to_string(root.join(path)).unwrap_or_default();
+    let heading = format!("# Lesson {lesson} (");
+    let line = text.lines().zip(1..).filter(|(line, _)| line.contains(&heading)).map(|(_, nth): (_, u32)| nth).last();
+    line.map_or_else(|| path.to_owned(), |line| PathBuf::from(format!("{}:{line}", path.display())))
 }

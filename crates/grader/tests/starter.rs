@@ -95,10 +95,23 @@ fn a_lesson_whose_marks_differ_from_its_checks_is_no_starter() {
     let (_temp, root) = workspace();
     replace(&root.join(LESSON), "# Lesson 1.b (4 marks)", "# Lesson 1.b (5 marks)");
     let refused = grade(&root, &["starter", "../starter"]);
-    assert_eq!(refused.status.code(), Some(70));
+    assert_eq!(refused.status.code(), Some(2));
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(why.contains("task1-namespaces/src/main.rs: lesson 1.b says 5 marks, its checks 4"), "{why}");
+    let line =
+        fs::read_to_string(root.join(LESSON)).unwrap().lines().position(|l| l.contains("# Lesson 1.b (")).unwrap() + 1;
+    let place = format!("task1-namespaces/src/main.rs:{line}: lesson 1.b says 5 marks, its checks 4");
+    assert!(why.contains(&place), "{why}");
     assert!(!root.with_file_name("starter").exists());
+}
+
+#[test]
+fn marks_that_the_instructor_changed_after_the_handout_are_no_change_of_a_student() {
+    let (_temp, root) = workspace();
+    assert!(grade(&root, &["starter", "../24m0001_assignment3"]).status.success());
+    replace(&root.join(LESSON), "# Lesson 1.b (4 marks)", "# Lesson 1.b (5 marks)");
+    replace(&root.join("task1-namespaces/expected/rubric.toml"), "marks = 2", "marks = 7");
+    let changes = grade(&root, &["changes", "../24m0001_assignment3"]);
+    assert!(changes.status.success(), "{}", stdout(&changes));
 }
 
 #[test]

@@ -7,8 +7,8 @@
 use super::scene::Scene;
 use super::words::{link_of, list};
 use super::{Evidence, Finding, Outcome};
-use crate::play::task4::{PUBLISHED, body_of, number_of, speaks_http, status_of};
-use crate::trace::session::{Answer, Look, Network, Probe, Process, Session};
+use crate::play::task4::{FOLDERS, PUBLISHED, STAND_IN, body_of, in_folder, number_of, speaks_http, status_of};
+use crate::trace::session::{Answer, CommandRun, Look, Network, Probe, Process, Session};
 use crate::trace::{End, Host};
 
 /// What `scene` says about the check `id`; none when there is no such check.
@@ -36,6 +36,8 @@ struct Play<'a> {
     number: usize,
 }
 
+/// Among so many numbers at either end of a page the visitor's is looked for: a list of all is no greeting.
+const MOST_NUMBERS: usize = 12;
 /// The two who visit, as the steps call them.
 const VISITORS: [&str; 2] = ["outside", "the host"];
 
@@ -50,7 +52,7 @@ impl<'a> Play<'a> {
         cut.map_or("it did not come to that".to_owned(), |why| format!("it did not come to that: {why}"))
     }
 
-    /// How `up` or `down` ended, and the last that it said.
+    /// How `up` or `down` ended, and what it said.
     fn told(&self, command: &str) -> String {
         let Some(run) = self.session.command(command) else { return self.not_reached() };
         let end = match &run.end {
@@ -61,10 +63,26 @@ impl<'a> Play<'a> {
             Some(End::OverLimit(limit)) => format!("hit a limit: {limit}"),
             Some(End::Unknown) => "ended in a way that was not seen".to_owned(),
         };
-        let text = anstream::adapter::strip_str(&run.output.stderr).to_string();
-        let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-        let said = last.map(|line| format!(" and said {line:?}")).unwrap_or_default();
-        format!("`{}` {end}{said}", run.line())
+        format!("`{}` {end}{}", run.line(), said(run))
+    }
+
+    /// How the deployment was taken down: by `down`, or by the tool's `stop` for each container.
+    fn told_of_the_end(&self) -> String {
+        if self.session.command("down").is_some() {
+            return self.told("down");
+        }
+        let mut stops =
+            self.session.steps.iter().map(|step| step.name.as_str()).filter(|name| name.starts_with("stop "));
+        let failed = stops.find(|name| self.session.command(name).is_some_and(|run| !run.succeeded()));
+        match failed {
+            Some(stop) => self.told(stop),
+            None => "the tool's `stop` said nothing of it".to_owned(),
+        }
+    }
+
+    /// The process that is this service, else the container that was made for it: known by the service's files.
+    fn service(&self, name: &str) -> Option<&'a Process> {
+        self.session.found(name).or_else(|| self.session.found(&format!("container of the {name}")))
     }
 
     fn evidence(&self, process: &Process, what: &str) -> Vec<Evidence> {
@@ -120,8 +138,9 @@ impl<'a> Play<'a> {
         if visitors.is_empty() {
             return Outcome::NotTried(&["reach.outside", "reach.host"], "nobody reached the page".to_owned());
         }
+        let expected = "a greeting with the number that the counter gives out next";
+        let mut greetings: Vec<(&str, &Probe, u64)> = Vec::new();
         for who in visitors {
-            let expected = "a greeting with the number that the counter gives out next";
             let Some(visit) = self.visit(who) else { continue };
             if !self.is_greeted(who) {
                 return Outcome::absent(expected, format!("the visitor from {who} got {}", answer(visit)));
@@ -133,8 +152,31 @@ impl<'a> Play<'a> {
                 let observed = format!("the counter was at {next}, and the visitor from {who} got {}", answer(visit));
                 return Outcome::wrong(expected, observed, Vec::new());
             }
+            greetings.push((who, visit, next));
         }
-        Outcome::Held
+        // A page that has all numbers on it has told none: it is to be the same one of the page's numbers each time.
+        let counted = [false, true].into_iter().any(|from_the_end| {
+            let order = |text: &str| match from_the_end {
+                true => numbers(text).rev().collect::<Vec<_>>(),
+                false => numbers(text).collect(),
+            };
+            let pages: Vec<(Vec<u64>, u64)> =
+                greetings.iter().map(|(_, visit, next)| (order(body_of(&visit.answer)), *next)).collect();
+            let most = pages.iter().map(|(numbers, _)| numbers.len()).max().unwrap_or(0);
+            let is_it = |nth: usize| pages.iter().all(|(numbers, next)| numbers.get(nth) == Some(next));
+            (0..most.min(MOST_NUMBERS)).any(is_it)
+        });
+        match greetings.first() {
+            Some((who, visit, next)) if !counted => {
+                let observed = format!(
+                    "the counter was at {next}, and the visitor from {who} got {}, with {} numbers on it",
+                    answer(visit),
+                    numbers(body_of(&visit.answer)).count()
+                );
+                Outcome::wrong(expected, observed, Vec::new())
+            }
+            _ => Outcome::Held,
+        }
     }
 
     fn counts_once(&self) -> Outcome {
@@ -192,40 +234,53 @@ impl<'a> Play<'a> {
     // Who is where.
 
     fn containers(&self) -> Finding {
-        let (page, counter) = (self.session.found("page"), self.session.found("counter"));
-        let own = |what: &str, process: Option<&Process>| {
-            let expected = format!("the {what} in a network of its own, unlike {}", self.ours());
-            match process {
-                None => Outcome::absent(expected, format!("no server that the host reaches is the {what}")),
+        let services = FOLDERS.map(|(name, _)| (name, self.service(name)));
+        let own = |(name, process): (&'static str, Option<&Process>)| {
+            let expected = format!("the {name} in a container: a network and a root directory other than the host's");
+            let outcome = match process {
+                None => {
+                    let why = format!("no server that the host reaches is the {name}, and no container has its files");
+                    Outcome::absent(expected, format!("{why}; {}", self.told("up")))
+                }
                 Some(it) if self.net(it) == self.host.namespaces.get("net").copied() => {
-                    let observed = format!("the {what} is in {}, the host's", link_of("net", &it.state.namespaces));
-                    Outcome::wrong(expected, observed, self.evidence(it, what))
+                    let observed = format!("the {name} is in {}, the host's", link_of("net", &it.state.namespaces));
+                    Outcome::wrong(expected, observed, self.evidence(it, name))
+                }
+                Some(it) if it.state.root == self.host.root => {
+                    let observed = format!("the {name} has a network of its own, and the host's root directory");
+                    Outcome::wrong(expected, observed, self.evidence(it, name))
                 }
                 Some(_) => Outcome::Held,
-            }
+            };
+            (name, outcome)
         };
-        let each = match (page, counter) {
-            (Some(page), Some(counter)) if self.net(page) == self.net(counter) => {
-                let observed = format!("both are in {}", link_of("net", &page.state.namespaces));
-                Outcome::wrong("each in a container of its own", observed, self.evidence(page, "the page"))
+        let [page, counter] = services.map(own);
+        let expected = "each in a container of its own";
+        let each = match services {
+            [(_, Some(page)), (_, Some(counter))] => {
+                let same = |kind| page.state.namespaces.get(kind) == counter.state.namespaces.get(kind);
+                let bare = [page, counter].iter().all(|it| it.state.root == self.host.root);
+                if same("net") {
+                    let observed = format!("both are in {}", link_of("net", &page.state.namespaces));
+                    Outcome::wrong(expected, observed, self.evidence(page, "the page"))
+                } else if bare {
+                    Outcome::wrong(expected, "neither is in a container", self.evidence(page, "the page"))
+                } else {
+                    Outcome::Held
+                }
             }
-            (Some(_), Some(_)) => Outcome::Held,
-            _ => Outcome::absent("each in a container of its own", "one of them was not found"),
+            _ => Outcome::absent(expected, "one of them was not found"),
         };
-        Finding::parts([("page", own("page", page)), ("counter", own("counter", counter)), ("each", each)])
+        Finding::parts([page, counter, ("each", each)])
     }
 
     fn net(&self, process: &Process) -> Option<u64> {
         process.state.namespaces.get("net").copied()
     }
 
-    fn ours(&self) -> String {
-        link_of("net", &self.host.namespaces)
-    }
-
     fn no_way_in(&self) -> Outcome {
         let expected = "no port of the host leads another machine to the counter";
-        if self.session.found("counter").is_none() {
+        if self.service("counter").is_none() {
             return Outcome::NotTried(&["apart.services"], self.no_counter());
         }
         if !self.answers("outside") {
@@ -238,7 +293,7 @@ impl<'a> Play<'a> {
                 crate::trace::session::Did::Probes(probes) => probes.as_slice(),
                 _ => &[],
             })
-            .filter(|probe| number_of(&probe.answer).is_some())
+            .filter(|probe| number_of(&probe.answer).is_some() || body_of(&probe.answer).starts_with(STAND_IN))
             .map(|probe| probe.name.trim_start_matches("outside asks ").to_owned())
             .collect();
         if open.is_empty() {
@@ -248,7 +303,7 @@ impl<'a> Play<'a> {
     }
 
     fn reaches_out(&self, name: &str) -> Outcome {
-        let Some(process) = self.session.found(name) else {
+        let Some(process) = self.service(name) else {
             return Outcome::NotTried(&["apart.services"], format!("no {name} was found"));
         };
         if self.net(process) == self.host.namespaces.get("net").copied() {
@@ -271,7 +326,7 @@ impl<'a> Play<'a> {
 
     /// Whether anything of the deployment was there to be taken down.
     fn stood(&self) -> bool {
-        ["page", "counter"].iter().any(|name| self.session.found(name).is_some())
+        FOLDERS.iter().any(|(name, _)| self.service(name).is_some())
     }
 
     fn gone(&self) -> Finding {
@@ -286,20 +341,48 @@ impl<'a> Play<'a> {
         }
         let held_or = |expected: &str, left: Vec<String>| match left.as_slice() {
             [] => Outcome::Held,
-            _ => Outcome::wrong(expected, format!("{} is left; {}", shortened(&left), self.told("down")), Vec::new()),
+            _ => Outcome::wrong(
+                expected,
+                format!("{} is left; {}", shortened(&left), self.told_of_the_end()),
+                Vec::new(),
+            ),
         };
         let (specific, general) = self.rules_left(before, up, end);
+        let network = [self.links_left(before, end), specific].concat();
         let mut finding = Finding::parts([
             ("page", self.page_gone()),
             ("processes", held_or("no process of the deployment", processes_left(before, end))),
-            ("links", held_or("no link of a container", self.links_left(before, end))),
-            ("rules", held_or("no rule that speaks of a container or its port", specific)),
+            ("network", held_or("no link of a container, no rule that speaks of one or of its port", network)),
             ("state", held_or("no mount and no folder of a container", state_left(before, end))),
+            ("each", self.each_gone(before, end)),
         ]);
         if !general.is_empty() {
             finding = finding.remark(format!("rules that name no container stay: {}", shortened(&general)));
         }
         finding
+    }
+
+    /// Whether both containers were ended, also when neither could be removed without a fault.
+    fn each_gone(&self, before: &Look, end: &Look) -> Outcome {
+        let expected = "each container is stopped, whatever becomes of the other";
+        // What runs on the host is the script's affair, not a container that was passed over.
+        let of_containers = |look: &Look| {
+            let mut now = look.clone();
+            now.processes.retain(|process| process.state.root != self.host.root);
+            processes_left(before, &now)
+        };
+        let left = of_containers(end);
+        if !left.is_empty() {
+            let observed = format!("{} is left; {}", shortened(&left), self.told_of_the_end());
+            return Outcome::wrong(expected, observed, Vec::new());
+        }
+        let left = self.session.look("end with a fault").map(of_containers).unwrap_or_default();
+        if left.is_empty() {
+            return Outcome::Held;
+        }
+        let why = "no container's folder could be removed, and";
+        let observed = format!("{why} {} is left; {}", shortened(&left), self.told("down with a fault"));
+        Outcome::wrong(expected, observed, Vec::new())
     }
 
     fn page_gone(&self) -> Outcome {
@@ -312,7 +395,7 @@ impl<'a> Play<'a> {
             match self.probe(&format!("visit from {who} at the end")) {
                 None => return Outcome::absent(expected, self.not_reached()),
                 Some(visit) if speaks_http(&visit.answer) => {
-                    let observed = format!("the visitor from {who} got {}; {}", answer(visit), self.told("down"));
+                    let observed = format!("the visitor from {who} got {}; {}", answer(visit), self.told_of_the_end());
                     return Outcome::wrong(expected, observed, Vec::new());
                 }
                 Some(_) => (),
@@ -362,6 +445,9 @@ impl<'a> Play<'a> {
             let why = "there was no greeting the first time".to_owned();
             return Outcome::NotTried(&["reach.outside", "reach.host", "count.next"], why);
         };
+        if self.session.found("page").is_none() {
+            return Outcome::NotTried(&["count.next"], "the page did not come the first time".to_owned());
+        }
         let again = format!("visit from {who} again");
         let Some(visit) = self.probe(&again) else { return Outcome::absent(expected, self.not_reached()) };
         if status_of(&visit.answer) != Some(200) {
@@ -385,24 +471,42 @@ impl<'a> Play<'a> {
 fn processes_left(before: &Look, end: &Look) -> Vec<String> {
     let is_known = |process: &Process| before.processes.iter().any(|old| old.pid == process.pid);
     let left = end.processes.iter().filter(|process| !process.zombie && !is_known(process));
-    left.map(|process| format!("process {} ({})", process.pid, process.argv.join(" "))).collect()
+    left.map(|process| format!("process {} ({})", process.pid, shown(&process.argv.join(" ")))).collect()
+}
+
+/// A command line as far as its first line goes.
+fn shown(line: &str) -> String {
+    const SHOWN: usize = 60;
+    let first = line.lines().next().unwrap_or_default();
+    let short: String = first.chars().take(SHOWN).collect();
+    if short.len() < line.len() { format!("{short}…") } else { short }
 }
 
 /// The mounts that the host did not have before, and the folders that conductors keep containers in.
 fn state_left(before: &Look, end: &Look) -> Vec<String> {
-    let is_new = |point: &str| !before.mounts.iter().any(|mount| mount.point == point);
-    let mounts = end.mounts.iter().filter(|mount| is_new(&mount.point)).map(|mount| format!("mount {}", mount.point));
-    let of_a_container = |path: &&String| {
-        let mut parts = path.rsplit('/');
-        matches!((parts.next(), parts.next()), (Some("c1" | "c2"), Some(".containers")))
-    };
+    // iproute2 makes a mount of the folder in which it names networks, once, and leaves it.
+    let is_known = |point: &str| point == "/run/netns" || before.mounts.iter().any(|mount| mount.point == point);
+    let mounts =
+        end.mounts.iter().filter(|mount| !is_known(&mount.point)).map(|mount| format!("mount {}", mount.point));
+    let of_a_container = |path: &&String| in_folder(path, ".containers").is_some();
     let folders = end.files.iter().filter(|path| !before.files.contains(path)).filter(of_a_container);
     mounts.chain(folders.map(|path| format!("folder {path}"))).collect()
 }
 
 /// The whole numbers of a text.
-fn numbers(text: &str) -> impl Iterator<Item = u64> + '_ {
-    text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok())
+fn numbers(text: &str) -> std::vec::IntoIter<u64> {
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|digits| digits.parse().ok()).collect::<Vec<u64>>().into_iter()
+}
+
+/// What a command said on stderr: the first line that is no trace of a shell, which is nearer to the cause than the last.
+fn said(run: &CommandRun) -> String {
+    let lines = |text: &str| {
+        let text = anstream::adapter::strip_str(text).to_string();
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('+'))?;
+        Some(format!(" and said {line:?}"))
+    };
+    lines(&run.output.stderr).unwrap_or_default()
 }
 
 /// The text with each number replaced, so that two greetings are alike.

@@ -773,6 +773,8 @@ fn the_sample_in_the_handbook_is_what_comes_out() {
         verdicts: judge(Task::Task1, &rubric, &runs, C),
         rubric,
         submission: "~/24m0001_assignment3 (C)".to_owned(),
+        student: String::new(),
+        notes: Vec::new(),
         style: C,
         seed: 0x7f3a,
         runs,

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use super::{plain, reason};
+use super::{NotGraded, plain, reason};
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Evidence, Loss, Status, Verdict};
@@ -14,7 +14,7 @@ use crate::rubric::Kind;
 use crate::trace::{End, Observer, StdoutKind};
 
 /// Grows when a field is added; fields are never renamed.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ struct Report<'a> {
     grader: Grader,
     task: &'a str,
     submission: &'a str,
+    student: &'a str,
+    notes: &'a [String],
     #[serde(rename = "where")]
     place: Place,
     seed: String,
@@ -125,13 +127,15 @@ struct CheckData<'a> {
 }
 
 /// The report as JSON.
-pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
+pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
     let uname = rustix::system::uname();
     let report = Report {
         schema: SCHEMA,
         grader: Grader { version: env!("CARGO_PKG_VERSION") },
         task: grade.task().id(),
         submission: &grade.submission,
+        student: &grade.student,
+        notes: &grade.notes,
         place: Place {
             kernel: uname.release().to_str().ok().map(str::to_owned),
             cpus: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
@@ -141,7 +145,7 @@ pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
         started: grade.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         runs: grade.runs.iter().map(ran).collect(),
         max_score: grade.max_marks(),
-        results: results(grade),
+        results: results(grade, hints),
         exit_code: grade.exit_code(),
         next: grade.next(),
         build_error: grade.build_error.as_deref(),
@@ -149,6 +153,49 @@ pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
         refused: grade.refused().into_iter().collect(),
     };
     encoded(&report)
+}
+
+/// What is written of a submission that was not graded.
+#[derive(Debug, Serialize)]
+struct Refusal<'a> {
+    schema: u32,
+    grader: Grader,
+    task: &'a str,
+    submission: String,
+    student: String,
+    exit_code: u8,
+    /// Why there is no verdict.
+    error: String,
+    #[serde(flatten)]
+    results: Results<'a>,
+}
+
+/// The report on a submission that was not graded, as JSON.
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
+    encoded(&Refusal {
+        schema: SCHEMA,
+        grader: Grader { version: env!("CARGO_PKG_VERSION") },
+        task: what.task.id(),
+        submission: what.submission(),
+        student: what.student(),
+        exit_code: what.fault.exit_code(),
+        error: what.fault.to_string(),
+        results: no_results(what),
+    })
+}
+
+/// The part of that which Gradescope reads.
+pub(super) fn no_results(what: &NotGraded<'_>) -> Results<'static> {
+    Results {
+        score: 0,
+        execution_time: 0.0,
+        output: format!("not graded: {}", crate::transcript::drawn(&what.fault.to_string())),
+        output_format: "text",
+        visibility: "visible",
+        stdout_visibility: "hidden",
+        tests: Vec::new(),
+        extra_data: RunData { score_range: [0, 0], final_marks: false },
+    }
 }
 
 fn ran(run: &crate::trace::Run) -> Ran<'_> {
@@ -162,8 +209,8 @@ fn ran(run: &crate::trace::Run) -> Ran<'_> {
 }
 
 /// The part that Gradescope reads. Undecided marks are not given: the service wants one number, and the text says why.
-pub(super) fn results(grade: &Grade) -> Results<'_> {
-    let final_marks = grade.exit_code() != 4 && grade.open() == 0;
+pub(super) fn results(grade: &Grade, hints: usize) -> Results<'_> {
+    let final_marks = grade.is_final();
     let mut output = format!("{} marks", super::marks(grade.marks(), grade.open(), grade.max_marks()));
     if !final_marks {
         output += "; some could not be decided, so these marks are not final";
@@ -178,12 +225,12 @@ pub(super) fn results(grade: &Grade) -> Results<'_> {
         output_format: "text",
         visibility: "visible",
         stdout_visibility: "hidden",
-        tests: grade.verdicts.iter().zip(1..).map(|(verdict, nth)| test(grade, verdict, nth)).collect(),
+        tests: grade.verdicts.iter().zip(1..).map(|(verdict, nth)| test(grade, verdict, nth, hints)).collect(),
         extra_data: RunData { score_range: [grade.marks(), grade.marks() + grade.open()], final_marks },
     }
 }
 
-fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize) -> Test<'a> {
+fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize, hints: usize) -> Test<'a> {
     let check = &verdict.check;
     let kind = match check.kind {
         Kind::Outcome => "outcome",
@@ -201,7 +248,7 @@ fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize) -> Test<'a> {
         score: verdict.marks,
         max_score: check.marks,
         status: if verdict.status == Status::Passed { "passed" } else { "failed" },
-        output: plain(verdict),
+        output: plain(verdict, hints),
         output_format: "text",
         tags,
         visibility: "visible",
@@ -218,7 +265,7 @@ fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize) -> Test<'a> {
             losses: &verdict.losses,
             evidence: verdict.losses.iter().flat_map(|loss| &loss.evidence).collect(),
             blocked_by: &verdict.blocked_by,
-            hints: &check.hints,
+            hints: check.hints.get(..hints.min(check.hints.len())).unwrap_or_default(),
             look: check.look.as_deref(),
             verdicts: &verdict.by_run,
             remarks: &verdict.remarks,

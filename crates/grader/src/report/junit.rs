@@ -1,25 +1,34 @@
 //! JUnit's XML, as CI servers read it: a suite is a task, a case is a check.
 //!
-//! The form has no marks and three ways not to pass: a lost check is a *failure*, an undecided one an *error*, one that
-//! was not tried or cannot run here is *skipped*. The marks stand in properties.
+//! The form has no marks and three ways not to pass: a lost check is a *failure*, and so is one whose section is not written;
+//! an undecided one is an *error*; one that was not tried or cannot run here is *skipped*. A submission that does not build
+//! has one case more, an *error*: what was only skipped would be green. The marks stand in properties.
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{marks, plain};
+use super::{NotGraded, marks, plain};
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
+use crate::task::Task;
 use crate::transcript::drawn;
 
 /// The file's text.
-pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
+pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
     let mut suite = TestSuite::new(grade.task().id());
     suite.set_time(grade.took);
     suite.add_property(Property::new("marks", marks(grade.marks(), grade.open(), grade.max_marks())));
     suite.add_property(Property::new("submission", drawn(&grade.submission)));
     suite.add_property(Property::new("seed", format!("{:x}", grade.seed)));
+    suite.add_property(Property::new("student", drawn(&grade.student)));
+    for note in &grade.notes {
+        suite.add_property(Property::new("note", drawn(note)));
+    }
+    if let Some(why) = &grade.build_error {
+        suite.add_test_case(error(grade.task(), "build", why));
+    }
     for verdict in &grade.verdicts {
-        suite.add_test_case(case(grade, verdict));
+        suite.add_test_case(case(grade, verdict, hints));
     }
     let mut report = Report::new("grade");
     report.set_time(grade.took);
@@ -27,16 +36,35 @@ pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
     report.to_string().map_err(|e| Fault::Broken(format!("the JUnit report: {e}")))
 }
 
-fn case(grade: &Grade, verdict: &Verdict) -> TestCase {
+/// The file's text for a submission that was not graded.
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
+    let mut suite = TestSuite::new(what.task.id());
+    suite.add_property(Property::new("submission", drawn(&what.submission())));
+    suite.add_property(Property::new("student", drawn(&what.student())));
+    suite.add_test_case(error(what.task, "grade", &what.fault.to_string()));
+    let mut report = Report::new("grade");
+    report.add_test_suite(suite);
+    report.to_string().map_err(|e| Fault::Broken(format!("the JUnit report: {e}")))
+}
+
+/// A case that tells why there is nothing to tell of the checks.
+fn error(task: Task, name: &str, why: &str) -> TestCase {
+    let mut case = TestCase::new(name, TestCaseStatus::non_success(NonSuccessKind::Error));
+    case.set_classname(task.id());
+    case.status.set_message(drawn(why));
+    case
+}
+
+fn case(grade: &Grade, verdict: &Verdict, hints: usize) -> TestCase {
     let status = match verdict.status {
         Status::Passed => TestCaseStatus::success(),
-        Status::Partial | Status::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        Status::Partial | Status::Failed | Status::NotStarted => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Status::Undecided => TestCaseStatus::non_success(NonSuccessKind::Error),
-        Status::NotStarted | Status::Blocked | Status::Skipped => TestCaseStatus::skipped(),
+        Status::Blocked | Status::Skipped => TestCaseStatus::skipped(),
     };
     let mut case = TestCase::new(verdict.check.id.as_str(), status);
     case.set_classname(grade.task().id());
-    let text = plain(verdict);
+    let text = plain(verdict, hints);
     if verdict.status != Status::Passed {
         case.status.set_message(text.lines().next().unwrap_or_default().to_owned());
         case.status.set_description(text);
@@ -57,10 +85,10 @@ mod tests {
 
     #[test]
     fn a_reader_of_junit_finds_each_check_with_its_outcome() {
-        let xml = report(&of_every_kind()).unwrap();
+        let xml = report(&of_every_kind(), 1).unwrap();
         let read = Report::deserialize_from_str(&xml).unwrap();
         let suite = &read.test_suites[0];
-        assert_eq!((suite.tests, suite.failures, suite.errors, suite.disabled), (9, 2, 1, 3));
+        assert_eq!((suite.tests, suite.failures, suite.errors, suite.disabled), (9, 3, 1, 2));
         let names: Vec<&str> = suite.test_cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names[..2], ["child1.uts", "child1.pid"]);
     }

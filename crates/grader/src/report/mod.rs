@@ -4,18 +4,23 @@
 //! from those that are lost, as far as it has words for that. What a submission wrote is hostile in each: no control
 //! character of it reaches a terminal, and each format's own escaping is done by the code that knows the format.
 
+mod csv;
 pub mod explain;
 mod gradescope;
 mod json;
 mod junit;
-pub mod tap;
+mod tap;
 pub mod text;
 
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
+use crate::submission;
+use crate::task::Task;
+use crate::transcript::drawn;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,31 @@ pub enum Format {
     Junit,
     /// Test Anything Protocol 14.
     Tap,
+    /// A row of a class's table, below the names of its columns.
+    Csv,
+}
+
+/// A submission that got no verdict, and why: a report is written of it all the same, so that a class's table has no holes.
+#[derive(Debug)]
+pub struct NotGraded<'a> {
+    /// The task.
+    pub task: Task,
+    /// What was handed in; none is the workspace that holds the current directory.
+    pub submission: Option<&'a Path>,
+    /// Why there is no verdict.
+    pub fault: &'a Fault,
+}
+
+impl NotGraded<'_> {
+    /// Whose it is, as far as its name tells.
+    fn student(&self) -> String {
+        self.submission.map_or_else(String::new, submission::student)
+    }
+
+    /// Its path.
+    fn submission(&self) -> String {
+        self.submission.map_or_else(String::new, |path| path.display().to_string())
+    }
 }
 
 impl FromStr for Format {
@@ -42,23 +72,40 @@ impl FromStr for Format {
             "gradescope" => Ok(Format::Gradescope),
             "junit" => Ok(Format::Junit),
             "tap" => Ok(Format::Tap),
-            _ => Err("a format is text, json, gradescope, junit or tap".to_owned()),
+            "csv" => Ok(Format::Csv),
+            _ => Err("a format is text, json, gradescope, junit, tap or csv".to_owned()),
         }
     }
 }
 
 impl Format {
-    /// The report on `grade` in this format; `hints` is how many degrees of hints the text shows.
+    /// The report on `grade` in this format; `hints` is how many degrees of hints it shows.
     ///
     /// # Errors
     /// [`Fault::Broken`] when it cannot be encoded.
     pub fn render(self, grade: &Grade, hints: usize) -> Result<String, Fault> {
         match self {
             Format::Text => Ok(text::report(grade, hints)),
-            Format::Json => json::report(grade),
-            Format::Gradescope => gradescope::report(grade),
-            Format::Junit => junit::report(grade),
-            Format::Tap => Ok(tap::report(grade)),
+            Format::Json => json::report(grade, hints),
+            Format::Gradescope => gradescope::report(grade, hints),
+            Format::Junit => junit::report(grade, hints),
+            Format::Tap => Ok(tap::report(grade, hints)),
+            Format::Csv => Ok(csv::report(grade)),
+        }
+    }
+
+    /// The report on a submission that was not graded.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`] when it cannot be encoded.
+    pub fn render_not_graded(self, what: &NotGraded<'_>) -> Result<String, Fault> {
+        match self {
+            Format::Text => Ok(format!("{}: not graded: {}\n", what.task, drawn(&what.fault.to_string()))),
+            Format::Json => json::not_graded(what),
+            Format::Gradescope => gradescope::not_graded(what),
+            Format::Junit => junit::not_graded(what),
+            Format::Tap => Ok(tap::bail_out(&what.fault.to_string())),
+            Format::Csv => Ok(csv::not_graded(what)),
         }
     }
 }
@@ -86,8 +133,9 @@ fn reason(verdict: &Verdict) -> String {
     }
 }
 
-/// The same check in plain lines, for formats that hold one text for each: what was lost, why, what it cost.
-fn plain(verdict: &Verdict) -> String {
+/// The same check in plain lines, for formats that hold one text for each: what was lost, why, what it cost, and so many
+/// degrees of hints.
+fn plain(verdict: &Verdict, hints: usize) -> String {
     let mut lines = Vec::new();
     let why = reason(verdict);
     if !why.is_empty() {
@@ -99,10 +147,10 @@ fn plain(verdict: &Verdict) -> String {
         lines.extend(loss.details.iter().map(|detail| format!("  {detail}")));
     }
     if verdict.lost() > 0 {
-        lines.extend(verdict.check.hints.first().map(|hint| format!("hint: {hint}")));
+        lines.extend(verdict.check.hints.iter().take(hints).map(|hint| format!("hint: {hint}")));
     }
     lines.extend(verdict.remarks.iter().map(|remark| format!("remark: {remark}")));
-    crate::transcript::drawn(&lines.join("\u{0}")).replace('\u{2400}', "\n")
+    drawn(&lines.join("\u{0}")).replace('\u{2400}', "\n")
 }
 
 #[cfg(test)]
@@ -110,8 +158,9 @@ mod tests {
     use super::*;
     use crate::judge::{self, Style};
     use crate::rubric::Rubric;
-    use crate::task::Task;
     use crate::trace::Run;
+
+    const ALL: [Format; 6] = [Format::Text, Format::Json, Format::Gradescope, Format::Junit, Format::Tap, Format::Csv];
 
     /// A grade in which every status stands once, and whose texts hold what no format may pass on.
     pub(super) fn of_every_kind() -> Grade {
@@ -154,6 +203,8 @@ mod tests {
         Grade {
             rubric,
             submission: "~/a<b> & \u{1b}[1mc".to_owned(),
+            student: "=24m\u{1b}0001".to_owned(),
+            notes: vec!["unpacked \u{1b}[2Jx.zip".to_owned()],
             style,
             seed: 0x7f3a,
             runs: Vec::new(),
@@ -179,6 +230,7 @@ mod tests {
         }
         assert!(render(Format::Junit).contains("value=\"6-11 of 20\""));
         assert!(render(Format::Tap).contains("# 6-11 of 20 marks"));
+        assert!(render(Format::Csv).contains(",task1,6,20,not-final,"));
     }
 
     #[test]
@@ -193,7 +245,7 @@ mod tests {
     #[test]
     fn nothing_a_submission_wrote_can_act_on_a_terminal_or_break_a_format() {
         let grade = of_every_kind();
-        for format in [Format::Text, Format::Json, Format::Gradescope, Format::Junit, Format::Tap] {
+        for format in ALL {
             let rendered = format.render(&grade, 3).unwrap();
             let plain = match format {
                 // Our own colours, and nothing else, may be there.
@@ -203,5 +255,49 @@ mod tests {
             assert!(plain.chars().all(|c| c == '\n' || !c.is_control()), "{format:?}: {plain:?}");
             assert!(!plain.lines().any(|line| line.starts_with("ok 99")), "{format:?}");
         }
+    }
+
+    #[test]
+    fn without_hints_no_format_has_one() {
+        let grade = of_every_kind();
+        let hint =
+            |hints| ALL.map(|format| format.render(&grade, hints).unwrap().contains("Ask of each kind of namespace"));
+        assert!(hint(0).iter().all(|has| !has), "{:?}", hint(0));
+        assert_eq!(hint(1), [true, true, true, true, true, false]);
+        let json: serde_json::Value = serde_json::from_str(&Format::Json.render(&grade, 2).unwrap()).unwrap();
+        assert_eq!(json["tests"][0]["extra_data"]["hints"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_was_not_graded_has_a_report_in_each_format_that_says_so() {
+        let faults = [Fault::Usage("no such \u{1b}[2Jfolder".to_owned()), Fault::CannotRun("no root".to_owned())];
+        for (fault, code) in faults.iter().zip([2, 3]) {
+            let path = Path::new("x/24m0001_assignment3.tar.gz");
+            let what = NotGraded { task: Task::Task3, submission: Some(path), fault };
+            let render = |format: Format| format.render_not_graded(&what).unwrap();
+            for format in ALL {
+                assert!(render(format).chars().all(|c| c == '\n' || !c.is_control()), "{format:?}");
+            }
+            let json: serde_json::Value = serde_json::from_str(&render(Format::Json)).unwrap();
+            assert_eq!((&json["exit_code"], &json["student"]), (&code.into(), &"24m0001".into()));
+            assert_eq!(json["extra_data"]["final_marks"], serde_json::json!(false));
+            let status = if code == 2 { "refused" } else { "not-run" };
+            assert!(render(Format::Csv).contains(&format!("\n24m0001,task3,,50,{status},")), "{}", render(Format::Csv));
+            assert!(render(Format::Tap).contains("Bail out! no "));
+            assert!(render(Format::Junit).contains("errors=\"1\""), "{}", render(Format::Junit));
+        }
+    }
+
+    #[test]
+    fn what_does_not_build_is_red_everywhere_with_the_first_error() {
+        let rubric = Rubric::of(Task::Task1).unwrap();
+        let verdicts = judge::not_built(&rubric);
+        let grade = Grade { verdicts, build_error: Some("x.c:3:1: error: oops".to_owned()), ..of_every_kind() };
+        let render = |format: Format| format.render(&grade, 1).unwrap();
+        for format in ALL {
+            assert!(render(format).contains("x.c:3:1: error: oops"), "{format:?}: {}", render(format));
+        }
+        assert!(render(Format::Junit).contains("errors=\"1\""));
+        assert!(render(Format::Csv).contains(",0,20,not-built,"));
     }
 }

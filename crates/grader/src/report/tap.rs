@@ -8,21 +8,27 @@ use crate::judge::{Status, Verdict};
 use crate::transcript::drawn;
 
 /// The stream's text.
-pub(super) fn report(grade: &Grade) -> String {
+pub(super) fn report(grade: &Grade, hints: usize) -> String {
     let mut text = format!("TAP version 14\n1..{}\n", grade.verdicts.len());
+    if let Some(error) = &grade.build_error {
+        text += &format!("# does not build: {}\n", drawn(error));
+    }
+    for note in &grade.notes {
+        text += &format!("# note: {}\n", drawn(note));
+    }
     for (verdict, nth) in grade.verdicts.iter().zip(1..) {
-        text += &test(verdict, nth);
+        text += &test(verdict, nth, hints);
     }
     text += &format!("# {} marks\n", marks(grade.marks(), grade.open(), grade.max_marks()));
     text
 }
 
 /// What is written when nothing could be tried.
-pub fn bail_out(why: &str) -> String {
+pub(super) fn bail_out(why: &str) -> String {
     format!("TAP version 14\nBail out! {}\n", drawn(why))
 }
 
-fn test(verdict: &Verdict, nth: usize) -> String {
+fn test(verdict: &Verdict, nth: usize, hints: usize) -> String {
     let name = escaped(&format!("{}: {}", verdict.check.id, verdict.check.claim));
     let why = escaped(&reason(verdict));
     let (word, directive) = match verdict.status {
@@ -46,8 +52,9 @@ fn test(verdict: &Verdict, nth: usize) -> String {
         field("observed", &loss.observed);
     }
     if verdict.lost() > 0 {
-        if let Some(hint) = verdict.check.hints.first() {
-            field("hint", hint);
+        if let Some(shown) = verdict.check.hints.get(..hints.min(verdict.check.hints.len())).filter(|it| !it.is_empty())
+        {
+            field("hint", &shown.join(" "));
         }
     }
     if !verdict.remarks.is_empty() {
@@ -74,7 +81,7 @@ mod tests {
 
     #[test]
     fn there_is_one_numbered_line_for_each_check_and_the_directives_are_ours() {
-        let text = report(&of_every_kind());
+        let text = report(&of_every_kind(), 1);
         let lines: Vec<&str> =
             text.lines().filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
         assert!(text.starts_with("TAP version 14\n1..9\n"));

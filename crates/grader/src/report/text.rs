@@ -18,6 +18,9 @@ const QUIET: Style = Style::new().dimmed();
 /// The whole report; `hints` is how many degrees of each hint are shown.
 pub fn report(grade: &Grade, hints: usize) -> String {
     let mut text = head(grade);
+    for note in &grade.notes {
+        text += &wrapped("  note    ", note);
+    }
     text.push('\n');
     if let Some(error) = &grade.build_error {
         text += &wrapped("  does not build   ", error);

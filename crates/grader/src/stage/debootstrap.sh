@@ -9,7 +9,7 @@ programs=(
     which apt-get apt dpkg nproc free nsenter unshare lsns findmnt setsid timeout
 )
 # Too big for what they are worth here.
-left_out=' python3 perl apt apt-get dpkg '
+left_out=' python3 perl dpkg '
 
 if [[ -e /proc/self/fd/3 ]]; then
     told() { printf '%s\n' "$@" >&3; }
@@ -66,6 +66,13 @@ done | sort -u | xargs cp -L --parents -t "$target"
 [[ -d /usr/share/terminfo || -d /lib/terminfo ]] && for path in /lib/terminfo/{x/xterm,d/dumb,l/linux} /usr/share/terminfo/{x/xterm,d/dumb,l/linux}; do
     [[ -e $path ]] && cp -L --parents -t "$target" "$path"
 done
+
+# What the submission's services will ask apt for, when they do.
+packages=/usr/share/debootstrap/packages
+if [[ -e $packages/wanted ]]; then
+    . "$packages/packages.sh"
+    while read -r package; do put_$package; done <"$packages/wanted"
+fi
 
 echo 'root:x:0:0:root:/root:/bin/bash' >"$target/etc/passwd"
 echo 'root:x:0:' >"$target/etc/group"

@@ -28,6 +28,8 @@
 mod debootstrap;
 pub mod look;
 mod probe;
+mod prompt;
+mod scan;
 mod sockets;
 mod world;
 
@@ -49,7 +51,7 @@ use crate::hostbox::{BoxPlan, Held, HostBox, SESSION, mix, sudo};
 use crate::observe::output::Collected;
 use crate::observe::{proc, sampler};
 use crate::run::{self, RunPlan, Signals};
-use crate::submission::Handed;
+use crate::submission::{Handed, ROOTS_PATH};
 use crate::task::Task;
 use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
@@ -136,6 +138,15 @@ impl<'a> Stage<'a> {
         let addresses = World::plan(plan.seed, &handed.interface());
         let mut system = debootstrap::package();
         system.push(sudo());
+        if plan.task == Task::Task4 {
+            let (packages, programs) = debootstrap::services(&handed.files);
+            if let Some(program) = programs.into_iter().find(|program| !is_here(program)) {
+                return Err(Fault::CannotRun(format!(
+                    "the services need {program}, which this machine has not: install it"
+                )));
+            }
+            system.extend(packages);
+        }
         system.push(debootstrap::file("/etc/resolv.conf", &format!("nameserver {}\n", addresses.internet), 0o644));
         let slowness = run::slowness() * plan.time_scale;
         let mut host = HostBox::start(&BoxPlan {
@@ -475,6 +486,24 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// What the last attempt to reach somebody brought.
+    pub fn last_answer(&self) -> Option<&Answer> {
+        self.steps.iter().rev().find_map(|step| match &step.did {
+            Did::Probes(probes) => probes.last().map(|probe| &probe.answer),
+            _ => None,
+        })
+    }
+
+    /// Whether a process was found under this name.
+    pub fn has_found(&self, name: &str) -> bool {
+        self.steps.iter().any(|step| step.name == name && matches!(step.did, Did::Found(Some(_))))
+    }
+
+    /// The submission's folder, as a path in the box.
+    pub fn folder(&self) -> String {
+        self.handed.folder.display().to_string()
+    }
+
     /// Whether something was done under this name.
     pub fn has_step(&self, name: &str) -> bool {
         self.steps.iter().any(|step| step.name == name)
@@ -676,6 +705,11 @@ fn ended_how(status: i32) -> End {
 fn not_started(argv: &[String], why: String) -> CommandRun {
     let output = crate::trace::Output { stderr: format!("{why}\n"), ..crate::trace::Output::default() };
     CommandRun { argv: argv.to_vec(), output, end: Some(End::Exited(127)), ..CommandRun::default() }
+}
+
+/// Whether this machine has a program where the box looks for it.
+fn is_here(program: &str) -> bool {
+    std::env::split_paths(ROOTS_PATH).any(|folder| folder.join(program).is_file())
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::submission::Submission;
+use crate::submission::kit::Kit;
 use crate::task::Task;
 use crate::trace::session::Addresses;
 
@@ -15,7 +16,7 @@ fn with_tool(script: &str, play: impl FnOnce(&mut Stage<'_>)) -> Run {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, format!("#!/bin/bash\n{script}")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let submission = Submission::find(Some(dir.path()), Task::Task3).unwrap();
+    let submission = Submission::find(Some(dir.path()), Task::Task3, Kit::Own).unwrap();
     let plan = RunPlan {
         task: Task::Task3,
         submission: &submission,
@@ -73,6 +74,43 @@ fn the_host_reaches_the_internet_and_the_other_machine_and_each_is_seen_as_itsel
     assert_eq!(answers[4], &Answer::Refused("Connection refused".into()));
     assert_eq!(answers[5], &Answer::Refused("Network is unreachable".into()));
     assert_eq!(answers[6], &Answer::NobodyThere);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_name_is_resolved_and_apt_answers_for_what_is_there() {
+    let script = "getent ahostsv4 deb.debian.org; apt-get update && sudo apt install -y iproute2 || exit 1
+        apt-get install -y no-such-package";
+    let run = with_tool(script, |stage| {
+        stage.run("apt", &TOOL).unwrap();
+    });
+    let apt = run.session.command("apt").unwrap();
+    assert_eq!(apt.end, Some(End::Exited(100)), "{apt:?}");
+    assert!(apt.output.stdout.starts_with(&run.session.addresses.internet), "{apt:?}");
+    assert!(apt.output.stdout.contains("iproute2 is already the newest version"), "{apt:?}");
+    assert_eq!(apt.output.stderr, "E: Unable to locate package no-such-package\n");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn an_unremovable_file_keeps_its_folder_until_it_is_let_go_and_a_prompt_is_seen() {
+    let script = "case $1 in wait) read -r -p 'Press Enter' ;; *) mkdir -p kept; rm -rf kept ;; esac";
+    let run = with_tool(script, |stage| {
+        stage.run("make", &[TOOL[0], "make"]).unwrap();
+        let path = format!("{}/stuck", stage.folder());
+        assert!(stage.make_unremovable(&path, true));
+        let removed = stage.run("remove", &["rm", "-f", "stuck"]).unwrap();
+        assert_eq!(removed.end, Some(End::Exited(1)), "{removed:?}");
+        assert!(stage.make_unremovable(&path, false));
+        assert!(stage.run("remove again", &["rm", "stuck"]).unwrap().succeeded());
+        assert!(!stage.waits_for_a_key());
+        stage.start("wait", &[TOOL[0], "wait"], Terminal::Yes).unwrap();
+        let limit = stage.scaled(Duration::from_secs(10));
+        assert!(stage.until(limit, |stage| stage.waits_for_a_key().then_some(())).unwrap().is_some());
+        stage.type_in("wait", "\n");
+        stage.finish("wait", limit).unwrap();
+    });
+    assert!(run.session.command("wait").unwrap().succeeded());
 }
 
 #[test]

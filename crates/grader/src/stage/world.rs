@@ -154,9 +154,10 @@ impl Server {
 
     /// A resolver that answers every question for an address with `address`.
     fn dns(namespace: &File, address: &str) -> io::Result<Server> {
-        let socket = within(namespace, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, DNS_PORT)))??;
-        socket.set_nonblocking(true)?;
         let address: Ipv4Addr = address.parse().map_err(io::Error::other)?;
+        // By its own address: an answer that comes from the router's is none to who asked.
+        let socket = within(namespace, || UdpSocket::bind((address, DNS_PORT)))??;
+        socket.set_nonblocking(true)?;
         Server::run(move |stop| {
             let mut question = [0; 512];
             while wait(socket.as_fd(), stop) {

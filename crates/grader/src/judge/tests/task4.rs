@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::play::task4::number_of;
-use crate::trace::session::{Answer, Did, Link, Look, Mount, Process, Session};
+use crate::trace::session::{Answer, Did, Link, Look, Mount, Process, Session, Step};
 
 /// The session of a right orchestrator in bash, after `change`, and the marks that it loses.
 fn changed(change: impl Fn(&mut Session)) -> BTreeMap<String, u32> {
@@ -73,6 +73,53 @@ fn a_greeting_with_another_number_is_fixed_text() {
 }
 
 #[test]
+fn a_page_with_all_numbers_on_it_tells_none() {
+    let all: String = (1..200).map(|number| format!("{number} ")).collect();
+    let lost = changed(|s| {
+        for who in ["outside", "the host"] {
+            says(s, &format!("visit from {who}"), &format!("HTTP/1.0 200 OK\n{all}"));
+        }
+    });
+    assert_eq!(lost, expect([("count.next", 3)]));
+    // Other numbers may stand around it, and more of them from visit to visit.
+    let right = changed(|s| {
+        for (who, more) in [("outside", "2026-11-29 10:15"), ("the host", "2026-11-29 10:16, again")] {
+            let next = number_of(answer(s, &format!("counter before the visit from {who}"))).unwrap();
+            says(s, &format!("visit from {who}"), &format!("HTTP/1.0 200 OK\n{more}: visitor {next} of task 4"));
+        }
+    });
+    assert_eq!(right, expect([]));
+}
+
+#[test]
+fn a_container_that_only_the_order_of_the_failures_kept_costs_its_part() {
+    let lost = changed(|s| {
+        let mut hindered = look(s, "end").clone();
+        hindered.processes.push(found(s, "page").clone());
+        s.steps.push(Step { name: "end with a fault".into(), at: Duration::ZERO, did: Did::Look(Box::new(hindered)) });
+    });
+    assert_eq!(lost, expect([("down.gone", 1)]));
+}
+
+#[test]
+fn containers_and_their_network_are_judged_without_their_services() {
+    let lost = changed(|s| {
+        for name in ["page", "counter"] {
+            let step = s.steps.iter_mut().find(|step| step.name == name).unwrap();
+            step.name = format!("container of the {name}");
+        }
+        for who in ["outside", "the host"] {
+            says(s, &format!("visit from {who}"), "HTTP/1.0 200 OK\nstands in for the page 198.51.100.7");
+            silent(s, &format!("counter before the visit from {who}"));
+        }
+    });
+    assert_eq!(lost, expect([("count.next", 5), ("count.asked", 3), ("up.again", 2)]));
+    let published =
+        changed(|s| says(s, "outside asks port 8080", "HTTP/1.0 200 OK\nstands in for the counter 198.51.100.7"));
+    assert_eq!(published, expect([("apart.counter", 3)]));
+}
+
+#[test]
 fn a_visit_that_counts_twice_or_never_costs_its_part() {
     for by in [0, 2] {
         let lost = changed(|s| {
@@ -106,7 +153,14 @@ fn services_of_the_host_or_of_one_container_are_not_apart() {
         let inode = found(s, "page").state.namespaces["net"];
         found(s, "counter").state.namespaces.insert("net".to_owned(), inode);
     });
-    assert_eq!(together, expect([("apart.services", 1)]));
+    assert_eq!(together, expect([("apart.services", 2)]));
+    let bare = changed(|s| {
+        let root = recorded("task4-right")[0].host.root;
+        for name in ["page", "counter"] {
+            found(s, name).state.root = root;
+        }
+    });
+    assert_eq!(bare, expect([("apart.services", 4)]));
 }
 
 #[test]
@@ -143,20 +197,27 @@ fn what_down_leaves_is_found_by_kind_and_only_what_belongs_to_the_deployment_cou
     let mount = Mount { point: "/x/rootfs/proc".into(), kind: "proc".into(), source: "proc".into() };
     assert_eq!(changed(|s| look(s, "end").mounts.push(mount.clone())), expect([("down.gone", 1)]));
     assert_eq!(changed(|s| look(s, "end").files.push(".containers/c2".into())), expect([("down.gone", 1)]));
-    let process = changed(|s| {
-        let left = found(s, "page").clone();
-        look(s, "end").processes.push(left);
-    });
-    assert_eq!(process, expect([("down.gone", 1)]));
+    let netns = Mount { point: "/run/netns".into(), kind: "tmpfs".into(), source: "tmpfs".into() };
+    assert_eq!(changed(|s| look(s, "end").mounts.push(netns.clone())), expect([]));
+    let process = |root| {
+        changed(move |s| {
+            let mut left = found(s, "page").clone();
+            left.state.root = root;
+            look(s, "end").processes.push(left);
+        })
+    };
+    assert_eq!(process(recorded("task4-right")[0].host.root), expect([("down.gone", 1)]));
+    let of_a_container = found(&mut recorded("task4-right")[0].session.clone(), "page").state.root;
+    assert_eq!(process(of_a_container), expect([("down.gone", 2)]));
     let answers = changed(|s| says(s, "visit from outside at the end", "HTTP/1.0 200 OK\nstill here"));
     assert_eq!(answers, expect([("down.gone", 1)]));
 }
 
 #[test]
 fn a_second_up_that_brings_no_page_or_an_old_number_costs_its_check() {
-    assert_eq!(changed(|s| silent(s, "visit from outside again")), expect([("up.again", 3)]));
+    assert_eq!(changed(|s| silent(s, "visit from outside again")), expect([("up.again", 2)]));
     let old = changed(|s| says(s, "visit from outside again", "HTTP/1.0 200 OK\nWelcome! 4711 visits so far"));
-    assert_eq!(old, expect([("up.again", 3)]));
+    assert_eq!(old, expect([("up.again", 2)]));
 }
 
 #[test]
@@ -166,5 +227,5 @@ fn a_session_that_was_cut_short_gives_nothing_for_what_was_not_reached() {
         s.steps.truncate(end);
         s.cut = Some("the time for the whole session was up".to_owned());
     });
-    assert_eq!(lost, expect([("down.gone", 5), ("up.again", 3)]));
+    assert_eq!(lost, expect([("down.gone", 5), ("up.again", 2)]));
 }

@@ -1,0 +1,66 @@
+//! One row of a class's table: student, task, marks, the most there is, status, reason.
+//!
+//! The first line names the columns, so that a table of many is the first file and `tail -n +2` of the others. A cell that a
+//! spreadsheet would take for a formula begins with an apostrophe: names of files are the student's.
+
+use super::{NotGraded, marks};
+use crate::fault::Fault;
+use crate::grading::Grade;
+use crate::rubric::Rubric;
+use crate::transcript::drawn;
+
+const COLUMNS: &str = "student,task,marks,max,status,reason\n";
+
+/// The row of a graded submission.
+pub(super) fn report(grade: &Grade) -> String {
+    let (status, reason) = match &grade.build_error {
+        Some(error) => ("not-built", error.clone()),
+        None if !grade.is_final() => {
+            ("not-final", format!("{}; {}", marks(grade.marks(), grade.open(), grade.max_marks()), grade.next()))
+        }
+        None if grade.marks() < grade.max_marks() => ("final", grade.next()),
+        None => ("final", String::new()),
+    };
+    let (given, max) = (grade.marks().to_string(), grade.max_marks().to_string());
+    row([&grade.student, grade.task().id(), &given, &max, status, &reason])
+}
+
+/// The row of one that was not graded: no marks, which is not the same as none.
+pub(super) fn not_graded(what: &NotGraded<'_>) -> String {
+    let max = Rubric::of(what.task).map_or_else(|_| String::new(), |rubric| rubric.max_marks().to_string());
+    let status = match what.fault {
+        Fault::Usage(_) => "refused",
+        Fault::Interrupted(_) => "interrupted",
+        Fault::CannotRun(_) | Fault::DoesNotBuild(_) | Fault::Broken(_) => "not-run",
+    };
+    row([&what.student(), what.task.id(), "", &max, status, &what.fault.to_string()])
+}
+
+fn row(cells: [&str; 6]) -> String {
+    let cells = cells.map(cell);
+    format!("{COLUMNS}{}\n", cells.join(","))
+}
+
+/// A cell as RFC 4180 has it.
+fn cell(text: &str) -> String {
+    let mut text = drawn(text);
+    if text.starts_with(['=', '+', '-', '@']) {
+        text.insert(0, '\'');
+    }
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::of_every_kind;
+    use super::*;
+
+    #[test]
+    fn a_row_is_two_lines_and_no_cell_is_a_formula() {
+        let csv = report(&of_every_kind());
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (2, "student,task,marks,max,status,reason"));
+        assert!(lines[1].starts_with("'=24m␛0001,task1,6,20,not-final,"), "{csv}");
+        assert_eq!(cell("a \"b\", c"), "\"a \"\"b\"\", c\"");
+    }
+}
