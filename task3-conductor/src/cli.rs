@@ -147,6 +147,8 @@ impl Conductor {
         if self.explain {
             nsutil::step::tell(anstream::stderr());
         }
+        // The caller's is about files of the caller's own. What is made here has the mode that it is made with.
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         // A caller that ignores the end of its children hands that on, and nobody could wait for one then.
         nsutil::sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)?;
         if self.command.enters_container() && nix::unistd::geteuid().is_root() {

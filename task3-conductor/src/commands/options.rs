@@ -1,6 +1,7 @@
 //! Options that several commands have: what is said about a process, and what about a container.
 
 use std::io::{self, IsTerminal};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use nsutil::error::{Error, Result};
 use crate::confinement::{Confinement, Named, Weakness, Wish};
 use crate::failure::remark;
 use crate::limits::{Cpus, Limits, Memory, Processes};
+use crate::network::names::{Entry, NameWishes};
 use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
 use crate::user::User;
 use crate::variables::{self, Variable};
@@ -55,6 +57,12 @@ pub struct ContainerOptions {
     /// Let it see a file or folder of the host's
     #[arg(short, long, value_name = "SOURCE:PLACE[:ro]")]
     volume: Vec<Volume>,
+    /// Ask this server for names, and not the host's; can be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// Let it know a further name; can be repeated
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<Entry>,
     /// CPU time it may use, as a number of cores
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<Cpus>,
@@ -146,6 +154,7 @@ impl ContainerOptions {
             limits: Limits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
             volumes: volume::in_order(self.volume)?,
             read_only: self.read_only,
+            names: NameWishes { servers: self.dns, hosts: self.add_host },
             confinement,
             has_reaper: self.init,
         })

@@ -248,3 +248,149 @@ fn a_server_that_is_not_root_listens_on_a_low_port() {
         host.ok(&["run", "--rm", "-u", user, "--cap-add", "NET_RAW", "img", "q", "--", "true"]);
     }
 }
+
+/// Puts a file of the test's own over one of the host's, in this test's view of it.
+fn cover(over: &str, with: &Path) {
+    let flags = nix::mount::MsFlags::MS_BIND;
+    nix::mount::mount(Some(with), &fs::canonicalize(over).unwrap(), None::<&str>, flags, None::<&str>).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_is_made_has_its_mode_whatever_the_callers_umask() {
+    let host = Host::new("umask");
+    let under = |mask: &str, words: &[&str]| {
+        let command = host.conductor(words);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"]).arg(command.get_program());
+        let output = shell.args(command.get_args()).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let look =
+        "stat -c '%a %n' / /etc/hosts /etc/resolv.conf /dev /dev/shm /dev/null /new; touch /tmp/x; stat -c %a /tmp/x";
+    let made = |mask: &str| {
+        let volume = format!("{}:/new", host.store.join(".images").display());
+        let options = ["-q", "run", "--rm", "-u", "nobody", "-v", &volume, "img", "q", "--", "bash", "-c", look];
+        let seen = under(mask, &options);
+        under(mask, &["run", "-d", "img", "web", "--", "sleep", "infinity"]);
+        let files = std::process::Command::new("find")
+            .arg(host.container("web"))
+            .args(["-maxdepth", "1", "-printf", "%m %f\\n"])
+            .output();
+        let files = String::from_utf8(files.unwrap().stdout).unwrap();
+        host.ok(&["stop", "-t", "0", "web"]);
+        (seen, files)
+    };
+    let usual = made("022");
+    assert!(usual.0.contains("644 /etc/hosts\n644 /etc/resolv.conf\n"), "{usual:?}");
+    for mask in ["077", "000", "777"] {
+        assert_eq!(made(mask), usual, "{mask}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_hosts_resolvers_need_be_no_utf8_no_file_and_a_build_has_them_as_they_are() {
+    let host = Host::new("resolvers");
+    let file = host.store.join("resolv");
+    cover(
+        "/etc/resolv.conf",
+        &file_of(&file, b"# caf\xe9\nnameserver 127.0.0.53\nnameserver 10.9.8.7\noptions edns0\n"),
+    );
+    let seen = host.run(&["-q", "run", "--rm", "img", "q", "--", "cat", "/etc/resolv.conf"]).out;
+    assert!(seen.contains("nameserver 10.9.8.7\noptions edns0\n") && !seen.contains("127.0.0.53"), "{seen}");
+    let conductorfile = host.store.join("Conductorfile");
+    let now = std::time::SystemTime::now();
+    let text = format!("FROM img\nRUN cat /etc/resolv.conf > /seen # {now:?}\n");
+    fs::write(&conductorfile, text).unwrap();
+    host.ok(&["build", "made", conductorfile.to_str().unwrap()]);
+    let built = host.conductor(&["-q", "run", "--rm", "made", "q", "--", "cat", "/seen"]).output().unwrap().stdout;
+    assert_eq!(built, fs::read(&file).unwrap());
+    // Nobody comes to the other end of this.
+    let pipe = host.store.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    cover("/etc/resolv.conf", &pipe);
+    let mut run = host
+        .conductor(&["-q", "run", "--rm", "img", "q", "--", "cat", "/etc/resolv.conf"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ended = wait_for(|| run.try_wait().unwrap());
+    assert!(ended.success());
+}
+
+fn file_of(path: &Path, content: &[u8]) -> std::path::PathBuf {
+    fs::write(path, content).unwrap();
+    path.to_owned()
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn names_and_resolvers_are_the_users_to_choose() {
+    let host = Host::new("names");
+    let file = file_of(&host.store.join("mine"), b"10.1.2.3 mine\n");
+    for place in ["/etc/hosts", "/etc/resolv.conf"] {
+        let volume = format!("{}:{place}:ro", file.display());
+        let seen = host.run(&["-q", "run", "--rm", "-v", &volume, "img", "q", "--", "cat", place]);
+        assert_eq!(seen.out, "10.1.2.3 mine\n", "{seen:?}");
+    }
+    let options = ["--dns", "10.9.8.7", "--dns", "fe80::7", "--add-host", "db:10.0.0.7", "--add-host", "six:fe80::9"];
+    host.ok(&[&["run", "-d"], &options[..], &["img", "web", "--", "sleep", "infinity"]].concat());
+    let seen = |path: &str| host.ok(&["-q", "exec", "web", "--", "cat", path]);
+    assert!(
+        seen("/etc/resolv.conf").ends_with("nameserver 10.9.8.7\nnameserver fe80::7\n"),
+        "{}",
+        seen("/etc/resolv.conf")
+    );
+    assert!(!seen("/etc/resolv.conf").contains("1.1.1.1"));
+    assert!(seen("/etc/hosts").contains("10.0.0.7\tdb\nfe80::9\tsix\n"), "{}", seen("/etc/hosts"));
+    host.ok(&["addnetwork", "web"]);
+    assert!(seen("/etc/hosts").contains("10.0.0.7\tdb\n") && seen("/etc/hosts").contains("192.168.1.2\t"));
+    assert!(seen("/etc/resolv.conf").ends_with("nameserver 10.9.8.7\nnameserver fe80::7\n"));
+    // What is written inside stays.
+    host.start("db");
+    host.ok(&[
+        "exec",
+        "db",
+        "--",
+        "bash",
+        "-c",
+        "echo 10.3.3.3 own >> /etc/hosts; echo nameserver 10.3.3.4 >> /etc/resolv.conf",
+    ]);
+    host.ok(&["addnetwork", "db"]);
+    let (hosts, resolv) = (
+        host.ok(&["-q", "exec", "db", "--", "cat", "/etc/hosts"]),
+        host.ok(&["-q", "exec", "db", "--", "cat", "/etc/resolv.conf"]),
+    );
+    assert!(hosts.ends_with("10.3.3.3 own\n") && resolv.ends_with("nameserver 10.3.3.4\n"), "{hosts}{resolv}");
+    host.ok(&["exec", "db", "--", "bash", "-c", "echo nameserver 10.3.3.5 > /etc/resolv.conf"]);
+    host.ok(&["addnetwork", "db", "-e", "3000:80"]);
+    assert_eq!(host.ok(&["-q", "exec", "db", "--", "cat", "/etc/resolv.conf"]), "nameserver 10.3.3.5\n");
+    for wrong in [["--dns", "nowhere"], ["--add-host", "db"], ["--add-host", "db:host"]] {
+        assert_eq!(host.run(&["run", wrong[0], wrong[1], "img", "q", "--", "true"]).code, 125, "{wrong:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_default_limit_that_cannot_be_had_stops_nobody() {
+    let host = Host::new("no-pids");
+    // A v2 tree that has no controllers: those of this host are in v1 trees, or are used by the processes of its root.
+    if !Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists() {
+        println!("skipped: the pids controller is not in a v1 tree here");
+        return;
+    }
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), flags, None::<&str>).unwrap();
+    let outcome = host.inside("q", "cat /proc/sys/kernel/pid_max");
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    // Either the PID namespace limits them, or it is told that nothing does.
+    assert!(outcome.out == "1025\n" || outcome.err.contains("the number of processes has no limit"), "{outcome:?}");
+    assert!(!outcome.err.contains("--pids-limit"), "{outcome:?}");
+    let refused = host.run(&["run", "--memory", "64m", "img", "q", "--", "true"]);
+    assert!(refused.code == 125 && refused.err.contains("EINVAL") || refused.err.contains("ENOENT"), "{refused:?}");
+    assert!(refused.err.contains("leave out --memory"), "{refused:?}");
+    host.clear();
+    nix::mount::umount2("/sys/fs/cgroup", nix::mount::MntFlags::MNT_DETACH).unwrap();
+}
