@@ -101,6 +101,7 @@ const SIGNALLED: i32 = 128;
 /// # Errors
 /// Those of clone(2), among them `EPERM` without the right to make the namespaces.
 pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
+    keep_exit_statuses()?;
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map(|(read, write)| (File::from(read), File::from(write)))
         .or_cannot("make", "a pipe for the child's report")?;
@@ -625,6 +626,15 @@ pub fn give_back_clean_pages() -> Result<()> {
         sys::give_back(start as usize..end as usize).or_cannot("give back", "memory")?;
     }
     Ok(())
+}
+
+/// Has the kernel keep how each child ends until it is waited for. A caller that ignores SIGCHLD hands that on, and then there is
+/// nothing to wait for (`ECHILD`). See wait(2), and signal(7) on what exec leaves as it is.
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn keep_exit_statuses() -> Result<()> {
+    sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)
 }
 
 /// Closes the descriptors above 2 that the process was started with, which whoever started it may wait for: a lock, the end of
