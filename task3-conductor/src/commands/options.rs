@@ -9,7 +9,7 @@ use nsutil::error::{Error, Result};
 
 use crate::confinement::{Confinement, Named, Weakness, Wish};
 use crate::failure::remark;
-use crate::limits::{Cpus, Limits, Memory, Processes};
+use crate::limits::{Cpus, Limits, Memory, PERIOD_US, Processes};
 use crate::network::names::{Entry, NameWishes};
 use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
 use crate::user::User;
@@ -146,6 +146,11 @@ impl ContainerOptions {
             remark(format_args!(
                 "this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"
             ));
+        }
+        let cores = std::thread::available_parallelism().map_or(u32::MAX, |cores| cores.get() as u32);
+        if let Some(cpus) = self.cpus.filter(|cpus| u64::from(cpus.quota_us) > u64::from(cores) * u64::from(PERIOD_US))
+        {
+            remark(format_args!("{cpus} cores limit nothing: there are {cores} here"));
         }
         Ok(Wishes {
             process,

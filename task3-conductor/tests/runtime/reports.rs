@@ -394,3 +394,108 @@ fn a_default_limit_that_cannot_be_had_stops_nobody() {
     host.clear();
     nix::mount::umount2("/sys/fs/cgroup", nix::mount::MntFlags::MNT_DETACH).unwrap();
 }
+
+/// /dev/null was once found to be a file of mode 644: a copy to it had taken its place.
+#[test]
+#[ignore = "needs root: make test"]
+fn a_device_or_pipe_that_is_copied_to_stays_what_it_is() {
+    let host = Host::new("cp-device");
+    host.start("q");
+    host.ok(&["exec", "q", "--", "bash", "-c", "echo x > /file"]);
+    // Devices of the test's own: should they be replaced, the host's are not.
+    let dev = host.store.join("dev");
+    fs::create_dir_all(&dev).unwrap();
+    let make =
+        "cd $0; rm -f *; mknod null c 1 3; chmod 666 null; ln -s null link; mkfifo pipe; ln -s /proc/self/fd/1 stdout";
+    let made = std::process::Command::new("sh").args(["-ec", make]).arg(&dev).status().unwrap();
+    assert!(made.success());
+    let look = || {
+        let mut listed = std::process::Command::new("stat");
+        listed.args(["-c", "%n %F %a %t:%T", "null", "link", "pipe", "stdout"]).current_dir(&dev);
+        String::from_utf8(listed.output().unwrap().stdout).unwrap()
+    };
+    let before = look();
+    let copy = |to: &str| host.run(&["-q", "cp", "q:/file", dev.join(to).to_str().unwrap()]);
+    for to in ["null", "link"] {
+        assert_eq!(copy(to).code, 0, "{to}");
+    }
+    assert_eq!(copy("stdout").out, "x\n");
+    let reader = std::process::Command::new("cat").arg(dev.join("pipe")).stdout(Stdio::piped()).spawn().unwrap();
+    assert_eq!(copy("pipe").code, 0);
+    assert_eq!(reader.wait_with_output().unwrap().stdout, b"x\n");
+    // Nor by a link of the same name.
+    host.ok(&["exec", "q", "--", "bash", "-c", "mkdir /d; ln -s /etc/passwd /d/null"]);
+    assert_eq!(host.run(&["cp", "q:/d/.", dev.to_str().unwrap()]).code, 125);
+    assert_eq!(look(), before);
+    // Inside, nothing of a container's is opened for us but files.
+    host.ok(&["exec", "q", "--", "mkfifo", "/pipe"]);
+    let file = file_of(&host.store.join("new"), b"new");
+    for to in ["q:/dev/null", "q:/pipe"] {
+        let refused = host.run(&["cp", file.to_str().unwrap(), to]);
+        assert!(refused.code == 125, "{to}: {refused:?}");
+    }
+    assert!(
+        host.ok(&["exec", "q", "--", "stat", "-c", "%F %a", "/dev/null", "/pipe"])
+            .contains("character special file 666\nfifo")
+    );
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn real_time_signals_and_none_at_all_can_be_sent() {
+    let host = Host::new("real-time");
+    let script = "trap 'echo 37' RTMIN+3; echo ready; while :; do sleep 0.05; done";
+    host.ok(&["run", "-d", "img", "web", "--", "bash", "-c", script]);
+    wait_for(|| host.ok(&["logs", "web"]).contains("ready").then_some(()));
+    let asked = host.run(&["kill", "-s", "0", "web"]);
+    assert!(asked.code == 0 && asked.err.is_empty(), "{asked:?}");
+    for signal in ["RTMIN+3", "37"] {
+        let sent = host.run(&["kill", "-s", signal, "web"]);
+        assert!(sent.code == 0 && sent.err.is_empty(), "{sent:?}");
+        wait_for(|| host.ok(&["logs", "web"]).ends_with("37\n").then_some(()));
+    }
+    let unheard = host.run(&["kill", "-s", "40", "web"]);
+    assert!(unheard.err.contains("no handler for signal 40"), "{unheard:?}");
+    host.ok(&["kill", "-s", "9", "web"]);
+    wait_for(|| (host.run(&["kill", "-s", "0", "web"]).code == 125).then_some(()));
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_last_lines_of_a_flood_are_as_many_as_were_asked_for() {
+    let host = Host::new("flood");
+    host.ok(&["run", "-d", "img", "web", "--", "yes"]);
+    wait_for(|| (fs::metadata(host.container("web").join("log")).unwrap().len() > 1 << 20).then_some(()));
+    for _ in 0..5 {
+        assert_eq!(host.ok(&["logs", "-n", "1000", "web"]).lines().count(), 1000);
+    }
+    host.ok(&["kill", "web"]);
+    let more = host.run(&["run", "--rm", "--cpus", "4096", "img", "q", "--", "true"]);
+    assert!(more.err.contains("4096 cores limit nothing"), "{more:?}");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn line_ends_of_windows_in_the_settings_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::copy(own.join("conductor.sh"), folder.path().join("conductor.sh")).unwrap();
+    let settings = fs::read_to_string(own.join("config.sh")).unwrap();
+    let run = |settings: &str| {
+        fs::write(folder.path().join("config.sh"), settings).unwrap();
+        let mut command = std::process::Command::new("sh");
+        command
+            .arg(folder.path().join("conductor.sh"))
+            .arg("ps")
+            .env("CONDUCTOR_BINARY", env!("CARGO_BIN_EXE_conductor"));
+        command.output().unwrap()
+    };
+    assert!(run(&settings).status.success());
+    let output = run(&settings.replace('\n', "\r\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(125) && said.lines().count() == 1 && said.contains("CR LF"), "{said}");
+    // What it says helps.
+    let cure = said.split('`').nth(1).unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", cure]).status().unwrap().success());
+    assert_eq!(fs::read_to_string(folder.path().join("config.sh")).unwrap(), settings);
+}
