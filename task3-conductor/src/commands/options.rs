@@ -25,8 +25,8 @@ pub struct ProcessOptions {
     /// Let it read stdin: so it does, this is for fingers that are used to `-it`
     #[arg(short, long)]
     interactive: bool,
-    /// Add a variable to its environment
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    /// Add a variable to its environment; KEY alone has the caller's value
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variables::typed)]
     env: Vec<Variable>,
     /// Add the variables that stand in a file, one a line
     #[arg(long, value_name = "FILE")]

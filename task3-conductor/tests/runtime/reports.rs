@@ -499,3 +499,18 @@ fn line_ends_of_windows_in_the_settings_are_named() {
     assert!(std::process::Command::new("sh").args(["-c", cure]).status().unwrap().success());
     assert_eq!(fs::read_to_string(folder.path().join("config.sh")).unwrap(), settings);
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_variable_without_a_value_has_the_callers() {
+    let host = Host::new("env-key");
+    let mut command =
+        host.conductor(&["-q", "run", "--rm", "-e", "MINE", "-e", "B=c", "img", "q", "--", "printenv", "MINE", "B"]);
+    let output = command.env("MINE", "two words").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "two words\nc\n", "{output:?}");
+    let unset = host.conductor(&["run", "-e", "MINE", "img", "q", "--", "true"]).env_remove("MINE").output().unwrap();
+    assert!(
+        unset.status.code() == Some(125) && String::from_utf8_lossy(&unset.stderr).contains("is no variable"),
+        "{unset:?}"
+    );
+}
