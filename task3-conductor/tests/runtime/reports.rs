@@ -514,3 +514,21 @@ fn a_variable_without_a_value_has_the_callers() {
         "{unset:?}"
     );
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_read_only_container_cannot_write_to_its_own_hosts_either_and_conductor_can() {
+    let host = Host::new("read-only-hosts");
+    host.ok(&["run", "-d", "--read-only", "img", "web", "--", "sleep", "infinity"]);
+    for file in ["/etc/hosts", "/etc/resolv.conf"] {
+        let refused = host.run(&["exec", "web", "--", "bash", "-c", &format!("echo x >> {file}")]);
+        assert!(refused.code == 1 && refused.err.contains("Read-only file system"), "{refused:?}");
+    }
+    host.ok(&["addnetwork", "web"]);
+    assert!(host.ok(&["exec", "web", "--", "cat", "/etc/hosts"]).contains("192.168.1.2\t"));
+    // A volume there is the user's.
+    let file = file_of(&host.store.join("mine"), b"");
+    let volume = format!("{}:/etc/hosts", file.display());
+    host.ok(&["run", "--rm", "--read-only", "-v", &volume, "img", "q", "--", "bash", "-c", "echo x > /etc/hosts"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "x\n");
+}
