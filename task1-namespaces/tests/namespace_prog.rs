@@ -24,6 +24,15 @@ fn it_prints_the_reference_output_also_into_a_pipe() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_caller_that_ignores_the_end_of_its_children_changes_nothing() {
+    let out = run(Command::new("perl").args(["-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV", PROGRAM]));
+    assert_eq!(stderr(&out), "");
+    assert!(out.status.success());
+    assert_matches_reference(&stdout(&out), &host_name());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn while_it_pauses_both_children_live_in_one_new_pair_of_namespaces_and_the_parent_does_not() {
     let mut parent = Paused::start(&[]);
     let [child1, child2] = parent.children();

@@ -20,7 +20,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{geteuid, gethostname};
 use nsutil::error::{Error, OrCannot, Result, line};
-use nsutil::process::{Exit, Requests, adopt_orphans};
+use nsutil::process::{Exit, Requests, adopt_orphans, keep_exit_statuses};
 use nsutil::rootfs::Rootfs;
 use nsutil::step;
 
@@ -57,6 +57,7 @@ fn run(options: &Options) -> Result<Ended> {
     if !geteuid().is_root() {
         return Err(Error::new("make", "containers", Errno::EPERM).hint("it takes root: run it with sudo"));
     }
+    keep_exit_statuses()?;
     let mut requests = Requests::hold()?;
     adopt_orphans()?;
     let container = Container { root: Rootfs::at(&options.root)?, program: program()?, cpu: options.cpus.quota() };

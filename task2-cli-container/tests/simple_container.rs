@@ -53,6 +53,18 @@ fn it_prints_the_reference_output_and_the_kernel_confirms_each_kind_of_isolation
 
 #[test]
 #[ignore = "needs root: make test"]
+fn a_caller_that_ignores_the_end_of_its_children_changes_nothing() {
+    let place = Place::new();
+    let program = place.command(&["2a"]);
+    let mut perl = Command::new("perl");
+    perl.args(["-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV"]).arg(program.get_program()).args(program.get_args());
+    let out = perl.current_dir(place.folder.path()).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(place.left(), Left::default());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn asked_to_end_at_any_moment_it_leaves_nothing() {
     let place = Place::new();
     let before = host_name();

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nix::sys::signal::Signal;
 use nsutil::error::{OrCannot, Result};
 
 use crate::commands;
@@ -147,8 +146,9 @@ impl Conductor {
         if self.explain {
             nsutil::step::tell(anstream::stderr());
         }
-        // A caller that ignores the end of its children hands that on, and nobody could wait for one then.
-        nsutil::sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)?;
+        // The caller's is about files of the caller's own. What is made here has the mode that it is made with.
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        nsutil::process::keep_exit_statuses()?;
         if self.command.enters_container() && nix::unistd::geteuid().is_root() {
             own_binary::out_of_reach()?;
         }

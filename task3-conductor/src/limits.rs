@@ -79,7 +79,7 @@ impl FromStr for Cpus {
         // A part is ten-thousandths of a core, a period has a hundred thousand microseconds.
         let quota_us = whole.checked_mul(PERIOD_US).and_then(|quota| quota.checked_add(part * (PERIOD_US / 10_000)));
         match quota_us {
-            Some(quota_us) if quota_us >= PERIOD_US / 100 && whole < MOST_CPUS => Ok(Self { quota_us }),
+            Some(quota_us) if (PERIOD_US / 100..=MOST_CPUS * PERIOD_US).contains(&quota_us) => Ok(Self { quota_us }),
             _ => Err(wrong()),
         }
     }
@@ -160,6 +160,7 @@ mod tests {
             assert_eq!(text.parse::<Cpus>().unwrap().to_string(), text);
         }
         assert_eq!(".5".parse(), Ok(Cpus { quota_us: 50_000 }));
+        assert_eq!("8192".parse(), Ok(Cpus { quota_us: 819_200_000 }), "the most that the message names");
         for wrong in
             ["", "0", "0.001", "-1", "+1", "1.", ".", "1e3", "nan", "inf", "9999", "1,5", " 1", "0x1", "1.23456"]
         {

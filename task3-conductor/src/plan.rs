@@ -13,6 +13,7 @@ use crate::confinement::Confinement;
 use crate::image::layer::LayerId;
 use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
+use crate::network::names::NameWishes;
 use crate::record::{ContainerRecord, ImageRecord, ProcessIdentity};
 use crate::usage::quoted;
 use crate::user::User;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub volumes: Vec<Volume>,
     /// Whether its root cannot be written to.
     pub read_only: bool,
+    /// What its names mean.
+    pub names: NameWishes,
     /// Its first process.
     pub process: Process,
 }
@@ -106,6 +109,8 @@ pub struct Wishes {
     pub volumes: Vec<Volume>,
     /// Whether its root cannot be written to.
     pub read_only: bool,
+    /// What its names mean.
+    pub names: NameWishes,
     /// How much it is kept from.
     pub confinement: Confinement,
     /// Whether it has a reaper as process 1.
@@ -129,7 +134,8 @@ const LONGEST_HOSTNAME: usize = 64;
 impl Plan {
     /// A plan for a container `name` of `image`, as the user wishes it.
     pub fn new(name: ContainerName, image: ImageRecord, wishes: Wishes) -> Self {
-        let Wishes { process, hostname, remove_at_end, limits, volumes, read_only, confinement, has_reaper } = wishes;
+        let Wishes { process, hostname, remove_at_end, limits, volumes, read_only, names, confinement, has_reaper } =
+            wishes;
         let usual = image.working_directory.unwrap_or_else(|| "/".to_owned());
         let usual = Process {
             command: if image.command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { image.command },
@@ -149,6 +155,7 @@ impl Plan {
             limits,
             volumes,
             read_only,
+            names,
             process: usual.wished(process),
         }
     }

@@ -430,9 +430,16 @@ impl<'a> Copying<'a> {
         let (original, about) = entry.open(FileType::RegularFile)?;
         let mut original = File::from(original);
         if self.purpose == Purpose::Cp {
-            if let Some(mut there) = self.file_at(spot)? {
-                there.set_len(0).or_cannot("write", &spot.shown)?;
-                return write_sparsely(&mut original, &mut there, about.st_size as u64).or_cannot("write", &spot.shown);
+            match self.file_at(spot)? {
+                Some((mut there, FileType::RegularFile)) => {
+                    there.set_len(0).or_cannot("write", &spot.shown)?;
+                    let written = write_sparsely(&mut original, &mut there, about.st_size as u64);
+                    return written.or_cannot("write", &spot.shown);
+                }
+                Some((mut there, _)) => {
+                    return io::copy(&mut original, &mut there).map(drop).or_cannot("write", &spot.shown);
+                }
+                None => (),
             }
         }
         let has_several_names = about.st_nlink > 1;
@@ -456,11 +463,14 @@ impl<'a> Copying<'a> {
         self.finish(original.as_fd(), &about, copy.as_fd(), &spot.shown)
     }
 
-    /// The file that is written to where cp(1) would write to it: one that is there, also behind a link.
-    fn file_at(&self, spot: &Spot<'_>) -> Result<Option<File>> {
+    /// What is written to where cp(1) would write to it: a file that is there, also behind a link; of the host's also a named
+    /// pipe, or a device such as /dev/null, which must never be replaced by a file.
+    fn file_at(&self, spot: &Spot<'_>) -> Result<Option<(File, FileType)>> {
         let Ok(about) = rustix::fs::statat(spot.folder, spot.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
-        // NONBLOCK: should it have become a named pipe by now, nobody has to come to its other end.
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let is_hosts = self.target.resolve.is_empty();
+        // NONBLOCK: nobody has to come to the other end of a container's named pipe.
+        let patience = if is_hosts { OFlags::empty() } else { OFlags::NONBLOCK };
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | patience;
         let opened = match about.kind() {
             FileType::RegularFile => {
                 self.refuse_mount(spot)?;
@@ -468,15 +478,17 @@ impl<'a> Copying<'a> {
                 let opened = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
                 opened.or_cannot("write", &spot.shown)?
             }
-            // A link to nowhere, or to something else than a file, is replaced itself.
-            FileType::Symlink => match self.target.open(&spot.path, flags) {
-                Ok(opened) => opened,
-                Err(_) => return Ok(None),
-            },
-            _ => return Ok(None),
+            // A link to nowhere is replaced itself.
+            FileType::Symlink if self.target.open(&spot.path, OFlags::PATH).is_err() => return Ok(None),
+            FileType::Directory => return Ok(None),
+            _ => self.target.open(&spot.path, flags).or_cannot("write", &spot.shown)?,
         };
-        let is_file = kind_of(&rustix::fs::fstat(&opened).or_cannot("look at", &spot.shown)?) == FileType::RegularFile;
-        Ok(is_file.then(|| File::from(opened)))
+        match kind_of(&rustix::fs::fstat(&opened).or_cannot("look at", &spot.shown)?) {
+            FileType::Directory => Ok(None),
+            kind @ FileType::RegularFile => Ok(Some((File::from(opened), kind))),
+            kind @ (FileType::CharacterDevice | FileType::Fifo) if is_hosts => Ok(Some((File::from(opened), kind))),
+            kind => Err(Error::new("write", &spot.shown, format!("it is {}", name_of(kind)))),
+        }
     }
 
     /// Makes a second name of a file that was copied before.
@@ -491,6 +503,7 @@ impl<'a> Copying<'a> {
     /// Makes something beside its place and then puts it there, over a file or link that may be there.
     fn place(&self, spot: &Spot<'_>, make: impl FnOnce(&OsStr) -> rustix::io::Result<()>) -> Result<()> {
         self.refuse_mount(spot)?;
+        self.refuse_device(spot)?;
         let unfinished = unfinished();
         let made = make(&unfinished)
             .and_then(|()| rustix::fs::renameat(spot.folder, &unfinished, spot.folder, spot.name))
@@ -499,6 +512,17 @@ impl<'a> Copying<'a> {
             let _ = rustix::fs::unlinkat(spot.folder, &unfinished, AtFlags::empty());
         }
         made
+    }
+
+    /// Whoever has a device of the host's replaced, such as /dev/null, breaks more than he meant.
+    fn refuse_device(&self, spot: &Spot<'_>) -> Result<()> {
+        let there = rustix::fs::statat(spot.folder, spot.name, AtFlags::SYMLINK_NOFOLLOW);
+        match there.map(|about| about.kind()) {
+            Ok(kind @ (FileType::CharacterDevice | FileType::BlockDevice)) if self.purpose != Purpose::Image => {
+                Err(Error::new("replace", &spot.shown, format!("it is {}", name_of(kind))))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The kernel would take a mount away with the name that it is on, if it is in another mount namespace than ours.

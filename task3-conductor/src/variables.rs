@@ -34,6 +34,18 @@ pub fn of_files(files: &[impl AsRef<Path>]) -> Result<Vec<Variable>> {
     Ok(all)
 }
 
+/// What was typed: `KEY=VALUE`, or the `KEY` of a variable that the caller has.
+///
+/// # Errors
+/// In words when it is neither.
+pub fn typed(text: &str) -> Result<Variable, String> {
+    let of_caller = || std::env::var(text).ok().filter(|_| !text.contains('='));
+    match text.parse() {
+        Err(why) => of_caller().map(|value| Variable { key: text.to_owned(), value }).ok_or(why),
+        parsed => parsed,
+    }
+}
+
 fn of_text(text: &str) -> Result<Vec<Variable>, (usize, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().map(str::trim_start).enumerate();
@@ -49,7 +61,10 @@ impl FromStr for Variable {
             Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) && !text.contains('\0') => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
-            _ => Err(format!("{} is no variable: use KEY=VALUE, for example LANG=C.UTF-8", quoted(text))),
+            _ => Err(format!(
+                "{} is no variable: use KEY=VALUE, for example LANG=C.UTF-8, or the KEY of one that is set here",
+                quoted(text)
+            )),
         }
     }
 }

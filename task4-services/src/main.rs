@@ -90,6 +90,7 @@ fn main() -> ExitCode {
 
 /// Does what was asked; false when it was done and the answer is no.
 fn run(options: Options) -> Result<bool> {
+    nsutil::process::keep_exit_statuses()?;
     let workspace = workspace();
     let spec = options.spec.map(absolute).transpose()?;
     let beside_spec = spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);

@@ -14,12 +14,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 
 use crate::error::{Error, OrCannot, Result};
@@ -82,11 +83,14 @@ impl Overlay<'_> {
     fn mount_by_descriptor(&self, place: &Path) -> rustix::io::Result<()> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
+        // Open until the mount is made, those that are named by a descriptor.
+        let mut open = Vec::new();
         for layer in self.layers {
-            rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer)?;
+            rustix::mount::fsconfig_set_string(&context, "lowerdir+", short(layer, layer.into(), &mut open)?)?;
         }
-        rustix::mount::fsconfig_set_string(&context, "upperdir", escaped(self.upper))?;
-        rustix::mount::fsconfig_set_string(&context, "workdir", escaped(self.work))?;
+        for (key, folder) in [("upperdir", self.upper), ("workdir", self.work)] {
+            rustix::mount::fsconfig_set_string(&context, key, short(folder, escaped(folder), &mut open)?)?;
+        }
         rustix::mount::fsconfig_set_flag(&context, "volatile")?;
         rustix::mount::fsconfig_create(&context)?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
@@ -153,6 +157,19 @@ impl Drop for Mounted {
             let _ = nix::mount::umount2(&self.place, MntFlags::MNT_DETACH);
         }
     }
+}
+
+/// A text that stands for a folder: its path, or where that is too long for fsconfig(2) a descriptor of it.
+fn short(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> rustix::io::Result<OsString> {
+    /// Less the NUL at the end.
+    const LONGEST: usize = 255;
+    if path.len() <= LONGEST {
+        return Ok(path);
+    }
+    let descriptor = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let name = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    open.push(descriptor);
+    Ok(name.into())
 }
 
 /// In these two the kernel takes a backslash for the beginning of an escape, and in `lowerdir+` for itself.

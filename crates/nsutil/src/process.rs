@@ -82,6 +82,10 @@ pub struct PidFd {
     descriptor: OwnedFd,
 }
 
+/// A signal by its number: also the real-time ones, which have no names, and 0, which only asks whether it could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalNumber(i32);
+
 /// The child's line to its parent. It closes by itself when the child execs.
 #[derive(Debug)]
 pub struct Report(File);
@@ -101,6 +105,7 @@ const SIGNALLED: i32 = 128;
 /// # Errors
 /// Those of clone(2), among them `EPERM` without the right to make the namespaces.
 pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
+    keep_exit_statuses()?;
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map(|(read, write)| (File::from(read), File::from(write)))
         .or_cannot("make", "a pipe for the child's report")?;
@@ -184,6 +189,39 @@ impl Gate {
         // poll leaves the count as it is, so the gate stays open for the next one.
         let mut ends = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         retry(|| poll(&mut ends, PollTimeout::NONE)).or_cannot("wait at", "the gate").map(drop)
+    }
+}
+
+impl SignalNumber {
+    /// Of no signal at all.
+    pub const NONE: Self = Self(0);
+    /// The first and the last real-time signal; the C library keeps the two before them for itself.
+    pub const REAL_TIME: (i32, i32) = (34, 64);
+
+    /// The number of a signal that has a name.
+    pub fn of(signal: Signal) -> Self {
+        Self(signal as i32)
+    }
+
+    /// Takes a number; none when no signal has it.
+    pub fn new(number: i32) -> Option<Self> {
+        let (first, last) = Self::REAL_TIME;
+        let is_one = number == 0 || (first..=last).contains(&number) || Signal::try_from(number).is_ok();
+        is_one.then_some(Self(number))
+    }
+
+    /// The number itself.
+    pub fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for SignalNumber {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Signal::try_from(self.0) {
+            Ok(signal) => signal.fmt(out),
+            Err(_) => write!(out, "signal {}", self.0),
+        }
     }
 }
 
@@ -384,17 +422,20 @@ impl PidFd {
     /// # Errors
     /// `ESRCH` when it has been waited for; `EPERM` when it is another user's.
     pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.send(SignalNumber::of(signal))
+    }
+
+    /// Sends the process a signal that may have no name of its own.
+    ///
+    /// # Errors
+    /// Those of [`PidFd::signal`].
+    pub fn send(&self, signal: SignalNumber) -> Result<()> {
         let pid = self.pid;
         step!("pidfd_send_signal",
             call: "pidfd_send_signal(pidfd of process {pid}, {signal})";
             why: "through the descriptor it cannot reach a stranger that got the same number";
-            shell: "kill -{} {pid}", signal.as_str().trim_start_matches("SIG"));
-        let number = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::EINVAL);
-        number
-            .and_then(|number| {
-                rustix::process::pidfd_send_signal(&self.descriptor, number)
-                    .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
-            })
+            shell: "kill -{} {pid}", signal.0);
+        sys::pidfd_send_signal(self.descriptor.as_fd(), signal.0)
             .or_cannot(format_args!("send {signal} to"), format_args!("process {pid}"))
     }
 
@@ -625,6 +666,15 @@ pub fn give_back_clean_pages() -> Result<()> {
         sys::give_back(start as usize..end as usize).or_cannot("give back", "memory")?;
     }
     Ok(())
+}
+
+/// Has the kernel keep how each child ends until it is waited for. A caller that ignores SIGCHLD hands that on, and then there is
+/// nothing to wait for (`ECHILD`). See wait(2), and signal(7) on what exec leaves as it is.
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn keep_exit_statuses() -> Result<()> {
+    sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)
 }
 
 /// Closes the descriptors above 2 that the process was started with, which whoever started it may wait for: a lock, the end of

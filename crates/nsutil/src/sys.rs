@@ -151,6 +151,19 @@ pub fn start_in_root(command: &mut Command, root: OwnedFd) {
     unsafe { command.pre_exec(enter) };
 }
 
+/// Sends a signal to the process that a pidfd is of, by its number, so that it can be a real-time one or 0. See
+/// pidfd_send_signal(2).
+///
+/// # Errors
+/// `EINVAL` for a number that no signal has; `ESRCH` when the process has been waited for; `EPERM` when it is another's.
+pub fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    let no_information: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: the information about the signal may be left out, as here, by a null pointer.
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, no_information, 0) };
+    Errno::result(outcome).map(drop)
+}
+
 /// Gives a signal its default action again. See signal(7).
 ///
 /// # Errors

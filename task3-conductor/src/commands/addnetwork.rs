@@ -10,6 +10,7 @@ use crate::failure::remark;
 use crate::name::ContainerName;
 use crate::network::attach::{Attachment, Request};
 use crate::network::publish::Publish;
+use crate::network::subnet;
 use crate::store::Store;
 
 /// Give a running container a network; said again, it adds to what is there
@@ -31,7 +32,7 @@ pub struct AddNetwork {
     #[arg(long, env = "CONDUCTOR_DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
     interface: String,
     /// Where subnets of 256 addresses are taken from, one for each container
-    #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET")]
+    #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET", value_parser = subnet::pool)]
     pool: Subnet,
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 use nsutil::Result;
+use nsutil::process::SignalNumber;
 
 use super::each;
 use crate::cli::say;
@@ -30,7 +31,7 @@ pub struct Kill {
 
 /// A signal by its name or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Named(Signal);
+struct Named(SignalNumber);
 
 impl Kill {
     /// Sends it to each.
@@ -44,12 +45,13 @@ impl Kill {
     fn send(&self, store: &Store, name: &ContainerName) -> Result<()> {
         let (_, init) = store.running_container(name, "send a signal to")?;
         let Named(signal) = self.signal;
-        if ![Signal::SIGKILL, Signal::SIGSTOP].contains(&signal) && !hears(&init, signal) {
+        let always = [SignalNumber::NONE, SignalNumber::of(Signal::SIGKILL), SignalNumber::of(Signal::SIGSTOP)];
+        if !always.contains(&signal) && !hears(&init, signal) {
             remark(format_args!(
                 "the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
             ));
         }
-        init.signal(signal)?;
+        init.send(signal)?;
         say(&format!("{name}\n"))
     }
 }
@@ -61,18 +63,34 @@ impl FromStr for Named {
         let upper = text.to_ascii_uppercase();
         let name = format!("SIG{}", upper.strip_prefix("SIG").unwrap_or(&upper));
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let by_number = || text.parse().ok().and_then(|number: i32| Signal::try_from(number).ok());
-        let signal = if is_number { by_number() } else { name.parse().ok() };
+        let by_number = || text.parse().ok().and_then(SignalNumber::new);
+        let by_name = || name.parse().ok().map(SignalNumber::of).or_else(|| real_time(&name));
+        let signal = if is_number { by_number() } else { by_name() };
         signal.map(Self).ok_or_else(|| {
             let meant = near(&name, Signal::iterator().map(|known| known.as_str().to_owned()));
             let meant = meant.filter(|_| !is_number).map(|near| format!("did you mean {near}? "));
             let meant = meant.unwrap_or_default();
             format!(
-                "{} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP or 9",
+                "{} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP, RTMIN+3 or 9",
                 quoted(text)
             )
         })
     }
+}
+
+/// `SIGRTMIN`, `SIGRTMIN+N`, `SIGRTMAX`, `SIGRTMAX-N`.
+fn real_time(name: &str) -> Option<SignalNumber> {
+    let (first, last) = SignalNumber::REAL_TIME;
+    let away = |rest: &str, sign: char| match rest.strip_prefix(sign) {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
+        _ => rest.is_empty().then_some(0),
+    };
+    let number = match (name.strip_prefix("SIGRTMIN"), name.strip_prefix("SIGRTMAX")) {
+        (Some(rest), _) => away(rest, '+').and_then(|away: i32| first.checked_add(away)),
+        (_, Some(rest)) => away(rest, '-').and_then(|away: i32| last.checked_sub(away)),
+        _ => None,
+    };
+    number.filter(|number| (first..=last).contains(number)).and_then(SignalNumber::new)
 }
 
 #[cfg(test)]
@@ -82,9 +100,28 @@ mod tests {
     #[test]
     fn a_signal_has_a_name_and_a_number() {
         for text in ["TERM", "SIGTERM", "term", "15"] {
-            assert_eq!(text.parse(), Ok(Named(Signal::SIGTERM)));
+            assert_eq!(text.parse(), Ok(Named(SignalNumber::of(Signal::SIGTERM))));
         }
-        for wrong in ["", "0", "-9", "99", "+9", "SIG", "NOSUCH", "9 ", "SIGSIGTERM"] {
+        for (text, number) in [("0", 0), ("34", 34), ("RTMIN+3", 37), ("SIGRTMIN", 34), ("rtmax-1", 63), ("64", 64)] {
+            assert_eq!(text.parse(), Ok(Named(SignalNumber::new(number).unwrap())), "{text}");
+        }
+        for wrong in [
+            "",
+            "-9",
+            "99",
+            "32",
+            "33",
+            "65",
+            "RTMIN+31",
+            "RTMIN-1",
+            "RTMAX-31",
+            "RTMIN+",
+            "+9",
+            "SIG",
+            "NOSUCH",
+            "9 ",
+            "SIGSIGTERM",
+        ] {
             assert!(wrong.parse::<Named>().unwrap_err().contains("for example TERM"), "{wrong:?}");
         }
         assert!("SIGTREM".parse::<Named>().unwrap_err().contains("did you mean SIGTERM?"));

@@ -7,6 +7,7 @@ use nsutil::net::address::Subnet;
 
 use crate::cli::say;
 use crate::network::check::{self, Finding};
+use crate::network::subnet;
 use crate::store::Store;
 use crate::table::table;
 
@@ -21,7 +22,7 @@ pub enum Network {
     /// Make again what is missing, from what was asked for
     Reload {
         /// Where subnets were taken from, if it was somewhere else
-        #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET")]
+        #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET", value_parser = subnet::pool)]
         pool: Subnet,
     },
 }

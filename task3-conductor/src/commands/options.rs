@@ -1,6 +1,7 @@
 //! Options that several commands have: what is said about a process, and what about a container.
 
 use std::io::{self, IsTerminal};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -8,7 +9,8 @@ use nsutil::error::{Error, Result};
 
 use crate::confinement::{Confinement, Named, Weakness, Wish};
 use crate::failure::remark;
-use crate::limits::{Cpus, Limits, Memory, Processes};
+use crate::limits::{Cpus, Limits, Memory, PERIOD_US, Processes};
+use crate::network::names::{Entry, NameWishes};
 use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
 use crate::user::User;
 use crate::variables::{self, Variable};
@@ -23,8 +25,8 @@ pub struct ProcessOptions {
     /// Let it read stdin: so it does, this is for fingers that are used to `-it`
     #[arg(short, long)]
     interactive: bool,
-    /// Add a variable to its environment
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    /// Add a variable to its environment; KEY alone has the caller's value
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variables::typed)]
     env: Vec<Variable>,
     /// Add the variables that stand in a file, one a line
     #[arg(long, value_name = "FILE")]
@@ -55,6 +57,12 @@ pub struct ContainerOptions {
     /// Let it see a file or folder of the host's
     #[arg(short, long, value_name = "SOURCE:PLACE[:ro]")]
     volume: Vec<Volume>,
+    /// Ask this server for names, and not the host's; can be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// Let it know a further name; can be repeated
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<Entry>,
     /// CPU time it may use, as a number of cores
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<Cpus>,
@@ -139,6 +147,11 @@ impl ContainerOptions {
                 "this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"
             ));
         }
+        let cores = std::thread::available_parallelism().map_or(u32::MAX, |cores| cores.get() as u32);
+        if let Some(cpus) = self.cpus.filter(|cpus| u64::from(cpus.quota_us) > u64::from(cores) * u64::from(PERIOD_US))
+        {
+            remark(format_args!("{cpus} cores limit nothing: there are {cores} here"));
+        }
         Ok(Wishes {
             process,
             hostname: self.hostname,
@@ -146,6 +159,7 @@ impl ContainerOptions {
             limits: Limits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
             volumes: volume::in_order(self.volume)?,
             read_only: self.read_only,
+            names: NameWishes { servers: self.dns, hosts: self.add_host },
             confinement,
             has_reaper: self.init,
         })

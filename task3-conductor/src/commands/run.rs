@@ -33,7 +33,7 @@ pub struct Run {
     /// Name for the container
     pub name: ContainerName,
     #[command(flatten)]
-    container: ContainerOptions,
+    container: Box<ContainerOptions>,
     #[command(flatten)]
     process: ProcessOptions,
 }

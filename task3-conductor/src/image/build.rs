@@ -46,8 +46,6 @@ pub struct Recipe<'a> {
 /// # Errors
 /// Of the instruction that failed, with its line; `ENOSPC`, `EROFS` … with the path.
 pub fn build(store: &Store, name: &ImageName, recipe: &Recipe<'_>) -> Result<ImageRecord> {
-    // The caller's umask is about files of the caller's own; a layer is for all users that are in the image.
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let file = recipe.file;
     let inherited = match &file.from {
         Base::Image(name) => settings_of(&store.image(name)?),

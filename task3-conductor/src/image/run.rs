@@ -18,6 +18,7 @@ use super::plan::Settings;
 use crate::confinement::Confinement;
 use crate::limits::Limits;
 use crate::name::{ContainerName, ImageName};
+use crate::network::names::NameWishes;
 use crate::plan::{Plan, Process, Purpose, default_environment};
 use crate::runtime::host::{self, Voice};
 use crate::runtime::relay::{Relay, copy_while};
@@ -56,6 +57,7 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
         limits: Limits::default(),
         volumes: Vec::new(),
         read_only: false,
+        names: NameWishes::default(),
         process: Process {
             command: job.command.to_vec(),
             environment: default_environment().into_iter().chain(job.settings.environment.clone()).collect(),

@@ -225,10 +225,10 @@ impl Networks {
             } else {
                 vec![hostname.to_owned(), name.to_string()]
             };
-            Entry { address: subnet::container_address(record.subnet), names }
+            Entry { address: subnet::container_address(record.subnet).into(), names }
         });
         let peers = self.peers_of(name).into_iter().filter_map(|peer| {
-            let address = subnet::container_address(self.of(&peer)?.subnet);
+            let address = subnet::container_address(self.of(&peer)?.subnet).into();
             Some(Entry { address, names: vec![peer.to_string()] })
         });
         own.into_iter().chain(peers).collect()

@@ -14,6 +14,29 @@ use nsutil::net::address::Subnet;
 /// Prefix of a container's subnet, in bits.
 pub const PREFIX: u8 = 24;
 
+/// What no host has an address in: this network, the loopback, link-local ones, and all from multicast on. See RFC 6890.
+const NO_ADDRESSES: [(Ipv4Addr, u8); 4] = [
+    (Ipv4Addr::UNSPECIFIED, 8),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+/// Understands where subnets are to be taken from.
+///
+/// # Errors
+/// In words when it is no subnet, or none that hosts have addresses in.
+pub fn pool(text: &str) -> std::result::Result<Subnet, String> {
+    let pool: Subnet = text.parse()?;
+    let taken = NO_ADDRESSES.into_iter().filter_map(|(network, prefix)| Subnet::containing(network, prefix));
+    match taken.into_iter().find(|taken| taken.overlaps(pool)) {
+        None => Ok(pool),
+        Some(taken) => Err(format!(
+            "{pool} holds addresses of {taken}, which no host can have: use a part of 10.0.0.0/8, for example"
+        )),
+    }
+}
+
 /// The host's address on a container's subnet.
 pub fn host_address(subnet: Subnet) -> Ipv4Addr {
     // Any /24 has an address number 1 and 2.
@@ -58,6 +81,19 @@ mod tests {
         assert_eq!(choose(pool, &[]).unwrap(), subnet("192.168.1.0/24"));
         let taken = [subnet("192.168.1.0/24"), subnet("192.168.2.7/32"), subnet("10.0.0.0/8")];
         assert_eq!(choose(pool, &taken).unwrap(), subnet("192.168.3.0/24"));
+    }
+
+    #[test]
+    fn a_pool_has_addresses_that_hosts_can_have() {
+        for fine in ["192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/10", "192.168.1.0/24"] {
+            assert_eq!(pool(fine).unwrap().to_string(), fine);
+        }
+        for wrong in
+            ["0.0.0.0/0", "224.0.0.0/8", "128.0.0.0/1", "127.0.0.0/16", "240.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8"]
+        {
+            assert!(pool(wrong).unwrap_err().contains("no host can have"), "{wrong}");
+        }
+        assert!(pool("10.0.0.0").unwrap_err().contains("is no subnet"));
     }
 
     #[test]

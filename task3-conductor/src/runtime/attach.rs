@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nsutil::error::{OrCannot, Result, line};
-use nsutil::process::{Child, Exit, PidFd, Requests};
+use nsutil::process::{Child, Exit, PidFd, Requests, SignalNumber};
 use nsutil::terminal::{self, Raw, is_terminal};
 
 use super::disposition::hears;
@@ -97,7 +97,7 @@ fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
     if signal == Signal::SIGWINCH {
         return Ok(());
     }
-    let lost = role == Role::First && !hears(process, signal);
+    let lost = role == Role::First && !hears(process, SignalNumber::of(signal));
     let sent = if lost {
         remark(format_args!(
             "the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"

@@ -21,17 +21,20 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use nsutil::error::{Error, OrCannot, Result};
+use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::process::PidFd;
 use nsutil::step;
 
 use super::limits::{self, Controller, Version, write_existing};
+use crate::failure::remark;
 use crate::limits::Limits;
 
 /// The cgroup of a container.
 #[derive(Debug)]
 pub struct Cgroup {
     places: Vec<Place>,
+    /// It has no controller for the number of processes, and the PID namespace can do that as well.
+    cannot_count: bool,
 }
 
 #[derive(Debug)]
@@ -74,8 +77,18 @@ impl Cgroup {
                 _ => (),
             }
         }
-        let pids = Some(Controller::Pids).filter(|_| limits.processes.is_none() && cgroup.limits_processes());
-        wanted().chain(pids).try_for_each(|controller| cgroup.limit(controller, limits))?;
+        wanted()
+            .filter(|controller| *controller != Controller::Pids)
+            .try_for_each(|controller| cgroup.limit(controller, limits))?;
+        if limits.processes.is_some() || cgroup.limits_processes() {
+            match cgroup.limit(Controller::Pids, limits) {
+                Ok(()) => (),
+                Err(_) if namespaces_limit_processes() => cgroup.cannot_count = true,
+                Err(error) if limits.processes.is_some() => return Err(error),
+                // Nobody has asked for it.
+                Err(error) => remark(format_args!("the number of processes has no limit: {}", line(&error))),
+            }
+        }
         Ok(cgroup)
     }
 
@@ -89,7 +102,7 @@ impl Cgroup {
             is(Path::new(tree), CGROUP2).then_some(Place { directory, version: Version::V2, controller: None })
         };
         if let Some(place) = in_v2(UNIFIED) {
-            return Ok(Self { places: vec![place] });
+            return Ok(Self { places: vec![place], cannot_count: false });
         }
         let mut places: Vec<Place> = in_v2(UNIFIED_BESIDE_V1).into_iter().collect();
         // Without a v2 tree it is also what knows the members.
@@ -103,7 +116,7 @@ impl Cgroup {
             return Err(Error::new("find", "cgroups", "none are mounted at /sys/fs/cgroup")
                 .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
         }
-        Ok(Self { places })
+        Ok(Self { places, cannot_count: false })
     }
 
     /// The directory that a process can be born in.
@@ -131,7 +144,7 @@ impl Cgroup {
     /// Whether the limit of processes is the cgroup's affair; otherwise it is the PID namespace's.
     pub fn limits_processes(&self) -> bool {
         let counts = |place: &Place| place.controller == Some(Controller::Pids);
-        self.is_unified() || self.places.iter().any(counts) || !namespaces_limit_processes()
+        !self.cannot_count && (self.is_unified() || self.places.iter().any(counts) || !namespaces_limit_processes())
     }
 
     /// How many of its processes the kernel has killed because its memory was used up; none without a limit.
@@ -193,12 +206,19 @@ impl Cgroup {
     fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
         let of_its_own = self.places.iter().find(|place| place.controller == Some(controller));
         let place = of_its_own.or_else(|| self.places.iter().find(|place| place.version == Version::V2));
-        let missing = |place: Option<&Place>| {
-            let where_else =
-                place.map_or(String::new(), |place| format!("{} has none, and ", place.directory.display()));
+        let missing = |place: Option<(&Place, Errno)>| {
+            let where_else = place.map_or(String::new(), |(place, errno)| {
+                format!("{} has none ({}: {errno:?}), and ", place.directory.display(), errno.desc())
+            });
             let reason = format!("{where_else}no other cgroup tree has the {controller} controller");
-            Error::new("limit by", format_args!("the {controller} controller"), reason)
-                .hint("see /proc/cgroups, and the kernel's parameter cgroup_disable; without that limit it can be run")
+            let missing = Error::new("limit by", format_args!("the {controller} controller"), reason);
+            if !controller.is_wanted(limits) {
+                return missing;
+            }
+            missing.hint(format_args!(
+                "see /proc/cgroups, and the kernel's parameter cgroup_disable; without that limit it can be run: leave out {}",
+                controller.option()
+            ))
         };
         let Some(place) = place else { return Err(missing(None)) };
         let limit = || controller.limit(&place.directory, place.version, limits);
@@ -206,8 +226,13 @@ impl Cgroup {
         match limit() {
             Err(error) if is_missing(&error) => {
                 // On v2 the directory above has to pass the controller on first.
-                let passed_on = place.version == Version::V2 && place.pass_on(controller);
-                if passed_on { limit() } else { Err(missing(Some(place))) }
+                if place.version == Version::V1 {
+                    return Err(missing(Some((place, Errno::ENOENT))));
+                }
+                place
+                    .pass_on(controller)
+                    .map_err(|error| missing(Some((place, error.errno().unwrap_or(Errno::EIO)))))?;
+                limit()
             }
             outcome => outcome,
         }
@@ -222,14 +247,14 @@ impl Place {
         is(&tree, CGROUP1).then_some(Self { directory, version: Version::V1, controller: Some(controller) })
     }
 
-    /// Asks the cgroup above to pass the controller on; false when it has none to pass.
-    fn pass_on(&self, controller: Controller) -> bool {
+    /// Asks the cgroup above to pass the controller on: `ENOENT`, `EINVAL` when it has none to pass, `EBUSY` when it has processes.
+    fn pass_on(&self, controller: Controller) -> Result<()> {
         let control = self.directory.with_file_name("cgroup.subtree_control");
         step!("cgroup.delegate",
             call: "write(\"{}\", \"+{controller}\")", control.display();
             why: "in v2 a controller counts in a directory only if the one above passes it on";
             shell: "echo +{controller} > {}", control.display());
-        write_existing(&control, &format!("+{controller}")).is_ok()
+        write_existing(&control, &format!("+{controller}")).or_cannot("write", control.display())
     }
 
     fn kill_all(&self) -> Result<()> {

@@ -12,8 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::signal::Signal;
-use nsutil::process::PidFd;
+use nsutil::process::{PidFd, SignalNumber};
 use procfs::process::{Process, Status, Syscall};
 use procfs::{FromBufRead, ProcResult};
 
@@ -21,8 +20,8 @@ use procfs::{FromBufRead, ProcResult};
 ///
 /// A process at work may hold signals back for the moment in which it makes another (posix_spawn(3) does, and each shell):
 /// that is no reader. It is looked at until it lets go of them or sleeps.
-pub fn hears(process: &PidFd, signal: Signal) -> bool {
-    let bit = 1 << (signal as u32 - 1);
+pub fn hears(process: &PidFd, signal: SignalNumber) -> bool {
+    let bit = 1_u64 << (signal.get() - 1).clamp(0, 63);
     let begun = Instant::now();
     loop {
         let Ok(process) = Process::new(process.pid().as_raw()) else { return false };

@@ -23,7 +23,7 @@ use super::teardown;
 use super::weak::become_chrooted;
 use crate::failure::Failure;
 use crate::ledger::Change;
-use crate::network::names;
+use crate::network::names::{self, Whose};
 use crate::plan::{Plan, Purpose};
 use crate::record::ProcessIdentity;
 use crate::store::{Claim, Lock, Store};
@@ -86,7 +86,9 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         Some(name) => name.to_string(),
         None => nix::unistd::gethostname().or_cannot("ask for", "the host name")?.to_string_lossy().into_owned(),
     };
-    names::create(dir, &hostname)?;
+    let has_own_network = plan.purpose == Purpose::Use;
+    let whose = if has_own_network { Whose::Own } else { Whose::Hosts };
+    names::create(dir, &hostname, whose, &plan.names)?;
     ledger.note(&Change::Mount(root.clone()))?;
     let layers: Vec<PathBuf> = plan.layers.iter().map(|layer| store.layer_root(layer)).collect();
     let mounted = Overlay { layers: &layers, upper: &upper, work: &work }.mount(&root)?;
@@ -102,7 +104,6 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
         Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
     };
-    let has_own_network = plan.purpose == Purpose::Use;
     let inside = Inside {
         directory: dir,
         hostname: plan.hostname.as_ref(),

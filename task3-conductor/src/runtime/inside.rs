@@ -118,7 +118,8 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
         set_host_name(name)?;
     }
     keep_mounts_to_oneself()?;
-    let private = names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file)), place));
+    let private =
+        names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file), inside.read_only), place));
     let volumes = volumes::hold(inside.volumes, confinement)?;
     let hardware = devices::of_the_host(confinement)?;
     enter_root(&inside.directory.join("rootfs"))?;
@@ -251,10 +252,10 @@ pub fn make_unwritable(root: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A second mount of a file of the host's, made while the host's files can still be seen.
-pub(super) fn second_mount(file: &Path) -> Result<Detached> {
+pub(super) fn second_mount(file: &Path, read_only: bool) -> Result<Detached> {
     let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
-        .restrict(Attributes::DATA_ONLY)
+        .restrict(Attributes { read_only, ..Attributes::DATA_ONLY })
 }
 
 /// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.

@@ -53,6 +53,15 @@ impl Controller {
         }
     }
 
+    /// The option that asks for what takes it.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Cpu => "--cpus",
+            Self::Memory => "--memory",
+            Self::Pids => "--pids-limit",
+        }
+    }
+
     /// Whether something was asked for that takes it.
     pub fn is_wanted(self, limits: &Limits) -> bool {
         match self {

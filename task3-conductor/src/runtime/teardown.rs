@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, OrCannot, Result, line};
-use nsutil::process::PidFd;
+use nsutil::process::{PidFd, SignalNumber};
 use nsutil::step;
 
 use super::cgroup::{Cgroup, ends_within};
@@ -36,7 +36,7 @@ use crate::unlink::unlink_tree;
 /// # Errors
 /// `EBUSY` when it does not even go then: it hangs in the kernel.
 pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<String>> {
-    let is_asked = hears(init, Signal::SIGTERM);
+    let is_asked = hears(init, SignalNumber::of(Signal::SIGTERM));
     if is_asked {
         let asked = init.signal(Signal::SIGTERM);
         if is_over(asked)? || ends_within(init.as_fd(), patience)? {

@@ -17,6 +17,7 @@ use nsutil::error::{Error, OrCannot, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 
 use crate::confinement::Confinement;
+use crate::network::names;
 use crate::volume::Volume;
 
 /// A volume that nobody sees yet.
@@ -55,8 +56,14 @@ fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
 /// In words when a link leads the place out of the container's own files, and for a folder onto a file or a file onto a
 /// folder; those of mkdir(2) and open(2).
 pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
-    // Where a place may be: the root itself, or a volume that is there already.
+    // Where a place may be: the root itself, a file of ours that the user wants another for, or a volume that is there already.
     let mut grounds = vec![mount_number(root, Path::new("/"))?];
+    for (_, file) in names::FILES.map(|(name, place)| (name, Path::new(place))) {
+        let place = Place { root, grounds: &[] };
+        if let Ok(found) = place.open(file.strip_prefix("/").unwrap_or(file)) {
+            grounds.push(mount_number(found.as_fd(), file)?);
+        }
+    }
     for Held { volume, mount, is_folder } in held {
         let place = Place { root, grounds: &grounds };
         let path = volume.place.strip_prefix("/").unwrap_or(&volume.place);

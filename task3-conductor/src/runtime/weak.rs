@@ -57,7 +57,7 @@ pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infal
         loopback::switch_on()?;
     }
     for (file, place) in names::FILES {
-        cover(root.as_fd(), Path::new(place), second_mount(&inside.directory.join(file))?)?;
+        cover(root.as_fd(), Path::new(place), second_mount(&inside.directory.join(file), inside.read_only)?)?;
     }
     volumes::attach(root.as_fd(), volumes::hold(inside.volumes, inside.process.confinement)?)?;
     if inside.read_only {

@@ -62,7 +62,9 @@ fn values_of_flags_that_are_none_are_refused() {
     }
     let signals = [
         "",
-        "0",
+        "32",
+        "RTMIN-1",
+        "RTMAX+1",
         "-9",
         "+9",
         "65",

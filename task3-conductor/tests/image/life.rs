@@ -143,3 +143,18 @@ fn an_image_of_a_hundred_and_twenty_layers_works() {
     workshop.story(&format!("FROM host\n{lines}"));
     assert_eq!(workshop.inside("ls /deep | wc -l; pwd"), "120\n/deep/119\n");
 }
+
+/// fsconfig(2) takes 255 letters, and a page does not hold 240 paths.
+#[test]
+#[ignore = "needs root: make test"]
+fn a_store_with_a_long_path_holds_as_many_layers_as_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("0".repeat(200)).join("1".repeat(200));
+    std::fs::create_dir_all(&store).unwrap();
+    let lines: String = (0..240).map(|n| format!("WORKDIR /{n}\n")).collect();
+    let file = folder.path().join("Conductorfile");
+    std::fs::write(&file, format!("FROM scratch\n{lines}")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_conductor"));
+    let output = command.arg("--root").arg(&store).args(["build", "many"]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -456,7 +456,7 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
 }
 
 /// Asks until there is an answer; a minute or two, for this machine may have much to do.
-pub fn wait_for<T>(ask: impl Fn() -> Option<T>) -> T {
+pub fn wait_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
