@@ -159,8 +159,7 @@ pub fn start_in_root(command: &mut Command, root: OwnedFd) {
 pub fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let no_information: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: the information about the signal may be left out, as here, by a null pointer.
-    let outcome =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, no_information, 0) };
+    let outcome = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, no_information, 0) };
     Errno::result(outcome).map(drop)
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::hostbox::{Wall, without};
 use crate::self_test::attack::Bait;
+use crate::submission::kit::Kit;
 use crate::trace::{Event, What};
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 fn submission(task: Task, file: &str, text: &str) -> (tempfile::TempDir, Submission) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(file), text).unwrap();
-    let found = Submission::find(Some(dir.path()), task, crate::submission::kit::Kit::Own).unwrap();
+    let found = Submission::find(Some(dir.path()), task, Kit::Own).unwrap();
     (dir, found)
 }
 
@@ -291,7 +292,7 @@ fn a_large_write_and_a_blank_in_the_path_come_through_whole() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("namespace_prog.py"), "import os\nprint(os.getcwd())\nprint('x' * 20000, flush=True)\n")
         .unwrap();
-    let found = Submission::find(Some(&folder), Task::Task1, crate::submission::kit::Kit::Own).unwrap();
+    let found = Submission::find(Some(&folder), Task::Task1, Kit::Own).unwrap();
     for observer in BOTH {
         let run = observe(&plan(&found, observer, 2.0)).unwrap();
         assert_eq!(run.output.stdout, format!("/home/student/my task (1)\n{}\n", "x".repeat(20000)), "{observer:?}");
@@ -321,7 +322,7 @@ fn twenty_boxes_in_a_row_leave_the_host_as_it_was() {
 /// Runs an attack of the zoo; the machine must be as it was.
 fn attack(name: &str) -> Run {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/attack").join(name);
-    let submission = Submission::find(Some(&folder), Task::Task1, crate::submission::kit::Kit::Own).unwrap();
+    let submission = Submission::find(Some(&folder), Task::Task1, Kit::Own).unwrap();
     let run = observe(&plan(&submission, Observer::Frozen, 2.0)).unwrap();
     assert_eq!(run.not_clean, Vec::<String>::new());
     assert!(run.output.stdout.lines().any(|line| line == "tried"), "{:?} {:?}", run.end, run.output);
@@ -446,7 +447,7 @@ fn a_hang_of_any_kind_ends_with_the_time() {
 fn a_file_system_that_never_answers_holds_nobody_up() {
     // The trap is alive only where the box lets it be mounted.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("zoo/attack/hangs-the-grader");
-    let found = Submission::find(Some(&folder), Task::Task2).unwrap();
+    let found = Submission::find(Some(&folder), Task::Task2, Kit::Own).unwrap();
     for observer in BOTH {
         let plan = RunPlan { task: Task::Task2, keep: true, ..plan(&found, observer, 0.1) };
         let start = Instant::now();
