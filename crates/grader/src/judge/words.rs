@@ -62,6 +62,7 @@ pub fn probe_told(probe: &Probe) -> String {
         Answer::Said(word) if word.is_empty() => format!("{what}: it answers"),
         Answer::Said(word) => format!("{what}: it answers {word:?}"),
         Answer::Refused(why) => format!("{what}: {why}"),
+        Answer::Connected => format!("{what}: a connection, and no answer in {} ms", probe.took.as_millis()),
         Answer::Silence => format!("{what}: no answer in {} ms", probe.took.as_millis()),
         Answer::NobodyThere => format!("{what}: there is no such container"),
     }

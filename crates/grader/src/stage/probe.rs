@@ -28,17 +28,19 @@ const LONGEST: u64 = 64 * 1024;
 pub fn ask(place: Option<&File>, what: &Ask, patience: Duration) -> Answer {
     let Some(place) = place else { return Answer::NobodyThere };
     let answer = within(place, || match what {
-        Ask::Ping { to } => again(patience, |patience| ping(to, patience)),
-        Ask::Tcp { to, port } => tcp(to, *port, patience),
+        Ask::Ping { to } => again(patience, |patience| ping(to, patience)).map(Answer::Said),
+        Ask::Tcp { to, port } => tcp(to, *port, patience).map(Answer::Said),
         Ask::Http { to, port, path } => http(to, *port, path, patience),
     });
     match answer.and_then(|answer| answer) {
-        Ok(said) => Answer::Said(said),
-        Err(why) => match why.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Answer::Silence,
-            _ => Answer::Refused(reason(&why)),
-        },
+        Ok(answer) => answer,
+        Err(why) if is_timeout(&why) => Answer::Silence,
+        Err(why) => Answer::Refused(reason(&why)),
     }
+}
+
+fn is_timeout(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
 /// `No route to host`, without the number that Rust adds.
@@ -60,18 +62,18 @@ fn tcp(to: &str, port: u16, patience: Duration) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&said).trim_end().lines().last().unwrap_or_default().to_owned())
 }
 
-fn http(to: &str, port: u16, path: &str, patience: Duration) -> io::Result<String> {
+fn http(to: &str, port: u16, path: &str, patience: Duration) -> io::Result<Answer> {
     let mut stream = connect(to, port, patience)?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {to}:{port}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut said = Vec::new();
     if let Err(why) = Read::by_ref(&mut stream).take(LONGEST).read_to_end(&mut said) {
         if said.is_empty() {
-            return Err(why);
+            return if is_timeout(&why) { Ok(Answer::Connected) } else { Err(why) };
         }
     }
     let said = String::from_utf8_lossy(&said).into_owned();
     let (head, body) = said.split_once("\r\n\r\n").or(said.split_once("\n\n")).unwrap_or((&said, ""));
-    Ok(format!("{}\n{body}", head.lines().next().unwrap_or_default()))
+    Ok(Answer::Said(format!("{}\n{body}", head.lines().next().unwrap_or_default())))
 }
 
 fn connect(to: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
@@ -84,10 +86,9 @@ fn connect(to: &str, port: u16, patience: Duration) -> io::Result<TcpStream> {
 
 /// Tries until something comes back, at most [`ATTEMPTS`] times in `patience`.
 fn again<T>(patience: Duration, mut attempt: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
-    let is_silence = |why: &io::Error| matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
     for _ in 1..ATTEMPTS {
         match attempt(patience / ATTEMPTS) {
-            Err(why) if is_silence(&why) => {}
+            Err(why) if is_timeout(&why) => {}
             other => return other,
         }
     }
@@ -152,6 +153,17 @@ fn checksum(bytes: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_server_that_takes_the_call_and_says_nothing_is_not_an_absent_one() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let patience = Duration::from_millis(20);
+        assert!(matches!(http("127.0.0.1", port, "/", patience), Ok(Answer::Connected)));
+        drop(server);
+        assert!(http("127.0.0.1", port, "/", patience).is_err());
+    }
 
     #[test]
     fn a_packet_with_its_checksum_sums_up_to_nothing() {

@@ -233,6 +233,8 @@ pub enum Answer {
     Said(String),
     /// It, or somebody on the way, refused at once: the kernel's word for it.
     Refused(String),
+    /// It took the connection, and said nothing in the time given: a page, say, that waits for a counter out of its reach.
+    Connected,
     /// Nothing came back in the time given.
     Silence,
     /// There was nobody to try it: no such container.
@@ -242,7 +244,7 @@ pub enum Answer {
 impl Answer {
     /// Whether the other was reached.
     pub fn reached(&self) -> bool {
-        matches!(self, Answer::Said(_))
+        matches!(self, Answer::Said(_) | Answer::Connected)
     }
 }
 

@@ -229,3 +229,28 @@ fn a_session_that_was_cut_short_gives_nothing_for_what_was_not_reached() {
     });
     assert_eq!(lost, expect([("down.gone", 5), ("up.again", 2)]));
 }
+
+#[test]
+fn a_counter_may_answer_with_the_value_before_it_counts_or_after() {
+    let lost = changed(|session| {
+        let probes = session.steps.iter_mut().filter_map(|step| match &mut step.did {
+            Did::Probes(probes) => Some(probes),
+            _ => None,
+        });
+        for probe in probes.flatten().filter(|probe| probe.name.starts_with("counter ")) {
+            let Some(number) = number_of(&probe.answer) else { continue };
+            probe.answer = Answer::Said(format!("HTTP/1.0 200 OK\n{}", number - 1));
+        }
+    });
+    assert_eq!(lost, expect([]));
+}
+
+#[test]
+fn a_page_that_waits_for_its_counter_has_been_reached() {
+    let lost = changed(|session| {
+        for who in ["outside", "the host"] {
+            *answer(session, &format!("visit from {who}")) = Answer::Connected;
+        }
+    });
+    assert_eq!(lost, expect([("count.next", 5), ("count.asked", 3), ("up.again", 2)]));
+}
