@@ -283,6 +283,10 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
     }
     (outcome.cells, outcome.surprises) = outcome::compare(&verdicts, &entry.expect);
     outcome.surprises.extend(runs.iter().flat_map(|run| &run.not_clean).map(|left| format!("left behind: {left}")));
+    if !entry.is_wrong() {
+        // Told as an attempt to leave the box, a right program's doing would put its student under suspicion.
+        outcome.surprises.extend(runs.iter().flat_map(|run| &run.refused).map(|what| format!("refused: {what}")));
+    }
     if !outcome.surprises.is_empty() {
         return Ok(()); // who is surprised already cannot notice more
     }

@@ -2,7 +2,7 @@
 //!
 //! A filter is a small program that the kernel runs at every call. It sees the call's number and its arguments as
 //! numbers, and not what a pointer points to: so it only sorts. Of two filters, the answer with the higher rank counts:
-//! a call that asks the guard is not seen by the tracer.
+//! a call that asks the guard is not seen by the tracer. (The crate seccompiler, which conductor uses, has no action that asks.)
 //! Look: `grep Seccomp /proc/PID/status`. Manual: seccomp(2), seccomp_unotify(2).
 
 use libc::sock_filter;

@@ -10,6 +10,9 @@ use crate::transcript::drawn;
 /// No line is longer.
 const WIDTH: usize = 100;
 
+/// Most refusals of the box that are shown.
+const MOST_REFUSED: usize = 8;
+
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const HALF: Style = AnsiColor::Yellow.on_default();
@@ -108,8 +111,12 @@ fn tail(grade: &Grade) -> String {
         text += &format!("  kept: {}\n", drawn(&kept.display().to_string()));
     }
     let refused: Vec<&str> = grade.refused().into_iter().collect();
-    if !refused.is_empty() {
-        text += &wrapped("  refused: ", &format!("{}; the box keeps these from its machine", refused.join("; ")));
+    if let Some(first) = refused.get(..refused.len().min(MOST_REFUSED)).filter(|first| !first.is_empty()) {
+        let more = match refused.len() - first.len() {
+            0 => String::new(),
+            more => format!(", and {more} more in the JSON report"),
+        };
+        text += &wrapped("  refused: ", &format!("{}{more}; the box keeps these from its machine", first.join("; ")));
     }
     // In one line, to be copied.
     text += &format!("  next: {}\n", drawn(&grade.next()));
