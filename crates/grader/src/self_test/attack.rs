@@ -46,6 +46,12 @@ impl Machine {
             let mode = entry.metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
             found.insert(entry.path().display().to_string(), format!("{mode:o}"));
         }
+        let column = |file: &str, nth: usize| -> Vec<String> {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            text.lines().filter_map(|line| line.split_whitespace().nth(nth)).map(str::to_owned).collect()
+        };
+        found.insert("mounts".to_owned(), column("/proc/self/mountinfo", 4).join(" "));
+        found.insert("links".to_owned(), column("/proc/net/dev", 0).join(" "));
         let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
         found.insert("keys".to_owned(), keys.lines().filter(|line| line.contains(MARKER)).collect());
         for folder in ["/", "/tmp", "/var/tmp", "/run", "/dev/shm", "/srv", "/opt", "/root"] {
