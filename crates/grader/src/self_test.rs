@@ -285,7 +285,9 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
     outcome.surprises.extend(runs.iter().flat_map(|run| &run.not_clean).map(|left| format!("left behind: {left}")));
     if !entry.is_wrong() {
         // Told as an attempt to leave the box, a right program's doing would put its student under suspicion.
-        outcome.surprises.extend(runs.iter().flat_map(|run| &run.refused).map(|what| format!("refused: {what}")));
+        let known = |what: &&String| !entry.expect.refused.iter().any(|word| what.contains(word.as_str()));
+        let refused = runs.iter().flat_map(|run| &run.refused).filter(known);
+        outcome.surprises.extend(refused.map(|what| format!("refused: {what}")));
     }
     if !outcome.surprises.is_empty() {
         return Ok(()); // who is surprised already cannot notice more

@@ -70,7 +70,8 @@ pub struct Expect {
     /// Of an attack: files that are put on this machine for it to look for, and taken away again.
     #[serde(default)]
     pub plants: Vec<PathBuf>,
-    /// Of an attack: words, each of which must stand in what the box tells that it refused.
+    /// Words, each of which must stand in what the box tells that it refused of an attack. Of a right program, the words
+    /// that may: else nothing of its doing is refused.
     #[serde(default)]
     pub refused: Vec<String>,
 }
