@@ -515,14 +515,17 @@ fn numbers(text: &str) -> std::vec::IntoIter<u64> {
     digits.filter_map(|digits| digits.parse().ok()).collect::<Vec<u64>>().into_iter()
 }
 
-/// What a command said on stderr: the first line that is no trace of a shell, which is nearer to the cause than the last.
+/// What a command said of its failure: the first line of stderr that is no trace of a shell, which is nearer to the cause than
+/// the last; on a terminal, where all comes out together, the first line that sounds like one.
 fn said(run: &CommandRun) -> String {
-    let lines = |text: &str| {
-        let text = anstream::adapter::strip_str(text).to_string();
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('+'))?;
-        Some(format!(" and said {line:?}"))
-    };
-    lines(&run.output.stderr).unwrap_or_default()
+    const COMPLAINTS: [&str; 9] =
+        ["No such", "not found", "annot", "rror", "denied", "does not", "ailed", "nable to", "E: "];
+    let complains = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word));
+    let text = if run.terminal { &run.output.stdout } else { &run.output.stderr };
+    let text = anstream::adapter::strip_str(text).to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('+'));
+    let line = if run.terminal { lines.find(complains) } else { lines.next() };
+    line.map(|line| format!(" and said {line:?}")).unwrap_or_default()
 }
 
 /// The text with each number replaced, so that two greetings are alike.

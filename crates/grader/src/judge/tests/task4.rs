@@ -120,6 +120,41 @@ fn containers_and_their_network_are_judged_without_their_services() {
 }
 
 #[test]
+fn lessons_that_are_written_earn_their_marks_before_the_later_ones_are() {
+    let lesson = |unwritten: &'static str, has_network: bool| {
+        changed(move |s| {
+            for step in &mut s.steps {
+                if let Did::Command(run) = &mut step.did {
+                    run.output.stderr =
+                        format!("thread 'main' panicked: not yet implemented: Lesson {unwritten}: write it\n");
+                }
+                if ["page", "counter"].contains(&step.name.as_str()) {
+                    step.name = format!("container of the {}", step.name);
+                }
+            }
+            for who in ["outside", "the host"] {
+                says(s, &format!("visit from {who}"), "HTTP/1.0 200 OK\nstands in for the page 198.51.100.7");
+                silent(s, &format!("counter before the visit from {who}"));
+                silent(s, &format!("visit from {who} again"));
+                if !has_network {
+                    silent(s, &format!("visit from {who}"));
+                }
+            }
+            if !has_network {
+                silent(s, "page calls internet");
+                silent(s, "counter calls internet");
+            }
+            s.steps.retain(|step| step.name != "end");
+        })
+    };
+    let earned = |lost: &BTreeMap<String, u32>| 30 - lost.values().sum::<u32>();
+    let first = lesson("4.b", false);
+    assert_eq!((earned(&first), first.get("apart.services")), (4, None), "{first:?}");
+    let second = lesson("4.c", true);
+    assert_eq!(earned(&second), 15, "{second:?}");
+}
+
+#[test]
 fn a_visit_that_counts_twice_or_never_costs_its_part() {
     for by in [0, 2] {
         let lost = changed(|s| {

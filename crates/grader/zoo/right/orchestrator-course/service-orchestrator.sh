@@ -7,7 +7,7 @@ sudo ./conductor.sh build service-image
 # Step 2: the containers
 sudo ./conductor.sh run service-image c1 -- sleep infinity &
 sudo ./conductor.sh run service-image c2 -- sleep infinity &
-sleep 3
+sleep 8
 
 # Step 3: the services' files
 cp -r external-service .containers/c1/rootfs/
@@ -23,5 +23,5 @@ C2_IP=$(sudo ./conductor.sh exec c2 -- ip route get 1 | grep -oP 'src \K\S+')
 
 # Step 6: the services
 sudo ./conductor.sh exec c2 -- bash /counter-service/run.sh &
-sleep 4
+sleep 8
 sudo ./conductor.sh exec c1 -- bash /external-service/run.sh "http://$C2_IP:8080/"
