@@ -82,11 +82,13 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         limits: limits(),
         cpu_enabled: plan.cpu_enabled,
     })?;
+    let mut build_remarks = Vec::new();
     for argv in &handed.build {
-        build(&host, &handed, argv, &signals)?;
+        build_remarks.extend(warning(&build(&host, &handed, argv, &signals)?));
     }
     let mut run = watch(plan, &host, &handed, &signals)?;
     run.refused = host.refused();
+    run.build_remarks = build_remarks;
     run.not_clean = host.take_down();
     Ok(run)
 }
@@ -116,6 +118,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         .ok_or_else(|| Fault::Broken("the submission's process died at the gate".to_owned()))?;
     let recorder =
         Recorder::new((plan.task == Task::Task2).then(|| format!("{}/container_root", handed.folder.display())));
+    recorder.note_first_cgroups(host);
     let (collected, watch) = (Collected::default(), Watch::default());
     let limit = time_limit(plan);
     let outcome = std::thread::scope(|scope| {
@@ -131,6 +134,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
             None => Ok(traced::watch(host, &recorder, &watch, root, files)),
         });
         recorder.find_container_root(host);
+        recorder.note_new_cgroups(host);
         let names = recorder.names_in_container_root(host);
         let hit = host.cgroups().limit_hit();
         let kept = if plan.keep { keep_folder(plan, host, handed) } else { None };
@@ -167,6 +171,7 @@ struct Seen {
 }
 
 fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Run {
+    let cgroups_made = seen.recorder.new_cgroups();
     let (mut events, samples, container_root) = seen.recorder.into_parts();
     // A writer is known only when its text comes out, and noted with the moment at which it was held.
     events.sort_by_key(|event| event.at);
@@ -192,6 +197,8 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         after: seen.after,
         wall: seen.end.wall,
         session: Session::default(),
+        cgroups_made,
+        build_remarks: Vec::new(),
         not_clean: Vec::new(),
         refused: Vec::new(),
         kept: None,
@@ -260,8 +267,9 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|why| Fault::Broken(format!("cannot make a pipe: {why}")))
 }
 
-/// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output.
-fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) -> Result<(), Fault> {
+/// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output. Returns what the
+/// compiler said.
+fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) -> Result<String, Fault> {
     let mut streams = Streams { stdout: None, stderr: pipe()?.1, plugged: None, read: Vec::new() };
     let (said, to) = pipe()?;
     streams.stderr = to;
@@ -286,13 +294,19 @@ fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) ->
             Err(Fault::DoesNotBuild(format!("{} took too long, {stood}", argv.join(" "))))
         }
         (_, Some(why), _) => Err(Fault::CannotRun(format!("{why}; it is needed to build the submission"))),
-        (None, None, Some((_, 0))) => Ok(()),
+        (None, None, Some((_, 0))) => Ok(output.stderr),
         (None, None, _) if hit.is_some() => Err(Fault::CannotRun(format!(
             "too little memory to build the submission: this machine can give its box {} MiB; free some, or grade elsewhere",
             memory >> 20
         ))),
         _ => Err(Fault::DoesNotBuild(first_error(&output.stderr))),
     }
+}
+
+/// A remark on the first undeclared function that a C compiler warned of: newer compilers refuse to build that.
+fn warning(said: &str) -> Option<String> {
+    let line = said.lines().map(str::trim).find(|line| line.contains("warning: implicit declaration of function"))?;
+    Some(format!("the compiler warns: {line}; include the header that the manual page names, since newer compilers refuse this"))
 }
 
 /// The line that says what is wrong, from all that a compiler says.

@@ -46,6 +46,13 @@ pub struct Run {
     /// Of a tool (tasks 3 and 4): the command lines, looks and probes. There is no first process then, and no event.
     #[serde(default)]
     pub session: Session,
+    /// Every cgroup that the submission was seen to make, as `CONTROLLERS:/PATH`, whether it is still there or not. Where
+    /// `/sys/fs/cgroup` is a plain directory, also what was made there, as the name alone.
+    #[serde(default)]
+    pub cgroups_made: Vec<String>,
+    /// What building it brought up and what costs nothing, such as a compiler's warning.
+    #[serde(default)]
+    pub build_remarks: Vec<String>,
     /// What the grader itself could not take away afterwards; when not empty, the machine is not proved clean.
     #[serde(default)]
     pub not_clean: Vec<String>,
@@ -130,8 +137,11 @@ pub struct Event {
 /// What the kernel says of one process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessState {
-    /// `NSpid`: observer's id first, innermost last. The box's own is the second.
+    /// `NStgid`: the process id, observer's first, innermost last. The box's own is the second.
     pub inner_pids: Vec<Pid>,
+    /// Of a thread that is not the first of its process: its own id. Its namespaces may be other than the process's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Pid>,
     /// Parent's id, seen by the observer.
     pub parent: Pid,
     /// Its namespaces.

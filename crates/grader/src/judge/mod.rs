@@ -146,6 +146,8 @@ struct Why {
     evidence: Vec<Evidence>,
     /// The kernel showed the opposite, as against not showing the thing.
     positive: bool,
+    /// Three hints that fit this cause, where it is known; the check's own else.
+    hints: Option<[&'static str; 3]>,
 }
 
 impl Outcome {
@@ -198,7 +200,11 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
         let findings: Vec<Finding> = findings.collect();
         let (mut verdict, held_once) = combined(check, &findings);
         hold_back(&mut verdict, &verdicts, &waiting);
+        tell_what_was_not_tried(&mut verdict);
         leave_open(&mut verdict, &verdicts, held_once);
+        if check.id == "clean" {
+            verdict.remarks.extend(runs.first().map(|run| run.build_remarks.clone()).unwrap_or_default());
+        }
         verdicts.push(verdict);
     }
     verdicts
@@ -258,7 +264,12 @@ fn unwritten_lessons(runs: &[Run]) -> Vec<String> {
 fn as_far_as_seen(mut finding: Finding, run: &Run) -> Finding {
     if run.end == End::Unknown {
         for (_, outcome) in &mut finding.points {
-            if matches!(outcome, Outcome::Lost(why) if !why.positive) {
+            let was_not_seen = match outcome {
+                Outcome::Lost(why) => !why.positive,
+                Outcome::NotTried(..) => true,
+                _ => false,
+            };
+            if was_not_seen {
                 *outcome = Outcome::Unseen("the observer lost the program".to_owned());
             }
         }
@@ -335,7 +346,10 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
     let differ = held > 0 && proven.is_none();
     if !lost.is_empty() && !differ {
         let why = lost.swap_remove(proven.unwrap_or(0));
-        let Why { expected, observed, details, evidence, positive } = why;
+        let Why { expected, observed, details, evidence, positive, hints } = why;
+        if let Some(hints) = hints {
+            verdict.check.hints = hints.map(str::to_owned).to_vec();
+        }
         // One reason for two parts is told once.
         let same = verdict.losses.iter_mut().find(|loss| loss.expected == expected && loss.observed == observed);
         if let Some(loss) = same {
@@ -416,9 +430,10 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
         return;
     }
     let unrunnable =
-        |need: &&String| earlier.iter().any(|other| other.check.id == **need && other.status == Status::Skipped);
-    if let Some(need) = verdict.check.needs.iter().find(unrunnable) {
-        verdict.reason = Some(format!("{need} could not be tried here"));
+        |need: &String| earlier.iter().find(|other| other.check.id == *need && other.status == Status::Skipped);
+    if let Some(need) = verdict.check.needs.iter().find_map(unrunnable) {
+        let why = || format!("{} could not be tried here", need.check.id);
+        verdict.reason = Some(need.reason.clone().unwrap_or_else(why));
         verdict.void(Status::Skipped);
         verdict.open = verdict.check.marks;
         return;
@@ -426,6 +441,15 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
     // The program stopped at a section that is still to be written: what did not happen after it says nothing.
     let follows = verdict.check.lesson.is_none() || verdict.losses.iter().all(|loss| !loss.positive);
     if let Some(lesson) = waiting.first().filter(|_| follows && verdict.status != Status::Passed) {
+        if verdict.check.lesson.is_some() && verdict.marks > 0 && verdict.open == 0 {
+            // All that ran before that section holds. A lesson that is written is worth its marks.
+            verdict.void(Status::Passed);
+            verdict.marks = verdict.check.marks;
+            verdict.reason = None;
+            verdict.blocked_by.clear();
+            verdict.remarks.push(format!("judged by what ran before Lesson {lesson}, which is not written yet"));
+            return;
+        }
         verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
         verdict.blocked_by.clear();
         verdict.void(Status::Blocked);
@@ -434,6 +458,29 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
     // Only name what is really lost as the thing that blocks.
     let lost = |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status != Status::Passed);
     verdict.blocked_by.retain(lost);
+}
+
+/// The parts of a check that is passed in part, and that could not be tried, are told like those that are lost.
+fn tell_what_was_not_tried(verdict: &mut Verdict) {
+    let told: u32 = verdict.losses.iter().map(|loss| loss.marks).sum();
+    let untold = verdict.lost().saturating_sub(told);
+    if verdict.status != Status::Partial || untold == 0 {
+        return;
+    }
+    let Some(why) = verdict.reason.take() else { return };
+    let observed = match verdict.blocked_by.as_slice() {
+        [] => why,
+        needs => format!("{why}; not tried, since it needs {}", words::list(needs)),
+    };
+    verdict.losses.push(Loss {
+        part: String::new(),
+        marks: untold,
+        expected: verdict.check.claim.clone(),
+        observed,
+        positive: false,
+        details: Vec::new(),
+        evidence: Vec::new(),
+    });
 }
 
 /// What held in one run, and in another had nothing to be tried on, is as undecided as what it waits for.

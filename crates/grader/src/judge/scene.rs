@@ -142,6 +142,20 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The call that made `pid`, which returned its number to the process that made it.
+    pub fn creation(&self, pid: Pid) -> Option<&'a Event> {
+        let numbers = &self.moments(pid).first()?.state.inner_pids;
+        let made = |event: &&Event| match &event.what {
+            What::Call { name, result, .. } if ["clone", "clone3", "fork", "vfork"].contains(&name.as_str()) => {
+                // A process is numbered in the PID namespaces of its parent, too, at the parent's depth.
+                let depth = event.state.inner_pids.len().saturating_sub(1);
+                self.parent(pid) == Some(event.pid) && numbers.get(depth).is_some_and(|own| i64::from(*own) == *result)
+            }
+            _ => false,
+        };
+        self.run.events.iter().find(made)
+    }
+
     /// The calls of `pid` with that name; those that failed too.
     pub fn calls<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (&'a Event, i64)> + use<'a, 's> {
         self.run.events.iter().filter_map(move |event| match &event.what {

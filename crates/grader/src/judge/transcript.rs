@@ -1,7 +1,7 @@
 //! What both tasks ask of the output and of the end: the transcript, the exit status, what is left behind.
 
 use super::scene::Scene;
-use super::words::list;
+use super::words::{end_told, first_said, list};
 use super::{Finding, Outcome, Style, Why};
 use crate::rubric::{Fact, Normalise};
 use crate::trace::{End, Pid, ProcessState, StdoutKind};
@@ -32,18 +32,9 @@ const SHOWN: usize = 4;
 /// to. `lines`: no line says what the kernel does not, and no line is too many.
 pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Finding {
     let finding = Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]);
-    let held = finding.points.iter().all(|(_, outcome)| matches!(outcome, Outcome::Held));
     let mut finding = match scene.run.stdout_kind {
         StdoutKind::Pipe if !style.is_rust => {
-            let why = "stdio buffers on a pipe, so only the terminal run is judged".to_owned();
-            let unseen = Finding::whole(Outcome::Unseen(why));
-            match held {
-                true => unseen,
-                false => unseen.remark(
-                    "on a pipe the lines come in another order, twice or not at all: text still in the buffer at a \
-                     fork belongs to both processes, and a killed process never writes it; flush before you fork",
-                ),
-            }
+            Finding::whole(Outcome::Unseen("stdio buffers on a pipe, so only the terminal run is judged".to_owned()))
         }
         _ => finding,
     };
@@ -54,9 +45,6 @@ pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Findi
     let missing = scene.rows.iter().filter(separators).count();
     if missing > 0 && scene.run.stdout_kind == StdoutKind::Pty {
         finding = finding.remark(format!("{missing} lines of dashes are missing"));
-    }
-    if !style.is_rust && wrong_unit(scene) {
-        finding = finding.remark("the time is not in the unit that its label names");
     }
     finding
 }
@@ -109,6 +97,7 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
         details: shortened(wrong),
         positive: complete(scene) || !evidence.is_empty(),
         evidence,
+        hints: None,
     }))
 }
 
@@ -187,6 +176,7 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
         details: shortened(wrong),
         positive: complete(scene) || !evidence.is_empty(),
         evidence,
+        hints: None,
     }))
 }
 
@@ -327,19 +317,6 @@ fn root_entries(scene: &Scene<'_>, state: &ProcessState, value: &str) -> Truth {
     Truth::No("a name that is in container_root".to_owned())
 }
 
-/// Whether a printed time is far from the observed one.
-fn wrong_unit(scene: &Scene<'_>) -> bool {
-    scene.rows.iter().any(|row| match row {
-        Row::Match { line, blanks, .. } => scene.lines.get(*line).is_some_and(|line| {
-            let is_time = |label: &str| fact_of(scene, label) == Some(Fact::BusyTime);
-            blanks
-                .iter()
-                .any(|(label, value)| is_time(label) && matches!(truth(scene, label, value, line), Truth::No(_)))
-        }),
-        _ => false,
-    })
-}
-
 /// The printed time is that of the longest silence of the writer before the line, or of its CPU use.
 fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth {
     let Some(printed) = milliseconds(value) else { return Truth::Yes };
@@ -364,14 +341,13 @@ fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth 
 /// Whether the program ended by itself with status 0.
 pub(super) fn exit_status(scene: &Scene<'_>) -> Outcome {
     let expected = "the program ends by itself, with exit status 0";
-    let observed = match &scene.run.end {
+    let end = match &scene.run.end {
         End::Exited(0) => return Outcome::Held,
         End::Unknown => return Outcome::Unseen("the observer lost the program".to_owned()),
-        End::Exited(status) => format!("it ended with status {status}"),
-        End::Signaled(signal) => format!("it was ended by signal {signal}"),
-        End::TimedOut(stood) => format!("it did not end in time: {stood}"),
-        End::OverLimit(limit) => format!("it was ended at a limit: {limit}"),
+        end => end_told(end),
     };
+    let said = first_said(&scene.run.output.stderr);
+    let observed = said.map_or(end.clone(), |line| format!("{end} and said {line:?} on stderr"));
     Outcome::wrong(expected, observed, Vec::new())
 }
 
