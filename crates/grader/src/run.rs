@@ -21,7 +21,9 @@ use crate::play;
 use crate::submission::{Handed, Submission};
 use crate::task::Task;
 use crate::trace::session::Session;
-use crate::trace::{End, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind};
+use crate::trace::{
+    End, Event, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind, UNKNOWN_WRITER, What,
+};
 
 /// Bytes a box may write to its files.
 pub const DISK_BYTES: u64 = 512 << 20;
@@ -131,7 +133,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         scope.spawn(|| sampler::look(host, &recorder, &watch));
         let seen = held.go().and_then(|()| match plugged {
             Some(pipe) => frozen::watch(host, &recorder, &watch, (root, &state), pipe, &collected),
-            None => Ok(traced::watch(host, &recorder, &watch, root, files)),
+            None => Ok(traced::watch(host, &recorder, &watch, root, files, &collected)),
         });
         recorder.find_container_root(host);
         recorder.note_new_cgroups(host);
@@ -175,6 +177,10 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
     let (mut events, samples, container_root) = seen.recorder.into_parts();
     // A writer is known only when its text comes out, and noted with the moment at which it was held.
     events.sort_by_key(|event| event.at);
+    let output = seen.collected.into_output();
+    if !output.cut {
+        note_unseen_text(&mut events, &output.stdout);
+    }
     Run {
         observer: plan.observer,
         stdout_kind: plan.stdout,
@@ -191,7 +197,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         root_pid: seen.root,
         events,
         samples,
-        output: seen.collected.into_output(),
+        output,
         end: seen.how,
         before: seen.before,
         after: seen.after,
@@ -202,6 +208,25 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         not_clean: Vec::new(),
         refused: Vec::new(),
         kept: None,
+    }
+}
+
+/// Puts what came out, and that nobody was seen to write, between the texts that were seen to be written.
+fn note_unseen_text(events: &mut Vec<Event>, stdout: &str) {
+    let (mut rest, mut found) = (stdout, Vec::new());
+    for (nth, event) in events.iter().enumerate() {
+        let What::Wrote { stream: 1, text } = &event.what else { continue };
+        let text = text.replace("\r\n", "\n");
+        // In another order than it was written: two wrote at the same time, and nothing is missing for sure.
+        let Some((before, after)) = rest.split_once(text.as_str()) else { return };
+        found.push((nth, event.at, before));
+        rest = after;
+    }
+    let end = events.last().map(|event| event.at).unwrap_or_default();
+    found.push((events.len(), end, rest));
+    for (nth, at, text) in found.into_iter().rev().filter(|(_, _, text)| !text.is_empty()) {
+        let what = What::Wrote { stream: 1, text: text.to_owned() };
+        events.insert(nth, Event { at, pid: UNKNOWN_WRITER, state: ProcessState::default(), what });
     }
 }
 

@@ -18,6 +18,9 @@ use session::Session;
 /// A process id as the observer sees it.
 pub type Pid = i32;
 
+/// Stands for the process that wrote what came out and that was not seen to write it.
+pub const UNKNOWN_WRITER: Pid = 0;
+
 /// One run of a submission, from the first exec to the proof that nothing is left.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Run {

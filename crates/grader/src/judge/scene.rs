@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Evidence;
 use crate::rubric::{Blanks, Rubric};
-use crate::trace::{Event, Observer, Pid, ProcessState, Run, Sample, What};
+use crate::trace::{Event, Observer, Pid, ProcessState, Run, Sample, UNKNOWN_WRITER, What};
 use crate::transcript::{self, Item, Line, Row};
 
 /// One run with its transcript read.
@@ -66,7 +66,7 @@ impl<'a> Scene<'a> {
 
     /// The event that began `line`.
     pub fn writer(&self, line: &Line) -> Option<&'a Event> {
-        line.event.and_then(|at| self.run.events.get(at))
+        line.event.and_then(|at| self.run.events.get(at)).filter(|event| event.pid != UNKNOWN_WRITER)
     }
 
     /// Every moment at which the kernel was asked about `pid`, oldest first.

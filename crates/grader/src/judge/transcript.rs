@@ -121,7 +121,7 @@ fn corrected(scene: &Scene<'_>, style: Style, item: &Item, line: &Line, blanks: 
         }
         match truth(scene, label, value, line) {
             Truth::No(fact) => Some(put(item, label, &fact)),
-            Truth::Yes => None,
+            Truth::Yes | Truth::Unknown => None,
         }
     })
 }
@@ -166,6 +166,14 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
     if wrong.is_empty() && told < lines {
         let observed = format!("{}: {told} of {lines} lines that tell something were written", on(scene));
         return Outcome::absent("every line of the reference is there", observed);
+    }
+    let tells = |line: usize| scene.lines.get(line).filter(|line| scene.writer(line).is_none());
+    let unseen = scene.rows.iter().find_map(|row| match row {
+        Row::Match { line, blanks, .. } if !blanks.is_empty() => tells(*line),
+        _ => None,
+    });
+    if let (true, Some(line)) = (wrong.is_empty(), unseen) {
+        return Outcome::Unseen(format!("{}: no process was seen to write line {}", on(scene), line.number));
     }
     if wrong.is_empty() {
         return Outcome::Held;
@@ -258,13 +266,15 @@ fn same_label(item: &Item, line: &Line) -> bool {
 /// Whether what stands in a blank is so.
 enum Truth {
     Yes,
+    /// Nobody was seen to write the line, so the kernel was not asked.
+    Unknown,
     /// No; this is what should stand there.
     No(String),
 }
 
 /// Compares what stands in the blank `label` of `line` with the kernel's word on the line's writer.
 fn truth(scene: &Scene<'_>, label: &str, value: &str, line: &Line) -> Truth {
-    let Some(writer) = scene.writer(line) else { return Truth::Yes };
+    let Some(writer) = scene.writer(line) else { return Truth::Unknown };
     let is = |fact: Option<String>| match fact {
         Some(fact) if fact != value => Truth::No(fact),
         _ => Truth::Yes,

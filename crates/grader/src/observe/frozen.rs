@@ -10,25 +10,28 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::output::Collected;
 use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
-use super::{FirstEnd, Recorder, proc, snapshot};
+use super::{FirstEnd, Recorder, calls, proc, snapshot};
 use crate::fault::Fault;
 use crate::hostbox::HostBox;
-use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
+use crate::trace::{FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER, What};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
 /// Most times that the box is frozen; a program that writes more often is read without being held.
 const MOST_HOLDS: usize = 400;
+/// How long a writer through a queue may take, and how often one is supposed in one run.
+const QUEUED: Duration = Duration::from_millis(50);
+const MOST_QUEUES: usize = 200;
 /// Longest packet: one page.
 const PACKET: usize = 4096;
 
@@ -37,6 +40,7 @@ const PACKET: usize = 4096;
 pub struct PluggedPipe {
     read: File,
     write: File,
+    plug: File,
     id: FileId,
 }
 
@@ -54,7 +58,12 @@ impl PluggedPipe {
         let (read, mut write) = (File::from(read), File::from(write));
         write.write_all(&[0]).map_err(|why| broken(&why))?;
         let meta = rustix::fs::fstat(&read).map_err(|why| broken(&why))?;
-        Ok(PluggedPipe { read, write, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
+        // Its own open file: what the program sets on the other one does not count for it, nor the other way round.
+        let own = format!("/proc/self/fd/{}", write.as_raw_fd());
+        let plug = File::options().write(true).open(own).map_err(|why| broken(&why))?;
+        // Packet mode cannot be asked for in open(2), only in pipe2(2) and here.
+        fcntl_setfl(&plug, OFlags::NONBLOCK | OFlags::DIRECT).map_err(|why| broken(&why))?;
+        Ok(PluggedPipe { read, write, plug, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
     }
 
     /// The end to write to.
@@ -73,6 +82,11 @@ impl PluggedPipe {
         Some(packet)
     }
 
+    /// Plugs the pipe again when nobody has written; false when somebody has.
+    fn plug(&mut self) -> bool {
+        self.plug.write(&[0]).is_ok()
+    }
+
     fn is_full(&self) -> bool {
         self.wait_full(Duration::ZERO)
     }
@@ -87,7 +101,7 @@ impl PluggedPipe {
     /// A program that made its stdout non-blocking would lose what it writes here.
     fn keep_blocking(&self) {
         if rustix::fs::fcntl_getfl(&self.write).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
-            let _ = rustix::fs::fcntl_setfl(&self.write, OFlags::DIRECT);
+            let _ = fcntl_setfl(&self.write, OFlags::DIRECT);
         }
     }
 }
@@ -114,6 +128,8 @@ pub fn watch(
         candidates: Vec::new(),
         known: HashMap::new(),
         holds: 0,
+        queues: 0,
+        looked: Instant::now(),
     };
     let root_in_box = root.1.inner_pids.get(1).copied().unwrap_or(0);
     let mut pause = Duration::from_millis(1);
@@ -157,6 +173,9 @@ struct Freezer<'a> {
     /// The arguments of each process when last seen.
     known: HashMap<Pid, Vec<String>>,
     holds: usize,
+    /// How often a writer was supposed that cannot be seen to wait, and when that was last thought of.
+    queues: usize,
+    looked: Instant,
 }
 
 /// A thread asleep in a write to the pipe.
@@ -164,7 +183,8 @@ struct Candidate {
     process: Pid,
     state: ProcessState,
     at: Duration,
-    text: Vec<u8>,
+    /// What it waits to write; none when that is not in its memory.
+    text: Option<Vec<u8>>,
 }
 
 impl Freezer<'_> {
@@ -176,11 +196,30 @@ impl Freezer<'_> {
             return (0..1000).take_while(|_| self.take_packet()).count() > 0;
         }
         let writers = self.sleeping_writers();
-        if writers.is_empty() || !self.pipe.is_full() {
+        if !self.pipe.is_full() {
             return false;
         }
-        self.holds += 1;
-        self.hold(&writers);
+        if !writers.is_empty() {
+            self.holds += 1;
+            self.hold(&writers);
+            // The next writer's packet is the next plug.
+            self.pipe.wait_full(Duration::from_millis(500));
+            return true;
+        }
+        if self.queues >= MOST_QUEUES || self.looked.elapsed() < QUEUED {
+            return false;
+        }
+        self.looked = Instant::now();
+        let queues = self.queues();
+        if queues.is_empty() {
+            return false;
+        }
+        self.queues += 1;
+        self.hold(&queues);
+        if !self.pipe.wait_full(QUEUED) && self.pipe.plug() {
+            self.plug = Plug::Filler;
+            return false;
+        }
         true
     }
 
@@ -199,8 +238,8 @@ impl Freezer<'_> {
             for (_, thread) in writers.iter().filter(|(process, _)| *process == pid) {
                 let state =
                     if *thread == pid { Some(state.clone()) } else { proc::state(*thread, self.host.cgroups()) };
-                if let (Some(state), Some(text)) = (state, self.text(*thread)) {
-                    candidates.push(Candidate { process: pid, state, at, text });
+                if let Some(state) = state {
+                    candidates.push(Candidate { process: pid, state, at, text: self.text(*thread) });
                 }
             }
             self.recorder.note_at(at, pid, state, What::Seen);
@@ -208,8 +247,6 @@ impl Freezer<'_> {
         self.take_packet();
         self.candidates = candidates;
         let _ = self.host.cgroups().freeze(false);
-        // The next writer's packet is the next plug.
-        self.pipe.wait_full(Duration::from_millis(500));
     }
 
     /// Takes the plug out and writes down who wrote it; false when there is none.
@@ -221,12 +258,18 @@ impl Freezer<'_> {
         if !self.collected.add(1, &packet) {
             self.watch.cut(self.host, Cut::Output);
         }
-        let is_it = |candidate: &Candidate| candidate.text.get(..packet.len()) == Some(packet.as_slice());
-        if let Some(nth) = self.candidates.iter().position(is_it) {
-            let Candidate { process, state, at, .. } = self.candidates.swap_remove(nth);
-            let text = String::from_utf8_lossy(&packet).into_owned();
-            self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });
-        }
+        let is_it = |candidate: &Candidate| {
+            candidate.text.as_ref().is_some_and(|text| text.get(..packet.len()) == Some(packet.as_slice()))
+        };
+        let may_be = |candidate: &Candidate| candidate.text.is_none();
+        let nth = self.candidates.iter().position(is_it).or_else(|| self.candidates.iter().position(may_be));
+        let text = String::from_utf8_lossy(&packet).into_owned();
+        let (process, state, at) = match nth.map(|nth| self.candidates.swap_remove(nth)) {
+            Some(Candidate { process, state, at, .. }) => (process, state, at),
+            // It came out, and nobody was seen to write it.
+            None => (UNKNOWN_WRITER, ProcessState::default(), self.recorder.now()),
+        };
+        self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });
         true
     }
 
@@ -261,11 +304,28 @@ impl Freezer<'_> {
         found
     }
 
+    /// Processes that write through a queue: the kernel does it for them, and none of their threads is seen to wait.
+    fn queues(&self) -> Vec<(Pid, Pid)> {
+        let has = |pid: &Pid| {
+            let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            let (mut ring, mut ours) = (false, false);
+            for path in entries.map(|entry| entry.path()) {
+                ring |= std::fs::read_link(&path).is_ok_and(|to| to.to_string_lossy() == "anon_inode:[io_uring]");
+                ours |= proc::file_id(&path.to_string_lossy()) == Some(self.pipe.id);
+            }
+            ring && ours
+        };
+        let processes = self.host.cgroups().processes().into_iter().filter(|pid| *pid != self.host.init());
+        processes.filter(has).map(|pid| (pid, pid)).collect()
+    }
+
     /// The write to our pipe that `thread` is in.
     fn written_to(&self, thread: Pid) -> Option<proc::BlockedCall> {
-        let writes = [libc::SYS_write, libc::SYS_writev, libc::SYS_pwritev2];
-        let call = proc::blocked_call(thread).filter(|call| writes.contains(&call.nr))?;
-        let behind = proc::file_id(&format!("/proc/{thread}/fd/{}", call.args[0] as i32))?;
+        let call = proc::blocked_call(thread)?;
+        if call.nr == libc::SYS_io_submit {
+            return Some(call);
+        }
+        let behind = proc::file_id(&format!("/proc/{thread}/fd/{}", calls::target(call.nr, &call.args)? as i32))?;
         (behind == self.pipe.id).then_some(call)
     }
 
@@ -273,10 +333,10 @@ impl Freezer<'_> {
     fn text(&self, thread: Pid) -> Option<Vec<u8>> {
         let call = self.written_to(thread)?;
         let [_, address, length, ..] = call.args;
-        Some(if call.nr == libc::SYS_write {
-            written(thread, address, length)
-        } else {
-            gathered(thread, address, length)
-        })
+        match call.nr {
+            libc::SYS_write => Some(written(thread, address, length)),
+            libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice => Some(gathered(thread, address, length)),
+            _ => None,
+        }
     }
 }
