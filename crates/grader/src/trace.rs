@@ -67,6 +67,19 @@ pub struct Run {
     pub kept: Option<PathBuf>,
 }
 
+impl Run {
+    /// The number of `pid` in the box: the one that the submission's own ps(1) shows, and so the one for people.
+    pub fn number_of(&self, pid: Pid) -> Pid {
+        let own = self.events.iter().find_map(|event| match &event.what {
+            What::Born { child, child_state } if *child == pid => child_state.inner_pids.get(1),
+            _ if event.pid == pid => event.state.inner_pids.get(1),
+            _ => None,
+        });
+        let sampled = || self.samples.iter().find(|sample| sample.pid == pid)?.state.inner_pids.get(1);
+        own.or_else(sampled).copied().unwrap_or(pid)
+    }
+}
+
 /// How a run was watched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

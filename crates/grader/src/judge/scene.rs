@@ -22,6 +22,8 @@ pub struct Scene<'a> {
     pub lines: Vec<Line>,
     /// The two side by side.
     pub rows: Vec<Row>,
+    /// Lines that are no part of the transcript: what the runner and its helpers tell of their work, such as `cp -v`.
+    pub chatter: Vec<Line>,
     /// Every moment of each process, oldest first.
     moments: BTreeMap<Pid, Vec<Moment<'a>>>,
     /// Every process, in the order in which it was first seen.
@@ -49,7 +51,6 @@ impl<'a> Scene<'a> {
         let normalise = rubric.reference.blanks.normalise;
         let items = transcript::items(&rubric.reference);
         let lines = transcript::lines(run, normalise);
-        let rows = transcript::align(&items, &lines, normalise);
         let mut all: Vec<Moment<'a>> = all_moments(run).collect();
         all.sort_by_key(|moment| moment.at);
         let (mut moments, mut pids) = (BTreeMap::<Pid, Vec<Moment<'a>>>::new(), Vec::new());
@@ -61,7 +62,33 @@ impl<'a> Scene<'a> {
             known.push(moment);
         }
         let (blanks, samples) = (&rubric.reference.blanks, lasting(run));
-        Scene { run, number, blanks, items, lines, rows, moments, pids, samples }
+        let mut scene =
+            Scene { run, number, blanks, items, lines, rows: Vec::new(), chatter: Vec::new(), moments, pids, samples };
+        let (chatter, lines) = std::mem::take(&mut scene.lines).into_iter().partition(|line| scene.is_chatter(line));
+        (scene.chatter, scene.lines) = (chatter, lines);
+        scene.rows = transcript::align(&scene.items, &scene.lines, normalise);
+        scene
+    }
+
+    /// Whether a line is like none of the reference, and was written by another process than one that lists a directory.
+    ///
+    /// Any line could be an entry of a directory. Only who has written the line above the entries, or a child of it, can
+    /// be writing one.
+    fn is_chatter(&self, line: &Line) -> bool {
+        let listed = self.items.windows(2).find_map(|pair| match pair {
+            [heading, Item::Entries(_)] => Some(heading.to_string()),
+            _ => None,
+        });
+        let (Some(heading), Some(writer)) = (listed, self.writer(line)) else { return false };
+        if transcript::is_like_one_of(&self.items, &line.text) {
+            return false;
+        }
+        let lists = |pid: Pid| {
+            self.run.events.iter().any(|event| {
+                event.pid == pid && matches!(&event.what, What::Wrote { stream: 1, text } if text.contains(&heading))
+            })
+        };
+        !self.ancestry(writer.pid).into_iter().any(lists)
     }
 
     /// The event that began `line`.
@@ -190,7 +217,7 @@ impl<'a> Scene<'a> {
             at_ms: u64::try_from(event.at.as_millis()).unwrap_or(u64::MAX),
             pid: event.pid,
             inner_pids: event.state.inner_pids.clone(),
-            what: told(&event.what),
+            what: told(self.run, &event.what),
             namespaces: event.state.namespaces.clone(),
         }
     }
@@ -262,9 +289,9 @@ fn lasting(run: &Run) -> Vec<&Sample> {
 
 /// What happened, as one line of text for people. The submission's own words are kept as they are: whoever prints
 /// them makes them safe.
-pub fn told(what: &What) -> String {
+pub fn told(run: &Run, what: &What) -> String {
     match what {
-        What::Born { child, .. } => format!("made the child {child}"),
+        What::Born { child, .. } => format!("made the child {}", run.number_of(*child)),
         What::Exec { argv } => format!("exec {}", argv.join(" ")),
         What::Call { name, args, decoded, result } => {
             let arguments = if decoded.is_empty() { format!("{}, {}", args[0], args[1]) } else { decoded.clone() };
@@ -278,7 +305,7 @@ pub fn told(what: &What) -> String {
             Ok(name) => format!("was ended by {name}"),
             Err(_) => format!("was ended by signal {signal}"),
         },
-        What::Reaped { by } => format!("was waited for by {by}"),
+        What::Reaped { by } => format!("was waited for by {}", run.number_of(*by)),
     }
 }
 

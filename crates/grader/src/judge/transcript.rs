@@ -38,6 +38,10 @@ pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Findi
         }
         _ => finding,
     };
+    if let Some(first) = scene.chatter.first() {
+        let told = format!("{} lines are not of the sample's kind, such as {:?}", scene.chatter.len(), shown(first));
+        finding = finding.remark(told);
+    }
     let separators = |row: &&Row| match row {
         Row::Missing { item } => matches!(scene.items.get(*item), Some(Item::Separator(_))),
         _ => false,
@@ -74,7 +78,8 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
         let Some(first) = begun.next() else { continue };
         let stranger = std::iter::once(first).chain(begun).find(|event| Some(event.pid) != block.writer);
         if let Some(event) = stranger {
-            wrong.push(format!("{} written by pid {}, not by the process it speaks of", block.name, event.pid));
+            let writer = scene.run.number_of(event.pid);
+            wrong.push(format!("{} written by pid {writer}, not by the process it speaks of", block.name));
             evidence.push(scene.evidence(event));
         } else if let Some((_, other)) = writers.iter().find(|(pid, _)| *pid == first.pid) {
             wrong.push(format!("{other} and {} are written by the same process", block.name));

@@ -152,10 +152,12 @@ pub fn described_fd(pid: Pid, fd: u64) -> String {
     }
 }
 
-/// Whom a pidfd means, as the observer numbers processes.
+/// The process that a pidfd stands for, as the box numbers it.
 fn pidfd_owner(pid: Pid, fd: i32) -> String {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-    let owner = info.lines().find_map(|line| line.strip_prefix("Pid:")).map_or("?", str::trim);
+    // Ours first, then the box's: the number for people.
+    let numbers = info.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let owner = numbers.split_whitespace().nth(1).or_else(|| numbers.split_whitespace().next()).unwrap_or("?");
     format!("pidfd of {owner}")
 }
 
