@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
+use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
 use crate::rubric::Rubric;
 use crate::run::{self, RunPlan};
@@ -253,7 +254,13 @@ impl Grade {
         // What is wrong comes before what is missing: the next lesson builds on it.
         if let Some(verdict) = first(&[Status::Failed, Status::Partial]) {
             let check = &verdict.check;
-            let place = check.place.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
+            let panicked = self.runs.iter().flat_map(|run| panics(&run.output.stderr)).map(|(place, _)| place).next();
+            let is_absent = verdict.losses.iter().all(|loss| !loss.positive);
+            let place = match (panicked.filter(|_| is_absent), &check.place) {
+                (Some(place), _) => format!(", it panicked at {place}"),
+                (None, Some(place)) => format!(" in {place}"),
+                (None, None) => String::new(),
+            };
             return format!("start with {0}{place}: {1} --explain {0}", check.id, self.again);
         }
         if let Some(verdict) = first(&[Status::NotStarted]) {

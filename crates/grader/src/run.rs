@@ -173,7 +173,7 @@ struct Seen {
 }
 
 fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Run {
-    let cgroups_made = seen.recorder.new_cgroups();
+    let (cgroups_made, cpu_was_enabled) = (seen.recorder.new_cgroups(), seen.recorder.cpu_was_enabled());
     let (mut events, samples, container_root) = seen.recorder.into_parts();
     // A writer is known only when its text comes out, and noted with the moment at which it was held.
     events.sort_by_key(|event| event.at);
@@ -204,6 +204,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         wall: seen.end.wall,
         session: Session::default(),
         cgroups_made,
+        cpu_was_enabled,
         build_remarks: Vec::new(),
         not_clean: Vec::new(),
         refused: Vec::new(),

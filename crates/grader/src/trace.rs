@@ -53,6 +53,9 @@ pub struct Run {
     /// `/sys/fs/cgroup` is a plain directory, also what was made there, as the name alone.
     #[serde(default)]
     pub cgroups_made: Vec<String>,
+    /// On v2: whether the box's root was seen to have `cpu` in cgroup.subtree_control while the submission ran.
+    #[serde(default)]
+    pub cpu_was_enabled: bool,
     /// What building it brought up and what costs nothing, such as a compiler's warning.
     #[serde(default)]
     pub build_remarks: Vec<String>,

@@ -71,7 +71,8 @@ enum Obstacle {
 fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
     let host = &scene.run.host;
     if host.cpu_controller.as_deref() == Some("v2") {
-        let is_off = !host.cpu_enabled && tried_v2(scene) && !has_limit_file(scene, cast);
+        let was_enabled = host.cpu_enabled || scene.run.cpu_was_enabled;
+        let is_off = !was_enabled && tried_v2(scene) && !has_limit_file(scene, cast);
         return is_off.then_some(Obstacle::OtherRun);
     }
     if uses_v1(scene) || !(tried_v2(scene) || host.cpu_controller.is_none()) {
@@ -141,8 +142,8 @@ fn limit_enabled(scene: &Scene<'_>, cast: &Cast) -> Finding {
             evidence.collect(),
         ),
         None if host.cpu_enabled => Outcome::Unseen("the root handed on cpu before this run began".to_owned()),
-        None if has_limit_file(scene, cast) || uses_v1(scene) => Outcome::Held,
         None if cast.c.is_none() => never_ran("2c"),
+        None if has_limit_file(scene, cast) || uses_v1(scene) => Outcome::Held,
         None => Outcome::NotTried(&["limit.set"], "there is no cgroup for 2c that would need it".to_owned()),
     })
 }

@@ -69,6 +69,18 @@ pub fn first_said(text: &str) -> Option<String> {
     Some(whole.chars().take(LONGEST).collect())
 }
 
+/// The panics of Rust programs in what they said on stderr: where, as FILE:LINE:COLUMN, and why.
+pub fn panics(stderr: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut lines = stderr.lines();
+    while let Some(line) = lines.next() {
+        if let Some((_, place)) = line.split_once(" panicked at ") {
+            found.push((place.trim_end_matches(':'), lines.next().unwrap_or_default()));
+        }
+    }
+    found
+}
+
 /// What came of an attempt, as a sentence.
 pub fn probe_told(probe: &Probe) -> String {
     let who = match &probe.from {

@@ -14,6 +14,7 @@ pub mod snapshot;
 pub mod traced;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub struct Recorder {
     found_root: Mutex<Option<FileId>>,
     /// The cgroups that were there before the submission started, and those that came since.
     cgroups: Mutex<[BTreeSet<String>; 2]>,
+    cpu_was_enabled: AtomicBool,
 }
 
 impl Recorder {
@@ -49,6 +51,7 @@ impl Recorder {
             container_root,
             found_root: Mutex::default(),
             cgroups: Mutex::default(),
+            cpu_was_enabled: AtomicBool::default(),
         }
     }
 
@@ -90,10 +93,16 @@ impl Recorder {
 
     /// Remembers which cgroups have been made by now.
     pub fn note_new_cgroups(&self, host: &HostBox) {
+        self.cpu_was_enabled.fetch_or(host.cgroups().cpu_enabled(), Ordering::Relaxed);
         let [first, new] = &mut *self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
         if new.len() < MOST_NAMES {
             new.extend(cgroups(host).into_iter().filter(|name| !first.contains(name)));
         }
+    }
+
+    /// Whether the root was seen to hand on the cpu controller.
+    pub fn cpu_was_enabled(&self) -> bool {
+        self.cpu_was_enabled.load(Ordering::Relaxed)
     }
 
     /// The cgroups that were seen to be made, sorted.
