@@ -202,7 +202,7 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
             believe_what_was_seen(&mut findings);
         }
         let (mut verdict, held_once) = combined(check, &findings);
-        hold_back(&mut verdict, &verdicts, &waiting);
+        hold_back(&mut verdict, &verdicts, &waiting, task);
         tell_what_was_not_tried(&mut verdict);
         leave_open(&mut verdict, &verdicts, held_once);
         tell_once(&mut verdict, &verdicts);
@@ -455,7 +455,7 @@ fn alone(check: &Check, finding: &Finding) -> Option<Status> {
 }
 
 /// Takes back the marks of a check that could not be tried: its section is not written, or a check it needs is lost.
-fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
+fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], task: Task) {
     let own = verdict.check.lesson.as_ref().filter(|lesson| waiting.contains(lesson));
     if let Some(lesson) = own {
         verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
@@ -484,10 +484,15 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
     }
     // The program stopped at a section that is still to be written: what did not happen after it says nothing.
     let follows = verdict.check.lesson.is_none() || verdict.losses.iter().all(|loss| !loss.positive);
-    let is_later = |lesson: &&String| verdict.check.lesson.as_ref().is_some_and(|own| own > *lesson);
-    let was_not_reached = waiting.first().is_some_and(|lesson| is_later(&lesson));
+    // A tool's commands are called one by one; any other program comes to its lessons in their order.
+    let is_later = |lesson: &String| verdict.check.lesson.as_ref().is_some_and(|own| own > lesson);
+    let was_not_reached = !task.is_tool() && waiting.first().is_some_and(is_later);
     if let Some(lesson) = waiting.first().filter(|_| follows && (verdict.status != Status::Passed || was_not_reached)) {
-        if !was_not_reached && verdict.check.lesson.is_some() && verdict.marks > 0 && verdict.open == 0 {
+        let is_written = !was_not_reached && verdict.check.lesson.is_some() && verdict.marks > 0;
+        if is_written && task.is_tool() {
+            return;
+        }
+        if is_written && verdict.open == 0 {
             // All that ran before that section holds. A lesson that is written is worth its marks.
             verdict.void(Status::Passed);
             verdict.marks = verdict.check.marks;
