@@ -21,9 +21,7 @@ use crate::play;
 use crate::submission::{Handed, Submission};
 use crate::task::Task;
 use crate::trace::session::Session;
-use crate::trace::{
-    End, Event, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind, UNKNOWN_WRITER, What,
-};
+use crate::trace::{End, Event, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind, UNKNOWN_WRITER, What};
 
 /// Bytes a box may write to its files.
 pub const DISK_BYTES: u64 = 512 << 20;
@@ -332,7 +330,9 @@ fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) ->
 /// A remark on the first undeclared function that a C compiler warned of: newer compilers refuse to build that.
 fn warning(said: &str) -> Option<String> {
     let line = said.lines().map(str::trim).find(|line| line.contains("warning: implicit declaration of function"))?;
-    Some(format!("the compiler warns: {line}; include the header that the manual page names, since newer compilers refuse this"))
+    Some(format!(
+        "the compiler warns: {line}; include the header that the manual page names, since newer compilers refuse this"
+    ))
 }
 
 /// The line that says what is wrong, from all that a compiler says.
@@ -448,6 +448,37 @@ impl Signals {
 impl Drop for Signals {
     fn drop(&mut self) {
         let _ = self.before.thread_set_mask();
+    }
+}
+
+#[cfg(test)]
+mod unseen_text {
+    use super::*;
+
+    fn wrote(pid: Pid, text: &str) -> Event {
+        let what = What::Wrote { stream: 1, text: text.to_owned() };
+        Event { at: Duration::ZERO, pid, state: ProcessState::default(), what }
+    }
+
+    fn texts(mut events: Vec<Event>, stdout: &str) -> Vec<(Pid, String)> {
+        note_unseen_text(&mut events, stdout);
+        let text = |event: Event| match event.what {
+            What::Wrote { text, .. } => (event.pid, text),
+            _ => (event.pid, String::new()),
+        };
+        events.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn text_that_nobody_was_seen_to_write_stands_where_it_came_out() {
+        let seen = || vec![wrote(7, "one\n"), wrote(8, "three\n")];
+        let of = |pid, text: &str| (pid, text.to_owned());
+        assert_eq!(texts(seen(), "one\nthree\n"), [of(7, "one\n"), of(8, "three\n")]);
+        let all = texts(seen(), "one\ntwo\nthree\nfour\n");
+        assert_eq!(all, [of(7, "one\n"), of(0, "two\n"), of(8, "three\n"), of(0, "four\n")]);
+        assert_eq!(texts(Vec::new(), "all\n"), [of(0, "all\n")]);
+        // Two wrote at once, and came out in the other order: nothing is missing for sure.
+        assert_eq!(texts(seen(), "three\none\n"), [of(7, "one\n"), of(8, "three\n")]);
     }
 }
 

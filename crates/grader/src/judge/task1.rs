@@ -275,7 +275,8 @@ fn child2_pid(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
     if style.is_rust {
         return finding;
     }
-    let born_inside = cast.child2.is_some_and(|pid| scene.ancestry(pid).iter().skip(1).any(|up| Some(*up) == cast.child1));
+    let born_inside =
+        cast.child2.is_some_and(|pid| scene.ancestry(pid).iter().skip(1).any(|up| Some(*up) == cast.child1));
     let attached = match born_inside {
         false => Outcome::Held,
         true => Outcome::wrong(
@@ -289,7 +290,8 @@ fn child2_pid(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
     if born_inside || missing.is_empty() || scene.run.observer == Observer::Frozen {
         return finding;
     }
-    finding.remark(format!("child 2 got there without {}, which the assignment lists among the key calls", list(&missing)))
+    finding
+        .remark(format!("child 2 got there without {}, which the assignment lists among the key calls", list(&missing)))
 }
 
 fn in_child1s_pid_namespace(scene: &Scene<'_>, cast: &Cast) -> Finding {

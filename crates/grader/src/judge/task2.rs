@@ -275,7 +275,11 @@ fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     };
     if !spoke(scene, pid) {
         let evidence = scene.exit(pid).map(|exit| scene.evidence(exit)).into_iter().collect();
-        return Outcome::wrong(expected, format!("it was started and wrote nothing{}", complaint(scene, which)), evidence);
+        return Outcome::wrong(
+            expected,
+            format!("it was started and wrote nothing{}", complaint(scene, which)),
+            evidence,
+        );
     }
     match telling(scene, pid) {
         // In the host's own root every library is there: that says nothing about container_root.
@@ -303,9 +307,8 @@ fn complaint(scene: &Scene<'_>, which: &str) -> String {
     let from = wrote(1).find(|(_, text)| text.contains(&heading)).map(|(at, _)| at);
     let to = from.and_then(|from| wrote(1).find(|(at, text)| *at > from && text.contains("Output Subtask")));
     let to = to.map_or(Duration::MAX, |(at, _)| at);
-    let own = from.map(|from| {
-        wrote(2).filter(|(at, _)| (from..to).contains(at)).map(|(_, text)| text).collect::<String>()
-    });
+    let own =
+        from.map(|from| wrote(2).filter(|(at, _)| (from..to).contains(at)).map(|(_, text)| text).collect::<String>());
     let said = own.as_deref().and_then(first_said).or_else(|| first_said(&scene.run.output.stderr));
     let said = said.map(|line| format!("; stderr says {line:?}")).unwrap_or_default();
     format!("{said}{end}")
@@ -313,7 +316,8 @@ fn complaint(scene: &Scene<'_>, which: &str) -> String {
 
 /// The last exec of container_prog that failed. Others are a shell's search for its commands.
 fn failed_exec(scene: &Scene<'_>) -> Option<Vec<Evidence>> {
-    let is_ours = |event: &Event| matches!(&event.what, What::Call { decoded, .. } if decoded.ends_with("container_prog"));
+    let is_ours =
+        |event: &Event| matches!(&event.what, What::Call { decoded, .. } if decoded.ends_with("container_prog"));
     let (event, _) = scene.calls("execve").filter(|(event, result)| *result < 0 && is_ours(event)).last()?;
     Some(vec![scene.evidence(event)])
 }

@@ -266,6 +266,21 @@ fn where_the_parent_or_one_of_its_threads_goes_later_takes_nothing_from_child_1(
 }
 
 #[test]
+fn a_child_2_that_child_1_made_was_not_attached() {
+    let mut runs = both(&people());
+    for event in runs.iter_mut().flat_map(|run| &mut run.events) {
+        if event.pid == 12 {
+            event.state.parent = 11;
+        }
+        if matches!(event.what, What::Born { child: 12, .. }) {
+            (event.pid, event.state) = (11, people().child1);
+        }
+    }
+    assert_eq!(lost(Task::Task1, &runs, C).get("child2.pid"), Some(&1));
+    assert_eq!(lost(Task::Task1, &runs, RUST).get("child2.pid"), None);
+}
+
+#[test]
 fn a_clone_without_a_signal_for_the_parent_is_named_as_the_cause_of_the_zombie() {
     let mut runs = both(&people());
     runs[0].events.retain(|event| !(event.pid == 11 && matches!(event.what, What::Reaped { .. })));
@@ -285,7 +300,8 @@ fn a_program_in_which_nothing_ran_says_once_how_it_ended_and_what_it_said_first(
     let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
     film.ends(10, &people().parent, Some(11), None);
     film.run.end = End::Signaled(11);
-    film.run.output.stderr = "namespace_prog: cannot clone: Operation not permitted\nnote: ask the administrator\n".into();
+    film.run.output.stderr =
+        "namespace_prog: cannot clone: Operation not permitted\nnote: ask the administrator\n".into();
     let verdicts = judge(Task::Task1, &Rubric::of(Task::Task1).unwrap(), &[film.run], C);
     let told: Vec<&str> =
         verdicts.iter().flat_map(|verdict| &verdict.losses).map(|loss| loss.observed.as_str()).collect();
@@ -389,6 +405,28 @@ fn another_road_to_the_same_place_costs_the_method_only() {
 }
 
 #[test]
+fn a_line_whose_writer_was_not_seen_is_neither_true_nor_false() {
+    let mut runs = both(&people());
+    for run in &mut runs {
+        for event in run.events.iter_mut().filter(|event| event.pid == 12) {
+            if matches!(event.what, What::Wrote { .. }) {
+                (event.pid, event.state) = (crate::trace::UNKNOWN_WRITER, ProcessState::default());
+            }
+        }
+    }
+    let output = verdict(Task::Task1, &runs, RUST, "output");
+    assert_eq!(output.status, Status::Undecided, "{:?}", output.losses);
+    // A lie of which the writer is known costs its mark all the same.
+    for event in runs.iter_mut().flat_map(|run| &mut run.events).filter(|event| event.pid == 11) {
+        if let What::Wrote { text, .. } = &mut event.what {
+            *text = text.replace("Child1 Process PID: 1", "Child1 Process PID: 7");
+        }
+    }
+    let output = verdict(Task::Task1, &runs, RUST, "output");
+    assert!(output.losses.iter().any(|loss| loss.part.contains("lines")), "{output:?}");
+}
+
+#[test]
 fn a_false_line_costs_half_of_the_output_and_names_the_line() {
     let mut runs = both(&people());
     for run in &mut runs {
@@ -448,6 +486,75 @@ fn an_unwritten_section_is_not_started_and_what_follows_is_blocked() {
         let wanted = if verdict.check.lesson.as_deref() == Some("1.a") { Status::NotStarted } else { Status::Blocked };
         assert_eq!(verdict.status, wanted, "{}", verdict.check.id);
     }
+}
+
+/// The marks that a program gets which stops at `lesson` of `task`, and the status of each check that is not passed.
+fn stopped_at(task: Task, mut runs: Vec<Run>, lesson: &str, pids: &[Pid]) -> (u32, Vec<Status>) {
+    for run in &mut runs {
+        run.events.retain(|event| !pids.contains(&event.pid));
+        run.events.retain(|event| !matches!(event.what, What::Born { child, .. } if pids.contains(&child)));
+        run.samples.retain(|sample| !pids.contains(&sample.pid));
+        run.end = End::Exited(101);
+        run.output.stderr =
+            format!("thread 'main' panicked at src/x.rs:9:5:\nnot yet implemented: Lesson {lesson}: x\n");
+    }
+    let verdicts = judge(task, &Rubric::of(task).unwrap(), &runs, RUST);
+    assert!(verdicts.iter().all(|verdict| verdict.open == 0), "{verdicts:?}");
+    (
+        verdicts.iter().map(|v| v.marks).sum(),
+        verdicts.iter().map(|v| v.status).filter(|s| *s != Status::Passed).collect(),
+    )
+}
+
+#[test]
+fn each_lesson_that_is_written_gives_its_marks_while_the_next_is_not() {
+    let at_1b = stopped_at(Task::Task1, both(&people()).to_vec(), "1.b", &[12]);
+    assert_eq!(at_1b.0, 6, "{:?}", at_1b.1);
+    assert!(at_1b.1.iter().all(|status| matches!(status, Status::NotStarted | Status::Blocked)), "{:?}", at_1b.1);
+    // Child 2 is created where it belongs, and stops before its first line: only a tracer sees it.
+    let mut at_1c = both(&people());
+    at_1c[1].events.retain(|event| event.pid != 12);
+    at_1c[0].events.retain(|event| event.pid != 12 || matches!(event.what, What::Exited { .. }));
+    assert_eq!(stopped_at(Task::Task1, at_1c.to_vec(), "1.c", &[]).0, 10);
+    let [_, b, c] = containers().map(|container| container.pid);
+    assert_eq!(stopped_at(Task::Task2, vec![right2()], "2.b", &[b, c]).0, 8);
+    assert_eq!(stopped_at(Task::Task2, vec![right2()], "2.c", &[c]).0, 16);
+}
+
+#[test]
+fn a_mistake_in_an_earlier_lesson_is_told_while_a_later_one_is_not_written() {
+    let mut cast = containers();
+    cast[0].state.cwd = None;
+    let mut run = task2_run(&cast, Some(50_000), 100_000);
+    let c = cast[2].pid;
+    run.events.retain(|event| event.pid != c);
+    run.samples.clear();
+    run.end = End::Exited(101);
+    run.output.stderr = "thread 'main' panicked at src/x.rs:9:5:\nnot yet implemented: Lesson 2.c: x\n".into();
+    let isolated = verdict(Task::Task2, &[run], RUST, "root.isolated");
+    assert_eq!((isolated.status, isolated.marks), (Status::Partial, 1));
+    assert!(isolated.losses[0].observed.contains("still outside"), "{:?}", isolated.losses);
+}
+
+#[test]
+fn a_plain_todo_is_known_by_the_section_that_it_stands_in() {
+    let mut rubric = Rubric::of(Task::Task1).unwrap();
+    for check in &mut rubric.checks {
+        check.place = match check.lesson.as_deref() {
+            Some("1.a") => Some("task1-namespaces/src/main.rs:61".to_owned()),
+            Some("1.b") => Some("task1-namespaces/src/main.rs:72".to_owned()),
+            _ => None,
+        };
+    }
+    let stopped = |place: &str, why: &str| {
+        let mut run = Film::new(Observer::Traced, StdoutKind::Pty).run;
+        run.output.stderr = format!("\nthread 'main' (812) panicked at task1-namespaces/src/{place}:5:\n{why}\n");
+        unwritten_lessons(&[run], &rubric)
+    };
+    assert_eq!(stopped("main.rs:62", "not yet implemented"), ["1.a"]);
+    assert_eq!(stopped("main.rs:75", "not implemented: later"), ["1.b"]);
+    assert!(stopped("other.rs:75", "not yet implemented").is_empty());
+    assert!(stopped("main.rs:62", "index out of bounds").is_empty());
 }
 
 #[test]
@@ -771,7 +878,8 @@ fn a_program_whose_loader_gave_up_has_shown_nothing() {
     run.events.retain(|event| !pids.contains(&event.pid) || matches!(event.what, What::Exec { .. }));
     run.samples.clear();
     let lost = lost(Task::Task2, &[run], RUST);
-    for (id, marks) in [("root.filled", 4), ("root.isolated", 4), ("pid.one", 4), ("uts.isolated", 4), ("limit.set", 2)] {
+    for (id, marks) in [("root.filled", 4), ("root.isolated", 4), ("pid.one", 4), ("uts.isolated", 4), ("limit.set", 2)]
+    {
         assert_eq!(lost.get(id), Some(&marks), "{id}");
     }
 }
@@ -787,6 +895,29 @@ fn entries_of_another_root_are_not_compared_with_container_root() {
         }
     }
     assert_eq!(lost(Task::Task2, &[run], RUST), expect([]));
+}
+
+#[test]
+fn what_a_helper_tells_before_and_between_the_blocks_is_no_part_of_them() {
+    let mut run = right2();
+    let runner = run.events[0].state.clone();
+    let at = |run: &Run, text: &str| {
+        run.events
+            .iter()
+            .position(|event| matches!(&event.what, What::Wrote { text: t, .. } if t.contains(text)))
+            .unwrap()
+    };
+    for (place, text) in [("Subtask 2a", "'lib/x' -> 'container_root/lib/x'\n"), ("Subtask 2c", "mkdir: created\n")] {
+        let nth = at(&run, place);
+        let what = What::Wrote { stream: 1, text: text.to_owned() };
+        run.events.insert(nth, Event { at: run.events[nth].at, pid: 15, state: runner.clone(), what });
+    }
+    assert_eq!(lost(Task::Task2, std::slice::from_ref(&run), C), expect([]));
+    assert!(verdict(Task::Task2, std::slice::from_ref(&run), C, "output").remarks[0].contains("2 lines"));
+    // The same from container_prog itself is an entry of its root, or too much.
+    let nth = at(&run, "Subtask 2a");
+    run.events[nth - 1].pid = containers()[0].pid;
+    assert_eq!(lost(Task::Task2, &[run], C).get("output"), Some(&1));
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub fn command_told(run: &CommandRun) -> String {
         None => "it still runs".to_owned(),
         Some(end) => end_told(end),
     };
-    let last = || plain(&run.output.stdout).lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    let last =
+        || plain(&run.output.stdout).lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
     match first_said(&run.output.stderr).or_else(last) {
         Some(line) => format!("{end} and said {line:?}"),
         None => format!("{end} and said nothing"),

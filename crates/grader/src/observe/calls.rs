@@ -50,7 +50,9 @@ pub const TRACED: [Call; 30] = table![
 /// The descriptor that a call writes to; none for a call that writes nothing, or whose target its arguments do not tell.
 pub fn target(nr: i64, args: &[u64; 6]) -> Option<u64> {
     match nr {
-        libc::SYS_write | libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_sendfile | libc::SYS_vmsplice => Some(args[0]),
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_sendfile | libc::SYS_vmsplice => {
+            Some(args[0])
+        }
         libc::SYS_tee => Some(args[1]),
         libc::SYS_splice => Some(args[2]),
         _ => None,

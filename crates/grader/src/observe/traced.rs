@@ -298,15 +298,17 @@ impl Tracer<'_> {
     fn quiet_output(&mut self) -> usize {
         let mut length = self.collected.length(1);
         self.settled += 1;
-        while self.settled <= MOST_SETTLED {
+        if self.settled > MOST_SETTLED {
+            return length;
+        }
+        loop {
             std::thread::sleep(SETTLING);
             let now = self.collected.length(1);
             if now == length {
-                break;
+                return length;
             }
             length = now;
         }
-        length
     }
 
     /// Of a living process: whichever dead child has left /proc has been collected, by it or at its wish.

@@ -65,7 +65,10 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     if events.is_empty() && run.observer == Observer::Traced {
         text += "  none of the calls that bear on this\n";
     }
-    text += &format!("  {:<10}  {:>6}  {:>8}  {:<18}  {:<18}  {:<18}  host name\n", "", "pid", "getpid()", "uts", "pid", "ipc");
+    text += &format!(
+        "  {:<10}  {:>6}  {:>8}  {:<18}  {:<18}  {:<18}  host name\n",
+        "", "pid", "getpid()", "uts", "pid", "ipc"
+    );
     for (name, pid) in &roles {
         let state = run.events.iter().rev().find(|event| event.pid == *pid && alive(event)).map(|event| &event.state);
         let Some(state) = state else { continue };
