@@ -137,8 +137,8 @@ impl Recorder {
 fn cgroups(host: &HostBox) -> Vec<String> {
     let mut found = host.cgroups().added();
     if host.cgroups().cpu_controller() != Some("v2") {
-        let entries = std::fs::read_dir(format!("/proc/{}/root/sys/fs/cgroup", host.init())).into_iter().flatten();
-        found.extend(entries.flatten().take(MOST_NAMES).map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        let root = Rooted::of(host.init());
+        found.extend(root.map(|root| root.names("/sys/fs/cgroup", MOST_NAMES)).unwrap_or_default());
     }
     found
 }
