@@ -26,25 +26,25 @@ macro_rules! table {
 
 /// The calls that are traced.
 #[cfg(target_arch = "x86_64")]
-pub const TRACED: [Call; 32] = table![
+pub const TRACED: [Call; 31] = table![
     clone: SYS_clone, clone3: SYS_clone3, fork: SYS_fork, vfork: SYS_vfork, execve: SYS_execve, execveat: SYS_execveat,
     unshare: SYS_unshare, setns: SYS_setns, pidfd_open: SYS_pidfd_open, sethostname: SYS_sethostname,
     chroot: SYS_chroot, pivot_root: SYS_pivot_root, mount: SYS_mount, umount2: SYS_umount2, wait4: SYS_wait4,
     waitid: SYS_waitid, kill: SYS_kill, tgkill: SYS_tgkill, pidfd_send_signal: SYS_pidfd_send_signal,
     write: SYS_write, writev: SYS_writev, nanosleep: SYS_nanosleep, clock_nanosleep: SYS_clock_nanosleep,
     prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2, sendfile: SYS_sendfile, splice: SYS_splice,
-    tee: SYS_tee, vmsplice: SYS_vmsplice, io_submit: SYS_io_submit, io_uring_enter: SYS_io_uring_enter,
+    tee: SYS_tee, vmsplice: SYS_vmsplice, io_submit: SYS_io_submit,
 ];
 /// The calls that are traced.
 #[cfg(not(target_arch = "x86_64"))]
-pub const TRACED: [Call; 30] = table![
+pub const TRACED: [Call; 29] = table![
     clone: SYS_clone, clone3: SYS_clone3, execve: SYS_execve, execveat: SYS_execveat,
     unshare: SYS_unshare, setns: SYS_setns, pidfd_open: SYS_pidfd_open, sethostname: SYS_sethostname,
     chroot: SYS_chroot, pivot_root: SYS_pivot_root, mount: SYS_mount, umount2: SYS_umount2, wait4: SYS_wait4,
     waitid: SYS_waitid, kill: SYS_kill, tgkill: SYS_tgkill, pidfd_send_signal: SYS_pidfd_send_signal,
     write: SYS_write, writev: SYS_writev, nanosleep: SYS_nanosleep, clock_nanosleep: SYS_clock_nanosleep,
     prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2, sendfile: SYS_sendfile, splice: SYS_splice,
-    tee: SYS_tee, vmsplice: SYS_vmsplice, io_submit: SYS_io_submit, io_uring_enter: SYS_io_uring_enter,
+    tee: SYS_tee, vmsplice: SYS_vmsplice, io_submit: SYS_io_submit,
 ];
 
 /// The descriptor that a call writes to; none for a call that writes nothing, or whose target its arguments do not tell.
@@ -59,9 +59,9 @@ pub fn target(nr: i64, args: &[u64; 6]) -> Option<u64> {
     }
 }
 
-/// Whether a call can write to a descriptor that stands in none of its arguments.
+/// Whether a call can write to a descriptor that stands in none of its arguments. The box has no io_uring.
 pub fn writes_from_a_queue(nr: i64) -> bool {
-    matches!(nr, libc::SYS_io_submit | libc::SYS_io_uring_enter)
+    nr == libc::SYS_io_submit
 }
 
 /// Other calls that a program may be found asleep in.

@@ -10,11 +10,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::output::Collected;
@@ -29,9 +29,6 @@ use crate::trace::{FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER, What};
 const GRACE: Duration = Duration::from_millis(200);
 /// Most times that the box is frozen; a program that writes more often is read without being held.
 const MOST_HOLDS: usize = 400;
-/// How long a writer through a queue may take, and how often one is supposed in one run.
-const QUEUED: Duration = Duration::from_millis(50);
-const MOST_QUEUES: usize = 200;
 /// Longest packet: one page.
 const PACKET: usize = 4096;
 
@@ -40,7 +37,6 @@ const PACKET: usize = 4096;
 pub struct PluggedPipe {
     read: File,
     write: File,
-    plug: File,
     id: FileId,
 }
 
@@ -58,12 +54,7 @@ impl PluggedPipe {
         let (read, mut write) = (File::from(read), File::from(write));
         write.write_all(&[0]).map_err(|why| broken(&why))?;
         let meta = rustix::fs::fstat(&read).map_err(|why| broken(&why))?;
-        // Its own open file: what the program sets on the other one does not count for it, nor the other way round.
-        let own = format!("/proc/self/fd/{}", write.as_raw_fd());
-        let plug = File::options().write(true).open(own).map_err(|why| broken(&why))?;
-        // Packet mode cannot be asked for in open(2), only in pipe2(2) and here.
-        fcntl_setfl(&plug, OFlags::NONBLOCK | OFlags::DIRECT).map_err(|why| broken(&why))?;
-        Ok(PluggedPipe { read, write, plug, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
+        Ok(PluggedPipe { read, write, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
     }
 
     /// The end to write to.
@@ -82,11 +73,6 @@ impl PluggedPipe {
         Some(packet)
     }
 
-    /// Plugs the pipe again when nobody has written; false when somebody has.
-    fn plug(&mut self) -> bool {
-        self.plug.write(&[0]).is_ok()
-    }
-
     fn is_full(&self) -> bool {
         self.wait_full(Duration::ZERO)
     }
@@ -101,7 +87,7 @@ impl PluggedPipe {
     /// A program that made its stdout non-blocking would lose what it writes here.
     fn keep_blocking(&self) {
         if rustix::fs::fcntl_getfl(&self.write).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK)) {
-            let _ = fcntl_setfl(&self.write, OFlags::DIRECT);
+            let _ = rustix::fs::fcntl_setfl(&self.write, OFlags::DIRECT);
         }
     }
 }
@@ -128,8 +114,6 @@ pub fn watch(
         candidates: Vec::new(),
         known: HashMap::new(),
         holds: 0,
-        queues: 0,
-        looked: Instant::now(),
     };
     let root_in_box = root.1.inner_pids.get(1).copied().unwrap_or(0);
     let mut pause = Duration::from_millis(1);
@@ -173,9 +157,6 @@ struct Freezer<'a> {
     /// The arguments of each process when last seen.
     known: HashMap<Pid, Vec<String>>,
     holds: usize,
-    /// How often a writer was supposed that cannot be seen to wait, and when that was last thought of.
-    queues: usize,
-    looked: Instant,
 }
 
 /// A thread asleep in a write to the pipe.
@@ -196,30 +177,11 @@ impl Freezer<'_> {
             return (0..1000).take_while(|_| self.take_packet()).count() > 0;
         }
         let writers = self.sleeping_writers();
-        if !self.pipe.is_full() {
+        if writers.is_empty() || !self.pipe.is_full() {
             return false;
         }
-        if !writers.is_empty() {
-            self.holds += 1;
-            self.hold(&writers);
-            // The next writer's packet is the next plug.
-            self.pipe.wait_full(Duration::from_millis(500));
-            return true;
-        }
-        if self.queues >= MOST_QUEUES || self.looked.elapsed() < QUEUED {
-            return false;
-        }
-        self.looked = Instant::now();
-        let queues = self.queues();
-        if queues.is_empty() {
-            return false;
-        }
-        self.queues += 1;
-        self.hold(&queues);
-        if !self.pipe.wait_full(QUEUED) && self.pipe.plug() {
-            self.plug = Plug::Filler;
-            return false;
-        }
+        self.holds += 1;
+        self.hold(&writers);
         true
     }
 
@@ -247,6 +209,8 @@ impl Freezer<'_> {
         self.take_packet();
         self.candidates = candidates;
         let _ = self.host.cgroups().freeze(false);
+        // The next writer's packet is the next plug.
+        self.pipe.wait_full(Duration::from_millis(500));
     }
 
     /// Takes the plug out and writes down who wrote it; false when there is none.
@@ -302,21 +266,6 @@ impl Freezer<'_> {
             found.extend(proc::threads(pid).into_iter().filter(asleep).map(|thread| (pid, thread)));
         }
         found
-    }
-
-    /// Processes that write through a queue: the kernel does it for them, and none of their threads is seen to wait.
-    fn queues(&self) -> Vec<(Pid, Pid)> {
-        let has = |pid: &Pid| {
-            let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            let (mut ring, mut ours) = (false, false);
-            for path in entries.map(|entry| entry.path()) {
-                ring |= std::fs::read_link(&path).is_ok_and(|to| to.to_string_lossy() == "anon_inode:[io_uring]");
-                ours |= proc::file_id(&path.to_string_lossy()) == Some(self.pipe.id);
-            }
-            ring && ours
-        };
-        let processes = self.host.cgroups().processes().into_iter().filter(|pid| *pid != self.host.init());
-        processes.filter(has).map(|pid| (pid, pid)).collect()
     }
 
     /// The write to our pipe that `thread` is in.
