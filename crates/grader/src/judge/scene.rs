@@ -91,6 +91,15 @@ impl<'a> Scene<'a> {
         !self.ancestry(writer.pid).into_iter().any(lists)
     }
 
+    /// What was typed to start the submission, to be put before what came of it; empty when it was not seen.
+    pub fn typed(&self) -> String {
+        let first = self.run.events.iter().find_map(|event| match &event.what {
+            What::Exec { argv } if event.pid == self.run.root_pid => Some(argv.join(" ")),
+            _ => None,
+        });
+        first.map(|typed| format!("`{typed}`: ")).unwrap_or_default()
+    }
+
     /// The event that began `line`.
     pub fn writer(&self, line: &Line) -> Option<&'a Event> {
         line.event.and_then(|at| self.run.events.get(at)).filter(|event| event.pid != UNKNOWN_WRITER)

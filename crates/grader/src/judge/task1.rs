@@ -149,7 +149,7 @@ fn parent_wrote(scene: &Scene<'_>) -> bool {
 
 /// How the program ended, and what it said first on stderr.
 fn ended(scene: &Scene<'_>) -> String {
-    let end = end_told(&scene.run.end);
+    let end = format!("{}{}", scene.typed(), end_told(&scene.run.end));
     match first_said(&scene.run.output.stderr) {
         Some(line) => format!("{end} and said {line:?} on stderr"),
         None => format!("{end} and said nothing on stderr"),

@@ -259,20 +259,17 @@ fn never_ran(which: &str) -> Outcome {
 }
 
 fn root_filled(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    if !cast.any() {
+        // One cause is told once.
+        let expected = "container_prog runs in 2a, 2b and 2c, from an empty container_root";
+        return Finding::whole(not_started(scene, expected.to_owned(), "any of them"));
+    }
     Finding::parts(cast.named().map(|(which, pid)| (which, runs(scene, which, pid))))
 }
 
 fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     let expected = format!("container_prog runs in {which}, from an empty container_root");
-    let Some(pid) = pid else {
-        let observed = format!("it was not started in {which}{}", complaint(scene, which));
-        return match failed_exec(scene) {
-            Some(evidence) => {
-                Outcome::Lost(Box::new(super::Why { expected, observed, evidence, ..Default::default() }))
-            }
-            None => Outcome::absent(expected, observed),
-        };
-    };
+    let Some(pid) = pid else { return not_started(scene, expected, which) };
     if !spoke(scene, pid) {
         let evidence = scene.exit(pid).map(|exit| scene.evidence(exit)).into_iter().collect();
         return Outcome::wrong(
@@ -290,11 +287,18 @@ fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     }
 }
 
+/// No process became container_prog.
+fn not_started(scene: &Scene<'_>, expected: String, which: &str) -> Outcome {
+    let observed = format!("it was not started in {which}{}", complaint(scene, which));
+    let evidence = failed_exec(scene).unwrap_or_default();
+    Outcome::Lost(Box::new(super::Why { expected, observed, evidence, ..Default::default() }))
+}
+
 /// How the program ended, and what it said first on stderr about `which`, for people.
 fn complaint(scene: &Scene<'_>, which: &str) -> String {
     let end = match &scene.run.end {
         End::Exited(0) => String::new(),
-        end => format!("; of the whole program, {}", end_told(end)),
+        end => format!("; {}{}", scene.typed(), end_told(end)),
     };
     // A tracer sees what is written when: what came after the heading belongs to it.
     let heading = format!("Output Subtask {which}");

@@ -23,6 +23,9 @@ pub(super) struct Block {
     pub writer: Option<Pid>,
 }
 
+/// What the order of blocks should be.
+const IN_ORDER: &str = "all blocks in order, each written by the process it speaks of";
+
 /// Lines that are named in a report before the rest is only counted.
 const SHOWN: usize = 4;
 
@@ -31,7 +34,11 @@ const SHOWN: usize = 4;
 /// `blocks`: every line of the reference is there, in its order, and each block was begun by the process it belongs
 /// to. `lines`: no line says what the kernel does not, and no line is too many.
 pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Finding {
-    let finding = Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]);
+    let finding = match scene.lines.is_empty() {
+        // One reason for both parts is told once.
+        true => Finding::whole(Outcome::absent(IN_ORDER, "nothing was written to stdout")),
+        false => Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]),
+    };
     let mut finding = match scene.run.stdout_kind {
         StdoutKind::Pipe if !style.is_rust => {
             Finding::whole(Outcome::Unseen("stdio buffers on a pipe, so only the terminal run is judged".to_owned()))
@@ -47,7 +54,7 @@ pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Findi
         _ => false,
     };
     let missing = scene.rows.iter().filter(separators).count();
-    if missing > 0 && scene.run.stdout_kind == StdoutKind::Pty {
+    if missing > 0 && !scene.lines.is_empty() && scene.run.stdout_kind == StdoutKind::Pty {
         finding = finding.remark(format!("{missing} lines of dashes are missing"));
     }
     finding
@@ -91,13 +98,9 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     if wrong.is_empty() {
         return Outcome::Held;
     }
-    let nothing = scene.lines.is_empty();
-    let observed = match (nothing, blocks.len()) {
-        (true, _) => "nothing was written to stdout".to_owned(),
-        _ => format!("{}: {} of the reference's lines or blocks are not in order", on(scene), wrong.len()),
-    };
+    let observed = format!("{}: {} of the reference's lines or blocks are not in order", on(scene), wrong.len());
     Outcome::Lost(Box::new(Why {
-        expected: "all blocks in order, each written by the process it speaks of".to_owned(),
+        expected: IN_ORDER.to_owned(),
         observed,
         details: shortened(wrong),
         positive: complete(scene) || !evidence.is_empty(),
