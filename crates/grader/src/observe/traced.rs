@@ -341,7 +341,9 @@ impl Tracer<'_> {
                 // Collected while we look, it has parent 0, or none to be read: then its parent was there, the old one.
                 let parent = proc::stat(pid).map(|stat| stat.parent).filter(|pid| *pid > 0).unwrap_or(state.parent);
                 self.dead.push((pid, parent));
-                let is_collected = !self.waits(parent) && proc::stat(parent).is_some_and(|stat| !stat.exiting);
+                // Of an orphan, init is the parent, which collects whatever ends and was asked by nobody.
+                let has_own_parent = parent != self.host.init() && proc::stat(parent).is_some_and(|stat| !stat.exiting);
+                let is_collected = has_own_parent && !self.waits(parent);
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
                 self.recorder.note(pid, state.clone(), What::Exited { code, signal });
