@@ -69,7 +69,7 @@ pub struct Check {
     pub place: Option<String>,
 }
 
-/// How a check differs in the course's editions, in C and bash. What is not named is as in ours.
+/// How a check differs in the course's editions, in C and bash. A field that is left out is as in the Rust edition.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Course {

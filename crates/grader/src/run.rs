@@ -210,7 +210,7 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
     }
 }
 
-/// Puts what came out, and that nobody was seen to write, between the texts that were seen to be written.
+/// Puts text that came out, and whose writer was not seen, between the texts whose writers were seen.
 fn note_unseen_text(events: &mut Vec<Event>, stdout: &str) {
     let (mut rest, mut found) = (stdout, Vec::new());
     for (nth, event) in events.iter().enumerate() {
@@ -470,7 +470,7 @@ mod unseen_text {
     }
 
     #[test]
-    fn text_that_nobody_was_seen_to_write_stands_where_it_came_out() {
+    fn text_whose_writer_was_not_seen_stands_where_it_came_out() {
         let seen = || vec![wrote(7, "one\n"), wrote(8, "three\n")];
         let of = |pid, text: &str| (pid, text.to_owned());
         assert_eq!(texts(seen(), "one\nthree\n"), [of(7, "one\n"), of(8, "three\n")]);

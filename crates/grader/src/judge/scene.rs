@@ -72,8 +72,8 @@ impl<'a> Scene<'a> {
 
     /// Whether a line is like none of the reference, and was written by another process than one that lists a directory.
     ///
-    /// Any line could be an entry of a directory. Only who has written the line above the entries, or a child of it, can
-    /// be writing one.
+    /// Any line could be an entry of a directory. An entry is written by the process that wrote the heading above the
+    /// entries, or by a child of it.
     fn is_chatter(&self, line: &Line) -> bool {
         let listed = self.items.windows(2).find_map(|pair| match pair {
             [heading, Item::Entries(_)] => Some(heading.to_string()),

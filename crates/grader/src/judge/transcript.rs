@@ -274,7 +274,7 @@ fn same_label(item: &Item, line: &Line) -> bool {
 /// Whether what stands in a blank is so.
 enum Truth {
     Yes,
-    /// Nobody was seen to write the line, so the kernel was not asked.
+    /// The line's writer was not seen, so the kernel was not asked.
     Unknown,
     /// No; this is what should stand there.
     No(String),

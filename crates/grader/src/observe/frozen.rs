@@ -230,7 +230,7 @@ impl Freezer<'_> {
         let text = String::from_utf8_lossy(&packet).into_owned();
         let (process, state, at) = match nth.map(|nth| self.candidates.swap_remove(nth)) {
             Some(Candidate { process, state, at, .. }) => (process, state, at),
-            // It came out, and nobody was seen to write it.
+            // The text came out, and its writer was not seen.
             None => (UNKNOWN_WRITER, ProcessState::default(), self.recorder.now()),
         };
         self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });

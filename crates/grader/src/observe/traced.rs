@@ -143,7 +143,7 @@ struct Pending {
     decoded: String,
     /// For a write to stdout or stderr: which, the text, and the writer as it was.
     wrote: Option<(u8, Vec<u8>, ProcessState, Duration)>,
-    /// For a call that writes to stdout what is not in the caller's memory: how much had come out before it.
+    /// How much had come out before a call that writes to stdout and whose text is not in the caller's memory.
     before: Option<usize>,
 }
 
@@ -341,13 +341,13 @@ impl Tracer<'_> {
                 // Collected while we look, it has parent 0, or none to be read: then its parent was there, the old one.
                 let parent = proc::stat(pid).map(|stat| stat.parent).filter(|pid| *pid > 0).unwrap_or(state.parent);
                 self.dead.push((pid, parent));
-                // Of an orphan, init is the parent, which collects whatever ends and was asked by nobody.
+                // An orphan's parent is init, which collects every child: that is no wait of the program's.
                 let has_own_parent = parent != self.host.init() && proc::stat(parent).is_some_and(|stat| !stat.exiting);
                 let is_collected = has_own_parent && !self.waits(parent);
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
                 self.recorder.note(pid, state.clone(), What::Exited { code, signal });
-                // Gone already, and nobody has waited: its parent ignores SIGCHLD, and the kernel keeps no zombie for it.
+                // Gone already, and no wait was under way: the parent ignores SIGCHLD, and the kernel keeps no zombie for it.
                 if is_collected {
                     self.reaped(parent);
                 }
