@@ -75,7 +75,10 @@ fn start_isolated(container: &Container) -> Result<Child> {
 /// had already would stay outside. `subtask` is `subtask3`. Hand back both, child and cgroup: a cgroup that is dropped
 /// is removed.
 ///
-/// Checks: ipc.isolated limit.set limit.works limit.all
+/// The root of the tree may not hand on the cpu controller yet: then a cgroup has no limit to set until somebody enables
+/// it there. [`Cgroup::create`] does.
+///
+/// Checks: ipc.isolated limit.set limit.enabled limit.works limit.all
 ///
 /// You may want: [`Cgroup::create`], [`Limits`], [`Birth`], [`Membership`], [`start_in_own_root`]
 fn start_limited(container: &Container) -> Result<(Child, Cgroup)> {

@@ -207,7 +207,7 @@ impl GradeArgs {
             return Ok(grade.exit_code());
         }
         if let Some(id) = &self.explain {
-            write(None, &report::explain::explained(&grade, rubric.find(id)?))?;
+            write(None, &report::explain::explained(&grade, grade.rubric.find(id)?))?;
             return Ok(grade.exit_code());
         }
         for Destination { format, file } in destinations {

@@ -1,16 +1,18 @@
 //! One grading: the runs, the verdicts, and what they add up to.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
+use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
 use crate::rubric::Rubric;
 use crate::run::{self, RunPlan};
+use crate::section;
 use crate::submission::Submission;
 use crate::submission::kit::Kit;
 use crate::task::Task;
@@ -74,9 +76,15 @@ impl Request {
     /// Every [`Fault`] but [`Fault::DoesNotBuild`], which is a grade: no marks.
     pub fn grade(&self) -> Result<Grade, Fault> {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        let rubric = self.rubric()?;
         let submission = Submission::find(self.submission.as_deref(), self.task, self.kit.clone())?;
         let style = Style { is_rust: submission.is_rust() };
+        let mut rubric = self.rubric(style)?;
+        if style.is_rust {
+            let places = places(submission.origin(), self.task);
+            for check in &mut rubric.checks {
+                check.place = check.lesson.as_ref().and_then(|lesson| places.get(lesson).cloned());
+            }
+        }
         let (runs, build_error) = match self.observe(&submission) {
             Ok(runs) => (runs, None),
             Err(Fault::DoesNotBuild(why)) => (Vec::new(), Some(why)),
@@ -111,7 +119,7 @@ impl Request {
     /// [`Fault::CannotRun`] for a task without checks, [`Fault::Usage`] for a check that does not exist.
     pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade, Fault> {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        let rubric = self.rubric()?;
+        let rubric = self.rubric(style)?;
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
         let submission = "recorded runs".to_owned();
         let (seed, took, again, build_error) = (self.seed, clock.elapsed(), self.again(), None);
@@ -143,9 +151,9 @@ impl Request {
         again
     }
 
-    /// The rubric, in which every check that was asked for exists.
-    fn rubric(&self) -> Result<Rubric, Fault> {
-        let rubric = Rubric::of(self.task)?;
+    /// The rubric of the submission's edition, in which every check that was asked for exists.
+    fn rubric(&self, style: Style) -> Result<Rubric, Fault> {
+        let rubric = Rubric::in_edition(self.task, style.is_rust)?;
         for id in &self.only {
             rubric.find(id)?;
         }
@@ -243,13 +251,26 @@ impl Grade {
             return "make it build, then grade again".to_owned();
         }
         let first = |wanted: &[Status]| self.verdicts.iter().find(|verdict| wanted.contains(&verdict.status));
-        if let Some(verdict) = first(&[Status::NotStarted]) {
-            return format!(
-                "write {}",
-                verdict.check.lesson.as_ref().map_or("the marked section".into(), |l| format!("Lesson {l}"))
-            );
+        // What is wrong comes before what is missing: the next lesson builds on it.
+        if let Some(verdict) = first(&[Status::Failed, Status::Partial]) {
+            let check = &verdict.check;
+            let panicked = self.runs.iter().flat_map(|run| panics(&run.output.stderr)).map(|(place, _)| place).next();
+            let is_absent = verdict.losses.iter().all(|loss| !loss.positive);
+            let place = match (panicked.filter(|_| is_absent), &check.place) {
+                (Some(place), _) => format!(", it panicked at {place}"),
+                (None, Some(place)) => format!(" in {place}"),
+                (None, None) => String::new(),
+            };
+            return format!("start with {0}{place}: {1} --explain {0}", check.id, self.again);
         }
-        if let Some(verdict) = first(&[Status::Failed, Status::Partial]).or_else(|| first(&[Status::Blocked])) {
+        if let Some(verdict) = first(&[Status::NotStarted]) {
+            let place = verdict.check.place.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
+            return match &verdict.check.lesson {
+                Some(lesson) => format!("write Lesson {lesson}{place}"),
+                None => "write the marked section".to_owned(),
+            };
+        }
+        if let Some(verdict) = first(&[Status::Blocked]) {
             return format!("start with {0}: {1} --explain {0}", verdict.check.id, self.again);
         }
         if let Some(verdict) = first(&[Status::Undecided]) {
@@ -272,6 +293,26 @@ impl Grade {
 fn word(text: &OsStr) -> String {
     let text = transcript::drawn(&text.to_string_lossy());
     shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
+}
+
+/// Where the marked sections of `task` are in the workspace at `root`: FILE:LINE by lesson, as far as it can be read.
+fn places(root: &Path, task: Task) -> BTreeMap<String, String> {
+    let (mut folders, mut found) = (vec![root.join(task.folder()).join("src")], BTreeMap::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap_or_default();
+                let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+                for section in section::sections(&source).unwrap_or_default() {
+                    found.insert(section.lesson.clone(), format!("{shown}:{}", section.line(&source)));
+                }
+            }
+        }
+    }
+    found
 }
 
 /// How many times a submission for `task` is run when nobody says otherwise: once by each observer.

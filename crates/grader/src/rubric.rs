@@ -61,6 +61,25 @@ pub struct Check {
     /// The system calls that bear on it: those that `--explain` shows. Of a tool, the steps, by their first words.
     #[serde(default)]
     pub calls: Vec<String>,
+    /// What is different for a submission in the course's own layout, which has no lessons.
+    #[serde(default, skip_serializing)]
+    course: Course,
+    /// Where the submission has its marked section, as FILE:LINE, once that is known.
+    #[serde(skip)]
+    pub place: Option<String>,
+}
+
+/// How a check differs in the course's editions, in C and bash. A field that is left out is as in the Rust edition.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Course {
+    /// What it is worth there; a check without marks is not made.
+    marks: Option<u32>,
+    points: Option<BTreeMap<String, u32>>,
+    claim: Option<String>,
+    look: Option<String>,
+    /// What stands for `{place}` in the hints: where a student is to look.
+    place: Option<String>,
 }
 
 /// What a check judges.
@@ -164,6 +183,14 @@ impl Rubric {
     /// # Errors
     /// [`Fault::CannotRun`] when the task has no checks yet, [`Fault::Usage`] when its files contradict themselves.
     pub fn of(task: Task) -> Result<Rubric, Fault> {
+        Rubric::in_edition(task, true)
+    }
+
+    /// The rubric of `task` for the Rust edition, which has lessons, or for the course's own in C and bash.
+    ///
+    /// # Errors
+    /// Those of [`Rubric::of`].
+    pub fn in_edition(task: Task, rust: bool) -> Result<Rubric, Fault> {
         let [rubric, text, blanks] = match task {
             Task::Task1 => [
                 include_str!("../../../task1-namespaces/expected/rubric.toml"),
@@ -179,8 +206,14 @@ impl Rubric {
             Task::Task3 => [include_str!("../../../task3-conductor/expected/rubric.toml"), "", ""],
             Task::Task4 => [include_str!("../../../task4-services/expected/rubric.toml"), "", ""],
         };
-        Rubric::parse(rubric, text, blanks)
-            .map_err(|why| Fault::Usage(format!("{}/expected/{why}; correct it and build grade again", task.folder())))
+        let mut parsed = Rubric::parse(rubric, text, blanks).map_err(|why| {
+            Fault::Usage(format!("{}/expected/{why}; correct it and build grade again", task.folder()))
+        })?;
+        for check in &mut parsed.checks {
+            if rust { check.name_lesson() } else { check.for_course() }
+        }
+        parsed.checks.retain(|check| check.marks > 0);
+        Ok(parsed)
     }
 
     /// Parses the three files of a task.
@@ -264,9 +297,59 @@ fn refused(file: &str, text: &str, why: &toml::de::Error) -> String {
     format!("{file}:{line}: {}", why.message())
 }
 
+/// Stands in a hint for the place in the submission that the hint is about.
+const PLACE: &str = "{place}";
+
+impl Check {
+    /// Completes the hints of the Rust edition.
+    fn name_lesson(&mut self) {
+        let place = match &self.lesson {
+            Some(lesson) => format!("the section of Lesson {lesson}"),
+            None => "the marked sections".to_owned(),
+        };
+        self.hints.iter_mut().for_each(|hint| *hint = hint.replace(PLACE, &place));
+    }
+
+    /// Makes this the check of the course's edition.
+    fn for_course(&mut self) {
+        let Course { marks, points, claim, look, place } = std::mem::take(&mut self.course);
+        self.lesson = None;
+        self.marks = marks.unwrap_or(self.marks);
+        self.points = points.unwrap_or(std::mem::take(&mut self.points));
+        self.claim = claim.unwrap_or(std::mem::take(&mut self.claim));
+        self.look = look.or(self.look.take());
+        let place = place.unwrap_or_else(|| "your part of the program".to_owned());
+        self.hints.iter_mut().for_each(|hint| *hint = hint.replace(PLACE, &place));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_course_edition_is_worth_the_same_and_speaks_of_no_lesson_and_no_make() {
+        for task in Task::ALL {
+            let (ours, course) = (Rubric::of(task).unwrap(), Rubric::in_edition(task, false).unwrap());
+            assert_eq!(ours.max_marks(), course.max_marks(), "{task}");
+            course.consistent().unwrap();
+            ours.consistent().unwrap();
+            for check in &course.checks {
+                assert!(check.lesson.is_none());
+            }
+            for check in ours.checks.iter().chain(&course.checks) {
+                assert!(!check.hints.iter().any(|hint| hint.contains(PLACE)), "{}", check.id);
+            }
+        }
+        for task in [Task::Task1, Task::Task2] {
+            for check in Rubric::in_edition(task, false).unwrap().checks {
+                let said = [check.hints.clone(), check.look.into_iter().collect(), vec![check.claim]].concat();
+                for text in said {
+                    assert!(!text.contains("Lesson") && !text.contains("make diff"), "{}: {text}", check.id);
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_rubrics_of_all_tasks_agree_with_themselves_and_give_three_hints_for_each_check() {

@@ -21,7 +21,7 @@ use crate::play;
 use crate::submission::{Handed, Submission};
 use crate::task::Task;
 use crate::trace::session::Session;
-use crate::trace::{End, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind};
+use crate::trace::{End, Event, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind, UNKNOWN_WRITER, What};
 
 /// Bytes a box may write to its files.
 pub const DISK_BYTES: u64 = 512 << 20;
@@ -82,11 +82,13 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
         limits: limits(),
         cpu_enabled: plan.cpu_enabled,
     })?;
+    let mut build_remarks = Vec::new();
     for argv in &handed.build {
-        build(&host, &handed, argv, &signals)?;
+        build_remarks.extend(warning(&build(&host, &handed, argv, &signals)?));
     }
     let mut run = watch(plan, &host, &handed, &signals)?;
     run.refused = host.refused();
+    run.build_remarks = build_remarks;
     run.not_clean = host.take_down();
     Ok(run)
 }
@@ -116,6 +118,7 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         .ok_or_else(|| Fault::Broken("the submission's process died at the gate".to_owned()))?;
     let recorder =
         Recorder::new((plan.task == Task::Task2).then(|| format!("{}/container_root", handed.folder.display())));
+    recorder.note_first_cgroups(host);
     let (collected, watch) = (Collected::default(), Watch::default());
     let limit = time_limit(plan);
     let outcome = std::thread::scope(|scope| {
@@ -128,9 +131,10 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         scope.spawn(|| sampler::look(host, &recorder, &watch));
         let seen = held.go().and_then(|()| match plugged {
             Some(pipe) => frozen::watch(host, &recorder, &watch, (root, &state), pipe, &collected),
-            None => Ok(traced::watch(host, &recorder, &watch, root, files)),
+            None => Ok(traced::watch(host, &recorder, &watch, root, files, &collected)),
         });
         recorder.find_container_root(host);
+        recorder.note_new_cgroups(host);
         let names = recorder.names_in_container_root(host);
         let hit = host.cgroups().limit_hit();
         let kept = if plan.keep { keep_folder(plan, host, handed) } else { None };
@@ -167,9 +171,14 @@ struct Seen {
 }
 
 fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Run {
+    let (cgroups_made, cpu_was_enabled) = (seen.recorder.new_cgroups(), seen.recorder.cpu_was_enabled());
     let (mut events, samples, container_root) = seen.recorder.into_parts();
     // A writer is known only when its text comes out, and noted with the moment at which it was held.
     events.sort_by_key(|event| event.at);
+    let output = seen.collected.into_output();
+    if !output.cut {
+        note_unseen_text(&mut events, &output.stdout);
+    }
     Run {
         observer: plan.observer,
         stdout_kind: plan.stdout,
@@ -186,15 +195,37 @@ fn record(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, seen: Seen) -> Ru
         root_pid: seen.root,
         events,
         samples,
-        output: seen.collected.into_output(),
+        output,
         end: seen.how,
         before: seen.before,
         after: seen.after,
         wall: seen.end.wall,
         session: Session::default(),
+        cgroups_made,
+        cpu_was_enabled,
+        build_remarks: Vec::new(),
         not_clean: Vec::new(),
         refused: Vec::new(),
         kept: None,
+    }
+}
+
+/// Puts text that came out, and whose writer was not seen, between the texts whose writers were seen.
+fn note_unseen_text(events: &mut Vec<Event>, stdout: &str) {
+    let (mut rest, mut found) = (stdout, Vec::new());
+    for (nth, event) in events.iter().enumerate() {
+        let What::Wrote { stream: 1, text } = &event.what else { continue };
+        let text = text.replace("\r\n", "\n");
+        // In another order than it was written: two wrote at the same time, and nothing is missing for sure.
+        let Some((before, after)) = rest.split_once(text.as_str()) else { return };
+        found.push((nth, event.at, before));
+        rest = after;
+    }
+    let end = events.last().map(|event| event.at).unwrap_or_default();
+    found.push((events.len(), end, rest));
+    for (nth, at, text) in found.into_iter().rev().filter(|(_, _, text)| !text.is_empty()) {
+        let what = What::Wrote { stream: 1, text: text.to_owned() };
+        events.insert(nth, Event { at, pid: UNKNOWN_WRITER, state: ProcessState::default(), what });
     }
 }
 
@@ -260,8 +291,9 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|why| Fault::Broken(format!("cannot make a pipe: {why}")))
 }
 
-/// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output.
-fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) -> Result<(), Fault> {
+/// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output. Returns what the
+/// compiler said.
+fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) -> Result<String, Fault> {
     let mut streams = Streams { stdout: None, stderr: pipe()?.1, plugged: None, read: Vec::new() };
     let (said, to) = pipe()?;
     streams.stderr = to;
@@ -286,13 +318,21 @@ fn build(host: &HostBox, handed: &Handed, argv: &[String], signals: &Signals) ->
             Err(Fault::DoesNotBuild(format!("{} took too long, {stood}", argv.join(" "))))
         }
         (_, Some(why), _) => Err(Fault::CannotRun(format!("{why}; it is needed to build the submission"))),
-        (None, None, Some((_, 0))) => Ok(()),
+        (None, None, Some((_, 0))) => Ok(output.stderr),
         (None, None, _) if hit.is_some() => Err(Fault::CannotRun(format!(
             "too little memory to build the submission: this machine can give its box {} MiB; free some, or grade elsewhere",
             memory >> 20
         ))),
         _ => Err(Fault::DoesNotBuild(first_error(&output.stderr))),
     }
+}
+
+/// A remark on the first undeclared function that a C compiler warned of: newer compilers refuse to build that.
+fn warning(said: &str) -> Option<String> {
+    let line = said.lines().map(str::trim).find(|line| line.contains("warning: implicit declaration of function"))?;
+    Some(format!(
+        "the compiler warns: {line}; include the header that the manual page names, since newer compilers refuse this"
+    ))
 }
 
 /// The line that says what is wrong, from all that a compiler says.
@@ -408,6 +448,37 @@ impl Signals {
 impl Drop for Signals {
     fn drop(&mut self) {
         let _ = self.before.thread_set_mask();
+    }
+}
+
+#[cfg(test)]
+mod unseen_text {
+    use super::*;
+
+    fn wrote(pid: Pid, text: &str) -> Event {
+        let what = What::Wrote { stream: 1, text: text.to_owned() };
+        Event { at: Duration::ZERO, pid, state: ProcessState::default(), what }
+    }
+
+    fn texts(mut events: Vec<Event>, stdout: &str) -> Vec<(Pid, String)> {
+        note_unseen_text(&mut events, stdout);
+        let text = |event: Event| match event.what {
+            What::Wrote { text, .. } => (event.pid, text),
+            _ => (event.pid, String::new()),
+        };
+        events.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn text_whose_writer_was_not_seen_stands_where_it_came_out() {
+        let seen = || vec![wrote(7, "one\n"), wrote(8, "three\n")];
+        let of = |pid, text: &str| (pid, text.to_owned());
+        assert_eq!(texts(seen(), "one\nthree\n"), [of(7, "one\n"), of(8, "three\n")]);
+        let all = texts(seen(), "one\ntwo\nthree\nfour\n");
+        assert_eq!(all, [of(7, "one\n"), of(0, "two\n"), of(8, "three\n"), of(0, "four\n")]);
+        assert_eq!(texts(Vec::new(), "all\n"), [of(0, "all\n")]);
+        // Two wrote at once, and came out in the other order: nothing is missing for sure.
+        assert_eq!(texts(seen(), "three\none\n"), [of(7, "one\n"), of(8, "three\n")]);
     }
 }
 

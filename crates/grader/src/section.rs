@@ -35,6 +35,14 @@ pub struct Section {
     is_withheld: bool,
 }
 
+impl Section {
+    /// The line of `source` on which its body begins, from 1.
+    pub fn line(&self, source: &str) -> usize {
+        let source = as_compiled(source);
+        1 + source.get(..self.body.start).unwrap_or_default().matches('\n').count()
+    }
+}
+
 /// The longest source that is read, in bytes: twice the longest of ours.
 const LONGEST: usize = 64 << 10;
 /// How much stack parsing gets, in bytes. The parser calls itself for each level of nesting, of which one byte of source can

@@ -179,7 +179,7 @@ impl SelfTest {
             if of_task.is_empty() {
                 continue;
             }
-            let rubric = Rubric::of(task)?;
+            let rubric = Rubric::in_edition(task, false)?;
             text += &matrix::matrix(&rubric, &of_task);
             let mutants = mutant::mutants(&rubric);
             if self.mutants {

@@ -18,6 +18,9 @@ use session::Session;
 /// A process id as the observer sees it.
 pub type Pid = i32;
 
+/// Stands for the process that wrote what came out and that was not seen to write it.
+pub const UNKNOWN_WRITER: Pid = 0;
+
 /// One run of a submission, from the first exec to the proof that nothing is left.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Run {
@@ -46,6 +49,16 @@ pub struct Run {
     /// Of a tool (tasks 3 and 4): the command lines, looks and probes. There is no first process then, and no event.
     #[serde(default)]
     pub session: Session,
+    /// Every cgroup that the submission was seen to make, as `CONTROLLERS:/PATH`, whether it is still there or not. Where
+    /// `/sys/fs/cgroup` is a plain directory, also what was made there, as the name alone.
+    #[serde(default)]
+    pub cgroups_made: Vec<String>,
+    /// On v2: whether the box's root was seen to have `cpu` in cgroup.subtree_control while the submission ran.
+    #[serde(default)]
+    pub cpu_was_enabled: bool,
+    /// What building it brought up and what costs nothing, such as a compiler's warning.
+    #[serde(default)]
+    pub build_remarks: Vec<String>,
     /// What the grader itself could not take away afterwards; when not empty, the machine is not proved clean.
     #[serde(default)]
     pub not_clean: Vec<String>,
@@ -55,6 +68,19 @@ pub struct Run {
     /// Where the submission's folder was copied to, when that was asked for.
     #[serde(default)]
     pub kept: Option<PathBuf>,
+}
+
+impl Run {
+    /// The number of `pid` in the box: the one that the submission's own ps(1) shows, and so the one for people.
+    pub fn number_of(&self, pid: Pid) -> Pid {
+        let own = self.events.iter().find_map(|event| match &event.what {
+            What::Born { child, child_state } if *child == pid => child_state.inner_pids.get(1),
+            _ if event.pid == pid => event.state.inner_pids.get(1),
+            _ => None,
+        });
+        let sampled = || self.samples.iter().find(|sample| sample.pid == pid)?.state.inner_pids.get(1);
+        own.or_else(sampled).copied().unwrap_or(pid)
+    }
 }
 
 /// How a run was watched.
@@ -130,8 +156,11 @@ pub struct Event {
 /// What the kernel says of one process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessState {
-    /// `NSpid`: observer's id first, innermost last. The box's own is the second.
+    /// `NStgid`: the process id, observer's first, innermost last. The box's own is the second.
     pub inner_pids: Vec<Pid>,
+    /// Of a thread that is not the first of its process: its own id. Its namespaces may be other than the process's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Pid>,
     /// Parent's id, seen by the observer.
     pub parent: Pid,
     /// Its namespaces.

@@ -191,6 +191,12 @@ pub fn drawn(text: &str) -> String {
     shown
 }
 
+/// Whether a line separates, or begins as a line with text in it of `items` does.
+pub fn is_like_one_of(items: &[Item], text: &str) -> bool {
+    let is_like = |item: &Item| matches!(item, Item::Text(pieces) if !matches!(fill(pieces, text), Filled::No));
+    is_separator(text) || items.iter().any(is_like)
+}
+
 /// The reading of `lines` as `items` that leaves the fewest lines over.
 pub fn align(items: &[Item], lines: &[Line], normalise: Normalise) -> Vec<Row> {
     // cost[i][j]: the cheapest reading of lines j.. as items i.. ; filled from the end, read from the start.

@@ -146,6 +146,8 @@ struct Why {
     evidence: Vec<Evidence>,
     /// The kernel showed the opposite, as against not showing the thing.
     positive: bool,
+    /// Three hints that fit this cause, where it is known; the check's own else.
+    hints: Option<[&'static str; 3]>,
 }
 
 impl Outcome {
@@ -182,7 +184,7 @@ impl Finding {
 /// Judges the `runs` of one submission. The verdicts come in the order of the rubric.
 pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Verdict> {
     let scenes: Vec<Scene<'_>> = runs.iter().zip(1..).map(|(run, number)| Scene::new(run, number, rubric)).collect();
-    let waiting = unwritten_lessons(runs);
+    let waiting = unwritten_lessons(runs, rubric);
     let mut verdicts: Vec<Verdict> = Vec::new();
     for check in &rubric.checks {
         let findings = scenes.iter().map(|scene| {
@@ -195,10 +197,18 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
             let finding = finding.unwrap_or_else(|| Finding::whole(Outcome::Unseen("no judge for this check".into())));
             as_far_as_seen(finding, scene.run)
         });
-        let findings: Vec<Finding> = findings.collect();
+        let mut findings: Vec<Finding> = findings.collect();
+        if !waiting.is_empty() {
+            believe_what_was_seen(&mut findings);
+        }
         let (mut verdict, held_once) = combined(check, &findings);
-        hold_back(&mut verdict, &verdicts, &waiting);
+        hold_back(&mut verdict, &verdicts, &waiting, task);
+        tell_what_was_not_tried(&mut verdict);
         leave_open(&mut verdict, &verdicts, held_once);
+        tell_once(&mut verdict, &verdicts);
+        if check.id == "clean" {
+            verdict.remarks.extend(runs.first().map(|run| run.build_remarks.clone()).unwrap_or_default());
+        }
         verdicts.push(verdict);
     }
     verdicts
@@ -232,7 +242,7 @@ pub fn false_lines(scene: &Scene<'_>, style: Style) -> Vec<(usize, String)> {
 }
 
 /// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.
-fn unwritten_lessons(runs: &[Run]) -> Vec<String> {
+fn unwritten_lessons(runs: &[Run], rubric: &Rubric) -> Vec<String> {
     let mut lessons = Vec::new();
     let commands = |run: &'_ Run| {
         let of_steps = run.session.steps.iter().filter_map(|step| match &step.did {
@@ -250,20 +260,65 @@ fn unwritten_lessons(runs: &[Run]) -> Vec<String> {
                 lessons.push(lesson);
             }
         }
+        lessons.extend(words::panics(text).into_iter().filter_map(|(place, why)| {
+            let is_plain = ["not yet implemented", "not implemented"].iter().any(|word| why.starts_with(word));
+            lesson_at(rubric, place).filter(|_| is_plain && !why.contains("Lesson "))
+        }));
     }
+    lessons.dedup();
     lessons
+}
+
+/// The lesson in whose section a place of the source, FILE:LINE:COLUMN, is, as far as it is known where sections begin.
+fn lesson_at(rubric: &Rubric, place: &str) -> Option<String> {
+    let split = |place: &str| {
+        let mut parts = place.split(':');
+        Some((parts.next()?.to_owned(), parts.next()?.parse::<u32>().ok()?))
+    };
+    let (file, line) = split(place)?;
+    let begins = |check: &'_ Check| {
+        let (of, from) = split(check.place.as_deref()?)?;
+        (of == file && from <= line).then_some((from, check.lesson.clone()?))
+    };
+    rubric.checks.iter().filter_map(begins).max().map(|(_, lesson)| lesson)
 }
 
 /// What was not seen in a run that the observer lost does not count as absent.
 fn as_far_as_seen(mut finding: Finding, run: &Run) -> Finding {
     if run.end == End::Unknown {
         for (_, outcome) in &mut finding.points {
-            if matches!(outcome, Outcome::Lost(why) if !why.positive) {
+            let was_not_seen = match outcome {
+                Outcome::Lost(why) => !why.positive,
+                Outcome::NotTried(..) => true,
+                _ => false,
+            };
+            if was_not_seen {
                 *outcome = Outcome::Unseen("the observer lost the program".to_owned());
             }
         }
     }
     finding
+}
+
+/// Of a program that stops at an unwritten section: what held in one run did happen, though another saw nothing of it. One
+/// observer sees a process that stops before its first line, the other does not.
+fn believe_what_was_seen(findings: &mut [Finding]) {
+    let held: Vec<&'static str> = findings
+        .iter()
+        .flat_map(|finding| &finding.points)
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Held))
+        .map(|(part, _)| *part)
+        .collect();
+    for (part, outcome) in findings.iter_mut().flat_map(|finding| &mut finding.points) {
+        let saw_nothing = match outcome {
+            Outcome::Lost(why) => !why.positive,
+            Outcome::NotTried(..) => true,
+            _ => false,
+        };
+        if saw_nothing && held.contains(part) {
+            *outcome = Outcome::Unseen("the program stopped before this run could see it".to_owned());
+        }
+    }
 }
 
 /// One verdict from what each run says; and the marks of parts that held in one run and could not be tried in another.
@@ -335,7 +390,10 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
     let differ = held > 0 && proven.is_none();
     if !lost.is_empty() && !differ {
         let why = lost.swap_remove(proven.unwrap_or(0));
-        let Why { expected, observed, details, evidence, positive } = why;
+        let Why { expected, observed, details, evidence, positive, hints } = why;
+        if let Some(hints) = hints {
+            verdict.check.hints = hints.map(str::to_owned).to_vec();
+        }
         // One reason for two parts is told once.
         let same = verdict.losses.iter_mut().find(|loss| loss.expected == expected && loss.observed == observed);
         if let Some(loss) = same {
@@ -397,10 +455,11 @@ fn alone(check: &Check, finding: &Finding) -> Option<Status> {
 }
 
 /// Takes back the marks of a check that could not be tried: its section is not written, or a check it needs is lost.
-fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
+fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], task: Task) {
     let own = verdict.check.lesson.as_ref().filter(|lesson| waiting.contains(lesson));
     if let Some(lesson) = own {
         verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
+        verdict.remarks.clear();
         verdict.void(Status::NotStarted);
         return;
     }
@@ -416,24 +475,74 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String]) {
         return;
     }
     let unrunnable =
-        |need: &&String| earlier.iter().any(|other| other.check.id == **need && other.status == Status::Skipped);
-    if let Some(need) = verdict.check.needs.iter().find(unrunnable) {
-        verdict.reason = Some(format!("{need} could not be tried here"));
+        |need: &String| earlier.iter().find(|other| other.check.id == *need && other.status == Status::Skipped);
+    if let Some(need) = verdict.check.needs.iter().find_map(unrunnable) {
+        verdict.reason = Some(format!("{} could not be tried here", need.check.id));
         verdict.void(Status::Skipped);
         verdict.open = verdict.check.marks;
         return;
     }
     // The program stopped at a section that is still to be written: what did not happen after it says nothing.
     let follows = verdict.check.lesson.is_none() || verdict.losses.iter().all(|loss| !loss.positive);
-    if let Some(lesson) = waiting.first().filter(|_| follows && verdict.status != Status::Passed) {
+    // A tool's commands are called one by one; any other program comes to its lessons in their order.
+    let is_later = |lesson: &String| verdict.check.lesson.as_ref().is_some_and(|own| own > lesson);
+    let was_not_reached = !task.is_tool() && waiting.first().is_some_and(is_later);
+    if let Some(lesson) = waiting.first().filter(|_| follows && (verdict.status != Status::Passed || was_not_reached)) {
+        let is_written = !was_not_reached && verdict.check.lesson.is_some() && verdict.marks > 0;
+        if is_written && task.is_tool() {
+            return;
+        }
+        if is_written && verdict.open == 0 {
+            // All that ran before that section holds. A lesson that is written is worth its marks.
+            verdict.void(Status::Passed);
+            verdict.marks = verdict.check.marks;
+            verdict.reason = None;
+            verdict.blocked_by.clear();
+            verdict.remarks.push(format!("judged by what ran before Lesson {lesson}, which is not written yet"));
+            return;
+        }
         verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
         verdict.blocked_by.clear();
+        verdict.remarks.clear();
         verdict.void(Status::Blocked);
         return;
     }
     // Only name what is really lost as the thing that blocks.
     let lost = |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status != Status::Passed);
     verdict.blocked_by.retain(lost);
+}
+
+/// The reason for which an earlier check could not run here is not told again.
+fn tell_once(verdict: &mut Verdict, earlier: &[Verdict]) {
+    let same = |other: &&Verdict| other.status == Status::Skipped && other.reason == verdict.reason;
+    if verdict.status == Status::Skipped {
+        if let Some(first) = earlier.iter().find(same) {
+            verdict.reason = Some(format!("for the same reason as {}", first.check.id));
+        }
+    }
+}
+
+/// The parts of a check that is passed in part, and that could not be tried, are told like those that are lost.
+fn tell_what_was_not_tried(verdict: &mut Verdict) {
+    let told: u32 = verdict.losses.iter().map(|loss| loss.marks).sum();
+    let untold = verdict.lost().saturating_sub(told);
+    if verdict.status != Status::Partial || untold == 0 {
+        return;
+    }
+    let Some(why) = verdict.reason.take() else { return };
+    let observed = match verdict.blocked_by.as_slice() {
+        [] => why,
+        needs => format!("{why}; not tried, since it needs {}", words::list(needs)),
+    };
+    verdict.losses.push(Loss {
+        part: String::new(),
+        marks: untold,
+        expected: verdict.check.claim.clone(),
+        observed,
+        positive: false,
+        details: Vec::new(),
+        evidence: Vec::new(),
+    });
 }
 
 /// What held in one run, and in another had nothing to be tried on, is as undecided as what it waits for.

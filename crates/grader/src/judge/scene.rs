@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Evidence;
 use crate::rubric::{Blanks, Rubric};
-use crate::trace::{Event, Observer, Pid, ProcessState, Run, Sample, What};
+use crate::trace::{Event, Observer, Pid, ProcessState, Run, Sample, UNKNOWN_WRITER, What};
 use crate::transcript::{self, Item, Line, Row};
 
 /// One run with its transcript read.
@@ -22,6 +22,8 @@ pub struct Scene<'a> {
     pub lines: Vec<Line>,
     /// The two side by side.
     pub rows: Vec<Row>,
+    /// Lines that are no part of the transcript: what the runner and its helpers tell of their work, such as `cp -v`.
+    pub chatter: Vec<Line>,
     /// Every moment of each process, oldest first.
     moments: BTreeMap<Pid, Vec<Moment<'a>>>,
     /// Every process, in the order in which it was first seen.
@@ -49,7 +51,6 @@ impl<'a> Scene<'a> {
         let normalise = rubric.reference.blanks.normalise;
         let items = transcript::items(&rubric.reference);
         let lines = transcript::lines(run, normalise);
-        let rows = transcript::align(&items, &lines, normalise);
         let mut all: Vec<Moment<'a>> = all_moments(run).collect();
         all.sort_by_key(|moment| moment.at);
         let (mut moments, mut pids) = (BTreeMap::<Pid, Vec<Moment<'a>>>::new(), Vec::new());
@@ -61,12 +62,47 @@ impl<'a> Scene<'a> {
             known.push(moment);
         }
         let (blanks, samples) = (&rubric.reference.blanks, lasting(run));
-        Scene { run, number, blanks, items, lines, rows, moments, pids, samples }
+        let mut scene =
+            Scene { run, number, blanks, items, lines, rows: Vec::new(), chatter: Vec::new(), moments, pids, samples };
+        let (chatter, lines) = std::mem::take(&mut scene.lines).into_iter().partition(|line| scene.is_chatter(line));
+        (scene.chatter, scene.lines) = (chatter, lines);
+        scene.rows = transcript::align(&scene.items, &scene.lines, normalise);
+        scene
+    }
+
+    /// Whether a line is like none of the reference, and was written by another process than one that lists a directory.
+    ///
+    /// Any line could be an entry of a directory. An entry is written by the process that wrote the heading above the
+    /// entries, or by a child of it.
+    fn is_chatter(&self, line: &Line) -> bool {
+        let listed = self.items.windows(2).find_map(|pair| match pair {
+            [heading, Item::Entries(_)] => Some(heading.to_string()),
+            _ => None,
+        });
+        let (Some(heading), Some(writer)) = (listed, self.writer(line)) else { return false };
+        if transcript::is_like_one_of(&self.items, &line.text) {
+            return false;
+        }
+        let lists = |pid: Pid| {
+            self.run.events.iter().any(|event| {
+                event.pid == pid && matches!(&event.what, What::Wrote { stream: 1, text } if text.contains(&heading))
+            })
+        };
+        !self.ancestry(writer.pid).into_iter().any(lists)
+    }
+
+    /// What was typed to start the submission, to be put before what came of it; empty when it was not seen.
+    pub fn typed(&self) -> String {
+        let first = self.run.events.iter().find_map(|event| match &event.what {
+            What::Exec { argv } if event.pid == self.run.root_pid => Some(argv.join(" ")),
+            _ => None,
+        });
+        first.map(|typed| format!("`{typed}`: ")).unwrap_or_default()
     }
 
     /// The event that began `line`.
     pub fn writer(&self, line: &Line) -> Option<&'a Event> {
-        line.event.and_then(|at| self.run.events.get(at))
+        line.event.and_then(|at| self.run.events.get(at)).filter(|event| event.pid != UNKNOWN_WRITER)
     }
 
     /// Every moment at which the kernel was asked about `pid`, oldest first.
@@ -142,6 +178,20 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The call that made `pid`, which returned its number to the process that made it.
+    pub fn creation(&self, pid: Pid) -> Option<&'a Event> {
+        let numbers = &self.moments(pid).first()?.state.inner_pids;
+        let made = |event: &&Event| match &event.what {
+            What::Call { name, result, .. } if ["clone", "clone3", "fork", "vfork"].contains(&name.as_str()) => {
+                // A process is numbered in the PID namespaces of its parent, too, at the parent's depth.
+                let depth = event.state.inner_pids.len().saturating_sub(1);
+                self.parent(pid) == Some(event.pid) && numbers.get(depth).is_some_and(|own| i64::from(*own) == *result)
+            }
+            _ => false,
+        };
+        self.run.events.iter().find(made)
+    }
+
     /// The calls of `pid` with that name; those that failed too.
     pub fn calls<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (&'a Event, i64)> + use<'a, 's> {
         self.run.events.iter().filter_map(move |event| match &event.what {
@@ -176,7 +226,7 @@ impl<'a> Scene<'a> {
             at_ms: u64::try_from(event.at.as_millis()).unwrap_or(u64::MAX),
             pid: event.pid,
             inner_pids: event.state.inner_pids.clone(),
-            what: told(&event.what),
+            what: told(self.run, &event.what),
             namespaces: event.state.namespaces.clone(),
         }
     }
@@ -248,9 +298,9 @@ fn lasting(run: &Run) -> Vec<&Sample> {
 
 /// What happened, as one line of text for people. The submission's own words are kept as they are: whoever prints
 /// them makes them safe.
-pub fn told(what: &What) -> String {
+pub fn told(run: &Run, what: &What) -> String {
     match what {
-        What::Born { child, .. } => format!("made the child {child}"),
+        What::Born { child, .. } => format!("made the child {}", run.number_of(*child)),
         What::Exec { argv } => format!("exec {}", argv.join(" ")),
         What::Call { name, args, decoded, result } => {
             let arguments = if decoded.is_empty() { format!("{}, {}", args[0], args[1]) } else { decoded.clone() };
@@ -264,7 +314,7 @@ pub fn told(what: &What) -> String {
             Ok(name) => format!("was ended by {name}"),
             Err(_) => format!("was ended by signal {signal}"),
         },
-        What::Reaped { by } => format!("was waited for by {by}"),
+        What::Reaped { by } => format!("was waited for by {}", run.number_of(*by)),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::scene::{Moment, Scene};
-use super::words::{link, link_of, list};
+use super::words::{end_told, first_said, link, link_of, list};
 use super::{Evidence, Finding, Outcome, Style, Why, transcript as text};
 use crate::trace::{Event, Observer, Pid, What};
 
@@ -19,9 +19,13 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     let cast = Cast::of(scene);
     Some(match id {
         "child1.uts" => child1_uts(scene, &cast),
+        // One reason for many checks is told once, by the first.
+        "child1.pid" | "child1.name" | "child2.pid" | "child2.uts" if cast.child1.is_none() && !parent_wrote(scene) => {
+            Finding::whole(Outcome::NotTried(&["child1.uts"], "there was no child 1".to_owned()))
+        }
         "child1.pid" => child1_pid(scene, &cast),
         "child1.name" => child1_name(scene, &cast),
-        "child2.pid" => child2_pid(scene, &cast),
+        "child2.pid" => child2_pid(scene, &cast, style),
         "child2.uts" => child2_uts(scene, &cast),
         "parent.stays" => parent_stays(scene, &cast),
         "output" => output(scene, &cast, style),
@@ -134,7 +138,21 @@ fn no_child(scene: &Scene<'_>, label: &str, which: &str) -> Outcome {
                 evidence,
             )
         }
-        None => Outcome::absent(expected, format!("no process was seen that could be {which}")),
+        None => Outcome::absent(expected, format!("no process was seen that could be {which}; {}", ended(scene))),
+    }
+}
+
+/// Whether the parent wrote child 1's lines itself.
+fn parent_wrote(scene: &Scene<'_>) -> bool {
+    !writers(scene, "Child1 Process PID:").is_empty()
+}
+
+/// How the program ended, and what it said first on stderr.
+fn ended(scene: &Scene<'_>) -> String {
+    let end = format!("{}{}", scene.typed(), end_told(&scene.run.end));
+    match first_said(&scene.run.output.stderr) {
+        Some(line) => format!("{end} and said {line:?} on stderr"),
+        None => format!("{end} and said nothing on stderr"),
     }
 }
 
@@ -169,16 +187,42 @@ fn own_namespace(scene: &Scene<'_>, cast: &Cast, kind: &str) -> Outcome {
     let (Some(host), Some(own)) = (scene.host_namespace(kind), moment.state.namespaces.get(kind)) else {
         return Outcome::Unseen(format!("the {kind} namespace of child 1 could not be read"));
     };
-    // A parent that has moved to a new namespace takes its children along: theirs is not one of their own.
-    let parents = scene.moment_at(cast.parent, moment.at).and_then(|parent| parent.state.namespaces.get(kind));
-    if host != *own && parents != Some(own) {
-        return Outcome::Held;
+    if host == *own {
+        return Outcome::wrong(
+            format!("child 1 in another namespace than {}, the host's", link(kind, host)),
+            format!("child 1 is in {}, the host's", link(kind, *own)),
+            vec![scene.evidence_of(&moment)],
+        );
     }
-    Outcome::wrong(
-        format!("child 1 in another namespace than {}, the host's, and than its parent", link(kind, host)),
-        format!("child 1 is in {}, as the parent is", link(kind, *own)),
-        vec![scene.evidence_of(&moment)],
-    )
+    match shared_at_creation(scene, cast.parent, child1, kind, *own) {
+        Some(false) => Outcome::Held,
+        Some(true) => Outcome::wrong(
+            format!("child 1 gets a {} namespace of its own when it is created", kind.to_uppercase()),
+            format!("it got {}, in which its parent was then", link(kind, *own)),
+            vec![scene.evidence_of(&moment)],
+        ),
+        None => Outcome::Unseen("the parent was not looked at between its start and child 1's first line".to_owned()),
+    }
+}
+
+/// Whether the parent was in the namespace `own` of `kind` when it created child 1: then it is not child 1's own. Where
+/// the parent goes afterwards, or one of its threads, is the matter of another check. None when the run cannot tell.
+fn shared_at_creation(scene: &Scene<'_>, parent: Pid, child1: Pid, kind: &str, own: u64) -> Option<bool> {
+    let was_there = |moment: &Moment<'_>| moment.state.namespaces.get(kind) == Some(&own);
+    let born = scene.run.events.iter().find_map(|event| match &event.what {
+        What::Born { child, .. } if *child == child1 => Some(event.at),
+        _ => None,
+    });
+    let parents = || scene.moments(parent).iter().filter(|moment| moment.state.thread.is_none());
+    if let Some(at) = born {
+        return Some(parents().rfind(|moment| moment.at <= at).is_some_and(was_there));
+    }
+    let first = scene.moments(child1).first()?.at;
+    if parents().any(|moment| moment.at < first && was_there(moment)) {
+        return Some(true);
+    }
+    let there_now = parents().find(|moment| moment.at >= first).is_some_and(was_there);
+    if there_now { None } else { Some(false) }
 }
 
 fn child1_name(scene: &Scene<'_>, cast: &Cast) -> Finding {
@@ -224,7 +268,33 @@ fn child1_lives(scene: &Scene<'_>, child1: Pid, child2: Option<Moment<'_>>) -> O
     }
 }
 
-fn child2_pid(scene: &Scene<'_>, cast: &Cast) -> Finding {
+fn child2_pid(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
+    let mut finding = in_child1s_pid_namespace(scene, cast);
+    // The course's text lists calls and asks for an outcome: child 2 comes from outside and is attached.
+    let [(_, Outcome::Held)] = finding.points.as_slice() else { return finding };
+    if style.is_rust {
+        return finding;
+    }
+    let born_inside =
+        cast.child2.is_some_and(|pid| scene.ancestry(pid).iter().skip(1).any(|up| Some(*up) == cast.child1));
+    let attached = match born_inside {
+        false => Outcome::Held,
+        true => Outcome::wrong(
+            "child 2 is created outside and attached to child 1's namespaces",
+            "child 2 is a child of child 1, so nothing was attached",
+            Vec::new(),
+        ),
+    };
+    finding.points = vec![("inside", Outcome::Held), ("attached", attached)];
+    let missing = calls_missing(scene);
+    if born_inside || missing.is_empty() || scene.run.observer == Observer::Frozen {
+        return finding;
+    }
+    finding
+        .remark(format!("child 2 got there without {}, which the assignment lists among the key calls", list(&missing)))
+}
+
+fn in_child1s_pid_namespace(scene: &Scene<'_>, cast: &Cast) -> Finding {
     let outcome = shared_namespace(scene, cast, "pid");
     let (Outcome::Held, Some(child2)) = (&outcome, cast.child2) else { return Finding::whole(outcome) };
     let inner =
@@ -284,7 +354,8 @@ fn parent_stays(scene: &Scene<'_>, cast: &Cast) -> Finding {
 
 /// Whether the parent was in the box's namespaces at every moment.
 fn parent_namespaces(scene: &Scene<'_>, cast: &Cast) -> Outcome {
-    for moment in scene.moments(cast.parent) {
+    // A thread may go where its process must not: getpid(2) and the process's own links stay what they are.
+    for moment in scene.moments(cast.parent).iter().filter(|moment| moment.state.thread.is_none()) {
         let moved = moment.state.namespaces.iter().find(|(kind, own)| {
             // Where its next child is born is not where the parent lives.
             let lives_there = !kind.ends_with("_for_children");
@@ -397,11 +468,43 @@ fn gone(scene: &Scene<'_>, children: &[(&str, Pid)]) -> Outcome {
             );
         }
         if scene.reaped_by(*pid).is_none() {
-            let observed = format!("{name} ended, and nobody waited for it");
-            return Outcome::wrong(expected, observed, vec![scene.evidence(exit)]);
+            return not_reaped(scene, name, *pid, expected, exit);
         }
     }
     Outcome::Held
+}
+
+/// A child that stays a zombie, and why, as far as it is known.
+fn not_reaped(scene: &Scene<'_>, name: &str, pid: Pid, expected: String, exit: &Event) -> Outcome {
+    let mut why = Why { expected, positive: true, evidence: vec![scene.evidence(exit)], ..Why::default() };
+    let creation = scene.creation(pid);
+    let silent = creation.filter(|event| match &event.what {
+        What::Call { name, decoded, .. } => {
+            name.starts_with("clone") && !decoded.split('|').any(|word| word.starts_with("SIG"))
+        }
+        _ => false,
+    });
+    let Some(event) = silent else {
+        why.observed = format!("{name} ended, and its parent did not wait for it");
+        return Outcome::Lost(Box::new(why));
+    };
+    let (call, flags) = match &event.what {
+        What::Call { name, decoded, .. } => (name.as_str(), decoded.as_str()),
+        _ => ("clone", ""),
+    };
+    let refused = ["wait4", "waitid"].iter().any(|name| {
+        let echild = -i64::from(libc::ECHILD);
+        scene.calls(name).any(|(wait, result)| wait.pid == event.pid && result == echild)
+    });
+    let refused = if refused { "; the parent's wait failed with ECHILD" } else { "" };
+    why.observed = format!("{name} ended as a zombie: {call}({flags}) names no signal that tells its parent{refused}");
+    why.evidence.insert(0, scene.evidence(event));
+    why.hints = Some([
+        "Which signal tells a parent that a child has ended, and where did your call that makes the child name it?",
+        "The low byte of clone's flags is the signal for the parent. Without SIGCHLD there, a plain wait does not see the child.",
+        "clone(2), 'The child termination signal'; wait(2), __WALL. Add SIGCHLD to the flags, and wait for the child.",
+    ]);
+    Outcome::Lost(Box::new(why))
 }
 
 fn method(scene: &Scene<'_>, cast: &Cast) -> Finding {
@@ -417,6 +520,23 @@ fn method(scene: &Scene<'_>, cast: &Cast) -> Finding {
     if scene.run.observer == Observer::Frozen {
         return Finding::whole(Outcome::Unseen("without a tracer no call is seen".to_owned()));
     }
+    let missing = calls_missing(scene);
+    if missing.is_empty() {
+        return Finding::whole(Outcome::Held);
+    }
+    Finding::whole(Outcome::Lost(Box::new(Why {
+        expected: "a pidfd of child 1, and setns with it".to_owned(),
+        observed: format!(
+            "{} never succeeded; child 2 got there another way, which the other checks accept",
+            list(&missing)
+        ),
+        positive: true,
+        ..Why::default()
+    })))
+}
+
+/// Which of the calls that the lesson asks for never succeeded.
+fn calls_missing(scene: &Scene<'_>) -> Vec<&'static str> {
     let done = |name: &str| scene.calls(name).any(|(_, result)| result >= 0);
     let born_with_pidfd = ["clone", "clone3"].iter().any(|name| {
         scene.calls(name).any(|(event, result)| {
@@ -431,16 +551,5 @@ fn method(scene: &Scene<'_>, cast: &Cast) -> Finding {
     if !done("setns") {
         missing.push("setns");
     }
-    if missing.is_empty() {
-        return Finding::whole(Outcome::Held);
-    }
-    Finding::whole(Outcome::Lost(Box::new(Why {
-        expected: "a pidfd of child 1, and setns with it".to_owned(),
-        observed: format!(
-            "{} never succeeded; child 2 got there another way, which the other checks accept",
-            list(&missing)
-        ),
-        positive: true,
-        ..Why::default()
-    })))
+    missing
 }

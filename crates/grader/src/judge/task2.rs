@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::scene::{Moment, Scene};
 use super::task1::host_name;
-use super::words::{link, list};
+use super::words::{end_told, first_said, link, list};
 use super::{Evidence, Finding, Outcome, Style, transcript as text};
-use crate::trace::{CpuLimit, Pid, ProcessState, Sample, What};
+use crate::trace::{CpuLimit, End, Event, Pid, ProcessState, Sample, What};
 use crate::transcript::Row;
 
 /// Half of one core, and how far from it a limit may be.
@@ -39,18 +39,112 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     let started = Cast::of(scene);
     // Whoever was started and never came to its first line has shown nothing else.
     let cast = started.who(|pid| ran(scene, pid));
-    Some(match id {
+    let finding = match id {
         "root.filled" => root_filled(scene, &started),
         "root.isolated" => root_isolated(scene, &cast),
         "pid.one" => pid_one(scene, &cast),
         "uts.isolated" => uts_isolated(scene, &cast),
         "ipc.isolated" => Finding::whole(own_namespace(scene, cast.c, "2c", "ipc")),
         "limit.set" => limit_set(scene, &cast),
+        "limit.enabled" => limit_enabled(scene, &cast),
         "limit.works" => limit_works(scene, &cast),
         "limit.all" => limit_all(scene, &cast),
         "output" => output(scene, &cast, style),
         "clean" => clean(scene, &cast),
         _ => return None,
+    };
+    Some(match id {
+        "limit.enabled" => finding,
+        _ => excused(finding, id, scene, &cast),
+    })
+}
+
+/// Why 2c could not have its limit in this run, whatever the program does; none when it could.
+enum Obstacle {
+    /// Another run of this machine shows what this one cannot.
+    OtherRun,
+    /// This machine has no cpu controller in cgroup v2.
+    OtherMachine(String),
+}
+
+/// Finds what kept a limit of cgroup v2, which the program tried to set, from being there.
+fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
+    let host = &scene.run.host;
+    if host.cpu_controller.as_deref() == Some("v2") {
+        let was_enabled = host.cpu_enabled || scene.run.cpu_was_enabled;
+        let is_off = !was_enabled && tried_v2(scene) && !has_limit_file(scene, cast);
+        return is_off.then_some(Obstacle::OtherRun);
+    }
+    if uses_v1(scene) || !(tried_v2(scene) || host.cpu_controller.is_none()) {
+        return None;
+    }
+    let place = match &host.cpu_controller {
+        Some(_) => "in cgroup v1",
+        None => "nowhere in reach",
+    };
+    Some(Obstacle::OtherMachine(format!(
+        "this machine has its cpu controller {place}, and the program sets its limit in cgroup v2; a machine with cgroup \
+         v2 alone can judge it, such as the kit's virtual machine (vm/README.md)"
+    )))
+}
+
+/// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it.
+fn tried_v2(scene: &Scene<'_>) -> bool {
+    let made = scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups);
+    let mut v2 = made.filter(|cgroup| cgroup.starts_with(":/") || !cgroup.contains(":/"));
+    v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| scene.run.output.stderr.contains(word))
+}
+
+/// Whether the program made a cgroup for the cpu controller of v1.
+fn uses_v1(scene: &Scene<'_>) -> bool {
+    let is_cpu = |cgroup: &String| {
+        cgroup.split_once(":/").is_some_and(|(controllers, _)| controllers.split(',').any(|name| name == "cpu"))
+    };
+    scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups).any(is_cpu)
+}
+
+/// Whether the kernel gave 2c a cgroup in which a limit can be set. The box's root is none.
+fn has_limit_file(scene: &Scene<'_>, cast: &Cast) -> bool {
+    let samples = cast.c.map(|pid| scene.samples(pid)).unwrap_or_default();
+    samples.iter().any(|sample| sample.limits.iter().any(|limit| limit.cgroup != "/"))
+}
+
+/// The finding without what 2c lost through no fault of the program, or through one that another check charges.
+fn excused(mut finding: Finding, id: &str, scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let Some(obstacle) = obstacle(scene, cast) else { return finding };
+    let stopped = cast.c.is_none();
+    let is_of_2c = |part: &str| match (id, part) {
+        ("limit.set" | "limit.works" | "limit.all", _) | (_, "status" | "gone") => true,
+        ("ipc.isolated", _) | (_, "2c" | "blocks" | "lines") => stopped,
+        _ => false,
+    };
+    for (part, outcome) in &mut finding.points {
+        if is_of_2c(part) && matches!(outcome, Outcome::Lost(_) | Outcome::NotTried(..)) {
+            *outcome = match &obstacle {
+                Obstacle::OtherRun => Outcome::Unseen("in this run 2c had no cpu controller".to_owned()),
+                Obstacle::OtherMachine(why) => Outcome::Skipped(why.clone()),
+            };
+        }
+    }
+    finding
+}
+
+/// Whether the program enables the cpu controller at the root where that is not done yet.
+fn limit_enabled(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    let host = &scene.run.host;
+    let evidence =
+        cast.c.and_then(|pid| scene.samples(pid).last().copied()).map(|sample| looked(scene, sample)).into_iter();
+    Finding::whole(match obstacle(scene, cast) {
+        Some(Obstacle::OtherMachine(why)) => Outcome::Skipped(why),
+        Some(Obstacle::OtherRun) => Outcome::wrong(
+            "cpu is in the root's cgroup.subtree_control before 2c's cgroup gets its limit",
+            "it was not there when this run began, and the program did not write it: 2c's cgroup has no cpu.max",
+            evidence.collect(),
+        ),
+        None if host.cpu_enabled => Outcome::Unseen("the root handed on cpu before this run began".to_owned()),
+        None if cast.c.is_none() => never_ran("2c"),
+        None if has_limit_file(scene, cast) || uses_v1(scene) => Outcome::Held,
+        None => Outcome::NotTried(&["limit.set"], "there is no cgroup for 2c that would need it".to_owned()),
     })
 }
 
@@ -110,7 +204,17 @@ fn container(scene: &Scene<'_>, subtask: &str, label: &str) -> Option<Pid> {
         });
         line.and_then(|line| scene.writer(line)).map(|event| event.pid).filter(|pid| *pid != scene.run.root_pid)
     };
-    started.or_else(wrote)
+    // Where the program was seen to be started for another subtask, a line of that one may stand here again: text that
+    // was in a buffer at a fork is written twice. It says nothing of a process that was not seen.
+    let seen_elsewhere = || {
+        let execs = scene.run.events.iter().filter_map(|event| match &event.what {
+            What::Exec { argv } => Some(argv.as_slice()),
+            _ => None,
+        });
+        let samples = scene.run.samples.iter().map(|sample| sample.argv.as_slice());
+        execs.chain(samples).any(|argv| subtask_of(argv).is_some())
+    };
+    started.or_else(|| if seen_elsewhere() { None } else { wrote() })
 }
 
 /// Whether these are the arguments of `container_prog SUBTASK`.
@@ -155,23 +259,24 @@ fn never_ran(which: &str) -> Outcome {
 }
 
 fn root_filled(scene: &Scene<'_>, cast: &Cast) -> Finding {
+    if !cast.any() {
+        // One cause is told once.
+        let expected = "container_prog runs in 2a, 2b and 2c, from an empty container_root";
+        return Finding::whole(not_started(scene, expected.to_owned(), "any of them"));
+    }
     Finding::parts(cast.named().map(|(which, pid)| (which, runs(scene, which, pid))))
 }
 
 fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     let expected = format!("container_prog runs in {which}, from an empty container_root");
-    let Some(pid) = pid else {
-        let observed = format!("it was not started in {which}{}", complaint(scene));
-        return match failed_exec(scene) {
-            Some(evidence) => {
-                Outcome::Lost(Box::new(super::Why { expected, observed, evidence, ..Default::default() }))
-            }
-            None => Outcome::absent(expected, observed),
-        };
-    };
+    let Some(pid) = pid else { return not_started(scene, expected, which) };
     if !spoke(scene, pid) {
         let evidence = scene.exit(pid).map(|exit| scene.evidence(exit)).into_iter().collect();
-        return Outcome::wrong(expected, format!("it was started and wrote nothing{}", complaint(scene)), evidence);
+        return Outcome::wrong(
+            expected,
+            format!("it was started and wrote nothing{}", complaint(scene, which)),
+            evidence,
+        );
     }
     match telling(scene, pid) {
         // In the host's own root every library is there: that says nothing about container_root.
@@ -182,20 +287,42 @@ fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     }
 }
 
-/// What stderr says last, for people.
-fn complaint(scene: &Scene<'_>) -> String {
-    match scene.run.output.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => {
-            let plain = crate::transcript::drawn(&crate::transcript::without_escapes(line));
-            format!("; stderr says: {}", plain.chars().take(160).collect::<String>())
-        }
-        None => String::new(),
-    }
+/// No process became container_prog.
+fn not_started(scene: &Scene<'_>, expected: String, which: &str) -> Outcome {
+    let observed = format!("it was not started in {which}{}", complaint(scene, which));
+    let evidence = failed_exec(scene).unwrap_or_default();
+    Outcome::Lost(Box::new(super::Why { expected, observed, evidence, ..Default::default() }))
 }
 
-/// The last exec that failed for want of a file.
+/// How the program ended, and what it said first on stderr about `which`, for people.
+fn complaint(scene: &Scene<'_>, which: &str) -> String {
+    let end = match &scene.run.end {
+        End::Exited(0) => String::new(),
+        end => format!("; {}{}", scene.typed(), end_told(end)),
+    };
+    // A tracer sees what is written when: what came after the heading belongs to it.
+    let heading = format!("Output Subtask {which}");
+    let wrote = |stream: u8| {
+        scene.run.events.iter().filter_map(move |event| match &event.what {
+            What::Wrote { stream: to, text } if *to == stream => Some((event.at, text.as_str())),
+            _ => None,
+        })
+    };
+    let from = wrote(1).find(|(_, text)| text.contains(&heading)).map(|(at, _)| at);
+    let to = from.and_then(|from| wrote(1).find(|(at, text)| *at > from && text.contains("Output Subtask")));
+    let to = to.map_or(Duration::MAX, |(at, _)| at);
+    let own =
+        from.map(|from| wrote(2).filter(|(at, _)| (from..to).contains(at)).map(|(_, text)| text).collect::<String>());
+    let said = own.as_deref().and_then(first_said).or_else(|| first_said(&scene.run.output.stderr));
+    let said = said.map(|line| format!("; stderr says {line:?}")).unwrap_or_default();
+    format!("{said}{end}")
+}
+
+/// The last exec of container_prog that failed. Others are a shell's search for its commands.
 fn failed_exec(scene: &Scene<'_>) -> Option<Vec<Evidence>> {
-    let (event, _) = scene.calls("execve").filter(|(_, result)| *result < 0).last()?;
+    let is_ours =
+        |event: &Event| matches!(&event.what, What::Call { decoded, .. } if decoded.ends_with("container_prog"));
+    let (event, _) = scene.calls("execve").filter(|(event, result)| *result < 0 && is_ours(event)).last()?;
     Some(vec![scene.evidence(event)])
 }
 
@@ -365,13 +492,8 @@ fn limit_set(scene: &Scene<'_>, cast: &Cast) -> Finding {
     let expected = "the quota of 2c's cgroup is half its period, such as 50000 100000";
     let evidence = limit.samples.last().map(|sample| looked(scene, sample)).into_iter().collect();
     let Some(tightest) = limit.tightest else {
-        let enabled = match (scene.run.host.cpu_controller.as_deref(), scene.run.host.cpu_enabled) {
-            (Some("v2"), false) => "; the root's cgroup.subtree_control did not have cpu at the start of this run",
-            _ => "",
-        };
         let place = own.map_or("its cgroup", |own| own.cgroup.as_str());
-        let observed =
-            format!("{} has no limit, nor has any cgroup above it{enabled}", crate::transcript::drawn(place));
+        let observed = format!("{} has no limit, nor has any cgroup above it", crate::transcript::drawn(place));
         return Finding::whole(Outcome::wrong(expected, observed, evidence));
     };
     let figures = format!("{} {}", tightest.quota_us.unwrap_or(0), tightest.period_us);
@@ -544,6 +666,14 @@ fn nothing_else(scene: &Scene<'_>, cast: &Cast, c: Pid, limit: &CpuLimit) -> Out
     let starters = scene.ancestry(c);
     // Whatever also led to 2a or 2b is the runner, not a part of the container.
     let runner: Vec<Pid> = [cast.a, cast.b].into_iter().flatten().flat_map(|pid| scene.ancestry(pid)).collect();
+    for (which, pid) in [("2a", cast.a), ("2b", cast.b)] {
+        let is_limited = |sample: &&Sample| sample.limits.iter().any(|limit| limit.cores().is_some());
+        let mut samples = pid.map(|pid| scene.samples(pid)).unwrap_or_default().into_iter();
+        if let Some(sample) = samples.find(is_limited) {
+            let observed = format!("{which} computed under a limit as well");
+            return Outcome::wrong("only 2c has a limit of CPU time", observed, vec![looked(scene, sample)]);
+        }
+    }
     for moment in scene.all_moments().filter(|moment| moment.at >= start) {
         let is_runner = moment.pid == scene.run.root_pid || runner.contains(&moment.pid);
         let may = members.contains(&moment.pid) || (starters.contains(&moment.pid) && !is_runner);

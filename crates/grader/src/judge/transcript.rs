@@ -1,7 +1,7 @@
 //! What both tasks ask of the output and of the end: the transcript, the exit status, what is left behind.
 
 use super::scene::Scene;
-use super::words::list;
+use super::words::{end_told, first_said, list};
 use super::{Finding, Outcome, Style, Why};
 use crate::rubric::{Fact, Normalise};
 use crate::trace::{End, Pid, ProcessState, StdoutKind};
@@ -23,6 +23,9 @@ pub(super) struct Block {
     pub writer: Option<Pid>,
 }
 
+/// What the order of blocks should be.
+const IN_ORDER: &str = "all blocks in order, each written by the process it speaks of";
+
 /// Lines that are named in a report before the rest is only counted.
 const SHOWN: usize = 4;
 
@@ -31,32 +34,28 @@ const SHOWN: usize = 4;
 /// `blocks`: every line of the reference is there, in its order, and each block was begun by the process it belongs
 /// to. `lines`: no line says what the kernel does not, and no line is too many.
 pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Finding {
-    let finding = Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]);
-    let held = finding.points.iter().all(|(_, outcome)| matches!(outcome, Outcome::Held));
+    let finding = match scene.lines.is_empty() {
+        // One reason for both parts is told once.
+        true => Finding::whole(Outcome::absent(IN_ORDER, "nothing was written to stdout")),
+        false => Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]),
+    };
     let mut finding = match scene.run.stdout_kind {
         StdoutKind::Pipe if !style.is_rust => {
-            let why = "stdio buffers on a pipe, so only the terminal run is judged".to_owned();
-            let unseen = Finding::whole(Outcome::Unseen(why));
-            match held {
-                true => unseen,
-                false => unseen.remark(
-                    "on a pipe the lines come in another order, twice or not at all: text still in the buffer at a \
-                     fork belongs to both processes, and a killed process never writes it; flush before you fork",
-                ),
-            }
+            Finding::whole(Outcome::Unseen("stdio buffers on a pipe, so only the terminal run is judged".to_owned()))
         }
         _ => finding,
     };
+    if let Some(first) = scene.chatter.first() {
+        let told = format!("{} lines are not of the sample's kind, such as {:?}", scene.chatter.len(), shown(first));
+        finding = finding.remark(told);
+    }
     let separators = |row: &&Row| match row {
         Row::Missing { item } => matches!(scene.items.get(*item), Some(Item::Separator(_))),
         _ => false,
     };
     let missing = scene.rows.iter().filter(separators).count();
-    if missing > 0 && scene.run.stdout_kind == StdoutKind::Pty {
+    if missing > 0 && !scene.lines.is_empty() && scene.run.stdout_kind == StdoutKind::Pty {
         finding = finding.remark(format!("{missing} lines of dashes are missing"));
-    }
-    if !style.is_rust && wrong_unit(scene) {
-        finding = finding.remark("the time is not in the unit that its label names");
     }
     finding
 }
@@ -86,7 +85,8 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
         let Some(first) = begun.next() else { continue };
         let stranger = std::iter::once(first).chain(begun).find(|event| Some(event.pid) != block.writer);
         if let Some(event) = stranger {
-            wrong.push(format!("{} written by pid {}, not by the process it speaks of", block.name, event.pid));
+            let writer = scene.run.number_of(event.pid);
+            wrong.push(format!("{} written by pid {writer}, not by the process it speaks of", block.name));
             evidence.push(scene.evidence(event));
         } else if let Some((_, other)) = writers.iter().find(|(pid, _)| *pid == first.pid) {
             wrong.push(format!("{other} and {} are written by the same process", block.name));
@@ -98,17 +98,14 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     if wrong.is_empty() {
         return Outcome::Held;
     }
-    let nothing = scene.lines.is_empty();
-    let observed = match (nothing, blocks.len()) {
-        (true, _) => "nothing was written to stdout".to_owned(),
-        _ => format!("{}: {} of the reference's lines or blocks are not in order", on(scene), wrong.len()),
-    };
+    let observed = format!("{}: {} of the reference's lines or blocks are not in order", on(scene), wrong.len());
     Outcome::Lost(Box::new(Why {
-        expected: "all blocks in order, each written by the process it speaks of".to_owned(),
+        expected: IN_ORDER.to_owned(),
         observed,
         details: shortened(wrong),
         positive: complete(scene) || !evidence.is_empty(),
         evidence,
+        hints: None,
     }))
 }
 
@@ -132,7 +129,7 @@ fn corrected(scene: &Scene<'_>, style: Style, item: &Item, line: &Line, blanks: 
         }
         match truth(scene, label, value, line) {
             Truth::No(fact) => Some(put(item, label, &fact)),
-            Truth::Yes => None,
+            Truth::Yes | Truth::Unknown => None,
         }
     })
 }
@@ -178,6 +175,14 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
         let observed = format!("{}: {told} of {lines} lines that tell something were written", on(scene));
         return Outcome::absent("every line of the reference is there", observed);
     }
+    let tells = |line: usize| scene.lines.get(line).filter(|line| scene.writer(line).is_none());
+    let unseen = scene.rows.iter().find_map(|row| match row {
+        Row::Match { line, blanks, .. } if !blanks.is_empty() => tells(*line),
+        _ => None,
+    });
+    if let (true, Some(line)) = (wrong.is_empty(), unseen) {
+        return Outcome::Unseen(format!("{}: no process was seen to write line {}", on(scene), line.number));
+    }
     if wrong.is_empty() {
         return Outcome::Held;
     }
@@ -187,6 +192,7 @@ fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
         details: shortened(wrong),
         positive: complete(scene) || !evidence.is_empty(),
         evidence,
+        hints: None,
     }))
 }
 
@@ -268,13 +274,15 @@ fn same_label(item: &Item, line: &Line) -> bool {
 /// Whether what stands in a blank is so.
 enum Truth {
     Yes,
+    /// The line's writer was not seen, so the kernel was not asked.
+    Unknown,
     /// No; this is what should stand there.
     No(String),
 }
 
 /// Compares what stands in the blank `label` of `line` with the kernel's word on the line's writer.
 fn truth(scene: &Scene<'_>, label: &str, value: &str, line: &Line) -> Truth {
-    let Some(writer) = scene.writer(line) else { return Truth::Yes };
+    let Some(writer) = scene.writer(line) else { return Truth::Unknown };
     let is = |fact: Option<String>| match fact {
         Some(fact) if fact != value => Truth::No(fact),
         _ => Truth::Yes,
@@ -327,19 +335,6 @@ fn root_entries(scene: &Scene<'_>, state: &ProcessState, value: &str) -> Truth {
     Truth::No("a name that is in container_root".to_owned())
 }
 
-/// Whether a printed time is far from the observed one.
-fn wrong_unit(scene: &Scene<'_>) -> bool {
-    scene.rows.iter().any(|row| match row {
-        Row::Match { line, blanks, .. } => scene.lines.get(*line).is_some_and(|line| {
-            let is_time = |label: &str| fact_of(scene, label) == Some(Fact::BusyTime);
-            blanks
-                .iter()
-                .any(|(label, value)| is_time(label) && matches!(truth(scene, label, value, line), Truth::No(_)))
-        }),
-        _ => false,
-    })
-}
-
 /// The printed time is that of the longest silence of the writer before the line, or of its CPU use.
 fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth {
     let Some(printed) = milliseconds(value) else { return Truth::Yes };
@@ -364,14 +359,13 @@ fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth 
 /// Whether the program ended by itself with status 0.
 pub(super) fn exit_status(scene: &Scene<'_>) -> Outcome {
     let expected = "the program ends by itself, with exit status 0";
-    let observed = match &scene.run.end {
+    let end = match &scene.run.end {
         End::Exited(0) => return Outcome::Held,
         End::Unknown => return Outcome::Unseen("the observer lost the program".to_owned()),
-        End::Exited(status) => format!("it ended with status {status}"),
-        End::Signaled(signal) => format!("it was ended by signal {signal}"),
-        End::TimedOut(stood) => format!("it did not end in time: {stood}"),
-        End::OverLimit(limit) => format!("it was ended at a limit: {limit}"),
+        end => end_told(end),
     };
+    let said = first_said(&scene.run.output.stderr);
+    let observed = said.map_or(end.clone(), |line| format!("{end} and said {line:?} on stderr"));
     Outcome::wrong(expected, observed, Vec::new())
 }
 

@@ -28,22 +28,58 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
     }
 }
 
-/// How a command ended, and the last thing it said about it, on stderr if it said anything there.
+/// How a command ended, and the first thing it said on stderr, else the last on stdout.
 pub fn command_told(run: &CommandRun) -> String {
     let end = match &run.end {
         None => "it still runs".to_owned(),
-        Some(End::Exited(code)) => format!("it ended with exit status {code}"),
-        Some(End::Signaled(signal)) => format!("signal {signal} ended it"),
-        Some(End::TimedOut(stood)) => format!("it took too long, {stood}"),
-        Some(End::OverLimit(limit)) => format!("it hit a limit: {limit}"),
-        Some(End::Unknown) => "its end was not seen".to_owned(),
+        Some(end) => end_told(end),
     };
-    let (errors, output) = (plain(&run.output.stderr), plain(&run.output.stdout));
-    let last = |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-    match last(&errors).or_else(|| last(&output)) {
+    let last =
+        || plain(&run.output.stdout).lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    match first_said(&run.output.stderr).or_else(last) {
         Some(line) => format!("{end} and said {line:?}"),
         None => format!("{end} and said nothing"),
     }
+}
+
+/// How a program ended.
+pub fn end_told(end: &End) -> String {
+    match end {
+        End::Exited(code) => format!("it ended with exit status {code}"),
+        End::Signaled(signal) => match nix::sys::signal::Signal::try_from(*signal) {
+            Ok(name) => format!("{name} ended it"),
+            Err(_) => format!("signal {signal} ended it"),
+        },
+        End::TimedOut(stood) => format!("it took too long, {stood}"),
+        End::OverLimit(limit) => format!("it hit a limit: {limit}"),
+        End::Unknown => "its end was not seen".to_owned(),
+    }
+}
+
+/// The first thing that a text says. What it says first is the cause, what it says last is advice or a consequence.
+pub fn first_said(text: &str) -> Option<String> {
+    const LONGEST: usize = 160;
+    let text = plain(text);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next()?;
+    // A panic names its place first, and what was wrong in the line below.
+    let whole = match lines.next() {
+        Some(second) if first.ends_with(':') => format!("{first} {second}"),
+        _ => first.to_owned(),
+    };
+    Some(whole.chars().take(LONGEST).collect())
+}
+
+/// The panics of Rust programs in what they said on stderr: where, as FILE:LINE:COLUMN, and why.
+pub fn panics(stderr: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut lines = stderr.lines();
+    while let Some(line) = lines.next() {
+        if let Some((_, place)) = line.split_once(" panicked at ") {
+            found.push((place.trim_end_matches(':'), lines.next().unwrap_or_default()));
+        }
+    }
+    found
 }
 
 /// What came of an attempt, as a sentence.

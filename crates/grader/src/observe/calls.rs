@@ -26,24 +26,43 @@ macro_rules! table {
 
 /// The calls that are traced.
 #[cfg(target_arch = "x86_64")]
-pub const TRACED: [Call; 26] = table![
+pub const TRACED: [Call; 31] = table![
     clone: SYS_clone, clone3: SYS_clone3, fork: SYS_fork, vfork: SYS_vfork, execve: SYS_execve, execveat: SYS_execveat,
     unshare: SYS_unshare, setns: SYS_setns, pidfd_open: SYS_pidfd_open, sethostname: SYS_sethostname,
     chroot: SYS_chroot, pivot_root: SYS_pivot_root, mount: SYS_mount, umount2: SYS_umount2, wait4: SYS_wait4,
     waitid: SYS_waitid, kill: SYS_kill, tgkill: SYS_tgkill, pidfd_send_signal: SYS_pidfd_send_signal,
     write: SYS_write, writev: SYS_writev, nanosleep: SYS_nanosleep, clock_nanosleep: SYS_clock_nanosleep,
-    prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2,
+    prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2, sendfile: SYS_sendfile, splice: SYS_splice,
+    tee: SYS_tee, vmsplice: SYS_vmsplice, io_submit: SYS_io_submit,
 ];
 /// The calls that are traced.
 #[cfg(not(target_arch = "x86_64"))]
-pub const TRACED: [Call; 24] = table![
+pub const TRACED: [Call; 29] = table![
     clone: SYS_clone, clone3: SYS_clone3, execve: SYS_execve, execveat: SYS_execveat,
     unshare: SYS_unshare, setns: SYS_setns, pidfd_open: SYS_pidfd_open, sethostname: SYS_sethostname,
     chroot: SYS_chroot, pivot_root: SYS_pivot_root, mount: SYS_mount, umount2: SYS_umount2, wait4: SYS_wait4,
     waitid: SYS_waitid, kill: SYS_kill, tgkill: SYS_tgkill, pidfd_send_signal: SYS_pidfd_send_signal,
     write: SYS_write, writev: SYS_writev, nanosleep: SYS_nanosleep, clock_nanosleep: SYS_clock_nanosleep,
-    prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2,
+    prctl: SYS_prctl, move_mount: SYS_move_mount, pwritev2: SYS_pwritev2, sendfile: SYS_sendfile, splice: SYS_splice,
+    tee: SYS_tee, vmsplice: SYS_vmsplice, io_submit: SYS_io_submit,
 ];
+
+/// The descriptor that a call writes to; none for a call that writes nothing, or whose target its arguments do not tell.
+pub fn target(nr: i64, args: &[u64; 6]) -> Option<u64> {
+    match nr {
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_sendfile | libc::SYS_vmsplice => {
+            Some(args[0])
+        }
+        libc::SYS_tee => Some(args[1]),
+        libc::SYS_splice => Some(args[2]),
+        _ => None,
+    }
+}
+
+/// Whether a call can write to a descriptor that stands in none of its arguments. The box has no io_uring.
+pub fn writes_from_a_queue(nr: i64) -> bool {
+    nr == libc::SYS_io_submit
+}
 
 /// Other calls that a program may be found asleep in.
 const BLOCKING: [Call; 13] = table![
@@ -135,10 +154,12 @@ pub fn described_fd(pid: Pid, fd: u64) -> String {
     }
 }
 
-/// Whom a pidfd means, as the observer numbers processes.
+/// The process that a pidfd stands for, as the box numbers it.
 fn pidfd_owner(pid: Pid, fd: i32) -> String {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-    let owner = info.lines().find_map(|line| line.strip_prefix("Pid:")).map_or("?", str::trim);
+    // Ours first, then the box's: the number for people.
+    let numbers = info.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let owner = numbers.split_whitespace().nth(1).or_else(|| numbers.split_whitespace().next()).unwrap_or("?");
     format!("pidfd of {owner}")
 }
 

@@ -20,10 +20,10 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use super::output::Collected;
 use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
-use super::{FirstEnd, Recorder, proc, snapshot};
+use super::{FirstEnd, Recorder, calls, proc, snapshot};
 use crate::fault::Fault;
 use crate::hostbox::HostBox;
-use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
+use crate::trace::{FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER, What};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
@@ -164,7 +164,8 @@ struct Candidate {
     process: Pid,
     state: ProcessState,
     at: Duration,
-    text: Vec<u8>,
+    /// What it waits to write; none when that is not in its memory.
+    text: Option<Vec<u8>>,
 }
 
 impl Freezer<'_> {
@@ -199,8 +200,8 @@ impl Freezer<'_> {
             for (_, thread) in writers.iter().filter(|(process, _)| *process == pid) {
                 let state =
                     if *thread == pid { Some(state.clone()) } else { proc::state(*thread, self.host.cgroups()) };
-                if let (Some(state), Some(text)) = (state, self.text(*thread)) {
-                    candidates.push(Candidate { process: pid, state, at, text });
+                if let Some(state) = state {
+                    candidates.push(Candidate { process: pid, state, at, text: self.text(*thread) });
                 }
             }
             self.recorder.note_at(at, pid, state, What::Seen);
@@ -221,12 +222,18 @@ impl Freezer<'_> {
         if !self.collected.add(1, &packet) {
             self.watch.cut(self.host, Cut::Output);
         }
-        let is_it = |candidate: &Candidate| candidate.text.get(..packet.len()) == Some(packet.as_slice());
-        if let Some(nth) = self.candidates.iter().position(is_it) {
-            let Candidate { process, state, at, .. } = self.candidates.swap_remove(nth);
-            let text = String::from_utf8_lossy(&packet).into_owned();
-            self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });
-        }
+        let is_it = |candidate: &Candidate| {
+            candidate.text.as_ref().is_some_and(|text| text.get(..packet.len()) == Some(packet.as_slice()))
+        };
+        let may_be = |candidate: &Candidate| candidate.text.is_none();
+        let nth = self.candidates.iter().position(is_it).or_else(|| self.candidates.iter().position(may_be));
+        let text = String::from_utf8_lossy(&packet).into_owned();
+        let (process, state, at) = match nth.map(|nth| self.candidates.swap_remove(nth)) {
+            Some(Candidate { process, state, at, .. }) => (process, state, at),
+            // The text came out, and its writer was not seen.
+            None => (UNKNOWN_WRITER, ProcessState::default(), self.recorder.now()),
+        };
+        self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });
         true
     }
 
@@ -263,9 +270,11 @@ impl Freezer<'_> {
 
     /// The write to our pipe that `thread` is in.
     fn written_to(&self, thread: Pid) -> Option<proc::BlockedCall> {
-        let writes = [libc::SYS_write, libc::SYS_writev, libc::SYS_pwritev2];
-        let call = proc::blocked_call(thread).filter(|call| writes.contains(&call.nr))?;
-        let behind = proc::file_id(&format!("/proc/{thread}/fd/{}", call.args[0] as i32))?;
+        let call = proc::blocked_call(thread)?;
+        if call.nr == libc::SYS_io_submit {
+            return Some(call);
+        }
+        let behind = proc::file_id(&format!("/proc/{thread}/fd/{}", calls::target(call.nr, &call.args)? as i32))?;
         (behind == self.pipe.id).then_some(call)
     }
 
@@ -273,10 +282,10 @@ impl Freezer<'_> {
     fn text(&self, thread: Pid) -> Option<Vec<u8>> {
         let call = self.written_to(thread)?;
         let [_, address, length, ..] = call.args;
-        Some(if call.nr == libc::SYS_write {
-            written(thread, address, length)
-        } else {
-            gathered(thread, address, length)
-        })
+        match call.nr {
+            libc::SYS_write => Some(written(thread, address, length)),
+            libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_vmsplice => Some(gathered(thread, address, length)),
+            _ => None,
+        }
     }
 }

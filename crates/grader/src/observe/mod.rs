@@ -13,6 +13,8 @@ pub mod sampler;
 pub mod snapshot;
 pub mod traced;
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,9 @@ pub struct Recorder {
     /// Where `container_root` is looked for, as a path in the box.
     container_root: Option<String>,
     found_root: Mutex<Option<FileId>>,
+    /// The cgroups that were there before the submission started, and those that came since.
+    cgroups: Mutex<[BTreeSet<String>; 2]>,
+    cpu_was_enabled: AtomicBool,
 }
 
 impl Recorder {
@@ -45,6 +50,8 @@ impl Recorder {
             samples: Mutex::default(),
             container_root,
             found_root: Mutex::default(),
+            cgroups: Mutex::default(),
+            cpu_was_enabled: AtomicBool::default(),
         }
     }
 
@@ -79,6 +86,30 @@ impl Recorder {
         }
     }
 
+    /// Remembers which cgroups are there before the submission starts.
+    pub fn note_first_cgroups(&self, host: &HostBox) {
+        self.cgroups.lock().unwrap_or_else(PoisonError::into_inner)[0].extend(cgroups(host));
+    }
+
+    /// Remembers which cgroups have been made by now.
+    pub fn note_new_cgroups(&self, host: &HostBox) {
+        self.cpu_was_enabled.fetch_or(host.cgroups().cpu_enabled(), Ordering::Relaxed);
+        let [first, new] = &mut *self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.len() < MOST_NAMES {
+            new.extend(cgroups(host).into_iter().filter(|name| !first.contains(name)));
+        }
+    }
+
+    /// Whether the root was seen to hand on the cpu controller.
+    pub fn cpu_was_enabled(&self) -> bool {
+        self.cpu_was_enabled.load(Ordering::Relaxed)
+    }
+
+    /// The cgroups that were seen to be made, sorted.
+    pub fn new_cgroups(&self) -> Vec<String> {
+        self.cgroups.lock().unwrap_or_else(PoisonError::into_inner)[1].iter().cloned().collect()
+    }
+
     /// The names in the container's root directory at this moment, sorted.
     pub fn names_in_container_root(&self, host: &HostBox) -> Vec<String> {
         let Some(path) = &self.container_root else { return Vec::new() };
@@ -100,6 +131,16 @@ impl Recorder {
             self.found_root.into_inner().unwrap_or_else(PoisonError::into_inner),
         )
     }
+}
+
+/// The cgroups of the box, and what lies where a host with v2 alone has its tree.
+fn cgroups(host: &HostBox) -> Vec<String> {
+    let mut found = host.cgroups().added();
+    if host.cgroups().cpu_controller() != Some("v2") {
+        let root = Rooted::of(host.init());
+        found.extend(root.map(|root| root.names("/sys/fs/cgroup", MOST_NAMES)).unwrap_or_default());
+    }
+    found
 }
 
 /// How the first process ended, and when.

@@ -38,6 +38,18 @@ impl Collected {
         fits
     }
 
+    /// How many bytes of a stream are there by now.
+    pub fn length(&self, stream: usize) -> usize {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get(stream.saturating_sub(1)).map_or(0, Vec::len)
+    }
+
+    /// What has come of a stream since it was `from` bytes long.
+    pub fn since(&self, stream: usize, from: usize) -> Vec<u8> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get(stream.saturating_sub(1)).and_then(|kept| kept.get(from..)).unwrap_or_default().to_vec()
+    }
+
     /// The output as a person sees it: lossy UTF-8, and `\n` where a terminal wrote `\r\n`.
     pub fn into_output(self) -> Output {
         let [stdout, stderr] = self.streams.into_inner().unwrap_or_else(PoisonError::into_inner);

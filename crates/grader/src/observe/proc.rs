@@ -34,7 +34,8 @@ pub fn state(pid: Pid, cgroups: &Cgroups) -> Option<ProcessState> {
     let is_leaving = stat(pid).is_none_or(|stat| stat.exiting);
     let below_root = |path: Option<std::path::PathBuf>| below(root.as_deref()?, &path?);
     Some(ProcessState {
-        inner_pids: numbers("NSpid"),
+        inner_pids: numbers("NStgid"),
+        thread: (numbers("Tgid").first() != Some(&pid)).then_some(pid),
         parent: numbers("PPid").first().copied().unwrap_or(0),
         namespaces: namespaces(pid),
         hostname: hostname(pid).unwrap_or_default(),

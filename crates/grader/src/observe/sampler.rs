@@ -133,6 +133,7 @@ pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch) {
     let mut used: HashMap<Pid, Duration> = HashMap::new();
     while watch.pause() {
         recorder.find_container_root(host);
+        recorder.note_new_cgroups(host);
         for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
             let Some(stat) = proc::stat(pid) else { continue };
             let before = used.insert(pid, stat.cpu).unwrap_or_default();

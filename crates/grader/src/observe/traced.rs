@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::ptrace::{self, Options};
 
+use super::output::Collected;
 use super::sampler::{self, Watch, is_container_prog};
 use super::{FirstEnd, Recorder, calls, proc, snapshot};
 use crate::fault::Fault;
@@ -23,6 +24,9 @@ use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
 const GRACE: Duration = Duration::from_millis(200);
 /// How long a killed box may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long no output may come before it is taken for complete, and how often that is waited for in one run.
+const SETTLING: Duration = Duration::from_millis(10);
+const MOST_SETTLED: usize = 200;
 /// Most text of one write that is kept.
 const MOST_TEXT: usize = 64 * 1024;
 
@@ -52,12 +56,15 @@ pub fn watch(
     watch: &Watch,
     root: Pid,
     streams: [Option<FileId>; 2],
+    collected: &Collected,
 ) -> (FirstEnd, Snapshot) {
     let mut tracer = Tracer {
         host,
         recorder,
         watch,
         streams,
+        collected,
+        settled: 0,
         announced: HashSet::from([root]),
         early: HashSet::new(),
         pending: HashMap::new(),
@@ -112,6 +119,10 @@ struct Tracer<'a> {
     watch: &'a Watch,
     /// The files behind stdout and stderr.
     streams: [Option<FileId>; 2],
+    /// What came out of them.
+    collected: &'a Collected,
+    /// How often the output was waited for.
+    settled: usize,
     /// Threads whose parent has told of them.
     announced: HashSet<Pid>,
     /// Threads that stand at their first stop, and whose parent has not told of them yet: the kernel wakes the child first,
@@ -132,6 +143,8 @@ struct Pending {
     decoded: String,
     /// For a write to stdout or stderr: which, the text, and the writer as it was.
     wrote: Option<(u8, Vec<u8>, ProcessState, Duration)>,
+    /// How much had come out before a call that writes to stdout and whose text is not in the caller's memory.
+    before: Option<usize>,
 }
 
 impl Tracer<'_> {
@@ -230,7 +243,7 @@ impl Tracer<'_> {
         let Ok(CallStop::Entering { nr, args }) = sys::call_stop(pid) else { return };
         let Some(call) = calls::TRACED.iter().find(|call| u64::try_from(call.nr) == Ok(nr)) else { return };
         let wrote = match call.name {
-            "write" | "writev" | "pwritev2" => match self.stream(pid, args[0]) {
+            "write" | "writev" | "pwritev2" | "vmsplice" => match self.stream(pid, args[0]) {
                 Some(stream) => {
                     let text = if call.name == "write" {
                         written(pid, args[1], args[2])
@@ -244,8 +257,15 @@ impl Tracer<'_> {
             },
             _ => None,
         };
+        let before = match calls::target(call.nr, &args) {
+            Some(_) if wrote.is_some() => None,
+            Some(fd) if self.stream(pid, fd) == Some(1) => Some(self.quiet_output()),
+            // To another file: not of interest.
+            Some(_) => return,
+            None => calls::writes_from_a_queue(call.nr).then(|| self.quiet_output()),
+        };
         let decoded = calls::decode(pid, call.name, &args);
-        self.pending.insert(pid, Pending { name: call.name, args, decoded, wrote });
+        self.pending.insert(pid, Pending { name: call.name, args, decoded, wrote, before });
     }
 
     fn leaving(&mut self, pid: Pid) {
@@ -260,14 +280,38 @@ impl Tracer<'_> {
             }
             return;
         }
-        if matches!(call.name, "wait4" | "waitid") && result >= 0 {
-            self.reaped(process);
+        // Also a wait that fails: a parent that ignores SIGCHLD has the kernel collect its children, and is told of none.
+        self.reaped(process);
+        if let Some(before) = call.before {
+            self.quiet_output();
+            let text = String::from_utf8_lossy(&self.collected.since(1, before)).replace("\r\n", "\n");
+            if !text.is_empty() {
+                self.recorder.note(process, state, What::Wrote { stream: 1, text });
+            }
+            return;
         }
         let what = What::Call { name: call.name.to_owned(), args: call.args, decoded: call.decoded, result };
         self.recorder.note(process, state, what);
     }
 
-    /// After a wait that succeeded: whichever dead child has left /proc has been collected.
+    /// Waits until no more output comes, and says how much there is.
+    fn quiet_output(&mut self) -> usize {
+        let mut length = self.collected.length(1);
+        self.settled += 1;
+        if self.settled > MOST_SETTLED {
+            return length;
+        }
+        loop {
+            std::thread::sleep(SETTLING);
+            let now = self.collected.length(1);
+            if now == length {
+                return length;
+            }
+            length = now;
+        }
+    }
+
+    /// Of a living process: whichever dead child has left /proc has been collected, by it or at its wish.
     fn reaped(&mut self, by: Pid) {
         let gone = |child: Pid| !std::path::Path::new(&format!("/proc/{child}")).exists();
         let collected: Vec<Pid> =
@@ -297,14 +341,29 @@ impl Tracer<'_> {
                 // Collected while we look, it has parent 0, or none to be read: then its parent was there, the old one.
                 let parent = proc::stat(pid).map(|stat| stat.parent).filter(|pid| *pid > 0).unwrap_or(state.parent);
                 self.dead.push((pid, parent));
+                // An orphan's parent is init, which collects every child: that is no wait of the program's.
+                let has_own_parent = parent != self.host.init() && proc::stat(parent).is_some_and(|stat| !stat.exiting);
+                let is_collected = has_own_parent && !self.waits(parent);
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
                 self.recorder.note(pid, state.clone(), What::Exited { code, signal });
+                // Gone already, and no wait was under way: the parent ignores SIGCHLD, and the kernel keeps no zombie for it.
+                if is_collected {
+                    self.reaped(parent);
+                }
             }
             _ => {
                 self.threads.remove(&pid);
             }
         }
+    }
+
+    /// Whether a thread of `process` is in a wait.
+    fn waits(&self, process: Pid) -> bool {
+        self.pending.iter().any(|(tid, call)| {
+            let of = self.threads.get(tid).map_or(*tid, |(process, _)| *process);
+            of == process && matches!(call.name, "wait4" | "waitid")
+        })
     }
 
     /// The process that thread `tid` belongs to, and the thread's state now.

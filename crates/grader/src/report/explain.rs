@@ -24,7 +24,9 @@ pub fn explained(grade: &Grade, check: &Check) -> String {
             text += &wrapped("  expected  ", &loss.expected);
             text += &wrapped("  kernel    ", &loss.observed);
             for evidence in &loss.evidence {
-                let head = format!("  evidence  run {}, {} ms, pid {}: ", evidence.run, evidence.at_ms, evidence.pid);
+                // As everywhere in this text: the number that the process has in the box.
+                let pid = evidence.inner_pids.get(1).unwrap_or(&evidence.pid);
+                let head = format!("  evidence  run {}, {} ms, pid {pid}: ", evidence.run, evidence.at_ms);
                 text += &wrapped(&head, &evidence.what);
             }
         }
@@ -53,9 +55,9 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     let mut text = format!("\nseen in run {nth}, {observer}\n");
     let events: Vec<&Event> = run.events.iter().filter(|event| bears_on(check, event)).collect();
     for event in events.iter().take(SHOWN) {
-        let who = role(&roles, event.pid);
+        let who = role(run, &roles, event.pid);
         let head = format!("  {:>6} ms  {who:<10}  ", event.at.as_millis());
-        text += &wrapped(&head, &named(&roles, &event.what));
+        text += &wrapped(&head, &named(run, &roles, &event.what));
     }
     if events.len() > SHOWN {
         text += &format!("  … and {} more\n", events.len() - SHOWN);
@@ -63,7 +65,10 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     if events.is_empty() && run.observer == Observer::Traced {
         text += "  none of the calls that bear on this\n";
     }
-    text += &format!("  {:<10}  {:>10}  {:<18}  {:<18}  {:<18}  host name\n", "", "process id", "uts", "pid", "ipc");
+    text += &format!(
+        "  {:<10}  {:>6}  {:>8}  {:<18}  {:<18}  {:<18}  host name\n",
+        "", "pid", "getpid()", "uts", "pid", "ipc"
+    );
     for (name, pid) in &roles {
         let state = run.events.iter().rev().find(|event| event.pid == *pid && alive(event)).map(|event| &event.state);
         let Some(state) = state else { continue };
@@ -71,7 +76,8 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
         let own = state.inner_pids.last().copied().unwrap_or(*pid);
         let [uts, pid_ns, ipc] = ["uts", "pid", "ipc"].map(inode);
         let host = drawn(&state.hostname);
-        text += &format!("  {name:<10}  {own:>10}  {uts:<18}  {pid_ns:<18}  {ipc:<18}  {host}\n");
+        let pid = run.number_of(*pid);
+        text += &format!("  {name:<10}  {pid:>6}  {own:>8}  {uts:<18}  {pid_ns:<18}  {ipc:<18}  {host}\n");
     }
     text
 }
@@ -137,18 +143,18 @@ fn bears_on(check: &Check, event: &Event) -> bool {
 }
 
 /// The role of a process, else its number.
-fn role(roles: &[(&'static str, Pid)], pid: Pid) -> String {
+fn role(run: &Run, roles: &[(&'static str, Pid)], pid: Pid) -> String {
     match roles.iter().find(|(_, known)| *known == pid) {
         Some((name, _)) => (*name).to_owned(),
-        None => format!("pid {pid}"),
+        None => format!("pid {}", run.number_of(pid)),
     }
 }
 
 /// An event in words, with roles for the processes it names.
-fn named(roles: &[(&'static str, Pid)], what: &What) -> String {
+fn named(run: &Run, roles: &[(&'static str, Pid)], what: &What) -> String {
     match what {
-        What::Born { child, .. } => format!("made {}", role(roles, *child)),
-        What::Reaped { by } => format!("was waited for by {}", role(roles, *by)),
-        _ => told(what),
+        What::Born { child, .. } => format!("made {}", role(run, roles, *child)),
+        What::Reaped { by } => format!("was waited for by {}", role(run, roles, *by)),
+        _ => told(run, what),
     }
 }

@@ -190,7 +190,14 @@ mod tests {
     fn no_line_is_wider_than_a_hundred_columns_and_the_last_says_what_to_do() {
         let text = anstream::adapter::strip_str(&report(&of_every_kind(), 3)).to_string();
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert_eq!(text.lines().last(), Some("  next: write Lesson 1.a"));
+        // What is wrong comes before what is missing.
+        let next = "  next: start with child1.name: sudo target/release/grade task1 --explain child1.name";
+        assert_eq!(text.lines().last(), Some(next));
+        let mut only_missing = of_every_kind();
+        only_missing.verdicts.retain(|v| !matches!(v.status, Status::Failed | Status::Partial));
+        only_missing.verdicts[1].check.place = Some("task1-namespaces/src/main.rs:62".to_owned());
+        let text = report(&only_missing, 1);
+        assert_eq!(text.lines().last(), Some("  next: write Lesson 1.a in task1-namespaces/src/main.rs:62"));
         assert_eq!(wrapped("- ", &"x".repeat(250)).lines().count(), 3);
     }
 

@@ -207,7 +207,8 @@ impl Entry {
 
     /// What the types cannot rule out.
     fn consistent(&self) -> Result<(), String> {
-        let rubric = Rubric::of(self.expect.task).map_err(|fault| fault.to_string())?;
+        // Each lies there in the course's layout.
+        let rubric = Rubric::in_edition(self.expect.task, false).map_err(|fault| fault.to_string())?;
         let named = match &self.expect.lost {
             Lost::Everything(_) => Vec::new(),
             Lost::ByCheck(lost) => lost.iter().collect(),

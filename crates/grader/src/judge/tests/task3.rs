@@ -257,7 +257,7 @@ fn an_unwritten_lesson_is_told_as_not_started() {
         did: Did::Command(exec),
     });
     for id in ["exec.joins", "exec.root"] {
-        assert_eq!(verdict(Task::Task3, &runs, C, id).status, Status::NotStarted, "{id}");
+        assert_eq!(verdict(Task::Task3, &runs, RUST, id).status, Status::NotStarted, "{id}");
     }
-    assert_eq!(lost(Task::Task3, &runs, C), expect([("exec.joins", 6), ("exec.root", 2)]));
+    assert_eq!(lost(Task::Task3, &runs, RUST), expect([("exec.joins", 6), ("exec.root", 2)]));
 }
