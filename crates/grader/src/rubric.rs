@@ -42,6 +42,8 @@ pub struct Check {
     pub kind: Kind,
     /// The marked section that must be written for it, such as `1.c`; none when all of them.
     pub lesson: Option<String>,
+    /// The edition of the lab that it is for; none when for all.
+    pub edition: Option<Edition>,
     /// Checks without which this one cannot be tried.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -61,6 +63,14 @@ pub struct Check {
     /// The system calls that bear on it: those that `--explain` shows. Of a tool, the steps, by their first words.
     #[serde(default)]
     pub calls: Vec<String>,
+}
+
+/// An edition of the lab that asks for more than the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edition {
+    /// The course's newer one, in which images are built of layers.
+    Layers,
 }
 
 /// What a check judges.
@@ -200,9 +210,9 @@ impl Rubric {
         Ok(parsed)
     }
 
-    /// The marks of all checks together.
+    /// The marks of all checks together, those of one edition alone left out.
     pub fn max_marks(&self) -> u32 {
-        self.checks.iter().map(|check| check.marks).sum()
+        self.checks.iter().filter(|check| check.edition.is_none()).map(|check| check.marks).sum()
     }
 
     /// The check called `id`.

@@ -28,7 +28,8 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
     }
 }
 
-/// How a command ended, and the last thing it said about it, on stderr if it said anything there.
+/// How a command ended, and the first thing it said on stderr: what follows is often no more than its consequence. If it
+/// said nothing there, the last thing on stdout.
 pub fn command_told(run: &CommandRun) -> String {
     let end = match &run.end {
         None => "it still runs".to_owned(),
@@ -39,8 +40,12 @@ pub fn command_told(run: &CommandRun) -> String {
         Some(End::Unknown) => "its end was not seen".to_owned(),
     };
     let (errors, output) = (plain(&run.output.stderr), plain(&run.output.stdout));
-    let last = |text: &str| text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-    match last(&errors).or_else(|| last(&output)) {
+    let full = |text: &str| -> Vec<String> {
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    // Rust says where it panicked first, and why in the next line.
+    let first = full(&errors).into_iter().find(|line| !line.contains(" panicked at "));
+    match first.or_else(|| full(&output).pop()) {
         Some(line) => format!("{end} and said {line:?}"),
         None => format!("{end} and said nothing"),
     }
