@@ -10,7 +10,7 @@ use super::scene::Scene;
 use super::words::{command_told, link, link_of, list, plain, probe_told};
 use super::{Evidence, Finding, Outcome, Style};
 use crate::play::task3::{
-    ABOVE, ALT, BUSY, BYSTANDER, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, MARK, OF_BASE, RENAMED,
+    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, MARK, OF_BASE, RENAMED,
     STAMP, STATUS, TWICE, VOLUME, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
 };
 use crate::rubric::Check;
@@ -175,9 +175,9 @@ impl<'a> Play<'a> {
             let observed = format!("it is called {} now", look.shot.hostname);
             return Outcome::wrong(expected, observed, self.evidence(eg, "renamed itself"));
         }
-        if self.is_rust && eg.state.hostname != EG {
-            let observed = format!("the container is called {:?} from the start, not {EG}", eg.state.hostname);
-            return Outcome::wrong("the container is called by its name", observed, Vec::new());
+        if let Some(egg) = self.session.found(EGG).filter(|egg| self.is_rust && egg.state.hostname != CALLED) {
+            let observed = format!("`--hostname {CALLED}`: the container is called {:?}", egg.state.hostname);
+            return Outcome::wrong("a container is called as it was asked for", observed, self.evidence(egg, "its command"));
         }
         match look.process(eg.pid).map(|process| process.state.hostname.as_str()) {
             Some(RENAMED) => Outcome::Held,
@@ -397,7 +397,7 @@ impl<'a> Play<'a> {
 
     /// What a command of `exec` prints and how it ends come through, and the host is as it was before.
     fn clean_exec(&self) -> Finding {
-        let expected = format!("`exec {EG} -- cat /{MARK}` prints the line {WORD:?} and nothing after it");
+        let expected = format!("`exec {EG} -- echo {WORD}` prints the line {WORD:?} and nothing after it");
         let Some(shows) = self.session.command("exec shows") else {
             return Finding::whole(Outcome::absent(expected, self.not_reached()));
         };

@@ -42,12 +42,14 @@ pub const PORT: u16 = 7000;
 pub const PUBLISHED: [(&str, u16, u16); 2] = [(WEB, 3000, 8080), (ALT, 3001, 8081)];
 /// A file that a container has in its root and no other one may have.
 pub const MARK: &str = "made-inside";
-/// What the file says, and `exec` is asked to show.
-pub const WORD: &str = "what-was-made-inside";
+/// What `exec` is asked to print, and lines of a Conductorfile to write.
+pub const WORD: &str = "said-inside";
 /// The exit status of a command that `exec` is given.
 pub const STATUS: i32 = 124;
 /// Where a folder of the host's is to be seen in `egg`, of a tool whose lesson has volumes.
 pub const VOLUME: &str = "/shared";
+/// What `egg` is called, by a tool whose lesson gives host names.
+pub const CALLED: &str = "called-egg";
 /// What `eg` is called from some moment on.
 pub const RENAMED: &str = "renamed-inside";
 /// What somebody who has nothing to do with containers is called.
@@ -199,7 +201,7 @@ impl Tool<'_, '_> {
         let volume = format!("{}:{VOLUME}", self.folder);
         let mut words = vec!["run", image, name, "--", "sleep", &number];
         if self.edition == Edition::Rust && name == EGG {
-            words.splice(1..1, ["--volume", &volume]);
+            words.splice(1..1, ["--volume", &volume, "--hostname", CALLED]);
         }
         let line = self.line(&words);
         if !self.stage.start(&command, &line, Terminal::No)? {
@@ -221,7 +223,7 @@ impl Tool<'_, '_> {
     /// What is asked in and of a container that runs. Nothing that it started goes on afterwards: what a tool does while a
     /// command of `exec` runs is a question of its own.
     fn inside(&mut self, eg: &Process) -> Result<(), Fault> {
-        self.stage.mark(eg.pid, MARK, &format!("{WORD}\n"));
+        self.stage.mark(eg.pid, MARK);
         let exec = self.exec_goes_on("exec", EG, 5)?;
         self.stage.rename(eg.pid, RENAMED);
         self.stage.look("inside");
@@ -229,7 +231,7 @@ impl Tool<'_, '_> {
             self.end_process(&exec)?;
             self.stage.finish("exec", self.stage.scaled(ENDING))?;
         }
-        self.type_line("exec shows", &["exec", EG, "--", "cat", &format!("/{MARK}")])?;
+        self.type_line("exec shows", &["exec", EG, "--", "echo", WORD])?;
         self.type_line("exec fails", &["exec", EG, "--", "timeout", "0.1", "sleep", "9"])?;
         self.stage.look("after exec");
         Ok(())
@@ -357,9 +359,8 @@ impl Tool<'_, '_> {
     /// While a command of `exec` runs: another one, and a network for its container.
     fn beside_exec(&mut self) -> Result<(), Fault> {
         let Some(busy) = self.container(BUSY, 7)? else { return Ok(()) };
-        self.stage.mark(busy.pid, MARK, &format!("{WORD}\n"));
         self.exec_goes_on("exec busy", BUSY, 8)?;
-        self.type_line("exec beside", &["exec", BUSY, "--", "cat", &format!("/{MARK}")])?;
+        self.type_line("exec beside", &["exec", BUSY, "--", "echo", WORD])?;
         self.type_line("addnetwork busy", &["addnetwork", BUSY])?;
         self.stage.look("busy wired");
         self.end(BUSY, &Some(busy))

@@ -17,6 +17,7 @@ use rustix::fs::{FileType, Mode, OFlags, makedev};
 use super::world::{tool, within};
 use crate::hostbox::{HostBox, Rooted};
 use crate::observe::{proc, snapshot};
+use crate::play::task3::VOLUME;
 use crate::trace::Pid;
 use crate::trace::session::{Link, Look, Mount, Network, Process};
 
@@ -27,8 +28,8 @@ const MOST_FILES: usize = 4000;
 const MOST_PROCESSES: usize = 500;
 /// Most names of a directory.
 const MOST_ENTRIES: usize = 100;
-/// Most mounts of a process that are kept.
-const MOST_MOUNTS: usize = 200;
+/// Where a process is asked what is mounted.
+const TREES: [&str; 7] = ["/proc", "/sys", "/dev", "/proc/sys", "/etc/hosts", "/etc/resolv.conf", VOLUME];
 /// Most bytes that are read of a file.
 const MOST_BYTES: u64 = 4096;
 /// Places of the host whose permissions are nobody's to change.
@@ -72,9 +73,10 @@ pub fn process(pid: Pid, host: &HostBox) -> Option<Process> {
     })
 }
 
-/// What is mounted where, as `pid` sees it; the last mount of a place covers the others.
+/// What is mounted at the places that count, as `pid` sees them; the last mount covers the others.
 fn trees(pid: Pid) -> BTreeMap<String, String> {
-    mounts_of(pid).into_iter().take(MOST_MOUNTS).map(|mount| (mount.point, mount.kind)).collect()
+    let mounts = mounts_of(pid).into_iter().filter(|mount| TREES.contains(&mount.point.as_str()));
+    mounts.map(|mount| (mount.point, mount.kind)).collect()
 }
 
 /// The names in a directory of `pid`, sorted.

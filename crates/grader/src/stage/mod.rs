@@ -111,6 +111,8 @@ pub struct Stage<'a> {
     hung: u32,
     /// How long a process may take to appear.
     appearance: Duration,
+    /// The longest that one took.
+    slowest: Duration,
     /// The policy of FORWARD that was set for the tool.
     forward_policy: Option<String>,
     /// The tool was asked for layers.
@@ -190,6 +192,7 @@ impl<'a> Stage<'a> {
             out_of_time: false,
             hung: 0,
             appearance: APPEARANCE,
+            slowest: Duration::ZERO,
             forward_policy: None,
             builds_layers: false,
             begun: Instant::now(),
@@ -357,12 +360,13 @@ impl<'a> Stage<'a> {
         command: &str,
         is_it: impl Fn(&[String]) -> bool,
     ) -> Result<Option<Process>, Fault> {
-        self.find_process(name, command, |stage, pid| {
+        self.find_within(name, command, self.appearance, |stage, pid| {
             is_it(&proc::argv(pid)).then(|| look::process(pid, &stage.host)).flatten()
         })
     }
 
-    /// The same for who is not known by arguments: `is_it` gives the process when it is the one.
+    /// The same for who is not known by arguments: `is_it` gives the process when it is the one. It is waited for ten
+    /// times as long as the slowest that was found so far.
     ///
     /// # Errors
     /// [`Fault::Interrupted`], [`Fault::Broken`].
@@ -370,6 +374,17 @@ impl<'a> Stage<'a> {
         &mut self,
         name: &str,
         command: &str,
+        is_it: impl Fn(&Stage<'a>, Pid) -> Option<Process>,
+    ) -> Result<Option<Process>, Fault> {
+        let patience = NEXT_APPEARANCE.max(self.slowest * 10).min(self.appearance);
+        self.find_within(name, command, patience, is_it)
+    }
+
+    fn find_within(
+        &mut self,
+        name: &str,
+        command: &str,
+        patience: Duration,
         is_it: impl Fn(&Stage<'a>, Pid) -> Option<Process>,
     ) -> Result<Option<Process>, Fault> {
         let at = self.begun.elapsed();
@@ -380,14 +395,18 @@ impl<'a> Stage<'a> {
             let ended = stage.has_ended(command);
             seek(stage).map(Some).or(ended.then_some(None))
         };
-        let mut found = self.until(self.scaled(self.appearance), sought)?.flatten();
+        let mut found = self.until(self.scaled(patience), sought)?.flatten();
         if found.is_none() {
             // A tool that ends at once may leave its child a moment before that is the command.
             let has_ended = self.has_ended(command);
-            found = self.until(self.scaled(GRACE), seek)?;
+            let has_failed = self.programs.iter().any(|p| p.name == command && p.failed());
+            found = self.until(self.scaled(if has_failed { GRACE / 4 } else { GRACE }), seek)?;
             if found.is_none() && !has_ended {
                 self.appearance = NEXT_APPEARANCE;
             }
+        }
+        if found.is_some() {
+            self.slowest = self.slowest.max(self.begun.elapsed().saturating_sub(at));
         }
         self.write_down(name, at, Did::Found(found.clone().map(Box::new)));
         Ok(found)
@@ -398,11 +417,10 @@ impl<'a> Stage<'a> {
         look::process(pid, &self.host)
     }
 
-    /// Puts a file into the root directory of `pid`, by which that root can be told from others afterwards.
-    pub fn mark(&self, pid: Pid, file: &str, text: &str) -> bool {
+    /// Puts an empty file into the root directory of `pid`, by which that root can be told from others afterwards.
+    pub fn mark(&self, pid: Pid, file: &str) -> bool {
         // Made new or not at all: whatever is there already under that name may lead elsewhere.
-        let made = look::in_root(pid, file, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL);
-        made.is_ok_and(|made| File::from(made).write_all(text.as_bytes()).is_ok())
+        look::in_root(pid, file, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).is_ok()
     }
 
     /// Puts a file of ours into the folder in which the tool is called, in the place of one that is there. False when
@@ -713,6 +731,11 @@ impl<'a> Stage<'a> {
 }
 
 impl Program {
+    /// Whether it has ended, and not well.
+    fn failed(&self) -> bool {
+        self.end.as_ref().is_some_and(|(end, _)| *end != End::Exited(0))
+    }
+
     fn read_what_is_there(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
         let mut full = false;

@@ -138,7 +138,7 @@ pub struct Process {
     pub state: ProcessState,
     /// Of the procfs that it sees at `/proc`: the PID namespace of process 1 there. None where there is no process 1.
     pub proc_of: Option<u64>,
-    /// The kinds of file system that it sees, by where they are mounted.
+    /// The kinds of file system that it sees at `/proc`, `/sys`, `/dev` and a few places more, as far as some are mounted.
     pub trees: BTreeMap<String, String>,
     /// The names below its `/sys/class/net`: the links of the network namespace in which that sysfs was mounted.
     #[serde(default)]
