@@ -10,7 +10,7 @@ use super::scene::Scene;
 use super::words::{command_told, link, link_of, list, plain, probe_told};
 use super::{Evidence, Finding, Outcome, Style};
 use crate::play::task3::{
-    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, MARK, OF_BASE, RENAMED,
+    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE, RENAMED,
     STAMP, STATUS, TWICE, VOLUME, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
 };
 use crate::rubric::Check;
@@ -245,9 +245,9 @@ impl<'a> Play<'a> {
         };
         let expected = "a sysfs on /sys that shows the container's links, and a /dev/null that is the null device";
         let own_net = eg.state.namespaces.get("net") != self.host.namespaces.get("net");
-        let interface = &self.session.addresses.interface;
+        let (interface, has_root) = (&self.session.addresses.interface, eg.state.root != self.host.root);
         let devices = match (kind("/sys"), eg.dev_null) {
-            (Some("sysfs"), true) if own_net && eg.sys_links.contains(interface) => {
+            (Some("sysfs"), true) if own_net && has_root && eg.sys_links.contains(interface) => {
                 let observed = format!("its /sys/class/net lists {interface}, the host's: a sysfs of the host's side");
                 Outcome::wrong(expected, observed, self.evidence(eg, "the container's command"))
             }
@@ -403,8 +403,7 @@ impl<'a> Play<'a> {
         };
         let mut lines: Vec<String> = rows(shows).map(|row| row.trim().to_owned()).collect();
         let last = lines.pop();
-        let (before, after) = (self.session.look(&format!("{EGG} runs")), self.session.look("after exec"));
-        let mounted = before.zip(after).map_or(Vec::new(), |(before, after)| new_mounts(&before.mounts, &after.mounts, None));
+        let mounted = self.mounted_by_exec();
         let fails = self.session.command("exec fails");
         let status = fails.and_then(|run| run.end.clone()) == Some(End::Exited(STATUS));
         let told = || fails.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)));
@@ -703,16 +702,17 @@ impl<'a> Play<'a> {
         }
         let processes = held_or("no process of the container", processes, None);
         let mounts = held_or("no mount of a container", self.mounts_left(before, end), None);
+        let excused = self.excused(before);
         let had_cable = self.cable_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
         };
-        let links = held_or("no link of a container", self.new_links(before, end), untried(had_cable, &["net.pair"]));
+        let links = held_or("no link of a container", self.new_links(before, end, &excused), untried(had_cable, &["net.pair"]));
         let had_rules = self.session.look("all run").is_some_and(|look| look.rules != before.rules);
         let tried = had_rules || self.reached("egg calls internet");
-        let left = self.rules_left(before, end);
+        let left = self.rules_left(before, end, &excused);
         let rules = held_or("no rule that speaks of a container", left, untried(tried, &["net.internet"]));
-        let folder = held_or("no folder or cgroup of a container", self.state_left(before, end), None);
+        let folder = held_or("no folder or cgroup of a container", self.state_left(before, end, &excused), None);
         Finding::parts([
             ("processes", processes),
             ("mounts", mounts),
@@ -730,24 +730,59 @@ impl<'a> Play<'a> {
         told(&processes_of(busy, look, self.host))
     }
 
-    /// The mounts of containers that were there when each of them had been stopped, and at the end.
+    /// The mounts of containers that were there when each of them had been stopped, and at the end; those left out that
+    /// `exec` made, or that lie where `run` covers a place of the host's: they are charged there.
     fn mounts_left(&self, before: &Look, end: &Look) -> Vec<String> {
-        let mut left = Vec::new();
-        for name in NAMES {
+        let by_exec: BTreeSet<String> = self.mounted_by_exec().iter().filter_map(|point| below(point, EG)).collect();
+        let covered = self.session.look(&format!("{EG} runs")).map_or(Vec::new(), |now| mounted_over(before, now));
+        let is_told = |point: &str, name: &str| {
+            let over = |place: &String| {
+                let above = place.rsplit_once('/').map_or("", |(above, _)| above);
+                point.ends_with(place.as_str()) || !above.is_empty() && point.ends_with(above)
+            };
+            below(point, name).is_some_and(|below| by_exec.contains(&below)) || covered.iter().any(over)
+        };
+        let mut left = BTreeSet::new();
+        // What `stop` makes of a container over which another was run is not asked.
+        for name in NAMES.into_iter().filter(|name| *name != TWICE) {
             let stopped = self.session.look(&format!("{name} stopped")).into_iter();
-            for look in stopped.chain([end]) {
-                left.extend(mounts_of(name, &self.host.cwd, &look.mounts, &before.mounts));
-            }
+            let found = stopped.chain([end]).flat_map(|look| self.mounts_of(name, before, look));
+            left.extend(found.filter(|point| !is_told(point, name)));
         }
         let folder = format!("{}/", self.host.cwd);
         let at_the_end = new_mounts(&before.mounts, &end.mounts, None);
-        left.extend(at_the_end.into_iter().filter(|point| point.starts_with(&folder)));
-        left.sort();
-        left.dedup();
-        left
+        left.extend(at_the_end.into_iter().filter(|point| point.starts_with(&folder) && !is_told(point, EG)));
+        left.into_iter().collect()
     }
 
-    fn new_links(&self, before: &Look, end: &Look) -> Vec<String> {
+    fn mounts_of(&self, name: &str, before: &Look, now: &Look) -> Vec<String> {
+        mounts_of(name, &self.host.cwd, &now.mounts, &before.mounts)
+    }
+
+    /// The containers of which what is left otherwise follows from something that is charged already: `stop` failed where
+    /// a process or a mount was left, or `addnetwork` did where a command of `exec` ran.
+    fn excused(&self, before: &Look) -> Vec<&'static str> {
+        let is_stuck = |name: &&str| {
+            let step = format!("stop {name}");
+            let failed = self.session.command(&step).is_some_and(|run| !run.succeeded());
+            let look = self.session.look(&format!("{name} stopped")).filter(|_| failed);
+            look.is_some_and(|look| {
+                let process = self.session.found(name);
+                let goes_on = process.is_some_and(|process| !processes_of(process, look, self.host).is_empty());
+                goes_on || !self.mounts_of(name, before, look).is_empty()
+            })
+        };
+        let works_beside = matches!(self.beside_exec(), Outcome::Held);
+        NAMES.into_iter().filter(|name| is_stuck(name) || *name == BUSY && !works_beside).collect()
+    }
+
+    /// What `exec` has left mounted on the host.
+    fn mounted_by_exec(&self) -> Vec<String> {
+        let (before, after) = (self.session.look(&format!("{EGG} runs")), self.session.look("after exec"));
+        before.zip(after).map_or(Vec::new(), |(before, after)| new_mounts(&before.mounts, &after.mounts, None))
+    }
+
+    fn new_links(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
         let ours = self.host.namespaces.get("net");
         let of =
             |look: &Look| ours.and_then(|inode| look.networks.get(inode)).map_or(Vec::new(), |net| net.links.clone());
@@ -755,28 +790,32 @@ impl<'a> Play<'a> {
         let known = |link: &&Link| !before.iter().any(|old| old.name == link.name);
         // A link that belongs to no container, such as a bridge for all of them, may stay.
         let named = |link: &&Link| NAMES.iter().any(|name| has_word(&link.name, name));
+        let is_excused = |link: &&Link| excused.iter().any(|name| has_word(&link.name, name));
         let left = end.iter().filter(known).filter(|link| named(link) || link.kind.as_deref() == Some("veth"));
+        let left = left.filter(|link| !is_excused(link));
         left.map(|link| link.name.clone()).collect()
     }
 
     /// The rules that are new at the end and speak of a container. Others may serve all of them, and stay.
-    fn rules_left(&self, before: &Look, end: &Look) -> Vec<String> {
-        let networks: BTreeSet<String> = [EG, EGG, WEB, ALT]
-            .into_iter()
-            .filter_map(|name| self.session.look(&format!("{name} wired")).zip(self.session.found(name)))
-            .filter_map(|(look, process)| cable(look, process, self.host))
-            .filter_map(|cable| Some(format!("{}.", cable.inside.rsplit_once('.')?.0)))
-            .collect();
-        let speaks = |rule: &&String| {
-            let of_network = networks.iter().any(|network| rule.split(' ').any(|word| word.starts_with(network.as_str())));
-            of_network || NAMES.iter().any(|name| has_word(rule, name))
+    fn rules_left(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
+        let network = |name: &str| {
+            let (look, process) = (self.session.look(&format!("{name} wired"))?, self.session.found(name)?);
+            Some(format!("{}.", cable(look, process, self.host)?.inside.rsplit_once('.')?.0))
+        };
+        let speaks = |rule: &str, name: &str| {
+            let of_network = network(name).is_some_and(|network| rule.split(' ').any(|word| word.starts_with(&network)));
+            of_network || has_word(rule, name)
         };
         let new = end.rules.iter().filter(|rule| !before.rules.contains(rule) && !rule.contains(" policy "));
-        new.filter(speaks).cloned().collect()
+        let left = new.filter(|rule| {
+            let names = NAMES.into_iter().filter(|name| speaks(rule, name)).collect::<Vec<_>>();
+            !names.is_empty() && !names.iter().any(|name| excused.contains(name))
+        });
+        left.cloned().collect()
     }
 
-    fn state_left(&self, before: &Look, end: &Look) -> Vec<String> {
-        let named = |path: &&String| path.split('/').any(|part| NAMES.contains(&part));
+    fn state_left(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
+        let named = |path: &&String| path.split('/').any(|part| NAMES.contains(&part) && !excused.contains(&part));
         let mut left: Vec<String> =
             end.files.iter().filter(|path| !before.files.contains(path)).filter(named).cloned().collect();
         // What lies in a folder that is named already.
@@ -885,35 +924,37 @@ impl<'a> Play<'a> {
 
     fn layers_kept(&self) -> Finding {
         let stamp = |image: &str| self.files_of(image).map(|files| files.get(STAMP).cloned().unwrap_or_default());
-        let reused = |image: &str, expected: &str| match (stamp("first"), stamp(image)) {
+        let expected = "a layer whose lines did not change is used again";
+        let again = ["same", "first again"].map(stamp);
+        let reused = match (stamp("first"), again.iter().flatten().collect::<Vec<_>>().as_slice()) {
             (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
-            (_, Err(why)) => Outcome::absent(expected, why),
-            (Ok(first), Ok(_)) if first.is_empty() => {
+            (Ok(first), _) if first.is_empty() => {
                 Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
             }
-            (Ok(first), Ok(again)) if first == again => Outcome::Held,
-            (Ok(_), Ok(_)) => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
+            (_, []) => Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.not_reached())),
+            // One that is not there at all is told with the images that do not work.
+            (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
+            _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
         };
         let expected = "an image from the same lines is there, and works";
         let runs = match (self.files_of("first"), self.files_of("same")) {
             (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
             (_, Err(why)) => Outcome::absent(expected, why),
-            (Ok(first), Ok(same)) if first.get(ABOVE) == same.get(ABOVE) => Outcome::Held,
-            (Ok(_), Ok(_)) => Outcome::wrong(expected, format!("{ABOVE} says something else in it"), Vec::new()),
+            (Ok(first), Ok(same)) => match [STAMP, OF_BASE, ABOVE, LAST].iter().find(|file| {
+                first.contains_key(**file) && !same.contains_key(**file)
+            }) {
+                Some(file) => Outcome::wrong(expected, format!("{file} is not in it"), Vec::new()),
+                None => Outcome::Held,
+            },
         };
         let expected = "a line that was changed is carried out";
         let rebuilt = match self.files_of("changed") {
             Err(why) => Outcome::absent(expected, why),
-            Ok(files) => match files.get(ABOVE).map(|text| text.trim()) {
+            Ok(files) => match files.get(LAST).map(|text| text.trim()) {
                 Some("changed") => Outcome::Held,
-                Some(text) => Outcome::wrong(expected, format!("{ABOVE} says {:?}", begin(text)), Vec::new()),
-                None => Outcome::absent(expected, format!("there is no {ABOVE}")),
+                Some(text) => Outcome::wrong(expected, format!("{LAST} says {:?}", begin(text)), Vec::new()),
+                None => Outcome::absent(expected, format!("there is no {LAST}")),
             },
-        };
-        let reused = match (&runs, reused("same", "a layer whose lines did not change is used again")) {
-            // Told with the other part.
-            (Outcome::Held, reused) => reused,
-            _ => reused("changed", "a layer whose lines did not change is used again"),
         };
         Finding::parts([("reused", reused), ("rebuilt", rebuilt), ("runs", runs)])
     }
@@ -1076,11 +1117,7 @@ fn host_changed(before: &Look, now: &Look) -> Option<Outcome> {
     if !proc.is_empty() {
         return wrong(format!("while it runs, the host has proc on {}", list(&proc)));
     }
-    let is_hosts = |point: &String| {
-        let below = ["/dev/", "/proc/", "/sys/"].iter().any(|place| point.starts_with(place));
-        below || before.mounts.iter().any(|mount| mount.point == *point)
-    };
-    let over: Vec<String> = new_mounts(&before.mounts, &now.mounts, None).into_iter().filter(is_hosts).collect();
+    let over = mounted_over(before, now);
     if !over.is_empty() {
         return wrong(format!("while it runs, something else is mounted over the host's {}", list(&over)));
     }
@@ -1089,9 +1126,23 @@ fn host_changed(before: &Look, now: &Look) -> Option<Outcome> {
     wrong(format!("the host's {path} has mode {other:o} now, and had {mode:o}"))
 }
 
+/// The places of the host's over which something was mounted.
+fn mounted_over(before: &Look, now: &Look) -> Vec<String> {
+    let is_hosts = |point: &String| {
+        let below = ["/dev/", "/proc/", "/sys/"].iter().any(|place| point.starts_with(place));
+        below || before.mounts.iter().any(|mount| mount.point == *point)
+    };
+    new_mounts(&before.mounts, &now.mounts, None).into_iter().filter(is_hosts).collect()
+}
+
 /// Processes in words.
 fn told(processes: &[&Process]) -> Vec<String> {
     processes.iter().map(|process| format!("process {} ({})", process.pid, process.argv.join(" "))).collect()
+}
+
+/// What of a path lies below the container's folder: `rootfs/proc`.
+fn below(point: &str, container: &str) -> Option<String> {
+    Some(point.split_once(&format!("/{container}/"))?.1.to_owned())
 }
 
 /// As much of a text as fits in a line.

@@ -66,7 +66,8 @@ const ENDING: Duration = Duration::from_secs(10);
 /// [`Fault::Interrupted`], [`Fault::Broken`].
 pub fn play(stage: &mut Stage<'_>, handed: &Handed) -> Result<(), Fault> {
     let edition = Edition::of(stage, handed);
-    let mut tool = Tool { stage, words: handed.run.clone(), edition, folder: handed.cwd().display().to_string() };
+    let [folder, tree] = [handed.cwd(), handed.folder.clone()].map(|path| path.display().to_string());
+    let mut tool = Tool { stage, words: handed.run.clone(), edition, folder, tree };
     if edition != Edition::Rust {
         // What the course's tool leaves behind when its last container is stopped, and relies on.
         tool.stage.set_forward_policy("DROP")?;
@@ -141,6 +142,8 @@ struct Tool<'s, 'a> {
     edition: Edition,
     /// Where it is called, in the box.
     folder: String,
+    /// Where the submission lies there.
+    tree: String,
 }
 
 impl Tool<'_, '_> {
@@ -154,15 +157,16 @@ impl Tool<'_, '_> {
         Ok(self.stage.run(name, &line)?.succeeded())
     }
 
-    /// The image of most containers: of nothing but a base, and in one layer more where a tool cannot do without.
-    /// Whatever else a tool can or cannot do with layers, it is tried when all the rest has been.
+    /// The image of most containers: of a base and a line that does nothing, since there seldom is an image without one;
+    /// of the base alone where that cannot be built. Whatever else a tool can or cannot do with layers, it is tried when
+    /// all the rest has been.
     fn build(&mut self) -> Result<(), Fault> {
         if self.edition != Edition::Layers {
             return self.type_line("build", &["build", IMAGE]).map(drop);
         }
-        self.stage.put(CONDUCTORFILE, "FROM debian:bookworm\n");
+        self.stage.put(CONDUCTORFILE, "FROM debian:bookworm\nRUN true\n");
         if !self.type_line("build", &["build", IMAGE])? {
-            self.stage.put(CONDUCTORFILE, "FROM debian:bookworm\nRUN true\n");
+            self.stage.put(CONDUCTORFILE, "FROM debian:bookworm\n");
             self.type_line("build again", &["build", IMAGE])?;
         }
         Ok(())
@@ -265,8 +269,7 @@ impl Tool<'_, '_> {
             self.stage.type_in(name, "exit\n");
             self.stage.finish(name, self.stage.scaled(ENDING))?;
         }
-        self.type_line("stop idle", &["stop", IDLE])?;
-        Ok(())
+        self.end(IDLE, &None)
     }
 
     /// Networks for all, and who reaches whom before and after. Gives the address of `egg`.
@@ -399,13 +402,13 @@ impl Tool<'_, '_> {
         Ok(())
     }
 
-    /// `stop NAME`, and the time that the kernel needs; then a look. What is left of the container's processes and
+    /// `stop NAME`, and a look. What is left of the container's processes and
     /// mounts is taken away by us, and `stop` tried once more: so one thing that it forgets does not keep it from all
     /// the others.
     fn end(&mut self, name: &str, process: &Option<Process>) -> Result<(), Fault> {
         self.stage.forget_place(name);
         let again = if self.stage.has_step(&format!("stop {name}")) { " again" } else { "" };
-        self.stopped(name, &format!("stop {name}{again}"), process)?;
+        let succeeded = self.stopped(name, &format!("stop {name}{again}"), process)?;
         let look = format!("{name} stopped{again}");
         self.stage.look(&look);
         let host = self.stage.host_state();
@@ -423,11 +426,24 @@ impl Tool<'_, '_> {
         for (nth, point) in mounts.iter().enumerate().rev() {
             self.stage.run(&format!("{OURS} unmount {look} {nth}"), &["umount", "--lazy", point])?;
         }
-        self.stopped(name, &format!("stop {name}{again} once more"), process)
+        self.stopped(name, &format!("stop {name}{again} once more"), process)?;
+        if succeeded {
+            return Ok(());
+        }
+        // It ended at what was left; so the folder does not keep the name from being given again.
+        self.stage.look(&format!("{look} once more"));
+        let files = self.stage.looked(&format!("{look} once more")).map_or(&[][..], |look| &look.files);
+        let folders: Vec<String> = files.iter().filter(|path| path.rsplit('/').next() == Some(name)).cloned().collect();
+        for (nth, folder) in folders.iter().enumerate() {
+            let path = format!("{}/{folder}", self.tree);
+            self.stage.run(&format!("{OURS} remove {look} {nth}"), &["rm", "-rf", "--one-file-system", &path])?;
+        }
+        Ok(())
     }
 
-    fn stopped(&mut self, name: &str, step: &str, process: &Option<Process>) -> Result<(), Fault> {
-        self.type_line(step, &["stop", name])?;
+    /// `stop NAME`, and the time that the kernel needs; whether it succeeded.
+    fn stopped(&mut self, name: &str, step: &str, process: &Option<Process>) -> Result<bool, Fault> {
+        let succeeded = self.type_line(step, &["stop", name])?;
         let pid = process.as_ref().map(|process| process.pid);
         let prefix = format!("{name}-");
         let gone = |stage: &Stage<'_>| {
@@ -438,7 +454,7 @@ impl Tool<'_, '_> {
         };
         let patience = self.stage.scaled(CLEARING);
         self.stage.until(patience, gone)?;
-        Ok(())
+        Ok(succeeded)
     }
 
     /// A name that is asked for again: while its container runs, and when the command of that has ended.
@@ -469,21 +485,24 @@ impl Tool<'_, '_> {
         let lines = |lines: &[&str]| format!("FROM debian:bookworm\n{}\n", lines.join("\n"));
         let stamp = format!("RUN date +%s%N >{STAMP}");
         let base = format!("RUN echo {WORD} >{OF_BASE}");
-        let below = format!("RUN echo below >{ABOVE}");
-        let above = |word: &str| format!("RUN echo {word} >{ABOVE}");
-        let files = [STAMP, OF_BASE, ABOVE];
-        let first = lines(&[&stamp, &base, &below, &above("above")]);
-        self.image("first", &first, &files)?;
-        self.image("same", &first, &files)?;
-        self.image("changed", &lines(&[&stamp, &base, &below, &above("changed")]), &files)?;
+        let [below, above] = ["below", "above"].map(|word| format!("RUN echo {word} >{ABOVE}"));
+        let last = |word: &str| format!("RUN echo {word} >{LAST}");
+        let files = [STAMP, OF_BASE, ABOVE, LAST];
+        let first = lines(&[&stamp, &base, &below, &above, &last("last")]);
+        self.image("first", "first", &first, &files)?;
+        self.image("same", "same", &first, &files)?;
+        // A cache may be kept for each image by itself.
+        self.type_line("rmi first", &["rmi", "first"])?;
+        self.image("first again", "first", &first, &files)?;
+        self.image("changed", "changed", &lines(&[&stamp, &base, &below, &above, &last("changed")]), &files)?;
 
         self.stage.put("of-host/inner.txt", WORD);
         self.stage.put("of-host.txt", WORD);
-        self.image("folder", &lines(&["COPY of-host /opt/of-host"]), &COPIED_FOLDER)?;
-        self.image("file", &lines(&["COPY of-host.txt /opt/of-host.txt"]), &COPIED_FILE)?;
+        self.image("folder", "folder", &lines(&["COPY of-host /opt/of-host"]), &COPIED_FOLDER)?;
+        self.image("file", "file", &lines(&["COPY of-host.txt /opt/of-host.txt"]), &COPIED_FILE)?;
 
         self.stage.look("before a failure");
-        let fails = lines(&["RUN touch /opt/left", "RUN false"]);
+        let fails = lines(&["COPY of-host /opt/before", "RUN touch /opt/left", "RUN false"]);
         for name in ["fails", "still"] {
             self.stage.put(CONDUCTORFILE, &fails);
             self.type_line(&format!("build {name}"), &["build", name])?;
@@ -494,18 +513,16 @@ impl Tool<'_, '_> {
     }
 
     /// Builds an image from this Conductorfile, runs a container from it, and reads files in that.
-    fn image(&mut self, name: &str, conductorfile: &str, files: &[&str]) -> Result<(), Fault> {
+    fn image(&mut self, step: &str, name: &str, conductorfile: &str, files: &[&str]) -> Result<(), Fault> {
         self.stage.put(CONDUCTORFILE, conductorfile);
-        if !self.type_line(&format!("build {name}"), &["build", name])? {
+        if !self.type_line(&format!("build {step}"), &["build", name])? {
             return Ok(());
         }
-        let process = self.typed_run(name, &format!("from {name}"), LAYERED, 20)?;
+        let process = self.typed_run(name, &format!("from {step}"), LAYERED, 20)?;
         if let Some(process) = &process {
-            self.stage.read(&format!("files of {name}"), process.pid, files);
+            self.stage.read(&format!("files of {step}"), process.pid, files);
         }
-        self.stopped(LAYERED, &format!("stop from {name}"), &process)?;
-        self.type_line(&format!("rmi {name}"), &["rmi", name])?;
-        Ok(())
+        self.stopped(LAYERED, &format!("stop from {step}"), &process).map(drop)
     }
 
     /// The student's own: only where it asks for no packages, since there is no network to bring them.
@@ -528,6 +545,8 @@ pub const STAMP: &str = "/opt/stamp";
 pub const OF_BASE: &str = "/etc/os-release";
 /// See [`STAMP`].
 pub const ABOVE: &str = "/opt/above";
+/// What the last line writes, which is changed from one image to the next.
+pub const LAST: &str = "/opt/last";
 /// Where a folder may be that was copied to `/opt/of-host`: as that, or into it.
 pub const COPIED_FOLDER: [&str; 2] = ["/opt/of-host/inner.txt", "/opt/of-host/of-host/inner.txt"];
 /// The same of a file.
