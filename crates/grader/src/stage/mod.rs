@@ -62,8 +62,10 @@ pub use world::{Server, WEB_PORT, World};
 /// How long one command of a tool may take, on a plain machine: some sleep until an interface has settled, and slow is
 /// not wrong.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take once one did not end in that time: so that all the rest is tried as well.
+const NEXT_COMMAND_LIMIT: Duration = Duration::from_secs(15);
 /// After so many commands that had to be ended, no more are tried.
-const MOST_HUNG: u32 = 3;
+const MOST_HUNG: u32 = 8;
 /// How long a whole session may take: of a tool; of an orchestrator, which is brought up twice and may take a minute each time.
 const TOOLS_SESSION: Duration = Duration::from_secs(600);
 const ORCHESTRATORS_SESSION: Duration = Duration::from_secs(240);
@@ -229,7 +231,8 @@ impl<'a> Stage<'a> {
         if !self.start(name, argv, Terminal::No)? {
             return Ok(self.note_failure(name, argv));
         }
-        self.finish(name, self.scaled(COMMAND_LIMIT))
+        let limit = if self.hung == 0 { COMMAND_LIMIT } else { NEXT_COMMAND_LIMIT };
+        self.finish(name, self.scaled(limit))
     }
 
     /// Starts a command and does not wait for it; false when it cannot be started, or the session is over.
