@@ -199,9 +199,27 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
         let (mut verdict, held_once) = combined(check, &findings);
         hold_back(&mut verdict, &verdicts, &waiting);
         leave_open(&mut verdict, &verdicts, held_once);
+        if !style.is_rust {
+            verdict.check.hints.iter_mut().for_each(|hint| *hint = with_subtasks(hint));
+        }
         verdicts.push(verdict);
     }
     verdicts
+}
+
+/// `Lesson 3.a` as the course's assignment calls it: `Subtask 3a`.
+fn with_subtasks(hint: &str) -> String {
+    let mut parts = hint.split("Lesson ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('.') {
+            Some((task, letter)) if task.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text += &format!("Subtask {task}{letter}");
+            }
+            _ => text += &format!("Lesson {part}"),
+        }
+    }
+    text
 }
 
 /// Whether a check is for these runs: some are for one edition of a tool alone.

@@ -10,8 +10,8 @@ use super::scene::Scene;
 use super::words::{command_told, link, link_of, list, plain, probe_told};
 use super::{Evidence, Finding, Outcome, Style};
 use crate::play::task3::{
-    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE, RENAMED,
-    STAMP, STATUS, TWICE, VOLUME, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
+    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
+    RENAMED, STAMP, STATUS, TWICE, VOLUME, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
 };
 use crate::rubric::Check;
 use crate::stage::OURS;
@@ -100,7 +100,8 @@ impl<'a> Play<'a> {
         let typed = ["build again", "build", "run eg"].iter().filter_map(|name| self.session.command(name));
         let failed = typed.filter(|run| !run.succeeded()).map(|run| format!("`{}`: {}", run.line(), command_told(run)));
         let ran = || self.session.command("run eg");
-        let silent = || ran().map(|run| format!("`{}` brought no process with its command; {}", run.line(), command_told(run)));
+        let silent =
+            || ran().map(|run| format!("`{}` brought no process with its command; {}", run.line(), command_told(run)));
         failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.not_reached())
     }
 
@@ -177,7 +178,11 @@ impl<'a> Play<'a> {
         }
         if let Some(egg) = self.session.found(EGG).filter(|egg| self.is_rust && egg.state.hostname != CALLED) {
             let observed = format!("`--hostname {CALLED}`: the container is called {:?}", egg.state.hostname);
-            return Outcome::wrong("a container is called as it was asked for", observed, self.evidence(egg, "its command"));
+            return Outcome::wrong(
+                "a container is called as it was asked for",
+                observed,
+                self.evidence(egg, "its command"),
+            );
         }
         match look.process(eg.pid).map(|process| process.state.hostname.as_str()) {
             Some(RENAMED) => Outcome::Held,
@@ -272,7 +277,8 @@ impl<'a> Play<'a> {
         };
         if eg.root_mode & 0o007 != READ_AND_SEARCH {
             let observed = format!("it has mode {:o}", eg.root_mode);
-            let expected = "a root directory with mode 755, since programs of other users than root need it, such as apt";
+            let expected =
+                "a root directory with mode 755, since programs of other users than root need it, such as apt";
             return Outcome::wrong(expected, observed, self.evidence(eg, "the container's command"));
         }
         let missing = if self.is_rust { self.missing_of_lesson(eg) } else { Vec::new() };
@@ -304,7 +310,10 @@ impl<'a> Play<'a> {
     fn names(&self) -> Finding {
         let expected = "a name belongs to its container until `stop`: `run` refuses it and `ps` lists it";
         let Some(first) = self.session.found(TWICE) else {
-            return Finding::whole(Outcome::absent(expected, self.container(TWICE).err().unwrap_or(self.not_reached())));
+            return Finding::whole(Outcome::absent(
+                expected,
+                self.container(TWICE).err().unwrap_or(self.not_reached()),
+            ));
         };
         let again = ["twice while it runs", "twice when it has ended"];
         let taken = again.into_iter().find_map(|step| Some((step, self.session.found(step)?)));
@@ -327,7 +336,9 @@ impl<'a> Play<'a> {
         };
         let finding = Finding::whole(outcome);
         match self.session.look("twice left alone") {
-            Some(_) => finding.remark("the container goes on when the unshare that waits for it is killed: see --kill-child"),
+            Some(_) => {
+                finding.remark("the container goes on when the unshare that waits for it is killed: see --kill-child")
+            }
             None => finding,
         }
     }
@@ -416,7 +427,9 @@ impl<'a> Play<'a> {
                 Outcome::wrong("`exec` mounts nothing on the host", observed, Vec::new())
             }
             Some(line) if line == WORD => match (status, self.is_rust) {
-                (false, true) => Outcome::absent(format!("`exec` ends with its command's exit status, {STATUS}"), told()),
+                (false, true) => {
+                    Outcome::absent(format!("`exec` ends with its command's exit status, {STATUS}"), told())
+                }
                 _ => Outcome::Held,
             },
             Some(line) => Outcome::wrong(expected, format!("the last line is {line:?}"), Vec::new()),
@@ -509,7 +522,8 @@ impl<'a> Play<'a> {
             Outcome::wrong(names, observed, Vec::new())
         };
         let subnet = |pair: &Pair<'_>| subnet_of(pair.outside?, pair.inside?);
-        let expected = "x.y.N.1/24 on the host's end and x.y.N.2/24 inside, and no other: N another one for each container";
+        let expected =
+            "x.y.N.1/24 on the host's end and x.y.N.2/24 inside, and no other: N another one for each container";
         let others = self.cable_of(EGG).and_then(|pair| subnet(&pair));
         let addresses = match subnet(&pair) {
             None => {
@@ -632,10 +646,7 @@ impl<'a> Play<'a> {
                 }
             }
         };
-        Finding::parts([
-            ("outside", part("outside", "another machine")),
-            ("host", part("host", "the host itself")),
-        ])
+        Finding::parts([("outside", part("outside", "another machine")), ("host", part("host", "the host itself"))])
     }
 
     fn apart(&self) -> Finding {
@@ -707,7 +718,8 @@ impl<'a> Play<'a> {
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
         };
-        let links = held_or("no link of a container", self.new_links(before, end, &excused), untried(had_cable, &["net.pair"]));
+        let links =
+            held_or("no link of a container", self.new_links(before, end, &excused), untried(had_cable, &["net.pair"]));
         let had_rules = self.session.look("all run").is_some_and(|look| look.rules != before.rules);
         let tried = had_rules || self.reached("egg calls internet");
         let left = self.rules_left(before, end, &excused);
@@ -803,7 +815,8 @@ impl<'a> Play<'a> {
             Some(format!("{}.", cable(look, process, self.host)?.inside.rsplit_once('.')?.0))
         };
         let speaks = |rule: &str, name: &str| {
-            let of_network = network(name).is_some_and(|network| rule.split(' ').any(|word| word.starts_with(&network)));
+            let of_network =
+                network(name).is_some_and(|network| rule.split(' ').any(|word| word.starts_with(&network)));
             of_network || has_word(rule, name)
         };
         let new = end.rules.iter().filter(|rule| !before.rules.contains(rule) && !rule.contains(" policy "));
@@ -940,9 +953,10 @@ impl<'a> Play<'a> {
         let runs = match (self.files_of("first"), self.files_of("same")) {
             (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
             (_, Err(why)) => Outcome::absent(expected, why),
-            (Ok(first), Ok(same)) => match [STAMP, OF_BASE, ABOVE, LAST].iter().find(|file| {
-                first.contains_key(**file) && !same.contains_key(**file)
-            }) {
+            (Ok(first), Ok(same)) => match [STAMP, OF_BASE, ABOVE, LAST]
+                .iter()
+                .find(|file| first.contains_key(**file) && !same.contains_key(**file))
+            {
                 Some(file) => Outcome::wrong(expected, format!("{file} is not in it"), Vec::new()),
                 None => Outcome::Held,
             },
@@ -981,9 +995,13 @@ impl<'a> Play<'a> {
         let built = |name: &str| {
             let listed = self.session.command(&format!("images {name}")).is_some_and(|run| lists(run, name));
             let run = self.session.command(&format!("build {name}"))?;
-            Some(if run.succeeded() { Some(format!("`{}` ended with exit status 0", run.line())) } else if listed {
+            Some(if run.succeeded() {
+                Some(format!("`{}` ended with exit status 0", run.line()))
+            } else if listed {
                 Some(format!("`images` lists {name} afterwards"))
-            } else { None })
+            } else {
+                None
+            })
         };
         let expected = "`build` fails when a RUN does, and makes no image";
         let told = match built("fails") {

@@ -312,7 +312,10 @@ fn where_nothing_ran_what_was_typed_first_is_told_once() {
     let first = &verdicts[0];
     assert_eq!((first.check.id.as_str(), first.status), ("run.uts", Status::Blocked));
     let told = first.reason.as_deref().unwrap();
-    assert!(told.contains("build small`: it ended with exit status 1 and said \"debootstrap: cannot find it\""), "{told}");
+    assert!(
+        told.contains("build small`: it ended with exit status 1 and said \"debootstrap: cannot find it\""),
+        "{told}"
+    );
     for other in verdicts.iter().skip(1).filter(|verdict| verdict.check.id != "output") {
         // By the first, or by what waits for the first.
         assert!(["run.uts", "run.net", "net.pair", "net.reach"].contains(&other.blocked_by[0].as_str()), "{other:?}");
@@ -400,5 +403,17 @@ fn an_unwritten_lesson_is_told_as_not_started() {
     for id in ["exec.joins", "exec.root", "exec.clean"] {
         assert_eq!(verdict(Task::Task3, &runs, C, id).status, Status::NotStarted, "{id}");
     }
-    assert_eq!(lost(Task::Task3, &runs, C), expect([("exec.joins", 5), ("exec.root", 2), ("exec.clean", 1), ("exec.busy", 1)]));
+    assert_eq!(
+        lost(Task::Task3, &runs, C),
+        expect([("exec.joins", 5), ("exec.root", 2), ("exec.clean", 1), ("exec.busy", 1)])
+    );
+}
+
+#[test]
+fn a_script_is_told_of_subtasks_and_a_workspace_of_lessons() {
+    let runs = recorded("task3-right");
+    let hint = |style: Style| verdict(Task::Task3, &runs, style, "exec.joins").check.hints[2].clone();
+    assert!(hint(RUST).contains("Change Lesson 3.b;"), "{}", hint(RUST));
+    assert!(hint(C).contains("Change Subtask 3b;"), "{}", hint(C));
+    assert_eq!(with_subtasks("Read the Lesson again."), "Read the Lesson again.");
 }
