@@ -442,7 +442,7 @@ impl<'a> Play<'a> {
             None => finding,
         };
         match fails {
-            Some(_) if !status && !self.is_rust => {
+            Some(run) if matches!(run.end, Some(End::Exited(_))) && !status && !self.is_rust => {
                 finding.remark(format!("`exec` does not end with the exit status of its command, {STATUS}: {}", told()))
             }
             _ => finding,
@@ -937,18 +937,6 @@ impl<'a> Play<'a> {
 
     fn layers_kept(&self) -> Finding {
         let stamp = |image: &str| self.files_of(image).map(|files| files.get(STAMP).cloned().unwrap_or_default());
-        let expected = "a layer whose lines did not change is used again";
-        let again = ["same", "first again"].map(stamp);
-        let reused = match (stamp("first"), again.iter().flatten().collect::<Vec<_>>().as_slice()) {
-            (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
-            (Ok(first), _) if first.is_empty() => {
-                Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
-            }
-            (_, []) => Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.not_reached())),
-            // One that is not there at all is told with the images that do not work.
-            (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
-            _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
-        };
         let expected = "an image from the same lines is there, and works";
         let runs = match (self.files_of("first"), self.files_of("same")) {
             (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
@@ -969,6 +957,20 @@ impl<'a> Play<'a> {
                 Some(text) => Outcome::wrong(expected, format!("{LAST} says {:?}", begin(text)), Vec::new()),
                 None => Outcome::absent(expected, format!("there is no {LAST}")),
             },
+        };
+        let expected = "a layer whose lines did not change is used again";
+        let again = ["same", "first again"].map(stamp);
+        let reused = match (stamp("first"), again.iter().flatten().collect::<Vec<_>>().as_slice()) {
+            (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
+            // A line that was not carried out the first time, either, is told with the one that changed.
+            (Ok(first), _) if first.is_empty() && !matches!(rebuilt, Outcome::Held) => Outcome::Held,
+            (Ok(first), _) if first.is_empty() => {
+                Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
+            }
+            (_, []) => Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.not_reached())),
+            // One that is not there at all is told with the images that do not work.
+            (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
+            _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
         };
         Finding::parts([("reused", reused), ("rebuilt", rebuilt), ("runs", runs)])
     }
