@@ -315,7 +315,8 @@ fn list(task: Option<Task>) -> Result<u8, Fault> {
         for check in &rubric.checks {
             let lesson = check.lesson.as_ref().map_or(String::new(), |lesson| format!("Lesson {lesson}"));
             let head = format!("  {:>2}  {:<14} {lesson:<11} ", check.marks, check.id);
-            text += &report::text::wrapped(&head, &check.claim);
+            let only = if check.edition.is_some() { " (newer edition of the course only)" } else { "" };
+            text += &report::text::wrapped(&head, &format!("{}{only}", check.claim));
             if !check.points.is_empty() {
                 let parts: BTreeMap<&str, u32> =
                     check.points.iter().map(|(part, marks)| (part.as_str(), *marks)).collect();

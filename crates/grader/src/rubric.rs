@@ -42,6 +42,8 @@ pub struct Check {
     pub kind: Kind,
     /// The marked section that must be written for it, such as `1.c`; none when all of them.
     pub lesson: Option<String>,
+    /// The edition of the lab that it is for; none when for all.
+    pub edition: Option<Edition>,
     /// Checks without which this one cannot be tried.
     #[serde(default)]
     pub needs: Vec<String>,
@@ -80,6 +82,14 @@ struct Course {
     look: Option<String>,
     /// What stands for `{place}` in the hints: where a student is to look.
     place: Option<String>,
+}
+
+/// An edition of the lab that asks for more than the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Edition {
+    /// The course's newer one, in which images are built of layers.
+    Layers,
 }
 
 /// What a check judges.
@@ -233,9 +243,9 @@ impl Rubric {
         Ok(parsed)
     }
 
-    /// The marks of all checks together.
+    /// The marks of all checks together, those of one edition alone left out.
     pub fn max_marks(&self) -> u32 {
-        self.checks.iter().map(|check| check.marks).sum()
+        self.checks.iter().filter(|check| check.edition.is_none()).map(|check| check.marks).sum()
     }
 
     /// The check called `id`.

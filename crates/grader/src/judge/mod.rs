@@ -22,7 +22,7 @@ pub mod words;
 
 use serde::Serialize;
 
-use crate::rubric::{Check, Rubric};
+use crate::rubric::{Check, Edition, Rubric};
 use crate::task::Task;
 use crate::trace::session::Did;
 use crate::trace::{End, Namespaces, Output, Pid, Run};
@@ -186,12 +186,12 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
     let scenes: Vec<Scene<'_>> = runs.iter().zip(1..).map(|(run, number)| Scene::new(run, number, rubric)).collect();
     let waiting = unwritten_lessons(runs, rubric);
     let mut verdicts: Vec<Verdict> = Vec::new();
-    for check in &rubric.checks {
+    for check in rubric.checks.iter().filter(|check| is_asked(check, runs)) {
         let findings = scenes.iter().map(|scene| {
             let finding = match task {
                 Task::Task1 => task1::finding(&check.id, scene, style),
                 Task::Task2 => task2::finding(&check.id, scene, style),
-                Task::Task3 => task3::finding(&check.id, scene),
+                Task::Task3 => task3::finding(check, scene, style),
                 Task::Task4 => task4::finding(&check.id, scene),
             };
             let finding = finding.unwrap_or_else(|| Finding::whole(Outcome::Unseen("no judge for this check".into())));
@@ -209,14 +209,40 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
         if check.id == "clean" {
             verdict.remarks.extend(runs.first().map(|run| run.build_remarks.clone()).unwrap_or_default());
         }
+        if !style.is_rust {
+            verdict.check.hints.iter_mut().for_each(|hint| *hint = with_subtasks(hint));
+        }
         verdicts.push(verdict);
     }
     verdicts
 }
 
+/// `Lesson 3.a` as the course's assignment calls it: `Subtask 3a`.
+fn with_subtasks(hint: &str) -> String {
+    let mut parts = hint.split("Lesson ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('.') {
+            Some((task, letter)) if task.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text += &format!("Subtask {task}{letter}");
+            }
+            _ => text += &format!("Lesson {part}"),
+        }
+    }
+    text
+}
+
+/// Whether a check is for these runs: some are for one edition of a tool alone.
+fn is_asked(check: &Check, runs: &[Run]) -> bool {
+    match check.edition {
+        None => true,
+        Some(Edition::Layers) => runs.iter().any(|run| run.session.builds_layers),
+    }
+}
+
 /// The verdicts on a submission that does not build: nothing could be tried.
 pub fn not_built(rubric: &Rubric) -> Vec<Verdict> {
-    let verdicts = rubric.checks.iter().map(|check| {
+    let verdicts = rubric.checks.iter().filter(|check| is_asked(check, &[])).map(|check| {
         let (mut verdict, _) = combined(check, &[]);
         verdict.void(Status::Blocked);
         verdict.reason = Some("the submission does not build".to_owned());

@@ -4,27 +4,38 @@
 //! came over the same path: that two containers do not reach each other says something where both reach the host and the
 //! host reaches both; that a container has no internet, where the host has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::scene::Scene;
 use super::words::{command_told, link, link_of, list, plain, probe_told};
-use super::{Evidence, Finding, Outcome};
-use crate::play::task3::{ALT, BYSTANDER, EG, EGG, IMAGE, MARK, PUBLISHED, RENAMED, WEB, cable, published, spelt};
-use crate::trace::Host;
+use super::{Evidence, Finding, Outcome, Style};
+use crate::play::task3::{
+    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
+    RENAMED, STAMP, STATUS, TWICE, VOLUME, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
+};
+use crate::rubric::Check;
+use crate::stage::OURS;
 use crate::trace::session::{Answer, CommandRun, Did, Link, Look, Network, Process, Session};
+use crate::trace::{End, Host};
 
 /// What stands first in the output of each command.
 const BANNER: &str = "CS695 Conductor that manages containers";
 /// The names of containers that are stopped at the end.
-const NAMES: [&str; 5] = [EG, EGG, WEB, ALT, "idle"];
+const NAMES: [&str; 7] = [EG, EGG, WEB, ALT, BUSY, TWICE, IDLE];
 /// The namespaces that `run` makes and `exec` joins: as the kernel calls them, and the check of each.
 const KINDS: [(&str, &[&str]); 5] =
     [("uts", &["run.uts"]), ("pid", &["run.pid"]), ("net", &["run.net"]), ("mnt", &["run.mnt"]), ("ipc", &["run.ipc"])];
 
-/// What `scene` says about the check `id`; none when there is no such check.
-pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
-    let play = Play { session: &scene.run.session, host: &scene.run.host, number: scene.number };
-    Some(match id {
+/// What `scene` says about `check`; none when there is no such check.
+pub(super) fn finding(check: &Check, scene: &Scene<'_>, style: Style) -> Option<Finding> {
+    let session = &scene.run.session;
+    let play = Play { session, host: &scene.run.host, number: scene.number, is_rust: style.is_rust };
+    let nothing_ran = [EG, EGG, WEB, ALT].iter().all(|name| session.found(name).is_none());
+    let finding = match check.id.as_str() {
+        "output" => play.output(),
+        // One reason for all: it is told with the first.
+        "run.uts" if nothing_ran => Finding::whole(Outcome::NotTried(&[], play.why_nothing_ran())),
+        _ if nothing_ran => Finding::whole(Outcome::NotTried(&["run.uts"], play.why_nothing_ran())),
         "run.uts" => Finding::parts([("own", play.own("uts")), ("name", play.name_stays())]),
         "run.pid" => Finding::whole(play.own("pid")),
         "run.net" => Finding::whole(play.own("net")),
@@ -32,9 +43,13 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
         "run.ipc" => Finding::whole(play.own("ipc")),
         "run.root" => Finding::parts([("own", play.own_root()), ("apart", play.roots_apart())]),
         "run.mounts" => play.mounts(),
+        "run.usable" => Finding::whole(play.usable()),
         "run.default" => Finding::whole(play.default_command()),
+        "run.names" => play.names(),
         "exec.joins" => Finding::parts(KINDS.map(|(kind, check)| (kind, play.joins(kind, check)))),
-        "exec.root" => Finding::whole(play.same_root()),
+        "exec.root" => Finding::parts([("root", play.same_root()), ("cwd", play.inside_root())]),
+        "exec.clean" => play.clean_exec(),
+        "exec.busy" => Finding::whole(play.beside_exec()),
         "net.pair" => play.pair(),
         "net.reach" => play.reach(),
         "net.internet" => play.internet(),
@@ -44,9 +59,13 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
         "stop.gone" => play.gone(),
         "stop.others" => Finding::whole(play.others()),
         "stop.again" => Finding::whole(play.again()),
-        "output" => play.output(),
+        "layers.order" => play.layers_in_order(),
+        "layers.cache" => play.layers_kept(),
+        "layers.copy" => play.layers_copied(),
+        "layers.failed" => play.layers_failed(),
         _ => return None,
-    })
+    };
+    Some(play.as_far_as_time_was(check, finding))
 }
 
 /// One run of the play.
@@ -55,6 +74,8 @@ struct Play<'a> {
     session: &'a Session,
     host: &'a Host,
     number: usize,
+    /// It is ours, or a student's copy of it: of that, more is asked than the assignment does.
+    is_rust: bool,
 }
 
 /// The cable of one container, as far as it was found.
@@ -72,6 +93,34 @@ impl<'a> Play<'a> {
             None => self.not_reached(),
         };
         self.session.found(name).ok_or_else(missing)
+    }
+
+    /// What was typed first without success, and what it answered.
+    fn why_nothing_ran(&self) -> String {
+        let typed = ["build again", "build", "run eg"].iter().filter_map(|name| self.session.command(name));
+        let failed = typed.filter(|run| !run.succeeded()).map(|run| format!("`{}`: {}", run.line(), command_told(run)));
+        let ran = || self.session.command("run eg");
+        let silent =
+            || ran().map(|run| format!("`{}` brought no process with its command; {}", run.line(), command_told(run)));
+        failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.not_reached())
+    }
+
+    /// What was not seen since time was up, for one command or for all, is not known to be absent.
+    fn as_far_as_time_was(&self, check: &Check, mut finding: Finding) -> Finding {
+        let hung = self.session.steps.iter().find_map(|step| match &step.did {
+            Did::Command(run) if check.calls.iter().any(|words| step.name.starts_with(words)) => {
+                matches!(run.end, Some(End::TimedOut(_))).then_some(run)
+            }
+            _ => None,
+        });
+        let late = hung.map(|run| format!("`{}`: {}; --time-scale 3 waits longer", run.line(), command_told(run)));
+        let Some(why) = late.or_else(|| self.session.out_of_time.then(|| self.not_reached())) else { return finding };
+        for (_, outcome) in &mut finding.points {
+            if matches!(outcome, Outcome::NotTried(..)) || matches!(outcome, Outcome::Lost(why) if !why.positive) {
+                *outcome = Outcome::Unseen(why.clone());
+            }
+        }
+        finding
     }
 
     /// Why a step was not taken.
@@ -126,6 +175,14 @@ impl<'a> Play<'a> {
         if look.shot.hostname != self.host.name {
             let observed = format!("it is called {} now", look.shot.hostname);
             return Outcome::wrong(expected, observed, self.evidence(eg, "renamed itself"));
+        }
+        if let Some(egg) = self.session.found(EGG).filter(|egg| self.is_rust && egg.state.hostname != CALLED) {
+            let observed = format!("`--hostname {CALLED}`: the container is called {:?}", egg.state.hostname);
+            return Outcome::wrong(
+                "a container is called as it was asked for",
+                observed,
+                self.evidence(egg, "its command"),
+            );
         }
         match look.process(eg.pid).map(|process| process.state.hostname.as_str()) {
             Some(RENAMED) => Outcome::Held,
@@ -184,29 +241,106 @@ impl<'a> Play<'a> {
                 }
             }
         };
-        let expected = "no proc file system of a container among the host's mounts";
-        let new = match (self.session.look("before"), self.session.look(&format!("{EG} runs"))) {
-            (Some(before), Some(now)) => Some(new_mounts(before, now, Some("proc"))),
-            _ => None,
+        let host = match (self.session.look("before"), self.session.look(&format!("{EG} runs"))) {
+            (Some(before), Some(now)) => host_changed(before, now).unwrap_or_else(|| match kind("/proc") {
+                Some(_) => Outcome::Held,
+                None => Outcome::NotTried(&[], "nothing is mounted on the container's /proc".to_owned()),
+            }),
+            _ => Outcome::absent("the host is as it was before", self.not_reached()),
         };
-        let host = match new {
-            None => Outcome::absent(expected, self.not_reached()),
-            Some(new) if !new.is_empty() => {
-                Outcome::wrong(expected, format!("while it runs, the host has proc on {}", list(&new)), Vec::new())
-            }
-            Some(_) if kind("/proc").is_none() => {
-                Outcome::NotTried(&[], "nothing is mounted on the container's /proc".to_owned())
-            }
-            Some(_) => Outcome::Held,
-        };
-        let expected = "a sysfs on /sys, and a /dev/null that is the null device";
+        let expected = "a sysfs on /sys that shows the container's links, and a /dev/null that is the null device";
+        let own_net = eg.state.namespaces.get("net") != self.host.namespaces.get("net");
+        let (interface, has_root) = (&self.session.addresses.interface, eg.state.root != self.host.root);
         let devices = match (kind("/sys"), eg.dev_null) {
+            (Some("sysfs"), true) if own_net && has_root && eg.sys_links.contains(interface) => {
+                let observed = format!("its /sys/class/net lists {interface}, the host's: a sysfs of the host's side");
+                Outcome::wrong(expected, observed, self.evidence(eg, "the container's command"))
+            }
+            (Some("sysfs"), true) if self.is_rust && !eg.trees.contains_key("/proc/sys") => {
+                Outcome::absent("what /proc shows of the host is masked or read-only", "its /proc/sys is not read-only")
+            }
             (Some("sysfs"), true) => Outcome::Held,
             (Some("sysfs"), false) => Outcome::absent(expected, "no device at /dev/null"),
             (Some(other), _) => Outcome::absent(expected, format!("{other} on /sys")),
             (None, _) => Outcome::absent(expected, "nothing mounted on /sys"),
         };
         Finding::parts([("proc", proc), ("host", host), ("devices", devices)])
+    }
+
+    /// What a container needs besides: a root that others than root can use, as apt does; in the Rust edition, what its
+    /// lesson asks for as well.
+    fn usable(&self) -> Outcome {
+        const READ_AND_SEARCH: u32 = 0o005;
+        let eg = match self.container(EG) {
+            Ok(eg) => eg,
+            Err(why) => return Outcome::absent("a container whose programs work", why),
+        };
+        if eg.root_mode & 0o007 != READ_AND_SEARCH {
+            let observed = format!("it has mode {:o}", eg.root_mode);
+            let expected =
+                "a root directory with mode 755, since programs of other users than root need it, such as apt";
+            return Outcome::wrong(expected, observed, self.evidence(eg, "the container's command"));
+        }
+        let missing = if self.is_rust { self.missing_of_lesson(eg) } else { Vec::new() };
+        match missing.as_slice() {
+            [] => Outcome::Held,
+            missing => Outcome::wrong("all that the lesson lists", list(missing), self.evidence(eg, "its command")),
+        }
+    }
+
+    /// What lesson 3.a asks for and no other check looks at.
+    fn missing_of_lesson(&self, eg: &Process) -> Vec<&'static str> {
+        let network = self.session.look("eg runs").and_then(|look| self.network(look, eg.state.namespaces.get("net")));
+        let lo_is_up = network.and_then(|network| network.link("lo")).is_some_and(|lo| lo.up);
+        let egg = self.session.found(EGG);
+        let own_cgroup = egg.is_none_or(|egg| egg.state.cgroups != eg.state.cgroups);
+        let own_view = eg.state.namespaces.get("cgroup") != self.host.namespaces.get("cgroup");
+        let has_volume = egg.is_none_or(|egg| egg.trees.contains_key(VOLUME));
+        let covered = ["/etc/hosts", "/etc/resolv.conf"].iter().all(|place| eg.trees.contains_key(*place));
+        let wanted = [
+            (lo_is_up, "lo is not switched on"),
+            (own_cgroup, "two containers are in one cgroup"),
+            (own_view, "it sees the host's cgroups"),
+            (covered, "its /etc/hosts or /etc/resolv.conf is the image's"),
+            (has_volume, "a volume is not there"),
+        ];
+        wanted.into_iter().filter(|(is_there, _)| !is_there).map(|(_, missing)| missing).collect()
+    }
+
+    fn names(&self) -> Finding {
+        let expected = "a name belongs to its container until `stop`: `run` refuses it and `ps` lists it";
+        let Some(first) = self.session.found(TWICE) else {
+            return Finding::whole(Outcome::absent(
+                expected,
+                self.container(TWICE).err().unwrap_or(self.not_reached()),
+            ));
+        };
+        let again = ["twice while it runs", "twice when it has ended"];
+        let taken = again.into_iter().find_map(|step| Some((step, self.session.found(step)?)));
+        let ended = self.session.look("twice asked for").is_some_and(|look| look.process(first.pid).is_none());
+        let outcome = match (taken, self.session.command("ps ended")) {
+            (Some((step, other)), _) => {
+                let when = step.trim_start_matches("twice ");
+                let observed = format!("a second container called {TWICE} was started {when}");
+                Outcome::wrong(expected, observed, self.evidence(other, "the second container's command"))
+            }
+            (None, _) if ended => {
+                Outcome::wrong(expected, format!("a second `run` with the name {TWICE} ended the first"), Vec::new())
+            }
+            (None, Some(run)) if !lists(run, TWICE) => {
+                let observed = format!("`{}` does not list {TWICE} when its command has ended", run.line());
+                Outcome::wrong(expected, observed, Vec::new())
+            }
+            (None, Some(_)) => Outcome::Held,
+            (None, None) => Outcome::absent(expected, self.not_reached()),
+        };
+        let finding = Finding::whole(outcome);
+        match self.session.look("twice left alone") {
+            Some(_) => {
+                finding.remark("the container goes on when the unshare that waits for it is killed: see --kill-child")
+            }
+            None => finding,
+        }
     }
 
     fn default_command(&self) -> Outcome {
@@ -248,7 +382,7 @@ impl<'a> Play<'a> {
         };
         let expected = "exec's command has the container's root directory";
         match self.session.found("exec's") {
-            None => Outcome::absent(expected, self.no_exec()),
+            None => Outcome::NotTried(&["exec.joins"], self.no_exec()),
             Some(_) if eg.state.root == self.host.root => {
                 Outcome::NotTried(&["run.root"], "the container has no root of its own".to_owned())
             }
@@ -257,6 +391,87 @@ impl<'a> Play<'a> {
                 let whose = if exec.state.root == self.host.root { "the host's" } else { "another one" };
                 Outcome::wrong(expected, format!("it has {whose}"), self.evidence(exec, "exec's command"))
             }
+        }
+    }
+
+    /// Whether the working directory is in the root directory: else a relative path leads out of the container.
+    fn inside_root(&self) -> Outcome {
+        let expected = "exec's command has a working directory in the container's root";
+        match (self.same_root(), self.session.found("exec's")) {
+            (Outcome::Held, Some(exec)) if exec.state.cwd.is_none() => {
+                let observed = "its working directory is outside: `ls .` lists what is not the container's";
+                Outcome::wrong(expected, observed, self.evidence(exec, "exec's command"))
+            }
+            (same_root, _) => same_root,
+        }
+    }
+
+    /// What a command of `exec` prints and how it ends come through, and the host is as it was before.
+    fn clean_exec(&self) -> Finding {
+        let expected = format!("`exec {EG} -- echo {WORD}` prints the line {WORD:?} and nothing after it");
+        let Some(shows) = self.session.command("exec shows") else {
+            return Finding::whole(Outcome::absent(expected, self.not_reached()));
+        };
+        let mut lines: Vec<String> = rows(shows).map(|row| row.trim().to_owned()).collect();
+        let last = lines.pop();
+        let mounted = self.mounted_by_exec();
+        let fails = self.session.command("exec fails");
+        let status = fails.and_then(|run| run.end.clone()) == Some(End::Exited(STATUS));
+        let told = || fails.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)));
+        let outcome = match last {
+            _ if self.session.found("exec's").is_none() && last.as_deref() != Some(WORD) => {
+                Outcome::NotTried(&["exec.joins"], self.no_exec())
+            }
+            _ if !mounted.is_empty() => {
+                let observed = format!("each leaves {} mounted on the host", shortened(&mounted));
+                Outcome::wrong("`exec` mounts nothing on the host", observed, Vec::new())
+            }
+            Some(line) if line == WORD => match (status, self.is_rust) {
+                (false, true) => {
+                    Outcome::absent(format!("`exec` ends with its command's exit status, {STATUS}"), told())
+                }
+                _ => Outcome::Held,
+            },
+            Some(line) => Outcome::wrong(expected, format!("the last line is {line:?}"), Vec::new()),
+            None => Outcome::absent(expected, format!("`{}`: {}", shows.line(), command_told(shows))),
+        };
+        let finding = Finding::whole(outcome);
+        let noise = plain(&shows.output.stderr);
+        let finding = match noise.lines().find(|line| !line.trim().is_empty()) {
+            Some(line) => finding.remark(format!("`exec` says besides: {line:?}")),
+            None => finding,
+        };
+        match fails {
+            Some(run) if matches!(run.end, Some(End::Exited(_))) && !status && !self.is_rust => {
+                finding.remark(format!("`exec` does not end with the exit status of its command, {STATUS}: {}", told()))
+            }
+            _ => finding,
+        }
+    }
+
+    /// While a command of `exec` runs, the tool still knows which process the container's is.
+    fn beside_exec(&self) -> Outcome {
+        let expected = format!("while a command of `exec` runs in {BUSY}, another `exec` and `addnetwork` work");
+        if self.session.found(BUSY).is_none() {
+            return Outcome::absent(expected, self.container(BUSY).err().unwrap_or(self.not_reached()));
+        }
+        if self.session.found("exec busy's").is_none() {
+            return Outcome::NotTried(&["exec.joins"], "no command of `exec` was there".to_owned());
+        }
+        let shows = |name: &str| self.session.command(name).is_some_and(|run| rows(run).any(|row| row.trim() == WORD));
+        let is_wired = |name: &str| self.cable_of(name).is_some_and(|pair| pair.inside.is_some());
+        let told = |name: &str| {
+            let run = self.session.command(name);
+            run.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)))
+        };
+        // What does not work without an exec either says nothing here.
+        match () {
+            () if shows("exec shows") && !shows("exec beside") => Outcome::absent(expected, told("exec beside")),
+            () if is_wired(EG) && !is_wired(BUSY) => Outcome::absent(expected, told("addnetwork busy")),
+            () if !shows("exec shows") && !is_wired(EG) => {
+                Outcome::NotTried(&["exec.clean", "net.pair"], "neither works without one".to_owned())
+            }
+            () => Outcome::Held,
         }
     }
 
@@ -306,24 +521,19 @@ impl<'a> Play<'a> {
             let observed = format!("{} ({}) and {} ({})", outside.name, kinds[1], inside.name, kinds[0]);
             Outcome::wrong(names, observed, Vec::new())
         };
-        let subnet = |pair: &Pair<'_>| {
-            let host = pair.outside?.addresses.iter().find_map(|address| subnet_of(address, 1))?;
-            pair.inside?.addresses.iter().any(|address| subnet_of(address, 2) == Some(host)).then_some(host)
-        };
-        let expected = "192.168.N.1/24 on the host's end and 192.168.N.2/24 inside, N another one for each container";
+        let subnet = |pair: &Pair<'_>| subnet_of(pair.outside?, pair.inside?);
+        let expected =
+            "x.y.N.1/24 on the host's end and x.y.N.2/24 inside, and no other: N another one for each container";
         let others = self.cable_of(EGG).and_then(|pair| subnet(&pair));
         let addresses = match subnet(&pair) {
             None => {
                 let of =
                     |link: &Link| if link.addresses.is_empty() { "none".to_owned() } else { list(&link.addresses) };
-                Outcome::wrong(
-                    expected,
-                    format!("{} on the host's end, {} inside", of(outside), of(inside)),
-                    Vec::new(),
-                )
+                let observed = format!("{} on the host's end, {} inside", of(outside), of(inside));
+                Outcome::wrong(expected, observed, Vec::new())
             }
-            Some(n) if others == Some(n) => {
-                Outcome::wrong(expected, format!("{EG} and {EGG} both have 192.168.{n}.0/24"), Vec::new())
+            Some(own) if others.as_ref() == Some(&own) => {
+                Outcome::wrong(expected, format!("{EG} and {EGG} both have {own}.0/24"), Vec::new())
             }
             Some(_) => Outcome::Held,
         };
@@ -418,8 +628,9 @@ impl<'a> Play<'a> {
             probe.is_some_and(|p| matches!(&p.answer, Answer::Said(word) if word.starts_with(&published(name))))
         };
         let score = |name: &str| u32::from(works("outside", name)) * 2 + u32::from(works("host", name));
-        // Two spellings are in use, and each is the right one for somebody.
-        let best = if score(ALT) > score(WEB) { ALT } else { WEB };
+        // Two spellings are in use: the course's, INNER-OUTER, and ours, HOST:CONTAINER. The one that works is the tool's.
+        let (own, other) = if self.is_rust { (WEB, ALT) } else { (ALT, WEB) };
+        let best = if score(other) > score(own) { other } else { own };
         let early = format!("outside calls {best} too early");
         let part = |who: &str, words: &str| {
             let expected = format!("{words} reaches the container's port at the host's address");
@@ -435,18 +646,7 @@ impl<'a> Play<'a> {
                 }
             }
         };
-        let finding = Finding::parts([
-            ("outside", part("outside", "another machine")),
-            ("host", part("host", "the host itself")),
-        ]);
-        let only_one = PUBLISHED.into_iter().find(|(name, ..)| score(name) == 0).filter(|_| score(best) > 0);
-        match only_one {
-            None => finding,
-            Some((name, outer, inner)) => {
-                let spelt = spelt(name, outer, inner);
-                finding.remark(format!("`-e {spelt}` is another way to spell a port, and is not understood"))
-            }
-        }
+        Finding::parts([("outside", part("outside", "another machine")), ("host", part("host", "the host itself"))])
     }
 
     fn apart(&self) -> Finding {
@@ -490,73 +690,111 @@ impl<'a> Play<'a> {
     // What `stop` leaves.
 
     fn gone(&self) -> Finding {
-        let eg = match self.container(EG) {
-            Ok(eg) => eg,
-            Err(_) => {
-                let why = "there was no container to stop".to_owned();
-                return Finding::whole(Outcome::NotTried(&["run.root"], why));
-            }
+        let Some(eg) = self.session.found(EG) else {
+            let why = "there was no container to stop".to_owned();
+            return Finding::whole(Outcome::NotTried(&["run.root"], why));
         };
-        let looks =
-            (self.session.look("before"), self.session.look(&format!("{EG} stopped")), self.session.look("end"));
-        let (Some(before), Some(stopped), Some(end)) = looks else {
+        let (Some(before), Some(stopped), Some(end)) =
+            (self.session.look("before"), self.session.look(&format!("{EG} stopped")), self.session.look("end"))
+        else {
             return Finding::whole(Outcome::absent("nothing left of a container", self.not_reached()));
         };
         let held_or = |expected: &str, left: Vec<String>, untried: Option<Outcome>| match (left.as_slice(), untried) {
             ([], None) => Outcome::Held,
             ([], Some(untried)) => untried,
-            (left, _) => Outcome::wrong(expected, shortened(left), Vec::new()),
+            (left, _) => {
+                let failed = self.failed(&format!("stop {EG}"));
+                Outcome::wrong(expected, format!("{}{failed}", shortened(left)), Vec::new())
+            }
         };
-        let processes = held_or("no process of the container", self.processes_left(eg, stopped), None);
-        let folder = format!("{}/", self.host.cwd);
-        let of_container =
-            |point: &String| point.starts_with(&folder) || point.split('/').any(|part| NAMES.contains(&part));
-        let (mounts, other_mounts) = new_mounts(before, end, None).into_iter().partition(of_container);
-        let mounts = held_or("no mount of a container", mounts, None);
+        let mut processes = told(&processes_of(eg, stopped, self.host));
+        if processes.is_empty() {
+            processes = self.left_of_exec();
+        }
+        let processes = held_or("no process of the container", processes, None);
+        let mounts = held_or("no mount of a container", self.mounts_left(before, end), None);
+        let excused = self.excused(before);
         let had_cable = self.cable_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
         };
-        let links = held_or("no link of a container", self.new_links(before, end), untried(had_cable, &["net.pair"]));
-        let (specific, general) = self.rules_left(before, end);
+        let links =
+            held_or("no link of a container", self.new_links(before, end, &excused), untried(had_cable, &["net.pair"]));
         let had_rules = self.session.look("all run").is_some_and(|look| look.rules != before.rules);
         let tried = had_rules || self.reached("egg calls internet");
-        let rules = held_or("no rule that speaks of a container", specific, untried(tried, &["net.internet"]));
-        let folder = held_or("no folder or cgroup of a container", self.state_left(before, end), None);
-        let mut finding = Finding::parts([
+        let left = self.rules_left(before, end, &excused);
+        let rules = held_or("no rule that speaks of a container", left, untried(tried, &["net.internet"]));
+        let folder = held_or("no folder or cgroup of a container", self.state_left(before, end, &excused), None);
+        Finding::parts([
             ("processes", processes),
             ("mounts", mounts),
             ("links", links),
             ("rules", rules),
             ("folder", folder),
-        ]);
-        let forwards = |look: &Look| look.shot.settings.get("net.ipv4.ip_forward").is_some_and(|value| value == "1");
-        if forwards(end) && !forwards(before) {
-            finding = finding.remark("the host goes on forwarding after its last container");
-        }
-        if !other_mounts.is_empty() {
-            finding = finding.remark(format!("mounts that belong to no container stay: {}", shortened(&other_mounts)));
-        }
-        if !general.is_empty() {
-            finding = finding.remark(format!("rules that name no container stay: {}", shortened(&general)));
-        }
-        finding
+        ])
     }
 
-    fn processes_left(&self, eg: &Process, look: &Look) -> Vec<String> {
-        let pid_namespace = eg.state.namespaces.get("pid").filter(|own| Some(*own) != self.host.namespaces.get("pid"));
-        let exec = self.session.found("exec's").map(|process| process.pid);
-        let number = eg.argv.last();
-        let belongs = |process: &&Process| {
-            let inside = pid_namespace.is_some_and(|own| process.state.namespaces.get("pid") == Some(own));
-            let waits = process.argv.len() > 2 && process.argv.last() == number;
-            inside || waits || process.pid == eg.pid || Some(process.pid) == exec
+    /// What `stop` left of a container in which a command of `exec` was running; nothing where that is charged already.
+    fn left_of_exec(&self) -> Vec<String> {
+        let look = self.session.look(&format!("{BUSY} stopped"));
+        let works_beside = matches!(self.beside_exec(), Outcome::Held);
+        let (Some(busy), Some(look), true) = (self.session.found(BUSY), look, works_beside) else { return Vec::new() };
+        told(&processes_of(busy, look, self.host))
+    }
+
+    /// The mounts of containers that were there when each of them had been stopped, and at the end; those left out that
+    /// `exec` made, or that lie where `run` covers a place of the host's: they are charged there.
+    fn mounts_left(&self, before: &Look, end: &Look) -> Vec<String> {
+        let by_exec: BTreeSet<String> = self.mounted_by_exec().iter().filter_map(|point| below(point, EG)).collect();
+        let covered = self.session.look(&format!("{EG} runs")).map_or(Vec::new(), |now| mounted_over(before, now));
+        let is_told = |point: &str, name: &str| {
+            let over = |place: &String| {
+                let above = place.rsplit_once('/').map_or("", |(above, _)| above);
+                point.ends_with(place.as_str()) || !above.is_empty() && point.ends_with(above)
+            };
+            below(point, name).is_some_and(|below| by_exec.contains(&below)) || covered.iter().any(over)
         };
-        let left = look.processes.iter().filter(|process| !process.zombie).filter(belongs);
-        left.map(|process| format!("process {} ({})", process.pid, process.argv.join(" "))).collect()
+        let mut left = BTreeSet::new();
+        // What `stop` makes of a container over which another was run is not asked.
+        for name in NAMES.into_iter().filter(|name| *name != TWICE) {
+            let stopped = self.session.look(&format!("{name} stopped")).into_iter();
+            let found = stopped.chain([end]).flat_map(|look| self.mounts_of(name, before, look));
+            left.extend(found.filter(|point| !is_told(point, name)));
+        }
+        let folder = format!("{}/", self.host.cwd);
+        let at_the_end = new_mounts(&before.mounts, &end.mounts, None);
+        left.extend(at_the_end.into_iter().filter(|point| point.starts_with(&folder) && !is_told(point, EG)));
+        left.into_iter().collect()
     }
 
-    fn new_links(&self, before: &Look, end: &Look) -> Vec<String> {
+    fn mounts_of(&self, name: &str, before: &Look, now: &Look) -> Vec<String> {
+        mounts_of(name, &self.host.cwd, &now.mounts, &before.mounts)
+    }
+
+    /// The containers of which what is left otherwise follows from something that is charged already: `stop` failed where
+    /// a process or a mount was left, or `addnetwork` did where a command of `exec` ran.
+    fn excused(&self, before: &Look) -> Vec<&'static str> {
+        let is_stuck = |name: &&str| {
+            let step = format!("stop {name}");
+            let failed = self.session.command(&step).is_some_and(|run| !run.succeeded());
+            let look = self.session.look(&format!("{name} stopped")).filter(|_| failed);
+            look.is_some_and(|look| {
+                let process = self.session.found(name);
+                let goes_on = process.is_some_and(|process| !processes_of(process, look, self.host).is_empty());
+                goes_on || !self.mounts_of(name, before, look).is_empty()
+            })
+        };
+        let works_beside = matches!(self.beside_exec(), Outcome::Held);
+        NAMES.into_iter().filter(|name| is_stuck(name) || *name == BUSY && !works_beside).collect()
+    }
+
+    /// What `exec` has left mounted on the host.
+    fn mounted_by_exec(&self) -> Vec<String> {
+        let (before, after) = (self.session.look(&format!("{EGG} runs")), self.session.look("after exec"));
+        before.zip(after).map_or(Vec::new(), |(before, after)| new_mounts(&before.mounts, &after.mounts, None))
+    }
+
+    fn new_links(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
         let ours = self.host.namespaces.get("net");
         let of =
             |look: &Look| ours.and_then(|inode| look.networks.get(inode)).map_or(Vec::new(), |net| net.links.clone());
@@ -564,29 +802,33 @@ impl<'a> Play<'a> {
         let known = |link: &&Link| !before.iter().any(|old| old.name == link.name);
         // A link that belongs to no container, such as a bridge for all of them, may stay.
         let named = |link: &&Link| NAMES.iter().any(|name| has_word(&link.name, name));
+        let is_excused = |link: &&Link| excused.iter().any(|name| has_word(&link.name, name));
         let left = end.iter().filter(known).filter(|link| named(link) || link.kind.as_deref() == Some("veth"));
+        let left = left.filter(|link| !is_excused(link));
         left.map(|link| link.name.clone()).collect()
     }
 
-    /// The rules that are new at the end: those that speak of a container, and the others.
-    fn rules_left(&self, before: &Look, end: &Look) -> (Vec<String>, Vec<String>) {
-        let subnets: BTreeSet<u8> = [EG, EGG, WEB, ALT]
-            .into_iter()
-            .filter_map(|name| self.session.look(&format!("{name} wired")).zip(self.session.found(name)))
-            .filter_map(|(look, process)| cable(look, process, self.host))
-            .filter_map(|cable| cable.inside.split('.').nth(2)?.parse().ok())
-            .collect();
-        let speaks = |rule: &&String| {
-            let of_subnet = subnets.iter().any(|n| rule.contains(&format!("192.168.{n}.")));
-            of_subnet || NAMES.iter().any(|name| has_word(rule, name))
+    /// The rules that are new at the end and speak of a container. Others may serve all of them, and stay.
+    fn rules_left(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
+        let network = |name: &str| {
+            let (look, process) = (self.session.look(&format!("{name} wired"))?, self.session.found(name)?);
+            Some(format!("{}.", cable(look, process, self.host)?.inside.rsplit_once('.')?.0))
+        };
+        let speaks = |rule: &str, name: &str| {
+            let of_network =
+                network(name).is_some_and(|network| rule.split(' ').any(|word| word.starts_with(&network)));
+            of_network || has_word(rule, name)
         };
         let new = end.rules.iter().filter(|rule| !before.rules.contains(rule) && !rule.contains(" policy "));
-        let (specific, general): (Vec<&String>, Vec<&String>) = new.partition(speaks);
-        (specific.into_iter().cloned().collect(), general.into_iter().cloned().collect())
+        let left = new.filter(|rule| {
+            let names = NAMES.into_iter().filter(|name| speaks(rule, name)).collect::<Vec<_>>();
+            !names.is_empty() && !names.iter().any(|name| excused.contains(name))
+        });
+        left.cloned().collect()
     }
 
-    fn state_left(&self, before: &Look, end: &Look) -> Vec<String> {
-        let named = |path: &&String| path.split('/').any(|part| NAMES.contains(&part));
+    fn state_left(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
+        let named = |path: &&String| path.split('/').any(|part| NAMES.contains(&part) && !excused.contains(&part));
         let mut left: Vec<String> =
             end.files.iter().filter(|path| !before.files.contains(path)).filter(named).cloned().collect();
         // What lies in a folder that is named already.
@@ -594,10 +836,7 @@ impl<'a> Play<'a> {
         left.extend(
             end.shot.cgroups.iter().filter(|group| !before.shot.cgroups.contains(group)).filter(named).cloned(),
         );
-        let still_listed = self
-            .session
-            .command("ps stopped")
-            .is_some_and(|run| rows(run).any(|row| row.split_whitespace().next() == Some(EG)));
+        let still_listed = self.session.command("ps stopped").is_some_and(|run| lists(run, EG));
         if left.is_empty() && still_listed {
             left.push(format!("`ps` still lists {EG}"));
         }
@@ -611,8 +850,8 @@ impl<'a> Play<'a> {
             (Err(_), _) => return Outcome::NotTried(&["stop.gone"], "there was no container to stop".to_owned()),
             (_, None) => return Outcome::absent(expected, self.not_reached()),
         };
-        if look.process(eg.pid).is_some_and(|process| !process.zombie) {
-            return Outcome::NotTried(&["stop.gone"], format!("{EG} goes on itself"));
+        if !self.stop_did_something(eg, look) {
+            return Outcome::NotTried(&["stop.gone"], format!("`stop {EG}` did nothing at all"));
         }
         let watched = [("bystander itself", format!("the process `{BYSTANDER}`")), (EGG, format!("container {EGG}"))];
         for (step, who) in watched {
@@ -630,6 +869,22 @@ impl<'a> Play<'a> {
             }
         }
         Outcome::Held
+    }
+
+    /// Whether anything of the container was taken away: its processes, its link, its folder.
+    fn stop_did_something(&self, eg: &Process, stopped: &Look) -> bool {
+        let Some(all) = self.session.look("all run") else { return false };
+        let processes = |look: &Look| processes_of(eg, look, self.host).len();
+        let links = |look: &Look| {
+            let network = self.network_of_host(look);
+            network.map_or(0, |network| network.links.iter().filter(|link| has_word(&link.name, EG)).count())
+        };
+        let files = |look: &Look| look.files.iter().filter(|path| path.split('/').any(|part| part == EG)).count();
+        processes(stopped) < processes(all) || links(stopped) < links(all) || files(stopped) < files(all)
+    }
+
+    fn network_of_host<'l>(&self, look: &'l Look) -> Option<&'l Network> {
+        look.networks.get(self.host.namespaces.get("net")?)
     }
 
     fn again(&self) -> Outcome {
@@ -650,26 +905,149 @@ impl<'a> Play<'a> {
         }
     }
 
+    // What an image of layers is made of.
+
+    /// What was read in the container of an image; why there is nothing.
+    fn files_of(&self, image: &str) -> Result<&'a BTreeMap<String, String>, String> {
+        let steps = [format!("build {image}"), format!("run from {image}")];
+        let failed = || {
+            let runs = steps.iter().rev().filter_map(|step| self.session.command(step));
+            runs.map(|run| format!("`{}`: {}", run.line(), command_told(run))).next()
+        };
+        self.session.files(&format!("files of {image}")).ok_or_else(|| failed().unwrap_or_else(|| self.not_reached()))
+    }
+
+    fn layers_in_order(&self) -> Finding {
+        let part = |path: &str, word: &str, what: &str| {
+            let expected = format!("{what}: {path} says {word:?}");
+            match self.files_of("first") {
+                Err(why) => Outcome::absent(expected, why),
+                Ok(files) => match files.get(path).map(|text| text.trim()) {
+                    Some(text) if text == word => Outcome::Held,
+                    Some(text) => Outcome::wrong(expected, format!("it says {:?}", begin(text)), Vec::new()),
+                    None => Outcome::absent(expected, "there is no such file"),
+                },
+            }
+        };
+        Finding::parts([
+            ("base", part(OF_BASE, WORD, "a RUN changes a file of the base")),
+            ("above", part(ABOVE, "above", "a RUN changes a file of the RUN before it")),
+        ])
+    }
+
+    fn layers_kept(&self) -> Finding {
+        let stamp = |image: &str| self.files_of(image).map(|files| files.get(STAMP).cloned().unwrap_or_default());
+        let expected = "an image from the same lines is there, and works";
+        let runs = match (self.files_of("first"), self.files_of("same")) {
+            (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
+            (_, Err(why)) => Outcome::absent(expected, why),
+            (Ok(first), Ok(same)) => match [STAMP, OF_BASE, ABOVE, LAST]
+                .iter()
+                .find(|file| first.contains_key(**file) && !same.contains_key(**file))
+            {
+                Some(file) => Outcome::wrong(expected, format!("{file} is not in it"), Vec::new()),
+                None => Outcome::Held,
+            },
+        };
+        let expected = "a line that was changed is carried out";
+        let rebuilt = match self.files_of("changed") {
+            Err(why) => Outcome::absent(expected, why),
+            Ok(files) => match files.get(LAST).map(|text| text.trim()) {
+                Some("changed") => Outcome::Held,
+                Some(text) => Outcome::wrong(expected, format!("{LAST} says {:?}", begin(text)), Vec::new()),
+                None => Outcome::absent(expected, format!("there is no {LAST}")),
+            },
+        };
+        let expected = "a layer whose lines did not change is used again";
+        let again = ["same", "first again"].map(stamp);
+        let reused = match (stamp("first"), again.iter().flatten().collect::<Vec<_>>().as_slice()) {
+            (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
+            // A line that was not carried out the first time, either, is told with the one that changed.
+            (Ok(first), _) if first.is_empty() && !matches!(rebuilt, Outcome::Held) => Outcome::Held,
+            (Ok(first), _) if first.is_empty() => {
+                Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
+            }
+            (_, []) => Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.not_reached())),
+            // One that is not there at all is told with the images that do not work.
+            (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
+            _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
+        };
+        Finding::parts([("reused", reused), ("rebuilt", rebuilt), ("runs", runs)])
+    }
+
+    fn layers_copied(&self) -> Finding {
+        let part = |image: &str, places: [&str; 2], expected: &str| match self.files_of(image) {
+            Err(why) => Outcome::absent(expected, why),
+            Ok(files) if places.iter().any(|place| files.get(*place).is_some_and(|text| text == WORD)) => Outcome::Held,
+            Ok(_) => Outcome::absent(expected, format!("neither {} nor {} says what it should", places[0], places[1])),
+        };
+        let folder = part("folder", COPIED_FOLDER, "COPY brings a folder with what is in it");
+        let file = part("file", COPIED_FILE, "COPY brings one file");
+        let finding = Finding::parts([("folder", folder), ("file", file)]);
+        let [as_said, below] = COPIED_FILE;
+        match self.files_of("file") {
+            Ok(files) if files.contains_key(below) && !files.contains_key(as_said) => {
+                finding.remark(format!("COPY of a file to {as_said} makes a folder of that name"))
+            }
+            _ => finding,
+        }
+    }
+
+    fn layers_failed(&self) -> Finding {
+        let built = |name: &str| {
+            let listed = self.session.command(&format!("images {name}")).is_some_and(|run| lists(run, name));
+            let run = self.session.command(&format!("build {name}"))?;
+            Some(if run.succeeded() {
+                Some(format!("`{}` ended with exit status 0", run.line()))
+            } else if listed {
+                Some(format!("`images` lists {name} afterwards"))
+            } else {
+                None
+            })
+        };
+        let expected = "`build` fails when a RUN does, and makes no image";
+        let told = match built("fails") {
+            None => Outcome::absent(expected, self.not_reached()),
+            Some(None) => Outcome::Held,
+            Some(Some(why)) => Outcome::wrong(expected, why, Vec::new()),
+        };
+        let expected = "a RUN that failed leaves nothing mounted";
+        let mounts = match (self.session.look("before a failure"), self.session.look("after still")) {
+            (Some(before), Some(after)) => match new_mounts(&before.mounts, &after.mounts, None).as_slice() {
+                [] => Outcome::Held,
+                left => Outcome::wrong(expected, shortened(left), Vec::new()),
+            },
+            _ => Outcome::absent(expected, self.not_reached()),
+        };
+        let expected = "a layer whose RUN failed is not used: the same lines fail again";
+        let again = match (&told, built("still")) {
+            (_, None) => Outcome::absent(expected, self.not_reached()),
+            (Outcome::Held, Some(None)) => Outcome::Held,
+            (Outcome::Held, Some(Some(why))) => Outcome::wrong(expected, why, Vec::new()),
+            _ => Outcome::NotTried(&[], "the first build did not fail".to_owned()),
+        };
+        // Where nothing can be built, nothing has been left either.
+        let builds = self.files_of("first").is_ok() || self.files_of("same").is_ok();
+        let finding = match builds {
+            true => Finding::parts([("told", told), ("mounts", mounts), ("again", again)]),
+            false => Finding::whole(Outcome::NotTried(&["layers.order"], "no image of layers was built".to_owned())),
+        };
+        match self.session.command("build its own").filter(|run| !run.succeeded()) {
+            Some(run) => finding.remark(format!("its own Conductorfile: `{}`: {}", run.line(), command_told(run))),
+            None => finding,
+        }
+    }
+
     // What is printed.
 
     fn output(&self) -> Finding {
-        let finding = Finding::parts([("banner", self.banner()), ("tables", self.tables())]);
-        let wanted = [
-            ("exec", format!("in {EG} container!")),
-            (&format!("stop {EG}"), format!("{EG} succesfully removed")),
-            ("rmi", format!("{IMAGE} succesfully removed")),
-        ];
-        let silent = wanted.into_iter().filter_map(|(name, words)| {
-            let run = self.session.command(name)?;
-            (!plain(&run.output.stdout).contains(&words)).then(|| format!("`{}` does not say {words:?}", run.line()))
-        });
-        silent.fold(finding, Finding::remark)
+        Finding::parts([("banner", self.banner()), ("tables", self.tables())])
     }
 
     fn banner(&self) -> Outcome {
         let expected = format!("{BANNER:?} as the first line of stdout");
         let commands = self.session.steps.iter().filter_map(|step| match &step.did {
-            Did::Command(run) if step.name != "bystander" => Some(run),
+            Did::Command(run) if !step.name.starts_with(OURS) => Some(run),
             _ => None,
         });
         let mut seen = 0;
@@ -708,7 +1086,7 @@ impl<'a> Play<'a> {
             return wrong("images", "a header Name Size Date, and a row with the image's name, size and date");
         }
         if self.container(EG).is_err() {
-            return Outcome::NotTried(&["run.root"], "no container ran to be listed".to_owned());
+            return Outcome::NotTried(&["run.uts"], "no container ran to be listed".to_owned());
         }
         // The first `ps` after `run` that lists it.
         let listed: Vec<&str> = self.session.steps.iter().map(|step| step.name.as_str()).collect();
@@ -735,10 +1113,14 @@ fn is_date(text: &str) -> bool {
     lengths == [4, 2, 2] && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// N of `192.168.N.last/24`.
-fn subnet_of(address: &str, last: u8) -> Option<u8> {
-    let rest = address.strip_prefix("192.168.")?.strip_suffix(&format!(".{last}/24"))?;
-    rest.parse().ok()
+/// `x.y.N` of a cable whose ends have the addresses `x.y.N.1/24` and `x.y.N.2/24` and no other. Which x and y is for the
+/// tool's settings to say.
+fn subnet_of(outside: &Link, inside: &Link) -> Option<String> {
+    let of = |link: &Link, last: &str| match link.addresses.as_slice() {
+        [only] => Some(only.strip_suffix(last)?.to_owned()),
+        _ => None,
+    };
+    of(outside, ".1/24").filter(|network| of(inside, ".2/24").as_ref() == Some(network))
 }
 
 /// Whether `text` has `name` as a whole word; `-` and `_` end one, since names of links and chains are made with them.
@@ -746,18 +1128,51 @@ fn has_word(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == name)
 }
 
-/// The host's mounts that were not there before, of one kind or of all.
-fn new_mounts(before: &Look, now: &Look, kind: Option<&str>) -> Vec<String> {
-    let mut known: Vec<&str> = before.mounts.iter().map(|mount| mount.point.as_str()).collect();
-    let mut new = Vec::new();
-    for mount in now.mounts.iter() {
-        match known.iter().position(|point| *point == mount.point) {
-            Some(at) => drop(known.swap_remove(at)),
-            None if kind.is_none_or(|kind| kind == mount.kind) => new.push(mount.point.clone()),
-            None => {}
-        }
+/// What a container that runs has changed of the host: file systems of its own that are seen there, or mounted over the
+/// host's places; permissions.
+fn host_changed(before: &Look, now: &Look) -> Option<Outcome> {
+    let expected = "no proc file system of a container among the host's mounts, and the host's places as they were";
+    let wrong = |observed: String| Some(Outcome::wrong(expected, observed, Vec::new()));
+    let proc = new_mounts(&before.mounts, &now.mounts, Some("proc"));
+    if !proc.is_empty() {
+        return wrong(format!("while it runs, the host has proc on {}", list(&proc)));
     }
-    new
+    let over = mounted_over(before, now);
+    if !over.is_empty() {
+        return wrong(format!("while it runs, something else is mounted over the host's {}", list(&over)));
+    }
+    let mut changed = before.modes.iter().filter_map(|(path, mode)| Some((path, mode, now.modes.get(path)?)));
+    let (path, mode, other) = changed.find(|(_, mode, other)| mode != other)?;
+    wrong(format!("the host's {path} has mode {other:o} now, and had {mode:o}"))
+}
+
+/// The places of the host's over which something was mounted.
+fn mounted_over(before: &Look, now: &Look) -> Vec<String> {
+    let is_hosts = |point: &String| {
+        let below = ["/dev/", "/proc/", "/sys/"].iter().any(|place| point.starts_with(place));
+        below || before.mounts.iter().any(|mount| mount.point == *point)
+    };
+    new_mounts(&before.mounts, &now.mounts, None).into_iter().filter(is_hosts).collect()
+}
+
+/// Processes in words.
+fn told(processes: &[&Process]) -> Vec<String> {
+    processes.iter().map(|process| format!("process {} ({})", process.pid, process.argv.join(" "))).collect()
+}
+
+/// What of a path lies below the container's folder: `rootfs/proc`.
+fn below(point: &str, container: &str) -> Option<String> {
+    Some(point.split_once(&format!("/{container}/"))?.1.to_owned())
+}
+
+/// As much of a text as fits in a line.
+fn begin(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// Whether a table has a row for `name`.
+fn lists(run: &CommandRun, name: &str) -> bool {
+    rows(run).any(|row| row.split_whitespace().next() == Some(name))
 }
 
 /// The first few, and how many more.

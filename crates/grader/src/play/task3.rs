@@ -1,8 +1,9 @@
-//! The conductor's play: what the assignment lets a person do with it, once, with four containers.
+//! The conductor's play: what the assignment lets a person do with it, once, with a few containers.
 //!
 //! ```text
 //!   eg    a network, nothing else           egg   the internet; later eg's peer
 //!   web   the internet, and a port, spelt 3000:8080      alt   the same, spelt 8081-3001
+//!   busy  a command of `exec` goes on in it              twice a name that is asked for again
 //! ```
 //!
 //! The name of one begins with the name of another, since a tool that looks for names must look for whole ones. Each
@@ -12,9 +13,11 @@
 use std::time::Duration;
 
 use crate::fault::Fault;
-use crate::stage::{Stage, Terminal, WEB_PORT};
+use crate::hostbox::PlantedWhat;
+use crate::stage::{OURS, Stage, Terminal, WEB_PORT};
 use crate::submission::Handed;
-use crate::trace::session::{Ask, Look, Place, Process};
+use crate::trace::session::{Ask, Look, Mount, Place, Process};
+use crate::trace::{Host, Pid};
 
 /// The image that is built.
 pub const IMAGE: &str = "small";
@@ -26,15 +29,27 @@ pub const EGG: &str = "egg";
 pub const WEB: &str = "web";
 /// One with a port that is spelt CONTAINER-HOST.
 pub const ALT: &str = "alt";
+/// One in which a command of `exec` goes on.
+pub const BUSY: &str = "busy";
+/// One whose command ends by itself, and whose name is asked for again.
+pub const TWICE: &str = "twice";
 /// One with the default command.
-const IDLE: &str = "idle";
+pub const IDLE: &str = "idle";
 
 /// Where each container is reached by who may reach it at all.
 pub const PORT: u16 = 7000;
 /// The ports of `web` and `alt`: on the host, and inside.
 pub const PUBLISHED: [(&str, u16, u16); 2] = [(WEB, 3000, 8080), (ALT, 3001, 8081)];
-/// A file that `eg` has in its root and nobody else may have.
-pub const MARK: &str = "made-in-eg";
+/// A file that a container has in its root and no other one may have.
+pub const MARK: &str = "made-inside";
+/// What `exec` is asked to print, and lines of a Conductorfile to write.
+pub const WORD: &str = "said-inside";
+/// The exit status of a command that `exec` is given.
+pub const STATUS: i32 = 124;
+/// Where a folder of the host's is to be seen in `egg`, of a tool whose lesson has volumes.
+pub const VOLUME: &str = "/shared";
+/// What `egg` is called, by a tool whose lesson gives host names.
+pub const CALLED: &str = "called-egg";
 /// What `eg` is called from some moment on.
 pub const RENAMED: &str = "renamed-inside";
 /// What somebody who has nothing to do with containers is called.
@@ -42,21 +57,30 @@ pub const BYSTANDER: &str = "vi eg.txt";
 
 /// How long the kernel may take to clear up behind what has ended: namespaces go in the background.
 const CLEARING: Duration = Duration::from_secs(2);
+/// How long a tool may take to end when its container has.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Plays it.
 ///
 /// # Errors
 /// [`Fault::Interrupted`], [`Fault::Broken`].
 pub fn play(stage: &mut Stage<'_>, handed: &Handed) -> Result<(), Fault> {
-    let mut tool = Tool { stage, words: handed.run.clone() };
+    let edition = Edition::of(stage, handed);
+    let [folder, tree] = [handed.cwd(), handed.folder.clone()].map(|path| path.display().to_string());
+    let mut tool = Tool { stage, words: handed.run.clone(), edition, folder, tree };
+    if edition != Edition::Rust {
+        // What the course's tool leaves behind when its last container is stopped, and relies on.
+        tool.stage.set_forward_policy("DROP")?;
+    }
     tool.stage.look("before");
     let sleep = format!("exec -a '{BYSTANDER}' sleep {}", tool.stage.number(99));
-    tool.stage.start("bystander", &["bash", "-c", &sleep], Terminal::No)?;
-    tool.stage.find("bystander itself", "bystander", |argv| argv.first().is_some_and(|name| name == BYSTANDER))?;
+    tool.stage.start(&format!("{OURS} bystander"), &["bash", "-c", &sleep], Terminal::No)?;
+    let is_bystander = |argv: &[String]| argv.first().is_some_and(|name| name == BYSTANDER);
+    tool.stage.find("bystander itself", &format!("{OURS} bystander"), is_bystander)?;
 
     tool.type_line("images none", &["images"])?;
     tool.type_line("ps none", &["ps"])?;
-    tool.type_line("build", &["build", IMAGE])?;
+    tool.build()?;
     tool.type_line("images", &["images"])?;
 
     let eg = tool.container(EG, 1)?;
@@ -67,17 +91,59 @@ pub fn play(stage: &mut Stage<'_>, handed: &Handed) -> Result<(), Fault> {
     tool.default_command()?;
     let [web, alt] = [tool.container(WEB, 3)?, tool.container(ALT, 4)?];
     let egg_in = tool.network([&eg, &egg, &web, &alt])?;
+    tool.beside_exec()?;
     tool.stop([&eg, &egg, &web, &alt], &egg_in)?;
+    tool.names()?;
+    if edition == Edition::Layers {
+        tool.layers(handed)?;
+    }
     tool.type_line("rmi", &["rmi", IMAGE])?;
     tool.type_line("images end", &["images"])?;
     Ok(())
 }
+
+/// The editions of the lab, as far as a tool is asked for other things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edition {
+    /// Ours.
+    Rust,
+    /// The course's: an image is a copy of a root.
+    Copies,
+    /// The course's newer one: an image is what a Conductorfile says, layer by layer.
+    Layers,
+}
+
+impl Edition {
+    /// A tool of the newer edition knows a Conductorfile, or the command that forgets layers, by name.
+    fn of(stage: &Stage<'_>, handed: &Handed) -> Edition {
+        let speaks = |bytes: &[u8], word: &str| bytes.windows(word.len()).any(|part| part == word.as_bytes());
+        let is_newer = handed.files.iter().any(|file| match &file.what {
+            PlantedWhat::File { bytes, .. } if !file.path.ends_with(CONDUCTORFILE) => {
+                speaks(bytes, CONDUCTORFILE) || speaks(bytes, "rmcache")
+            }
+            _ => false,
+        });
+        match (stage.is_rust(), is_newer) {
+            (true, _) => Edition::Rust,
+            (false, true) => Edition::Layers,
+            (false, false) => Edition::Copies,
+        }
+    }
+}
+
+/// The file that says how an image is made, where no other name is given.
+const CONDUCTORFILE: &str = "Conductorfile";
 
 /// The tool on its stage.
 struct Tool<'s, 'a> {
     stage: &'s mut Stage<'a>,
     /// The words before each command line.
     words: Vec<String>,
+    edition: Edition,
+    /// Where it is called, in the box.
+    folder: String,
+    /// Where the submission lies there.
+    tree: String,
 }
 
 impl Tool<'_, '_> {
@@ -91,6 +157,21 @@ impl Tool<'_, '_> {
         Ok(self.stage.run(name, &line)?.succeeded())
     }
 
+    /// The image of most containers: of a base and a line that does nothing, since there seldom is an image without one;
+    /// of the base alone where that cannot be built. Whatever else a tool can or cannot do with layers, it is tried when
+    /// all the rest has been.
+    fn build(&mut self) -> Result<(), Fault> {
+        if self.edition != Edition::Layers {
+            return self.type_line("build", &["build", IMAGE]).map(drop);
+        }
+        self.stage.put(CONDUCTORFILE, "FROM debian:bookworm\nRUN true\n");
+        if !self.type_line("build", &["build", IMAGE])? {
+            self.stage.put(CONDUCTORFILE, "FROM debian:bookworm\n");
+            self.type_line("build again", &["build", IMAGE])?;
+        }
+        Ok(())
+    }
+
     /// `run IMAGE NAME -- sleep N`, in the background, since a tool may stay in the foreground as long as the container
     /// does. Its process is written down under the container's name.
     fn container(&mut self, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
@@ -101,12 +182,11 @@ impl Tool<'_, '_> {
 
     /// The same, the step being called `step`.
     fn started(&mut self, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
-        let (number, command) = (self.stage.number(nth), format!("run {step}"));
-        let line = self.line(&["run", IMAGE, name, "--", "sleep", &number]);
-        if !self.stage.start(&command, &line, Terminal::No)? {
-            return Ok(None);
-        }
-        let process = self.stage.find(step, &command, |argv| is_sleep(argv, &number))?;
+        self.started_from(IMAGE, step, name, nth)
+    }
+
+    fn started_from(&mut self, image: &str, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+        let process = self.typed_run(image, step, name, nth)?;
         // Its own list says when the tool is done with what a container needs.
         for nth in 0..20 {
             let listed = self.line(&["ps"]);
@@ -120,16 +200,53 @@ impl Tool<'_, '_> {
         Ok(process)
     }
 
-    /// What is asked in and of a container that runs.
+    fn typed_run(&mut self, image: &str, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+        let (number, command) = (self.stage.number(nth), format!("run {step}"));
+        let volume = format!("{}:{VOLUME}", self.folder);
+        let mut words = vec!["run", image, name, "--", "sleep", &number];
+        if self.edition == Edition::Rust && name == EGG {
+            words.splice(1..1, ["--volume", &volume, "--hostname", CALLED]);
+        }
+        let line = self.line(&words);
+        if !self.stage.start(&command, &line, Terminal::No)? {
+            return Ok(None);
+        }
+        self.stage.find(step, &command, |argv| is_sleep(argv, &number))
+    }
+
+    /// `exec NAME -- sleep N`, in the background.
+    fn exec_goes_on(&mut self, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+        let (number, found) = (self.stage.number(nth), format!("{step}'s"));
+        let line = self.line(&["exec", name, "--", "sleep", &number]);
+        if !self.stage.start(step, &line, Terminal::No)? {
+            return Ok(None);
+        }
+        self.stage.find(&found, step, |argv| is_sleep(argv, &number))
+    }
+
+    /// What is asked in and of a container that runs. Nothing that it started goes on afterwards: what a tool does while a
+    /// command of `exec` runs is a question of its own.
     fn inside(&mut self, eg: &Process) -> Result<(), Fault> {
         self.stage.mark(eg.pid, MARK);
-        let number = self.stage.number(5);
-        let line = self.line(&["exec", EG, "--", "sleep", &number]);
-        if self.stage.start("exec", &line, Terminal::No)? {
-            self.stage.find("exec's", "exec", |argv| is_sleep(argv, &number))?;
-        }
+        let exec = self.exec_goes_on("exec", EG, 5)?;
         self.stage.rename(eg.pid, RENAMED);
         self.stage.look("inside");
+        if let Some(exec) = exec {
+            self.end_process(&exec)?;
+            self.stage.finish("exec", self.stage.scaled(ENDING))?;
+        }
+        self.type_line("exec shows", &["exec", EG, "--", "echo", WORD])?;
+        self.type_line("exec fails", &["exec", EG, "--", "timeout", "0.1", "sleep", "9"])?;
+        self.stage.look("after exec");
+        Ok(())
+    }
+
+    /// Ends a process, and waits until it has gone.
+    fn end_process(&mut self, process: &Process) -> Result<(), Fault> {
+        let pid = process.pid;
+        self.stage.kill(pid);
+        let gone = |stage: &Stage<'_>| stage.process(pid).is_none_or(|now| now.zombie).then_some(());
+        self.stage.until(self.stage.scaled(CLEARING), gone)?;
         Ok(())
     }
 
@@ -150,10 +267,9 @@ impl Tool<'_, '_> {
                 (is_shell && !has_script && process.state.root != host.root).then_some(process)
             })?;
             self.stage.type_in(name, "exit\n");
-            self.stage.finish(name, self.stage.scaled(CLEARING))?;
+            self.stage.finish(name, self.stage.scaled(ENDING))?;
         }
-        self.type_line("stop idle", &["stop", IDLE])?;
-        Ok(())
+        self.end(IDLE, &None)
     }
 
     /// Networks for all, and who reaches whom before and after. Gives the address of `egg`.
@@ -182,6 +298,7 @@ impl Tool<'_, '_> {
         self.stage.probe("eg and its host", host_to_eg)?;
 
         self.type_line("addnetwork egg", &["addnetwork", EGG, "-i"])?;
+        self.choose_policy(&internet)?;
         let (egg_in, egg_out) = self.wired(EGG, egg);
         let [at_web, at_alt] = PUBLISHED.map(|(_, port, _)| Ask::Tcp { to: world.host.clone(), port });
         let with_internet = vec![
@@ -225,6 +342,33 @@ impl Tool<'_, '_> {
         Ok(egg_in)
     }
 
+    /// The host's FORWARD policy is DROP, as the course's tool has it. A tool that relies on a host that forwards
+    /// what nothing forbids, as a plain Debian does, is asked everything that follows on such a one.
+    fn choose_policy(&mut self, internet: &Ask) -> Result<(), Fault> {
+        let reaches = |tool: &mut Self, name: &str| {
+            let asked = (name, Place::Container(EGG.to_owned()), internet.clone());
+            tool.stage.probe(&format!("{OURS} {name}"), vec![asked]).map(|all| all.iter().any(|it| it.answer.reached()))
+        };
+        let is_ours = self.edition != Edition::Rust && self.stage.forward_policy().as_deref() == Some("DROP");
+        if is_ours && !reaches(self, "egg tries the internet")? {
+            self.stage.set_forward_policy("ACCEPT")?;
+            if !reaches(self, "egg tries the internet of a host that forwards")? {
+                self.stage.set_forward_policy("DROP")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// While a command of `exec` runs: another one, and a network for its container.
+    fn beside_exec(&mut self) -> Result<(), Fault> {
+        let Some(busy) = self.container(BUSY, 7)? else { return Ok(()) };
+        self.exec_goes_on("exec busy", BUSY, 8)?;
+        self.type_line("exec beside", &["exec", BUSY, "--", "echo", WORD])?;
+        self.type_line("addnetwork busy", &["addnetwork", BUSY])?;
+        self.stage.look("busy wired");
+        self.end(BUSY, &Some(busy))
+    }
+
     /// A look at the network that a container has got, and its addresses: inside, and of the host's end.
     fn wired(&mut self, name: &str, process: &Option<Process>) -> (String, String) {
         let step = format!("{name} wired");
@@ -242,7 +386,6 @@ impl Tool<'_, '_> {
         let world = self.stage.world().addresses.clone();
         self.stage.look("all run");
         self.end(EG, eg)?;
-        self.stage.look("eg stopped");
         let internet = Ask::Tcp { to: world.internet, port: WEB_PORT };
         let still = vec![
             ("host calls egg without eg", Place::Host, tcp(egg_in)),
@@ -252,7 +395,6 @@ impl Tool<'_, '_> {
         self.type_line("ps stopped", &["ps"])?;
 
         let again = self.started("eg again", EG, 6)?;
-        self.stage.look("eg runs again");
         for (name, process) in [(EG, &again), (EGG, egg), (WEB, web), (ALT, alt)] {
             self.end(name, process)?;
         }
@@ -260,11 +402,48 @@ impl Tool<'_, '_> {
         Ok(())
     }
 
-    /// `stop NAME`, and the time that the kernel needs.
+    /// `stop NAME`, and a look. What is left of the container's processes and
+    /// mounts is taken away by us, and `stop` tried once more: so one thing that it forgets does not keep it from all
+    /// the others.
     fn end(&mut self, name: &str, process: &Option<Process>) -> Result<(), Fault> {
         self.stage.forget_place(name);
         let again = if self.stage.has_step(&format!("stop {name}")) { " again" } else { "" };
-        self.type_line(&format!("stop {name}{again}"), &["stop", name])?;
+        let succeeded = self.stopped(name, &format!("stop {name}{again}"), process)?;
+        let look = format!("{name} stopped{again}");
+        self.stage.look(&look);
+        let host = self.stage.host_state();
+        let (processes, mounts) = self.stage.looked(&look).map_or((Vec::new(), Vec::new()), |look| {
+            let processes = process.as_ref().map_or(Vec::new(), |process| processes_of(process, look, &host));
+            let before = self.stage.looked("before").map_or(&[][..], |before| &before.mounts);
+            (processes.into_iter().cloned().collect::<Vec<_>>(), mounts_of(name, &self.folder, &look.mounts, before))
+        });
+        if processes.is_empty() && mounts.is_empty() {
+            return Ok(());
+        }
+        for left in &processes {
+            self.end_process(left)?;
+        }
+        for (nth, point) in mounts.iter().enumerate().rev() {
+            self.stage.run(&format!("{OURS} unmount {look} {nth}"), &["umount", "--lazy", point])?;
+        }
+        self.stopped(name, &format!("stop {name}{again} once more"), process)?;
+        if succeeded {
+            return Ok(());
+        }
+        // It ended at what was left; so the folder does not keep the name from being given again.
+        self.stage.look(&format!("{look} once more"));
+        let files = self.stage.looked(&format!("{look} once more")).map_or(&[][..], |look| &look.files);
+        let folders: Vec<String> = files.iter().filter(|path| path.rsplit('/').next() == Some(name)).cloned().collect();
+        for (nth, folder) in folders.iter().enumerate() {
+            let path = format!("{}/{folder}", self.tree);
+            self.stage.run(&format!("{OURS} remove {look} {nth}"), &["rm", "-rf", "--one-file-system", &path])?;
+        }
+        Ok(())
+    }
+
+    /// `stop NAME`, and the time that the kernel needs; whether it succeeded.
+    fn stopped(&mut self, name: &str, step: &str, process: &Option<Process>) -> Result<bool, Fault> {
+        let succeeded = self.type_line(step, &["stop", name])?;
         let pid = process.as_ref().map(|process| process.pid);
         let prefix = format!("{name}-");
         let gone = |stage: &Stage<'_>| {
@@ -275,8 +454,153 @@ impl Tool<'_, '_> {
         };
         let patience = self.stage.scaled(CLEARING);
         self.stage.until(patience, gone)?;
+        Ok(succeeded)
+    }
+
+    /// A name that is asked for again: while its container runs, and when the command of that has ended.
+    fn names(&mut self) -> Result<(), Fault> {
+        let Some(first) = self.started(TWICE, TWICE, 10)? else { return Ok(()) };
+        self.typed_run(IMAGE, "twice while it runs", TWICE, 11)?;
+        self.stage.look("twice asked for");
+        let (pids, host) = (self.stage.inventory().0, self.stage.host_state());
+        let all: Vec<Process> = pids.into_iter().filter_map(|pid| self.stage.process(pid)).collect();
+        if let Some(waiter) = unshare_of(&first, &all, &host) {
+            self.end_process(waiter)?;
+            let goes_on = self.stage.process(first.pid).filter(|now| !now.zombie);
+            if goes_on.is_some() {
+                self.stage.look("twice left alone");
+            }
+        }
+        self.end_process(&first)?;
+        // Of a container that has ended the tool hears in its own time.
+        self.stage.until(self.stage.scaled(CLEARING / 4), |_| None::<()>)?;
+        self.type_line("ps ended", &["ps"])?;
+        self.typed_run(IMAGE, "twice when it has ended", TWICE, 12)?;
+        self.end(TWICE, &Some(first))
+    }
+
+    /// Images of several layers, each from a Conductorfile that is ours and needs no network.
+    fn layers(&mut self, handed: &Handed) -> Result<(), Fault> {
+        self.stage.asks_for_layers();
+        let lines = |lines: &[&str]| format!("FROM debian:bookworm\n{}\n", lines.join("\n"));
+        let stamp = format!("RUN date +%s%N >{STAMP}");
+        let base = format!("RUN echo {WORD} >{OF_BASE}");
+        let [below, above] = ["below", "above"].map(|word| format!("RUN echo {word} >{ABOVE}"));
+        let last = |word: &str| format!("RUN echo {word} >{LAST}");
+        let files = [STAMP, OF_BASE, ABOVE, LAST];
+        let first = lines(&[&stamp, &base, &below, &above, &last("last")]);
+        self.image("first", "first", &first, &files)?;
+        self.image("same", "same", &first, &files)?;
+        // A cache may be kept for each image by itself.
+        self.type_line("rmi first", &["rmi", "first"])?;
+        self.image("first again", "first", &first, &files)?;
+        self.image("changed", "changed", &lines(&[&stamp, &base, &below, &above, &last("changed")]), &files)?;
+
+        self.stage.put("of-host/inner.txt", WORD);
+        self.stage.put("of-host.txt", WORD);
+        self.image("folder", "folder", &lines(&["COPY of-host /opt/of-host"]), &COPIED_FOLDER)?;
+        self.image("file", "file", &lines(&["COPY of-host.txt /opt/of-host.txt"]), &COPIED_FILE)?;
+
+        self.stage.look("before a failure");
+        let fails = lines(&["COPY of-host /opt/before", "RUN touch /opt/left", "RUN false"]);
+        for name in ["fails", "still"] {
+            self.stage.put(CONDUCTORFILE, &fails);
+            self.type_line(&format!("build {name}"), &["build", name])?;
+            self.type_line(&format!("images {name}"), &["images"])?;
+            self.stage.look(&format!("after {name}"));
+        }
+        self.own_conductorfile(handed)
+    }
+
+    /// Builds an image from this Conductorfile, runs a container from it, and reads files in that.
+    fn image(&mut self, step: &str, name: &str, conductorfile: &str, files: &[&str]) -> Result<(), Fault> {
+        self.stage.put(CONDUCTORFILE, conductorfile);
+        if !self.type_line(&format!("build {step}"), &["build", name])? {
+            return Ok(());
+        }
+        let process = self.typed_run(name, &format!("from {step}"), LAYERED, 20)?;
+        if let Some(process) = &process {
+            self.stage.read(&format!("files of {step}"), process.pid, files);
+        }
+        self.stopped(LAYERED, &format!("stop from {step}"), &process).map(drop)
+    }
+
+    /// The student's own: only where it asks for no packages, since there is no network to bring them.
+    fn own_conductorfile(&mut self, handed: &Handed) -> Result<(), Fault> {
+        let own = handed.files.iter().find(|file| handed.folder.join(&file.path) == handed.cwd().join(CONDUCTORFILE));
+        if let Some(PlantedWhat::File { bytes, .. }) = own.map(|file| &file.what) {
+            let text = String::from_utf8_lossy(bytes);
+            if !text.contains("apt") && self.stage.put(CONDUCTORFILE, &text) {
+                self.type_line("build its own", &["build", "own"])?;
+            }
+        }
         Ok(())
     }
+}
+
+/// What is read in a container of several layers: written once; a file of the base, written anew; a file of one layer,
+/// written anew by the next.
+pub const STAMP: &str = "/opt/stamp";
+/// See [`STAMP`].
+pub const OF_BASE: &str = "/etc/os-release";
+/// See [`STAMP`].
+pub const ABOVE: &str = "/opt/above";
+/// What the last line writes, which is changed from one image to the next.
+pub const LAST: &str = "/opt/last";
+/// Where a folder may be that was copied to `/opt/of-host`: as that, or into it.
+pub const COPIED_FOLDER: [&str; 2] = ["/opt/of-host/inner.txt", "/opt/of-host/of-host/inner.txt"];
+/// The same of a file.
+pub const COPIED_FILE: [&str; 2] = ["/opt/of-host.txt", "/opt/of-host.txt/of-host.txt"];
+/// The container of an image of layers.
+const LAYERED: &str = "layered";
+
+/// What is there of a container's processes: those in its PID namespace, and what waits for it outside, with the
+/// container's command behind its own. The host's namespace holds more than the container.
+pub fn processes_of<'l>(container: &Process, look: &'l Look, host: &Host) -> Vec<&'l Process> {
+    let own = container.state.namespaces.get("pid").filter(|own| Some(*own) != host.namespaces.get("pid"));
+    let number = container.argv.last();
+    let belongs = |process: &&Process| {
+        let inside = own.is_some_and(|own| process.state.namespaces.get("pid") == Some(own));
+        let waits = process.argv.len() > 2 && process.argv.last() == number;
+        inside || waits || process.pid == container.pid
+    };
+    look.processes.iter().filter(|process| !process.zombie).filter(belongs).collect()
+}
+
+/// Where the tool has mounted something on the host for the container `name`: below its own folder, or elsewhere under
+/// that name.
+pub fn mounts_of(name: &str, folder: &str, now: &[Mount], before: &[Mount]) -> Vec<String> {
+    let of_container = |point: &str| {
+        let below = point.strip_prefix(folder).unwrap_or(point);
+        below.split('/').any(|part| part == name)
+    };
+    new_mounts(before, now, None).into_iter().filter(|point| of_container(point)).collect()
+}
+
+/// The host's mounts that were not there before, of one kind or of all.
+pub fn new_mounts(before: &[Mount], now: &[Mount], kind: Option<&str>) -> Vec<String> {
+    let mut known: Vec<&str> = before.iter().map(|mount| mount.point.as_str()).collect();
+    let mut new = Vec::new();
+    for mount in now {
+        match known.iter().position(|point| *point == mount.point) {
+            Some(at) => drop(known.swap_remove(at)),
+            None if kind.is_none_or(|kind| kind == mount.kind) => new.push(mount.point.clone()),
+            None => {}
+        }
+    }
+    new
+}
+
+/// The unshare(1) that waits outside for a container's first process.
+fn unshare_of<'p>(container: &Process, all: &'p [Process], host: &Host) -> Option<&'p Process> {
+    let with_pid = |pid: Pid| all.iter().find(|process| process.pid == pid);
+    let own = container.state.namespaces.get("pid").filter(|own| Some(*own) != host.namespaces.get("pid"))?;
+    let mut process = with_pid(container.pid)?;
+    while process.state.namespaces.get("pid") == Some(own) {
+        process = with_pid(process.state.parent)?;
+    }
+    let program = process.argv.first()?.rsplit('/').next()?;
+    (program == "unshare").then_some(process)
 }
 
 /// Both ends of a container's cable.
@@ -289,7 +613,7 @@ pub struct Cable {
 }
 
 /// The addresses of the cable between `process` and the host, as far as there is one.
-pub fn cable(look: &Look, process: &Process, host: &crate::trace::Host) -> Option<Cable> {
+pub fn cable(look: &Look, process: &Process, host: &Host) -> Option<Cable> {
     let (theirs, ours) = (process.state.namespaces.get("net")?, host.namespaces.get("net")?);
     let (theirs, ours) = (look.networks.get(theirs)?, look.networks.get(ours)?);
     let inside = theirs.links.iter().find(|link| link.peer.is_some() && !link.addresses.is_empty())?;

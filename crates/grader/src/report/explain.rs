@@ -97,7 +97,7 @@ fn done(check: &Check, run: &Run, nth: usize) -> String {
                     text += &wrapped(&head, &probe_told(probe));
                 }
             }
-            Did::Look(_) | Did::Found(_) => {}
+            Did::Look(_) | Did::Found(_) | Did::Read(_) => {}
         }
     }
     text += &format!(

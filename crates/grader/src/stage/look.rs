@@ -6,16 +6,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
 
 use nix::sched::CloneFlags;
-use rustix::fs::{FileType, OFlags, makedev};
+use rustix::fs::{FileType, Mode, OFlags, makedev};
 
 use super::world::{tool, within};
 use crate::hostbox::{HostBox, Rooted};
 use crate::observe::{proc, snapshot};
+use crate::play::task3::VOLUME;
 use crate::trace::Pid;
 use crate::trace::session::{Link, Look, Mount, Network, Process};
 
@@ -24,8 +26,15 @@ const DEPTH: usize = 3;
 /// Most names that are listed, and most processes that are looked at.
 const MOST_FILES: usize = 4000;
 const MOST_PROCESSES: usize = 500;
-/// Most names of a root directory.
+/// Most names of a directory.
 const MOST_ENTRIES: usize = 100;
+/// Where a process is asked what is mounted.
+const TREES: [&str; 7] = ["/proc", "/sys", "/dev", "/proc/sys", "/etc/hosts", "/etc/resolv.conf", VOLUME];
+/// Most bytes that are read of a file.
+const MOST_BYTES: u64 = 4096;
+/// Places of the host whose permissions are nobody's to change.
+const SHARED: [&str; 9] =
+    ["/", "/dev", "/dev/null", "/dev/shm", "/dev/pts", "/dev/ptmx", "/tmp", "/etc/resolv.conf", "/usr"];
 
 /// Looks at the box as it is now. `folder` is the submission's, as a path in the box.
 pub fn take(host: &HostBox, folder: &Path) -> Look {
@@ -43,6 +52,7 @@ pub fn take(host: &HostBox, folder: &Path) -> Look {
     (look.mounts, look.networks) = (mounts_of(host.init()), networks);
     look.rules = File::open(format!("/proc/{}/ns/net", host.init())).map(|net| rules(&net)).unwrap_or_default();
     look.files = Rooted::of(host.init()).map(|root| root.list(folder, DEPTH, MOST_FILES)).unwrap_or_default();
+    look.modes = SHARED.iter().filter_map(|path| Some(((*path).to_owned(), mode(host.init(), path)?))).collect();
     look
 }
 
@@ -57,18 +67,36 @@ pub fn process(pid: Pid, host: &HostBox) -> Option<Process> {
         proc_of: proc_of(pid),
         trees: trees(pid),
         dev_null: has_null(pid),
-        entries: entries(pid),
+        entries: entries(pid, "/"),
+        sys_links: entries(pid, "sys/class/net"),
+        root_mode: mode(pid, ".").unwrap_or(0),
     })
 }
 
-/// What is mounted at the places of the kernel's own trees, as `pid` sees them; the last mount covers the others.
+/// What is mounted at the places that count, as `pid` sees them; the last mount covers the others.
 fn trees(pid: Pid) -> BTreeMap<String, String> {
-    let mounts = mounts_of(pid).into_iter();
-    mounts.filter(|m| ["/proc", "/sys", "/dev"].contains(&m.point.as_str())).map(|m| (m.point, m.kind)).collect()
+    let mounts = mounts_of(pid).into_iter().filter(|mount| TREES.contains(&mount.point.as_str()));
+    mounts.map(|mount| (mount.point, mount.kind)).collect()
 }
 
-fn entries(pid: Pid) -> Vec<String> {
-    Rooted::of(pid).map(|root| root.names("/", MOST_ENTRIES)).unwrap_or_default()
+/// The names in a directory of `pid`, sorted.
+fn entries(pid: Pid, path: &str) -> Vec<String> {
+    Rooted::of(pid).map(|root| root.names(path, MOST_ENTRIES)).unwrap_or_default()
+}
+
+/// The permission bits of what `pid` sees as `path`.
+fn mode(pid: Pid, path: &str) -> Option<u32> {
+    in_root(pid, path, OFlags::PATH).and_then(rustix::fs::fstat).ok().map(|stat| stat.st_mode & 0o7777)
+}
+
+/// What is in the file that `pid` sees as `path`, up to a few thousand bytes; none when it is no plain file.
+pub fn text(pid: Pid, path: &str) -> Option<String> {
+    let file = File::from(in_root(pid, path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
+    let mut bytes = Vec::new();
+    if !file.metadata().ok()?.is_file() || file.take(MOST_BYTES).read_to_end(&mut bytes).is_err() {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// All descendants of `init`: the processes of the box, in whatever PID namespace.
@@ -93,6 +121,13 @@ pub fn pids(init: Pid) -> Vec<Pid> {
 /// Opens `path` as `pid` sees it; its last part is not followed when it is a link.
 pub fn in_root(pid: Pid, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     Rooted::of(pid)?.open(path, flags | OFlags::NOFOLLOW)
+}
+
+/// Makes a folder where `pid` sees it, in one that is there.
+pub fn make_folder(pid: Pid, path: &str) -> rustix::io::Result<()> {
+    let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let above = in_root(pid, above, OFlags::PATH | OFlags::DIRECTORY)?;
+    rustix::fs::mkdirat(above, name, Mode::from_raw_mode(0o755))
 }
 
 /// Process 1 of a procfs is process 1 of the PID namespace that it shows.
@@ -154,7 +189,7 @@ fn parsed_links(json: &str) -> Vec<Link> {
 }
 
 /// The rules of both kinds of packet filter that iptables(8) may speak to.
-fn rules(net: &File) -> Vec<String> {
+pub fn rules(net: &File) -> Vec<String> {
     let mut rules = parsed_rules(&output(net, "iptables-nft-save", &[]));
     // The older kind makes its tables when it is asked about them: so it is asked only where there are some.
     let names = within(net, || fs::read_to_string("/proc/thread-self/net/ip_tables_names").unwrap_or_default());

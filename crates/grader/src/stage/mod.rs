@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -59,23 +59,30 @@ use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 pub use sockets::Listener;
 pub use world::{Server, WEB_PORT, World};
 
-/// How long one command of a tool may take, on a plain machine.
-const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+/// How long one command of a tool may take, on a plain machine: some sleep until an interface has settled, and slow is
+/// not wrong.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take once one did not end in that time: so that all the rest is tried as well.
+const NEXT_COMMAND_LIMIT: Duration = Duration::from_secs(15);
 /// After so many commands that had to be ended, no more are tried.
-const MOST_HUNG: u32 = 3;
+const MOST_HUNG: u32 = 8;
 /// How long a whole session may take: of a tool; of an orchestrator, which is brought up twice and may take a minute each time.
-const TOOLS_SESSION: Duration = Duration::from_secs(90);
+const TOOLS_SESSION: Duration = Duration::from_secs(600);
 const ORCHESTRATORS_SESSION: Duration = Duration::from_secs(240);
 /// How much later the box is ended from outside, when the session does not end by itself.
 const LAST_RESORT: Duration = Duration::from_secs(1);
-/// How long a process may take to appear once its command has been started.
-const APPEARANCE: Duration = Duration::from_secs(5);
+/// How long a process may take to appear once its command has been started; and once one did not.
+const APPEARANCE: Duration = Duration::from_secs(40);
+const NEXT_APPEARANCE: Duration = Duration::from_secs(5);
 /// How long it may take after the end of that command.
 const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks for what the kernel gives no sign of: that a process became another program, that a link is gone.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// How long somebody is waited for who may not answer. Who answers does so within a few milliseconds.
 const PATIENCE: Duration = Duration::from_millis(750);
+
+/// How the names of steps begin that are the grader's own doing and no command of the tool.
+pub const OURS: &str = "grader:";
 
 /// Whether a command is run on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +107,18 @@ pub struct Stage<'a> {
     programs: Vec<Program>,
     steps: Vec<Step>,
     cut: Option<String>,
+    /// It was cut since time was up.
+    out_of_time: bool,
     /// How many commands had to be ended.
     hung: u32,
+    /// How long a process may take to appear.
+    appearance: Duration,
+    /// The longest that one took.
+    slowest: Duration,
+    /// The policy of FORWARD that was set for the tool.
+    forward_policy: Option<String>,
+    /// The tool was asked for layers.
+    builds_layers: bool,
     begun: Instant,
     /// How much longer things may take here than on a plain machine.
     slowness: f64,
@@ -174,7 +191,12 @@ impl<'a> Stage<'a> {
             programs: Vec::new(),
             steps: Vec::new(),
             cut: None,
+            out_of_time: false,
             hung: 0,
+            appearance: APPEARANCE,
+            slowest: Duration::ZERO,
+            forward_policy: None,
+            builds_layers: false,
             begun: Instant::now(),
             slowness,
             root: Host::default(),
@@ -209,7 +231,8 @@ impl<'a> Stage<'a> {
         if !self.start(name, argv, Terminal::No)? {
             return Ok(self.note_failure(name, argv));
         }
-        self.finish(name, self.scaled(COMMAND_LIMIT))
+        let limit = if self.hung == 0 { COMMAND_LIMIT } else { NEXT_COMMAND_LIMIT };
+        self.finish(name, self.scaled(limit))
     }
 
     /// Starts a command and does not wait for it; false when it cannot be started, or the session is over.
@@ -282,6 +305,7 @@ impl<'a> Stage<'a> {
                 program.end = Some((End::TimedOut(stood), program.began.elapsed()));
                 self.hung += 1;
                 if self.hung >= MOST_HUNG {
+                    self.out_of_time = self.cut.is_none() || self.out_of_time;
                     self.cut.get_or_insert_with(|| format!("{MOST_HUNG} commands took too long, the last one {name}"));
                 }
             }
@@ -339,12 +363,13 @@ impl<'a> Stage<'a> {
         command: &str,
         is_it: impl Fn(&[String]) -> bool,
     ) -> Result<Option<Process>, Fault> {
-        self.find_process(name, command, |stage, pid| {
+        self.find_within(name, command, self.appearance, |stage, pid| {
             is_it(&proc::argv(pid)).then(|| look::process(pid, &stage.host)).flatten()
         })
     }
 
-    /// The same for who is not known by arguments: `is_it` gives the process when it is the one.
+    /// The same for who is not known by arguments: `is_it` gives the process when it is the one. It is waited for ten
+    /// times as long as the slowest that was found so far.
     ///
     /// # Errors
     /// [`Fault::Interrupted`], [`Fault::Broken`].
@@ -352,6 +377,17 @@ impl<'a> Stage<'a> {
         &mut self,
         name: &str,
         command: &str,
+        is_it: impl Fn(&Stage<'a>, Pid) -> Option<Process>,
+    ) -> Result<Option<Process>, Fault> {
+        let patience = NEXT_APPEARANCE.max(self.slowest * 10).min(self.appearance);
+        self.find_within(name, command, patience, is_it)
+    }
+
+    fn find_within(
+        &mut self,
+        name: &str,
+        command: &str,
+        patience: Duration,
         is_it: impl Fn(&Stage<'a>, Pid) -> Option<Process>,
     ) -> Result<Option<Process>, Fault> {
         let at = self.begun.elapsed();
@@ -362,10 +398,18 @@ impl<'a> Stage<'a> {
             let ended = stage.has_ended(command);
             seek(stage).map(Some).or(ended.then_some(None))
         };
-        let mut found = self.until(self.scaled(APPEARANCE), sought)?.flatten();
+        let mut found = self.until(self.scaled(patience), sought)?.flatten();
         if found.is_none() {
             // A tool that ends at once may leave its child a moment before that is the command.
-            found = self.until(self.scaled(GRACE), seek)?;
+            let has_ended = self.has_ended(command);
+            let has_failed = self.programs.iter().any(|p| p.name == command && p.failed());
+            found = self.until(self.scaled(if has_failed { GRACE / 4 } else { GRACE }), seek)?;
+            if found.is_none() && !has_ended {
+                self.appearance = NEXT_APPEARANCE;
+            }
+        }
+        if found.is_some() {
+            self.slowest = self.slowest.max(self.begun.elapsed().saturating_sub(at));
         }
         self.write_down(name, at, Did::Found(found.clone().map(Box::new)));
         Ok(found)
@@ -380,6 +424,56 @@ impl<'a> Stage<'a> {
     pub fn mark(&self, pid: Pid, file: &str) -> bool {
         // Made new or not at all: whatever is there already under that name may lead elsewhere.
         look::in_root(pid, file, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).is_ok()
+    }
+
+    /// Puts a file of ours into the folder in which the tool is called, in the place of one that is there. False when
+    /// that cannot be, as when a folder has the name.
+    pub fn put(&self, file: &str, text: &str) -> bool {
+        let (init, path) = (self.host.init(), self.handed.cwd().join(file));
+        let path = path.to_string_lossy();
+        if let Some((folder, name)) = path.rsplit_once('/') {
+            // Whether this worked shows when the file is made.
+            let _ = look::make_folder(init, folder);
+            let _ = look::in_root(init, folder, OFlags::PATH | OFlags::DIRECTORY)
+                .and_then(|folder| rustix::fs::unlinkat(folder, name, AtFlags::empty()));
+        }
+        let made = look::in_root(init, &path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL);
+        made.is_ok_and(|made| File::from(made).write_all(text.as_bytes()).is_ok())
+    }
+
+    /// Reads files in the root directory of a container, and writes them down as `name`.
+    pub fn read(&mut self, name: &str, pid: Pid, paths: &[&str]) {
+        let read = |path: &&str| Some(((*path).to_owned(), look::text(pid, path)?));
+        let (at, files) = (self.begun.elapsed(), paths.iter().filter_map(read).collect());
+        self.write_down(name, at, Did::Read(files));
+    }
+
+    /// Sets the policy of the host's FORWARD chain, as some hosts have it before a tool is called.
+    ///
+    /// # Errors
+    /// [`Fault::Interrupted`], [`Fault::Broken`].
+    pub fn set_forward_policy(&mut self, policy: &str) -> Result<(), Fault> {
+        let name = format!("{OURS} policy {policy} {}", self.steps.len());
+        if self.run(&name, &["iptables", "-P", "FORWARD", policy])?.succeeded() {
+            self.forward_policy = Some(policy.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What the policy of the host's FORWARD chain is at this moment.
+    pub fn forward_policy(&self) -> Option<String> {
+        let rules = look::rules(&self.world.host);
+        rules.iter().find_map(|rule| Some(rule.strip_prefix("filter FORWARD policy ")?.to_owned()))
+    }
+
+    /// From now on, the tool is asked for images of layers.
+    pub fn asks_for_layers(&mut self) {
+        self.builds_layers = true;
+    }
+
+    /// Whether the submission is a workspace like ours.
+    pub fn is_rust(&self) -> bool {
+        self.plan.submission.is_rust()
     }
 
     /// Sets the host name in the UTS namespace of `pid`, as a process there could.
@@ -527,6 +621,9 @@ impl<'a> Stage<'a> {
             no_nat: self.world.no_nat.clone(),
             steps: self.steps,
             cut: self.cut,
+            out_of_time: self.out_of_time,
+            forward_policy: self.forward_policy,
+            builds_layers: self.builds_layers,
         };
         let wall = self.begun.elapsed();
         let refused = self.host.refused();
@@ -628,7 +725,8 @@ impl<'a> Stage<'a> {
         for program in &mut self.programs {
             program.read_what_is_there();
         }
-        if self.begun.elapsed() > self.scaled(session_limit(self.plan.task)) {
+        if self.cut.is_none() && self.begun.elapsed() > self.scaled(session_limit(self.plan.task)) {
+            self.out_of_time = true;
             self.cut.get_or_insert_with(|| "the time for the whole session was up".to_owned());
         }
         Ok(())
@@ -636,6 +734,11 @@ impl<'a> Stage<'a> {
 }
 
 impl Program {
+    /// Whether it has ended, and not well.
+    fn failed(&self) -> bool {
+        self.end.as_ref().is_some_and(|(end, _)| *end != End::Exited(0))
+    }
+
     fn read_what_is_there(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
         let mut full = false;

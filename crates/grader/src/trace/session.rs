@@ -24,6 +24,15 @@ pub struct Session {
     pub steps: Vec<Step>,
     /// Why the session ended before its last step, if it did: the time was up, the box was used up.
     pub cut: Option<String>,
+    /// It ended because time was up, which says nothing of what was not seen.
+    #[serde(default)]
+    pub out_of_time: bool,
+    /// The policy of FORWARD on the host under which containers were asked who reaches whom, where the grader set one.
+    #[serde(default)]
+    pub forward_policy: Option<String>,
+    /// The tool is of the edition that builds images of layers, and was asked to.
+    #[serde(default)]
+    pub builds_layers: bool,
 }
 
 /// The addresses of those who are not containers, as texts.
@@ -62,6 +71,8 @@ pub enum Did {
     Probes(Vec<Probe>),
     /// A process was found, or not: a container's first one, a command of `exec`.
     Found(Option<Box<Process>>),
+    /// Files of a container were read, by path in its root; those that are not there have no entry.
+    Read(BTreeMap<String, String>),
 }
 
 /// A command line and its end.
@@ -109,6 +120,9 @@ pub struct Look {
     pub rules: Vec<String>,
     /// What lies below the submission's folder, down to the third level, as relative paths.
     pub files: Vec<String>,
+    /// The permission bits of a few places of the box that belong to everybody.
+    #[serde(default)]
+    pub modes: BTreeMap<String, u32>,
 }
 
 /// One process at one moment.
@@ -124,12 +138,18 @@ pub struct Process {
     pub state: ProcessState,
     /// Of the procfs that it sees at `/proc`: the PID namespace of process 1 there. None where there is no process 1.
     pub proc_of: Option<u64>,
-    /// The kinds of file system that it sees mounted at `/proc`, `/sys` and `/dev`.
+    /// The kinds of file system that it sees at `/proc`, `/sys`, `/dev` and a few places more, as far as some are mounted.
     pub trees: BTreeMap<String, String>,
+    /// The names below its `/sys/class/net`: the links of the network namespace in which that sysfs was mounted.
+    #[serde(default)]
+    pub sys_links: Vec<String>,
     /// Its `/dev/null` is the device of that name.
     pub dev_null: bool,
     /// The names in its root directory, sorted.
     pub entries: Vec<String>,
+    /// The permission bits of its root directory.
+    #[serde(default)]
+    pub root_mode: u32,
 }
 
 /// One line of mountinfo.
@@ -281,6 +301,14 @@ impl Session {
     /// Whether the other was reached in the probe of this name; false when it did not come to that.
     pub fn reached(&self, name: &str) -> bool {
         self.probe(name).is_some_and(|probe| probe.answer.reached())
+    }
+
+    /// The files that were read under this name.
+    pub fn files(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        match self.step(name)? {
+            Did::Read(files) => Some(files),
+            _ => None,
+        }
     }
 
     /// The process that was found under this name.
