@@ -164,6 +164,21 @@ impl Outcome {
 }
 
 impl Finding {
+    /// Without what was only not seen, in a run that could not see it.
+    fn as_shown(mut self, why: &str) -> Finding {
+        for (_, outcome) in &mut self.points {
+            let is_shown = match outcome {
+                Outcome::Lost(lost) => lost.positive,
+                Outcome::NotTried(..) => false,
+                _ => true,
+            };
+            if !is_shown {
+                *outcome = Outcome::Unseen(why.to_owned());
+            }
+        }
+        self
+    }
+
     /// A finding on a check that is all or nothing.
     fn whole(outcome: Outcome) -> Finding {
         Finding { points: vec![("", outcome)], remarks: Vec::new() }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Evidence;
+use super::{Evidence, task1, task2};
 use crate::rubric::{Blanks, Rubric};
+use crate::task::Task;
 use crate::trace::{Event, Observer, Pid, ProcessState, Run, Sample, UNKNOWN_WRITER, What};
 use crate::transcript::{self, Item, Line, Row};
 
@@ -22,6 +23,9 @@ pub struct Scene<'a> {
     pub lines: Vec<Line>,
     /// The two side by side.
     pub rows: Vec<Row>,
+    /// Lines that another process wrote for the one they speak of, by number, with that one: what a shell has captured by
+    /// `$(…)`, a pipe to tee(1), a helper that writes for all.
+    pub relayed: BTreeMap<usize, Pid>,
     /// Lines that are no part of the transcript: what the runner and its helpers tell of their work, such as `cp -v`.
     pub chatter: Vec<Line>,
     /// Every moment of each process, oldest first.
@@ -62,11 +66,27 @@ impl<'a> Scene<'a> {
             known.push(moment);
         }
         let (blanks, samples) = (&rubric.reference.blanks, lasting(run));
-        let mut scene =
-            Scene { run, number, blanks, items, lines, rows: Vec::new(), chatter: Vec::new(), moments, pids, samples };
+        let mut scene = Scene {
+            run,
+            number,
+            blanks,
+            items,
+            lines,
+            rows: Vec::new(),
+            relayed: BTreeMap::new(),
+            chatter: Vec::new(),
+            moments,
+            pids,
+            samples,
+        };
         let (chatter, lines) = std::mem::take(&mut scene.lines).into_iter().partition(|line| scene.is_chatter(line));
         (scene.chatter, scene.lines) = (chatter, lines);
         scene.rows = transcript::align(&scene.items, &scene.lines, normalise);
+        scene.relayed = match rubric.task {
+            Task::Task1 => task1::relayed(&scene),
+            Task::Task2 => task2::relayed(&scene),
+            Task::Task3 | Task::Task4 => BTreeMap::new(),
+        };
         scene
     }
 

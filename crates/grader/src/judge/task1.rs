@@ -4,6 +4,7 @@
 //! kernel saw it. When the parent writes a child's lines itself, or nobody does, the role falls to the process that the
 //! namespaces point at, so that a program is not judged by its words but is still understood when it has none.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::scene::{Moment, Scene};
@@ -17,7 +18,7 @@ const CHILD1_HOSTNAME: &str = "Child1Hostname";
 /// What `scene` says about the check `id`; none when there is no such check.
 pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Finding> {
     let cast = Cast::of(scene);
-    Some(match id {
+    let finding = match id {
         "child1.uts" => child1_uts(scene, &cast),
         // One reason for many checks is told once, by the first.
         "child1.pid" | "child1.name" | "child2.pid" | "child2.uts" if cast.child1.is_none() && !parent_wrote(scene) => {
@@ -32,7 +33,18 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
         "clean" => clean(scene, &cast),
         "method" => method(scene, &cast),
         _ => return None,
+    };
+    Some(match id {
+        "output" => finding,
+        _ if is_out_of_sight(scene, &cast) => finding.as_shown("nothing was written while the children lived"),
+        _ => finding,
     })
+}
+
+/// Whether the children could not be seen: without a tracer the box is looked over when one of its processes writes to stdout.
+fn is_out_of_sight(scene: &Scene<'_>, cast: &Cast) -> bool {
+    let silent = cast.child1.is_none() && !parent_wrote(scene);
+    scene.run.observer == Observer::Frozen && (silent || relay(scene).is_some())
 }
 
 /// The roles with their processes.
@@ -54,9 +66,12 @@ impl Cast {
     /// Finds out who is who.
     fn of(scene: &Scene<'_>) -> Cast {
         let root = scene.run.root_pid;
-        let parents = writers(scene, "Parent Process PID:");
-        let firsts = writers(scene, "Child1 Process PID:");
-        let seconds = writers(scene, "Child2 Process PID:");
+        let relay = relay(scene);
+        let own =
+            |label: &str| -> Vec<Pid> { writers(scene, label).into_iter().filter(|pid| Some(*pid) != relay).collect() };
+        let parents = own("Parent Process PID:");
+        let firsts = own("Child1 Process PID:");
+        let seconds = own("Child2 Process PID:");
         // A child that inherited the parent's unwritten buffer writes the parent's lines too: the children's lines
         // are the better witness of who is a child.
         let parent = match parents.iter().find(|pid| **pid == root) {
@@ -69,7 +84,7 @@ impl Cast {
         let child1 = firsts.into_iter().find(|pid| *pid != parent && *pid != root);
         let child1 = child1.or_else(|| first_elsewhere(scene, parent));
         let child2 = seconds.into_iter().find(|pid| *pid != parent && *pid != root && Some(*pid) != child1);
-        let child2 = child2.or_else(|| second_elsewhere(scene, parent, child1));
+        let child2 = child2.or_else(|| second_elsewhere(scene, parent, child1, relay));
         Cast { parent, child1, child2 }
     }
 }
@@ -87,6 +102,21 @@ fn writers(scene: &Scene<'_>, label: &str) -> Vec<Pid> {
     found
 }
 
+/// A helper that stays in the host's PID namespace and writes the lines of both children, if there is one.
+fn relay(scene: &Scene<'_>) -> Option<Pid> {
+    let seconds = writers(scene, "Child2 Process PID:");
+    writers(scene, "Child1 Process PID:").into_iter().find(|pid| {
+        let stays = !scene.moments(*pid).iter().any(|moment| differs(scene, moment, "pid"));
+        *pid != scene.run.root_pid && seconds.contains(pid) && stays
+    })
+}
+
+/// The lines that such a helper wrote.
+pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Pid> {
+    let Some(relay) = relay(scene) else { return BTreeMap::new() };
+    text::relayed(scene, &blocks(&Cast::of(scene)), |writer, _| writer == relay)
+}
+
 /// The first process that was seen in a PID or UTS namespace other than the box's.
 fn first_elsewhere(scene: &Scene<'_>, parent: Pid) -> Option<Pid> {
     let root = scene.run.root_pid;
@@ -96,11 +126,11 @@ fn first_elsewhere(scene: &Scene<'_>, parent: Pid) -> Option<Pid> {
 }
 
 /// A sibling of child 1: the first other child of the parent born after it, or any process in child 1's namespaces.
-fn second_elsewhere(scene: &Scene<'_>, parent: Pid, child1: Option<Pid>) -> Option<Pid> {
+fn second_elsewhere(scene: &Scene<'_>, parent: Pid, child1: Option<Pid>, relay: Option<Pid>) -> Option<Pid> {
     let child1 = child1?;
     let pids = scene.pids();
     let later = pids.iter().skip_while(|pid| **pid != child1).skip(1).copied();
-    let mut later = later.filter(|pid| *pid != parent && *pid != scene.run.root_pid);
+    let mut later = later.filter(|pid| *pid != parent && *pid != scene.run.root_pid && Some(*pid) != relay);
     later.find(|pid| {
         let ancestry = scene.ancestry(*pid);
         // Child 1's own children are of its making.
@@ -129,7 +159,8 @@ fn telling<'a>(scene: &Scene<'a>, pid: Pid, label: &str) -> Option<Moment<'a>> {
 fn no_child(scene: &Scene<'_>, label: &str, which: &str) -> Outcome {
     let expected = format!("{which} is a process of its own");
     let line = scene.lines.iter().find(|line| line.text.starts_with(label));
-    match line.and_then(|line| scene.writer(line)) {
+    let helper = relay(scene);
+    match line.and_then(|line| scene.writer(line)).filter(|event| Some(event.pid) != helper) {
         Some(writer) => {
             let evidence = vec![scene.evidence(writer)];
             Outcome::wrong(
@@ -408,12 +439,15 @@ pub(super) fn host_name(scene: &Scene<'_>) -> Outcome {
 }
 
 fn output(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
-    let blocks = [
+    text::judged(scene, &blocks(cast), style)
+}
+
+fn blocks(cast: &Cast) -> [text::Block; 3] {
+    [
         text::Block { name: "the parent's blocks", label: "parent-pid", writer: Some(cast.parent) },
         text::Block { name: "child 1's block", label: "child1-pid", writer: cast.child1 },
         text::Block { name: "child 2's block", label: "child2-pid", writer: cast.child2 },
-    ];
-    text::judged(scene, &blocks, style)
+    ]
 }
 
 fn clean(scene: &Scene<'_>, cast: &Cast) -> Finding {

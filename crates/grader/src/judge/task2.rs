@@ -4,13 +4,14 @@
 //! when that was not seen, to the one that wrote the first line of that block. Whatever started it (a shell, unshare(1),
 //! a program of its own) is free.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::scene::{Moment, Scene};
 use super::task1::host_name;
 use super::words::{end_told, first_said, link, list};
 use super::{Evidence, Finding, Outcome, Style, transcript as text};
-use crate::trace::{CpuLimit, End, Event, Pid, ProcessState, Sample, What};
+use crate::trace::{CpuLimit, End, Event, Observer, Pid, ProcessState, Sample, What};
 use crate::transcript::Row;
 
 /// Half of one core, and how far from it a limit may be.
@@ -38,7 +39,7 @@ const LOADING: Duration = Duration::from_millis(100);
 pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Finding> {
     let started = Cast::of(scene);
     // Whoever was started and never came to its first line has shown nothing else.
-    let cast = started.who(|pid| ran(scene, pid));
+    let cast = started.who(|pid| ran(scene, pid) || is_quoted(scene, pid));
     let finding = match id {
         "root.filled" => root_filled(scene, &started),
         "root.isolated" => root_isolated(scene, &cast),
@@ -55,8 +56,25 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     };
     Some(match id {
         "limit.enabled" => finding,
+        "output" | "clean" => excused(finding, id, scene, &cast),
+        _ if is_out_of_sight(scene, &started) => {
+            excused(finding, id, scene, &cast).as_shown("the runner wrote for a container that was gone by then")
+        }
         _ => excused(finding, id, scene, &cast),
     })
+}
+
+/// Whether a container could not be seen: without a tracer the box is looked over when one of its processes writes to
+/// stdout, and now and then.
+fn is_out_of_sight(scene: &Scene<'_>, started: &Cast) -> bool {
+    let is_written = |block: &text::Block| {
+        scene.rows.iter().any(|row| match row {
+            Row::Match { blanks, .. } => blanks.iter().any(|(label, _)| label == block.label),
+            _ => false,
+        })
+    };
+    let mut unseen = blocks(started).into_iter().filter(|block| block.writer.is_none());
+    scene.run.observer == Observer::Frozen && unseen.any(|block| is_written(&block))
 }
 
 /// Why 2c could not have its limit in this run, whatever the program does; none when it could.
@@ -72,10 +90,10 @@ fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
     let host = &scene.run.host;
     if host.cpu_controller.as_deref() == Some("v2") {
         let was_enabled = host.cpu_enabled || scene.run.cpu_was_enabled;
-        let is_off = !was_enabled && tried_v2(scene) && !has_limit_file(scene, cast);
+        let is_off = !was_enabled && tried_v2(scene, cast) && !has_limit_file(scene, cast);
         return is_off.then_some(Obstacle::OtherRun);
     }
-    if uses_v1(scene) || !(tried_v2(scene) || host.cpu_controller.is_none()) {
+    if uses_v1(scene) || !(tried_v2(scene, cast) || host.cpu_controller.is_none()) {
         return None;
     }
     let place = match &host.cpu_controller {
@@ -88,11 +106,13 @@ fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
     )))
 }
 
-/// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it.
-fn tried_v2(scene: &Scene<'_>) -> bool {
+/// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it, or stops
+/// before 2c.
+fn tried_v2(scene: &Scene<'_>, cast: &Cast) -> bool {
+    let stopped = cast.b.is_some() && cast.c.is_none() && matches!(scene.run.end, End::Exited(1..));
     let made = scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups);
     let mut v2 = made.filter(|cgroup| cgroup.starts_with(":/") || !cgroup.contains(":/"));
-    v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| scene.run.output.stderr.contains(word))
+    stopped || v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| scene.run.output.stderr.contains(word))
 }
 
 /// Whether the program made a cgroup for the cpu controller of v1.
@@ -248,9 +268,22 @@ fn spoke(scene: &Scene<'_>, pid: Pid) -> bool {
     scene.run.events.iter().any(|event| event.pid == pid && matches!(event.what, What::Wrote { stream: 1, .. }))
 }
 
-/// Whether `pid` came as far as its `main`: it wrote something, or computed for longer than a loader does.
+/// Whether another process wrote what `pid` says, where only a tracer could see more of `pid`.
+fn is_quoted(scene: &Scene<'_>, pid: Pid) -> bool {
+    scene.run.observer != Observer::Traced && scene.relayed.values().any(|speaker| *speaker == pid)
+}
+
+/// Whether `pid` came as far as its `main`: it wrote something, made a child, ended well, or computed for longer than a
+/// loader does.
 fn ran(scene: &Scene<'_>, pid: Pid) -> bool {
-    spoke(scene, pid) || scene.samples(pid).iter().any(|sample| sample.cpu > LOADING)
+    let started =
+        scene.run.events.iter().position(|event| {
+            event.pid == pid && matches!(&event.what, What::Exec { argv } if subtask_of(argv).is_some())
+        });
+    let after = scene.run.events.iter().skip(started.unwrap_or(scene.run.events.len()));
+    let did = |what: &What| matches!(what, What::Born { .. } | What::Exited { code: 0, signal: None });
+    let computed = || scene.samples(pid).iter().any(|sample| sample.cpu > LOADING);
+    spoke(scene, pid) || after.filter(|event| event.pid == pid).any(|event| did(&event.what)) || computed()
 }
 
 /// What blocks a check on a container that never ran.
@@ -270,7 +303,10 @@ fn root_filled(scene: &Scene<'_>, cast: &Cast) -> Finding {
 fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     let expected = format!("container_prog runs in {which}, from an empty container_root");
     let Some(pid) = pid else { return not_started(scene, expected, which) };
-    if !spoke(scene, pid) {
+    if !ran(scene, pid) && !is_quoted(scene, pid) {
+        if scene.run.observer != Observer::Traced {
+            return Outcome::Unseen(format!("container_prog was started in {which}, and this run does not show more"));
+        }
         let evidence = scene.exit(pid).map(|exit| scene.evidence(exit)).into_iter().collect();
         return Outcome::wrong(
             expected,
@@ -691,12 +727,23 @@ fn nothing_else(scene: &Scene<'_>, cast: &Cast, c: Pid, limit: &CpuLimit) -> Out
 }
 
 fn output(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
-    let blocks = [
+    text::judged(scene, &blocks(cast), style)
+}
+
+fn blocks(cast: &Cast) -> [text::Block; 3] {
+    [
         text::Block { name: "block 2a", label: "pid-2a", writer: cast.a },
         text::Block { name: "block 2b", label: "pid-2b", writer: cast.b },
         text::Block { name: "block 2c", label: "pid-2c", writer: cast.c },
-    ];
-    text::judged(scene, &blocks, style)
+    ]
+}
+
+/// The lines of containers whose output the runner captured, or sent through another program.
+pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Pid> {
+    // Without a tracer nobody sees how far a program comes that writes into a pipe of the runner's.
+    let cast = Cast::of(scene).who(|pid| ran(scene, pid) || scene.run.observer != Observer::Traced);
+    let is_container = |pid: Pid| cast.named().iter().any(|(_, container)| *container == Some(pid));
+    text::relayed(scene, &blocks(&cast), |writer, speaker| !is_container(writer) && !spoke(scene, speaker))
 }
 
 fn clean(scene: &Scene<'_>, cast: &Cast) -> Finding {
