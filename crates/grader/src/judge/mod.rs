@@ -224,27 +224,9 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
         if check.id == "clean" {
             verdict.remarks.extend(runs.first().map(|run| run.build_remarks.clone()).unwrap_or_default());
         }
-        if !style.is_rust {
-            verdict.check.hints.iter_mut().for_each(|hint| *hint = with_subtasks(hint));
-        }
         verdicts.push(verdict);
     }
     verdicts
-}
-
-/// `Lesson 3.a` as the course's assignment calls it: `Subtask 3a`.
-fn with_subtasks(hint: &str) -> String {
-    let mut parts = hint.split("Lesson ");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once('.') {
-            Some((task, letter)) if task.bytes().all(|byte| byte.is_ascii_digit()) => {
-                text += &format!("Subtask {task}{letter}");
-            }
-            _ => text += &format!("Lesson {part}"),
-        }
-    }
-    text
 }
 
 /// Whether a check is for these runs: some are for one edition of a tool alone.

@@ -28,8 +28,7 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
     }
 }
 
-/// How a command ended, and the first thing it said on stderr: what follows is often no more than its consequence. If it
-/// said nothing there, the last thing on stdout.
+/// How a command ended, and the first thing it said on stderr, else the last on stdout.
 pub fn command_told(run: &CommandRun) -> String {
     let end = match &run.end {
         None => "it still runs".to_owned(),
