@@ -515,8 +515,8 @@ fn numbers(text: &str) -> std::vec::IntoIter<u64> {
     digits.filter_map(|digits| digits.parse().ok()).collect::<Vec<u64>>().into_iter()
 }
 
-/// What a command said of its failure: the first line of stderr that is no trace of a shell, which is nearer to the cause than
-/// the last; on a terminal, where all comes out together, the first line that sounds like one.
+/// What a command said of its failure: the first line that sounds like one, which is nearer to the cause than the last; else the
+/// first line of stderr that is no trace of a shell. On a terminal all comes out together.
 fn said(run: &CommandRun) -> String {
     const COMPLAINTS: [&str; 9] =
         ["No such", "not found", "annot", "rror", "denied", "does not", "ailed", "nable to", "E: "];
@@ -524,8 +524,8 @@ fn said(run: &CommandRun) -> String {
     let text = if run.terminal { &run.output.stdout } else { &run.output.stderr };
     let text = anstream::adapter::strip_str(text).to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('+'));
-    let line = if run.terminal { lines.find(complains) } else { lines.next() };
-    line.map(|line| format!(" and said {line:?}")).unwrap_or_default()
+    let first = lines.clone().next().filter(|_| !run.terminal);
+    lines.find(complains).or(first).map(|line| format!(" and said {line:?}")).unwrap_or_default()
 }
 
 /// The text with each number replaced, so that two greetings are alike.

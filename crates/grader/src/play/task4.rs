@@ -510,11 +510,11 @@ fn http(to: &str, port: u16, path: &str) -> Ask {
     Ask::Http { to: to.to_owned(), port, path: path.to_owned() }
 }
 
-/// What lies directly in a folder of that name: `c1` of `task4/.containers/c1`.
+/// What lies directly in a folder of that name: `c1` of `task4/.containers/c1`. A name with a dot is the tool's own affair.
 pub fn in_folder<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     let mut parts = path.rsplit('/');
     let name = parts.next()?;
-    (parts.next() == Some(folder)).then_some(name)
+    (parts.next() == Some(folder) && !name.starts_with('.')).then_some(name)
 }
 
 /// The ports that rules lead somewhere: of `--dport 3000`, of a range its ends and its middle, of `--dports 80,8000:8100`

@@ -232,6 +232,7 @@ fn what_down_leaves_is_found_by_kind_and_only_what_belongs_to_the_deployment_cou
     let mount = Mount { point: "/x/rootfs/proc".into(), kind: "proc".into(), source: "proc".into() };
     assert_eq!(changed(|s| look(s, "end").mounts.push(mount.clone())), expect([("down.gone", 1)]));
     assert_eq!(changed(|s| look(s, "end").files.push(".containers/c2".into())), expect([("down.gone", 1)]));
+    assert_eq!(changed(|s| look(s, "end").files.push("task3/.containers/.lock".into())), expect([]));
     let netns = Mount { point: "/run/netns".into(), kind: "tmpfs".into(), source: "tmpfs".into() };
     assert_eq!(changed(|s| look(s, "end").mounts.push(netns.clone())), expect([]));
     let process = |root| {
