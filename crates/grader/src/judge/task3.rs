@@ -972,7 +972,12 @@ impl<'a> Play<'a> {
             (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
             _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
         };
-        Finding::parts([("reused", reused), ("rebuilt", rebuilt), ("runs", runs)])
+        let finding = Finding::parts([("reused", reused), ("rebuilt", rebuilt), ("runs", runs)]);
+        match self.files_of("file changed") {
+            Ok(files) if files.values().any(|text| text == WORD) => finding
+                .remark("COPY of a file that was changed is taken from the cache: the new image has the old file"),
+            _ => finding,
+        }
     }
 
     fn layers_copied(&self) -> Finding {

@@ -44,6 +44,8 @@ pub const PUBLISHED: [(&str, u16, u16); 2] = [(WEB, 3000, 8080), (ALT, 3001, 808
 pub const MARK: &str = "made-inside";
 /// What `exec` is asked to print, and lines of a Conductorfile to write.
 pub const WORD: &str = "said-inside";
+/// What a file that is copied says after it was changed.
+const ANOTHER_WORD: &str = "said-anew";
 /// The exit status of a command that `exec` is given.
 pub const STATUS: i32 = 124;
 /// Where a folder of the host's is to be seen in `egg`, of a tool whose lesson has volumes.
@@ -499,7 +501,10 @@ impl Tool<'_, '_> {
         self.stage.put("of-host/inner.txt", WORD);
         self.stage.put("of-host.txt", WORD);
         self.image("folder", "folder", &lines(&["COPY of-host /opt/of-host"]), &COPIED_FOLDER)?;
-        self.image("file", "file", &lines(&["COPY of-host.txt /opt/of-host.txt"]), &COPIED_FILE)?;
+        let file = lines(&["COPY of-host.txt /opt/of-host.txt"]);
+        self.image("file", "file", &file, &COPIED_FILE)?;
+        self.stage.put("of-host.txt", ANOTHER_WORD);
+        self.image("file changed", "anew", &file, &COPIED_FILE)?;
 
         self.stage.look("before a failure");
         let fails = lines(&["COPY of-host /opt/before", "RUN touch /opt/left", "RUN false"]);
