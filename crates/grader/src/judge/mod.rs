@@ -165,7 +165,7 @@ impl Outcome {
 
 impl Finding {
     /// Without what was only not seen, in a run that could not see it.
-    fn as_shown(mut self, why: &str) -> Finding {
+    fn without_what_was_not_seen(mut self, why: &str) -> Finding {
         for (_, outcome) in &mut self.points {
             let is_shown = match outcome {
                 Outcome::Lost(lost) => lost.positive,

@@ -36,7 +36,9 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     };
     Some(match id {
         "output" => finding,
-        _ if is_out_of_sight(scene, &cast) => finding.as_shown("nothing was written while the children lived"),
+        _ if is_out_of_sight(scene, &cast) => {
+            finding.without_what_was_not_seen("nothing was written while the children lived")
+        }
         _ => finding,
     })
 }

@@ -57,9 +57,8 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     Some(match id {
         "limit.enabled" => finding,
         "output" | "clean" => excused(finding, id, scene, &cast),
-        _ if is_out_of_sight(scene, &started) => {
-            excused(finding, id, scene, &cast).as_shown("the runner wrote for a container that was gone by then")
-        }
+        _ if is_out_of_sight(scene, &started) => excused(finding, id, scene, &cast)
+            .without_what_was_not_seen("the runner wrote for a container that was gone by then"),
         _ => excused(finding, id, scene, &cast),
     })
 }
