@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{Mode, OFlags, openat};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree};
 use rustix::process::{chroot, fchdir};
 
 use super::Post;
@@ -93,7 +93,9 @@ impl Post {
             chroot(".")?;
             fchdir(&cwd)?;
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
-            move_mount(&dev, c"", rustix::fs::CWD, target, flags)
+            move_mount(&dev, c"", rustix::fs::CWD, target, flags)?;
+            // The box's mounts are shared, and so is their clone: what is mounted below it would be seen in the box's /dev.
+            mount_change(target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         };
         // Entering a namespace for a moment is a thread's whole life.
         let done = std::thread::scope(|scope| scope.spawn(enter).join());
