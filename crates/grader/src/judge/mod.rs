@@ -307,20 +307,15 @@ fn lesson_at(rubric: &Rubric, place: &str) -> Option<String> {
 }
 
 /// What was not seen in a run that the observer lost does not count as absent.
-fn as_far_as_seen(mut finding: Finding, run: &Run) -> Finding {
+fn as_far_as_seen(finding: Finding, run: &Run) -> Finding {
     if run.end == End::Unknown {
-        for (_, outcome) in &mut finding.points {
-            let was_not_seen = match outcome {
-                Outcome::Lost(why) => !why.positive,
-                Outcome::NotTried(..) => true,
-                _ => false,
-            };
-            if was_not_seen {
-                *outcome = Outcome::Unseen("the observer lost the program".to_owned());
-            }
-        }
+        finding.without_what_was_not_seen("the observer lost the program")
+    } else if run.session.broken_off {
+        let why = run.session.cut.as_deref().unwrap_or("the session was broken off");
+        finding.without_what_was_not_seen(&format!("it did not come to that: {why}"))
+    } else {
+        finding
     }
-    finding
 }
 
 /// Of a program that stops at an unwritten section: what held in one run did happen, though another saw nothing of it. One

@@ -105,22 +105,18 @@ impl<'a> Play<'a> {
         failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.not_reached())
     }
 
-    /// What was not seen since time was up, for one command or for all, is not known to be absent.
-    fn as_far_as_time_was(&self, check: &Check, mut finding: Finding) -> Finding {
+    /// What was not seen since time was up for one command is not known to be absent.
+    fn as_far_as_time_was(&self, check: &Check, finding: Finding) -> Finding {
         let hung = self.session.steps.iter().find_map(|step| match &step.did {
             Did::Command(run) if check.calls.iter().any(|words| step.name.starts_with(words)) => {
                 matches!(run.end, Some(End::TimedOut(_))).then_some(run)
             }
             _ => None,
         });
-        let late = hung.map(|run| format!("`{}`: {}; --time-scale 3 waits longer", run.line(), command_told(run)));
-        let Some(why) = late.or_else(|| self.session.out_of_time.then(|| self.not_reached())) else { return finding };
-        for (_, outcome) in &mut finding.points {
-            if matches!(outcome, Outcome::NotTried(..)) || matches!(outcome, Outcome::Lost(why) if !why.positive) {
-                *outcome = Outcome::Unseen(why.clone());
-            }
+        match hung.map(|run| format!("`{}`: {}; --time-scale 3 waits longer", run.line(), command_told(run))) {
+            Some(why) => finding.without_what_was_not_seen(&why),
+            None => finding,
         }
-        finding
     }
 
     /// Why a step was not taken.

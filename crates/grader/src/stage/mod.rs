@@ -107,8 +107,8 @@ pub struct Stage<'a> {
     programs: Vec<Program>,
     steps: Vec<Step>,
     cut: Option<String>,
-    /// It was cut since time was up.
-    out_of_time: bool,
+    /// It was cut since time was up, or the box was ended from outside.
+    broken_off: bool,
     /// How many commands had to be ended.
     hung: u32,
     /// How long a process may take to appear.
@@ -191,7 +191,7 @@ impl<'a> Stage<'a> {
             programs: Vec::new(),
             steps: Vec::new(),
             cut: None,
-            out_of_time: false,
+            broken_off: false,
             hung: 0,
             appearance: APPEARANCE,
             slowest: Duration::ZERO,
@@ -305,7 +305,7 @@ impl<'a> Stage<'a> {
                 program.end = Some((End::TimedOut(stood), program.began.elapsed()));
                 self.hung += 1;
                 if self.hung >= MOST_HUNG {
-                    self.out_of_time = self.cut.is_none() || self.out_of_time;
+                    self.broken_off = self.cut.is_none() || self.broken_off;
                     self.cut.get_or_insert_with(|| format!("{MOST_HUNG} commands took too long, the last one {name}"));
                 }
             }
@@ -621,7 +621,7 @@ impl<'a> Stage<'a> {
             no_nat: self.world.no_nat.clone(),
             steps: self.steps,
             cut: self.cut,
-            out_of_time: self.out_of_time,
+            broken_off: self.broken_off,
             forward_policy: self.forward_policy,
             builds_layers: self.builds_layers,
         };
@@ -714,6 +714,8 @@ impl<'a> Stage<'a> {
             let Some((box_pid, status)) = self.unless_used_up(heard)?.flatten() else { break };
             if box_pid == 0 {
                 let hit = self.host.used_up();
+                // No process of the box can kill its first one.
+                self.broken_off |= hit.is_none();
                 self.cut.get_or_insert(hit.unwrap_or_else(|| "the box's first process was killed".to_owned()));
                 break;
             }
@@ -726,7 +728,7 @@ impl<'a> Stage<'a> {
             program.read_what_is_there();
         }
         if self.cut.is_none() && self.begun.elapsed() > self.scaled(session_limit(self.plan.task)) {
-            self.out_of_time = true;
+            self.broken_off = true;
             self.cut.get_or_insert_with(|| "the time for the whole session was up".to_owned());
         }
         Ok(())

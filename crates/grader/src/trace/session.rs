@@ -24,9 +24,9 @@ pub struct Session {
     pub steps: Vec<Step>,
     /// Why the session ended before its last step, if it did: the time was up, the box was used up.
     pub cut: Option<String>,
-    /// It ended because time was up, which says nothing of what was not seen.
+    /// It ended since time was up, or the box was ended from outside: neither says anything of what was not seen.
     #[serde(default)]
-    pub out_of_time: bool,
+    pub broken_off: bool,
     /// The policy of FORWARD on the host under which containers were asked who reaches whom, where the grader set one.
     #[serde(default)]
     pub forward_policy: Option<String>,

@@ -273,7 +273,7 @@ fn what_was_not_seen_since_time_was_up_is_undecided() {
     let at = session.steps.iter().position(|step| step.name == "addnetwork eg").unwrap();
     session.steps.truncate(at);
     session.cut = Some("the time for the whole session was up".to_owned());
-    session.out_of_time = true;
+    session.broken_off = true;
     assert_eq!(lost(Task::Task3, &runs, C), expect([]));
     assert_eq!(verdict(Task::Task3, &runs, C, "net.pair").status, Status::Undecided);
     assert_eq!(verdict(Task::Task3, &runs, C, "exec.joins").status, Status::Passed);
