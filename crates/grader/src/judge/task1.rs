@@ -36,17 +36,17 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     };
     Some(match id {
         "output" => finding,
-        _ if is_out_of_sight(scene, &cast) => {
-            finding.without_what_was_not_seen("nothing was written while the children lived")
+        _ if is_out_of_sight(scene) => {
+            finding.without_what_was_not_seen("a helper wrote for the children, who were gone by then")
         }
         _ => finding,
     })
 }
 
-/// Whether the children could not be seen: without a tracer the box is looked over when one of its processes writes to stdout.
-fn is_out_of_sight(scene: &Scene<'_>, cast: &Cast) -> bool {
-    let silent = cast.child1.is_none() && !parent_wrote(scene);
-    scene.run.observer == Observer::Frozen && (silent || relay(scene).is_some())
+/// Whether the children could not be seen: without a tracer the box is looked over when one of its processes writes to
+/// stdout, and a helper writes later.
+fn is_out_of_sight(scene: &Scene<'_>) -> bool {
+    scene.run.observer == Observer::Frozen && relay(scene).is_some()
 }
 
 /// The roles with their processes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::scene::{Moment, Scene};
 use super::task1::host_name;
-use super::words::{end_told, first_said, link, list};
+use super::words::{end_told, first_said, link, list, panics};
 use super::{Evidence, Finding, Outcome, Style, transcript as text};
 use crate::trace::{CpuLimit, End, Event, Observer, Pid, ProcessState, Sample, What};
 use crate::transcript::Row;
@@ -106,9 +106,10 @@ fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
 }
 
 /// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it, or stops
-/// before 2c.
+/// before 2c for a reason of its own.
 fn tried_v2(scene: &Scene<'_>, cast: &Cast) -> bool {
-    let stopped = cast.b.is_some() && cast.c.is_none() && matches!(scene.run.end, End::Exited(1..));
+    let failed = matches!(scene.run.end, End::Exited(1..)) && panics(&scene.run.output.stderr).is_empty();
+    let stopped = failed && cast.b.is_some() && cast.c.is_none();
     let made = scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups);
     let mut v2 = made.filter(|cgroup| cgroup.starts_with(":/") || !cgroup.contains(":/"));
     stopped || v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| scene.run.output.stderr.contains(word))
