@@ -25,14 +25,11 @@ use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
 use crate::fault::Fault;
-use crate::hostbox::{Planted, PlantedWhat, Start};
+use crate::hostbox::{Planted, PlantedWhat, ROOTS_PATH, Start};
 use crate::task::Task;
 use crate::trace::StdoutKind;
 use find::Found;
 use kit::Kit;
-
-/// Where programs are looked for that root runs: the folders that Debian gives root.
-pub const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Most bytes and files of a submission that are copied into the box.
 const MOST_BYTES: u64 = 64 << 20;

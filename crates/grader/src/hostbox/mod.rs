@@ -52,6 +52,9 @@ use watchdog::Watchdog;
 /// Memory below which no box is made: not even a shell script would get by.
 const LEAST_MEMORY: u64 = 32 << 20;
 
+/// Where programs are looked for that root runs: the folders that Debian gives root.
+pub const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// How a box is to be.
 #[derive(Debug, Clone)]
 pub struct BoxPlan {

@@ -16,9 +16,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use procfs::process::{MountInfo, Process};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
+use super::ROOTS_PATH;
 use super::cgroup::CgroupMount;
 use super::walls::{self, Wall};
-use crate::submission::ROOTS_PATH;
 
 /// The name under which the box's tmpfs stands in mountinfo: outside a box, it must never be seen.
 pub const SOURCE: &str = "grade-box";

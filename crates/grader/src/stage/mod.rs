@@ -47,11 +47,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::fault::Fault;
-use crate::hostbox::{BoxPlan, Held, HostBox, SESSION, mix, sudo};
+use crate::hostbox::{BoxPlan, Held, HostBox, ROOTS_PATH, SESSION, mix, sudo};
 use crate::observe::output::Collected;
 use crate::observe::{proc, sampler};
 use crate::run::{self, RunPlan, Signals};
-use crate::submission::{Handed, ROOTS_PATH};
+use crate::submission::Handed;
 use crate::task::Task;
 use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
