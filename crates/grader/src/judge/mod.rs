@@ -189,6 +189,16 @@ impl Finding {
         Finding { points: points.into_iter().collect(), remarks: Vec::new() }
     }
 
+    /// Without all that did not hold, in a run whose moments say nothing of it.
+    fn without_what_did_not_hold(mut self, why: &str) -> Finding {
+        for (_, outcome) in &mut self.points {
+            if matches!(outcome, Outcome::Lost(_) | Outcome::NotTried(..)) {
+                *outcome = Outcome::Unseen(why.to_owned());
+            }
+        }
+        self
+    }
+
     /// The same, with a remark.
     fn remark(mut self, remark: impl Into<String>) -> Finding {
         self.remarks.push(remark.into());

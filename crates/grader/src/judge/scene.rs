@@ -23,9 +23,9 @@ pub struct Scene<'a> {
     pub lines: Vec<Line>,
     /// The two side by side.
     pub rows: Vec<Row>,
-    /// Lines that another process wrote for the one they speak of, by number, with that one: what a shell has captured by
-    /// `$(…)`, a pipe to tee(1), a helper that writes for all.
-    pub relayed: BTreeMap<usize, Pid>,
+    /// Lines that another process wrote for the one they speak of, by number, with that one if it was seen: what a shell has
+    /// captured by `$(…)`, a pipe to tee(1), a helper that writes for all.
+    pub relayed: BTreeMap<usize, Option<Pid>>,
     /// Lines that are no part of the transcript: what the runner and its helpers tell of their work, such as `cp -v`.
     pub chatter: Vec<Line>,
     /// Every moment of each process, oldest first.

@@ -36,17 +36,20 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
     };
     Some(match id {
         "output" => finding,
-        _ if is_out_of_sight(scene) => {
-            finding.without_what_was_not_seen("a helper wrote for the children, who were gone by then")
+        // When it writes, the children are gone, or have only begun.
+        _ if is_out_of_sight(scene, &cast) => {
+            finding.without_what_did_not_hold("another process wrote for the children, at another time")
         }
         _ => finding,
     })
 }
 
-/// Whether the children could not be seen: without a tracer the box is looked over when one of its processes writes to
-/// stdout, and a helper writes later.
-fn is_out_of_sight(scene: &Scene<'_>) -> bool {
-    scene.run.observer == Observer::Frozen && relay(scene).is_some()
+/// Whether the children could not all be seen: without a tracer the box is looked over when one of its processes writes to
+/// stdout, and the one that writes for others does so later.
+fn is_out_of_sight(scene: &Scene<'_>, cast: &Cast) -> bool {
+    let Some(relay) = relay(scene) else { return false };
+    // Child 1 lives while the parent writes.
+    scene.run.observer == Observer::Frozen && (relay != scene.run.root_pid || cast.child1.is_some())
 }
 
 /// The roles with their processes.
@@ -104,19 +107,23 @@ fn writers(scene: &Scene<'_>, label: &str) -> Vec<Pid> {
     found
 }
 
-/// A helper that stays in the host's PID namespace and writes the lines of both children, if there is one.
+/// The process of the host's PID namespace that writes the lines of both children, if there is one: a helper that writes for
+/// all, or the parent, to which they report.
 fn relay(scene: &Scene<'_>) -> Option<Pid> {
     let seconds = writers(scene, "Child2 Process PID:");
     writers(scene, "Child1 Process PID:").into_iter().find(|pid| {
         let stays = !scene.moments(*pid).iter().any(|moment| differs(scene, moment, "pid"));
-        *pid != scene.run.root_pid && seconds.contains(pid) && stays
+        seconds.contains(pid) && stays
     })
 }
 
-/// The lines that such a helper wrote.
-pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Pid> {
+/// The lines that it wrote for others.
+pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Option<Pid>> {
     let Some(relay) = relay(scene) else { return BTreeMap::new() };
-    text::relayed(scene, &blocks(&Cast::of(scene)), |writer, _| writer == relay)
+    let cast = Cast::of(scene);
+    text::relayed(scene, &blocks(&cast), |writer, speaker| {
+        writer == relay && (speaker.is_some() || is_out_of_sight(scene, &cast))
+    })
 }
 
 /// The first process that was seen in a PID or UTS namespace other than the box's.
@@ -127,17 +134,24 @@ fn first_elsewhere(scene: &Scene<'_>, parent: Pid) -> Option<Pid> {
     })
 }
 
-/// A sibling of child 1: the first other child of the parent born after it, or any process in child 1's namespaces.
+/// A sibling of child 1 that came later: the first that was in child 1's PID namespace, else in its UTS namespace, else the
+/// first of all.
 fn second_elsewhere(scene: &Scene<'_>, parent: Pid, child1: Option<Pid>, relay: Option<Pid>) -> Option<Pid> {
     let child1 = child1?;
-    let pids = scene.pids();
-    let later = pids.iter().skip_while(|pid| **pid != child1).skip(1).copied();
-    let mut later = later.filter(|pid| *pid != parent && *pid != scene.run.root_pid && Some(*pid) != relay);
-    later.find(|pid| {
+    let later: Vec<Pid> = scene.pids().iter().copied().skip_while(|pid| *pid != child1).skip(1).collect();
+    let siblings = later.into_iter().filter(|pid| {
         let ancestry = scene.ancestry(*pid);
         // Child 1's own children are of its making.
-        !ancestry.contains(&child1) && ancestry.contains(&parent)
-    })
+        let is_other = *pid != parent && *pid != scene.run.root_pid && Some(*pid) != relay;
+        is_other && !ancestry.contains(&child1) && ancestry.contains(&parent)
+    });
+    let siblings: Vec<Pid> = siblings.collect();
+    let was_there = |pid: &Pid, kind: &str| {
+        let place = scene.moments(child1).last().and_then(|moment| moment.state.namespaces.get(kind));
+        place.is_some() && scene.moments(*pid).iter().any(|moment| moment.state.namespaces.get(kind) == place)
+    };
+    let by = |kind: &str| siblings.iter().find(|pid| was_there(pid, kind));
+    by("pid").or_else(|| by("uts")).or(siblings.first()).copied()
 }
 
 /// Whether a process was at that moment in another namespace of `kind` than the one the submission started in.
@@ -161,7 +175,8 @@ fn telling<'a>(scene: &Scene<'a>, pid: Pid, label: &str) -> Option<Moment<'a>> {
 fn no_child(scene: &Scene<'_>, label: &str, which: &str) -> Outcome {
     let expected = format!("{which} is a process of its own");
     let line = scene.lines.iter().find(|line| line.text.starts_with(label));
-    let helper = relay(scene);
+    let tells_for_others = |pid: Pid| pid != scene.run.root_pid || scene.run.observer == Observer::Frozen;
+    let helper = relay(scene).filter(|pid| tells_for_others(*pid));
     match line.and_then(|line| scene.writer(line)).filter(|event| Some(event.pid) != helper) {
         Some(writer) => {
             let evidence = vec![scene.evidence(writer)];

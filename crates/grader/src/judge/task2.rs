@@ -270,7 +270,7 @@ fn spoke(scene: &Scene<'_>, pid: Pid) -> bool {
 
 /// Whether another process wrote what `pid` says, where only a tracer could see more of `pid`.
 fn is_quoted(scene: &Scene<'_>, pid: Pid) -> bool {
-    scene.run.observer != Observer::Traced && scene.relayed.values().any(|speaker| *speaker == pid)
+    scene.run.observer != Observer::Traced && scene.relayed.values().any(|speaker| *speaker == Some(pid))
 }
 
 /// Whether `pid` came as far as its `main`: it wrote something, made a child, ended well, or computed for longer than a
@@ -739,11 +739,13 @@ fn blocks(cast: &Cast) -> [text::Block; 3] {
 }
 
 /// The lines of containers whose output the runner captured, or sent through another program.
-pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Pid> {
+pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Option<Pid>> {
     // Without a tracer nobody sees how far a program comes that writes into a pipe of the runner's.
     let cast = Cast::of(scene).who(|pid| ran(scene, pid) || scene.run.observer != Observer::Traced);
     let is_container = |pid: Pid| cast.named().iter().any(|(_, container)| *container == Some(pid));
-    text::relayed(scene, &blocks(&cast), |writer, speaker| !is_container(writer) && !spoke(scene, speaker))
+    text::relayed(scene, &blocks(&cast), |writer, speaker| {
+        !is_container(writer) && speaker.is_some_and(|speaker| !spoke(scene, speaker))
+    })
 }
 
 fn clean(scene: &Scene<'_>, cast: &Cast) -> Finding {

@@ -25,23 +25,23 @@ pub(super) struct Block {
     pub writer: Option<Pid>,
 }
 
-/// The lines that `is_relay` wrote for the process whose block they stand in, by number, with that process.
+/// The lines that `is_relay` wrote for the process whose block they stand in, by number, with that process if it was seen.
 ///
 /// A line that tells the host's name is the runner's own.
 pub(super) fn relayed(
     scene: &Scene<'_>,
     blocks: &[Block],
-    is_relay: impl Fn(Pid, Pid) -> bool,
-) -> BTreeMap<usize, Pid> {
+    is_relay: impl Fn(Pid, Option<Pid>) -> bool,
+) -> BTreeMap<usize, Option<Pid>> {
     let mut found = BTreeMap::new();
-    let mut speaker = None;
+    let mut block: Option<&Block> = None;
     for row in &scene.rows {
         let (Row::Match { item, line, .. } | Row::Malformed { item, line }) = row else { continue };
-        speaker = blocks.iter().find(|block| has_blank(scene, *item, block.label)).map_or(speaker, |it| it.writer);
+        block = blocks.iter().find(|block| has_blank(scene, *item, block.label)).or(block);
         let Some(line) = scene.lines.get(*line).filter(|_| !has_blank(scene, *item, "host")) else { continue };
-        if let (Some(speaker), Some(event)) = (speaker, scene.writer(line)) {
-            if event.pid != speaker && is_relay(event.pid, speaker) {
-                found.insert(line.number, speaker);
+        if let (Some(Block { writer: speaker, .. }), Some(event)) = (block, scene.writer(line)) {
+            if Some(event.pid) != *speaker && is_relay(event.pid, *speaker) {
+                found.insert(line.number, *speaker);
             }
         }
     }
@@ -100,13 +100,14 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     let mut writers: Vec<(Pid, &str)> = Vec::new();
     let mut evidence = Vec::new();
     for block in blocks {
-        let mut begun = scene.rows.iter().filter_map(|row| match row {
-            // Also a line with nonsense in its blank begins the block.
-            Row::Match { item, line, .. } | Row::Malformed { item, line } if has_blank(scene, *item, block.label) => {
-                let own = scene.lines.get(*line).filter(|line| !scene.relayed.contains_key(&line.number));
-                own.and_then(|line| scene.writer(line))
-            }
-            _ => None,
+        let mut begun = scene.rows.iter().filter_map(|row| {
+            let (item, line) = match row {
+                // Also a line with nonsense in its blank begins the block.
+                Row::Match { item, line, .. } | Row::Malformed { item, line } => (*item, scene.lines.get(*line)?),
+                _ => return None,
+            };
+            let counts = has_blank(scene, item, block.label) && !is_true_report(scene, row, line);
+            scene.writer(line).filter(|_| counts)
         });
         let Some(first) = begun.next() else { continue };
         let stranger = std::iter::once(first).chain(begun).find(|event| Some(event.pid) != block.writer);
@@ -133,6 +134,13 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
         evidence,
         hints: None,
     }))
+}
+
+/// Whether one process wrote the line for another, and told the truth.
+fn is_true_report(scene: &Scene<'_>, row: &Row, line: &Line) -> bool {
+    let Row::Match { blanks, .. } = row else { return false };
+    let is_false = |(label, value): &(String, String)| matches!(truth(scene, label, value, line), Truth::No(_));
+    scene.relayed.contains_key(&line.number) && !blanks.iter().any(is_false)
 }
 
 /// The lines whose blanks hold what the kernel does not say, each with what should stand there.
@@ -309,7 +317,7 @@ enum Truth {
 /// Compares what stands in the blank `label` of `line` with the kernel's word on the line's writer.
 fn truth(scene: &Scene<'_>, label: &str, value: &str, line: &Line) -> Truth {
     if let Some(speaker) = scene.relayed.get(&line.number) {
-        return truth_of_relayed(scene, label, value, *speaker);
+        return speaker.map_or(Truth::Unknown, |speaker| truth_of_relayed(scene, label, value, speaker));
     }
     let Some(writer) = scene.writer(line) else { return Truth::Unknown };
     let is = |fact: Option<String>| match fact {
