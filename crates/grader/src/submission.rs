@@ -414,6 +414,9 @@ impl Handed {
             ("LANG", "C.UTF-8"),
             ("TERM", term),
             ("PWD", cwd.as_str()),
+            // mount(8) of util-linux 2.41, which Debian 13 has, would take the newer calls. With these an overlay's `lowerdir` ends
+            // at 255 letters, and a tool that Debian 12 runs fails.
+            ("LIBMOUNT_FORCE_MOUNT2", "always"),
         ];
         Start {
             argv: argv.to_vec(),

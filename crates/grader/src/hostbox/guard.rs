@@ -184,6 +184,7 @@ impl Post {
                 // By this, mount(8) asks whether the kernel knows the call. In the box it takes mount(2), for which
                 // there is an answer to devtmpfs.
                 None => Verdict::Return(-libc::ENOSYS),
+                Some(kind) if kind == mounts::DEVTMPFS => Verdict::Return(-libc::ENOSYS),
                 Some(kind) => self.file_system(&kind).unwrap_or(Verdict::GoOn),
             },
             libc::SYS_fsconfig if self.text(asked, c).as_deref() == Some(RELEASE_AGENT) => {

@@ -16,7 +16,7 @@ use crate::sys::{Asked, Verdict};
 const FILE_SYSTEMS: [&str; 10] =
     ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "overlay", "cgroup", "cgroup2", "hugetlbfs"];
 /// The one that all of the machine have together.
-const DEVTMPFS: &str = "devtmpfs";
+pub(super) const DEVTMPFS: &str = "devtmpfs";
 
 /// A value in the upper half of mount(2)'s flags that very old programs put there, and the kernel takes away.
 const OLD_MAGIC: u64 = 0xC0ED_0000;
