@@ -3,6 +3,7 @@
 use super::*;
 use crate::hostbox::{Wall, without};
 use crate::self_test::attack::Bait;
+use crate::stage::session_limit;
 use crate::submission::kit::Kit;
 use crate::trace::{Event, What};
 use std::collections::BTreeSet;
@@ -476,10 +477,10 @@ if os.fork() == 0:
     os.setsid()
     time.sleep(1000)"#;
     let (_dir, submission) = submission(Task::Task3, "conductor.py", script);
-    let plan = RunPlan { task: Task::Task3, ..plan(&submission, Observer::Between, 0.05) };
+    let plan = RunPlan { task: Task::Task3, ..plan(&submission, Observer::Between, 0.02) };
     let start = Instant::now();
     let run = without(&[Wall::Guard, Wall::Devices], || observe(&plan).unwrap());
-    let allowed = Duration::from_secs(91).mul_f64(0.05 * slowness()) + Duration::from_secs(3);
+    let allowed = session_limit(Task::Task3).mul_f64(0.02 * slowness()) + Duration::from_secs(4);
     assert!(start.elapsed() < allowed, "{:?}, and {allowed:?} would be right", start.elapsed());
     assert_eq!(run.not_clean, Vec::<String>::new());
     let printed = format!("{:?}", run.session);

@@ -789,7 +789,8 @@ impl Program {
     }
 }
 
-fn session_limit(task: Task) -> Duration {
+/// How long a whole session of `task` may take, on a plain machine.
+pub fn session_limit(task: Task) -> Duration {
     if task == Task::Task4 { ORCHESTRATORS_SESSION } else { TOOLS_SESSION }
 }
 
