@@ -258,8 +258,11 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     dup(rustix::stdio::dup2_stderr(stderr))?;
     std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;
     // Where core dumps go to a program, the machine runs it, whatever the limit: but for 1, see the kernel's do_coredump.
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 1, 1)
-        .map_err(|why| format!("cannot switch core dumps off: {why}"))?;
+    // sudo(8) of Debian 13 sets 0, and a root without CAP_SYS_RESOURCE cannot go back to 1: then it stays.
+    match nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 1, 1) {
+        Ok(()) | Err(nix::errno::Errno::EPERM) => {}
+        Err(why) => return Err(format!("cannot switch core dumps off: {why}")),
+    }
     for capability in WITHHELD.into_iter().filter(|_| walls::stands(Wall::Capabilities)) {
         // EINVAL: this kernel does not know it, so it cannot be used either.
         let _ = remove_capability_from_bounding_set(capability);
