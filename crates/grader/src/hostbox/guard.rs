@@ -132,7 +132,7 @@ impl Post {
                 continue;
             }
             let [asked, ended] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-            // POLLHUP: nobody is left who could ask.
+            // POLLHUP: the last process under the filter has ended.
             if !ended.is_empty() || !asked.contains(PollFlags::POLLIN) && !asked.is_empty() {
                 return;
             }
@@ -194,7 +194,7 @@ impl Post {
             libc::SYS_socket if SOCKETS.iter().all(|known| u64::from(*known) != a) => {
                 self.refuse(format!("socket of family {a}"), libc::EAFNOSUPPORT)
             }
-            // A session keyring without a name: nobody else can find it, and it goes with the process.
+            // A session keyring without a name: no other process can find it, and it ends with the process.
             libc::SYS_keyctl if a == JOIN_SESSION_KEYRING && b == 0 => Verdict::GoOn,
             libc::SYS_keyctl => self.refuse("keyctl".to_owned(), libc::ENOSYS),
             libc::SYS_ioctl if b == u64::from(TIOCCONS) => self.refuse("ioctl TIOCCONS".to_owned(), libc::EPERM),

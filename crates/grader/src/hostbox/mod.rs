@@ -254,7 +254,7 @@ impl HostBox {
         }
     }
 
-    /// Has the box end after `limit`, and when `signals` is readable and nobody takes what came, whatever else waits for it.
+    /// Ends the box after `limit`, or when a signal stays unread in `signals`, even if other threads wait for the box.
     ///
     /// # Errors
     /// [`Fault::Broken`] when no thread can be had.

@@ -94,7 +94,7 @@ const EMPTY: [(&str, u32); 13] = [
 const PARTS: [(&str, &[&str]); 3] =
     [("/var", &["lib", "cache"]), ("/var/lib", &["dpkg", "apt"]), ("/var/cache", &["apt", "debconf"])];
 
-/// What of `/etc` says who this machine is, or lets somebody in elsewhere. `*` stands for anything.
+/// Files of `/etc` that identify this machine or hold credentials. `*` stands for anything.
 const SECRETS: [&str; 18] = [
     "/etc/shadow-",
     "/etc/gshadow-",
@@ -340,7 +340,7 @@ fn solutions() -> impl Iterator<Item = PathBuf> {
     folders.flat_map(|folder| SOLUTIONS.map(|name| folder.join(name)))
 }
 
-/// The entries of a file such as `/etc/passwd`, each with `rest` instead of what is known of it: nobody can log in.
+/// The entries of a file such as `/etc/passwd`, each name with `rest` in place of its other fields, so that no password is there.
 fn without_passwords(file: &str, rest: &str) -> String {
     let text = fs::read_to_string(file).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| format!("{name}{rest}\n"));

@@ -1,7 +1,7 @@
 //! A thread that only waits, and ends the box when the grader's other threads do not.
 //!
-//! Whoever looks into the box may have to wait for it: in a look-up, a read, a message that does not come. This thread looks
-//! at nothing. It kills the box's first process when the time is up, or when a signal to the grader is not taken for a
+//! A thread that looks into the box may have to wait for it: in a look-up, a read, a message that does not come. This thread
+//! looks at nothing. It kills the box's first process when the time is up, or when a signal to the grader is not taken for a
 //! second; then whatever the others wait for has an end.
 //! Manual: pidfd_send_signal(2), signalfd(2), pid_namespaces(7).
 

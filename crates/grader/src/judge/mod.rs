@@ -164,21 +164,6 @@ impl Outcome {
 }
 
 impl Finding {
-    /// Without what was only not seen, in a run that could not see it.
-    fn without_what_was_not_seen(mut self, why: &str) -> Finding {
-        for (_, outcome) in &mut self.points {
-            let is_shown = match outcome {
-                Outcome::Lost(lost) => lost.positive,
-                Outcome::NotTried(..) => false,
-                _ => true,
-            };
-            if !is_shown {
-                *outcome = Outcome::Unseen(why.to_owned());
-            }
-        }
-        self
-    }
-
     /// A finding on a check that is all or nothing.
     fn whole(outcome: Outcome) -> Finding {
         Finding { points: vec![("", outcome)], remarks: Vec::new() }
@@ -189,12 +174,22 @@ impl Finding {
         Finding { points: points.into_iter().collect(), remarks: Vec::new() }
     }
 
-    /// Without all that did not hold, in a run whose moments say nothing of it.
-    fn without_what_did_not_hold(mut self, why: &str) -> Finding {
-        for (_, outcome) in &mut self.points {
-            if matches!(outcome, Outcome::Lost(_) | Outcome::NotTried(..)) {
-                *outcome = Outcome::Unseen(why.to_owned());
-            }
+    /// What was only not seen becomes unseen: the run could not see it.
+    fn without_what_was_not_seen(self, why: &str) -> Finding {
+        self.unseen_where(why, |outcome| match outcome {
+            Outcome::Lost(lost) => !lost.positive,
+            outcome => matches!(outcome, Outcome::NotTried(..)),
+        })
+    }
+
+    /// All that did not hold becomes unseen: the moments of the run say nothing of it.
+    fn without_what_did_not_hold(self, why: &str) -> Finding {
+        self.unseen_where(why, |outcome| matches!(outcome, Outcome::Lost(_) | Outcome::NotTried(..)))
+    }
+
+    fn unseen_where(mut self, why: &str, is_to_go: impl Fn(&Outcome) -> bool) -> Finding {
+        for (_, outcome) in self.points.iter_mut().filter(|(_, outcome)| is_to_go(outcome)) {
+            *outcome = Outcome::Unseen(why.to_owned());
         }
         self
     }

@@ -12,7 +12,7 @@ use super::Post;
 use super::rules::{OTHER_THAN_MOUNTING, RELEASE_AGENT};
 use crate::sys::{Asked, Verdict};
 
-/// File systems that may be mounted: those that labs use, and of which each instance belongs to whoever mounts it.
+/// File systems that may be mounted: labs use them, and each mount is an instance of its own.
 const FILE_SYSTEMS: [&str; 10] =
     ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "overlay", "cgroup", "cgroup2", "hugetlbfs"];
 /// The one that all of the machine have together.

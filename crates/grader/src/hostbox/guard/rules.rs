@@ -37,7 +37,7 @@ pub const SOCKETS: [u32; 6] = [1, 2, 10, 15, 16, 17];
 pub const NETLINK: u64 = 16;
 pub const NETLINK_AUDIT: u32 = 9;
 
-/// `fcntl(fd, F_SETLEASE)`: who has a lease on a file makes others wait who open it.
+/// `fcntl(fd, F_SETLEASE)`: a lease on a file makes other processes wait when they open it.
 pub const F_SETLEASE: u32 = 1024;
 /// Sends what the machine's console prints to a terminal of the caller's.
 pub const TIOCCONS: u32 = 0x541D;
