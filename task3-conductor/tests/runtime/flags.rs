@@ -110,7 +110,7 @@ fn a_container_that_runs_as_another_user_ends_with_its_starter() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_process_starts_in_its_folder_and_never_outside_of_the_container() {
-    let host = Host::new("workdir");
+    let host = Host::new("workdir-flag");
     assert_eq!(host.with(&["-w", "/usr/bin"], "pwd").out, "/usr/bin\n");
     host.start("web");
     assert!(host.ok(&["exec", "-w", "/etc", "web", "--", "pwd"]).ends_with("\n/etc\n"));
@@ -152,7 +152,7 @@ fn variables_come_from_files_and_what_is_typed_goes_before() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_volume_is_the_hosts_own_folder_and_read_only_holds() {
-    let host = Host::new("volumes");
+    let host = Host::new("volumes-flag");
     let shared = host.store.join("shared");
     fs::create_dir(&shared).unwrap();
     fs::write(shared.join("file"), "of the host\n").unwrap();

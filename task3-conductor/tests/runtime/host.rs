@@ -44,12 +44,17 @@ pub struct Snapshot {
 /// Image of this host's own programs, made once for all tests; each store has the layer through a link.
 const IMAGE: &str = "img";
 
+/// Tests that have a host now: two of one name would have one store, and empty it for each other.
+static TESTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// The base is made by one test; the others wait and find it.
 static BASE: Mutex<()> = Mutex::new(());
 
 impl Host {
     /// A host for the test of this name.
     pub fn new(test: &str) -> Self {
+        let first = TESTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(test.to_owned());
+        assert!(first, "two tests call their host {test}");
         // Whoever runs the tests may ignore hang-ups, as nohup(1) does, and conductor would then, too.
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
             nsutil::sys::default_action(signal).unwrap();
@@ -188,6 +193,8 @@ impl Drop for Host {
         self.clear();
         let _ = nix::mount::umount2(&self.store.join(".cache"), nix::mount::MntFlags::MNT_DETACH);
         let _ = fs::remove_dir_all(&self.store);
+        let name = self.store.file_name().unwrap().to_str().unwrap().trim_start_matches("store-").to_owned();
+        TESTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&name);
     }
 }
 

@@ -160,7 +160,7 @@ fn detached_returns_at_once_also_inside_a_substitution_and_keeps_a_log() {
 #[test]
 #[ignore = "needs root: make test"]
 fn rm_takes_everything_away_when_the_command_ends() {
-    let host = Host::new("rm");
+    let host = Host::new("rm-life");
     let before = host.snapshot();
     assert_eq!(host.inside("eg", "exit 3").code, 3);
     assert_eq!(host.snapshot(), before);

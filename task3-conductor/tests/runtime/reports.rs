@@ -181,7 +181,7 @@ fn a_file_behind_stdin_is_read_and_never_written() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_command_in_the_background_goes_on_printing_to_the_callers_file() {
-    let host = Host::new("background");
+    let host = Host::new("background-output");
     host.start("web");
     let file = host.store.join("out");
     let out = fs::File::create(&file).unwrap();
@@ -463,7 +463,7 @@ fn real_time_signals_and_none_at_all_can_be_sent() {
 #[test]
 #[ignore = "needs root: make test"]
 fn the_last_lines_of_a_flood_are_as_many_as_were_asked_for() {
-    let host = Host::new("flood");
+    let host = Host::new("flood-tail");
     host.ok(&["run", "-d", "img", "web", "--", "yes"]);
     wait_for(|| (fs::metadata(host.container("web").join("log")).unwrap().len() > 1 << 20).then_some(()));
     for _ in 0..5 {
