@@ -4,6 +4,8 @@
 //! at once; who waits for it and takes everything down again is in `main.rs`.
 
 use std::fmt;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nsutil::cgroup::{Cgroup, Limits, Quota};
@@ -84,11 +86,9 @@ fn start_isolated(container: &Container) -> Result<Child> {
 fn start_limited(container: &Container) -> Result<(Child, Cgroup)> {
     let namespaces = [Kind::Pid, Kind::Uts, Kind::Ipc];
     let limit = Cgroup::create("2c", &Limits { cpu: Some(container.cpu), ..Limits::default() })?;
-    let child = start_in_own_root(
-        container,
-        Birth { namespaces: &namespaces, cgroup: Some(Membership::Of(&limit)) },
-        "subtask3",
-    )?;
+    let (clone_target, procs_files) = (limit.clone_target()?, limit.procs_files()?);
+    let cgroup = Membership { clone_target: clone_target.as_ref().map(File::as_fd), procs_files: &procs_files };
+    let child = start_in_own_root(container, Birth { namespaces: &namespaces, cgroup }, "subtask3")?;
     Ok((child, limit))
 }
 

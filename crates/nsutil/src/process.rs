@@ -18,6 +18,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,7 +31,6 @@ use nix::unistd::Pid;
 use procfs::process::{MMapPath, MemoryMap};
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
-use crate::cgroup::Cgroup;
 use crate::error::{Error, OrCannot, Result};
 use crate::namespace::{Flags, Isolated, Kind, Named, Options, flags, why_refused};
 use crate::{step, sys};
@@ -49,17 +49,17 @@ pub struct Child {
 pub struct Birth<'a> {
     /// Namespaces made for it; the others it shares with its parent.
     pub namespaces: &'a [Kind],
-    /// The cgroup that it is in before it runs `inside`; none is its parent's.
-    pub cgroup: Option<Membership<'a>>,
+    /// The cgroup that it is in before it runs `inside`; by default its parent's.
+    pub cgroup: Membership<'a>,
 }
 
-/// A cgroup that a child is to be in.
-#[derive(Debug, Clone, Copy)]
-pub enum Membership<'a> {
-    /// This one: the child is born there on v2, and moved there before it goes on where that takes v1.
-    Of(&'a Cgroup),
-    /// A cgroup v2 directory that somebody else keeps: the child is born there.
-    Directory(BorrowedFd<'a>),
+/// How a child gets into a cgroup: see [`crate::cgroup::Cgroup::clone_target`] and [`crate::cgroup::Cgroup::procs_files`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Membership<'a> {
+    /// The v2 directory that it is created in.
+    pub clone_target: Option<BorrowedFd<'a>>,
+    /// The `cgroup.procs` that it joins before it runs `inside`, because no process can be created there.
+    pub procs_files: &'a [File],
 }
 
 /// How a process ended.
@@ -109,11 +109,8 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map(|(read, write)| (File::from(read), File::from(write)))
         .or_cannot("make", "a pipe for the child's report")?;
-    let birthplace = birth.cgroup.and_then(|membership| match membership {
-        Membership::Of(cgroup) => cgroup.birthplace(),
-        Membership::Directory(directory) => Some(directory),
-    });
-    let (into, too) = match birthplace {
+    let Membership { clone_target, procs_files } = birth.cgroup;
+    let (into, too) = match clone_target {
         Some(_) => ("|CLONE_INTO_CGROUP", ", and that is in its cgroup by then"),
         None => ("", ""),
     };
@@ -128,22 +125,11 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
             why: "a child that has from its first instruction its own {}{too}", Isolated(birth.namespaces);
             shell: "unshare --fork {} COMMAND", Options(birth.namespaces));
     }
-    // Where a cgroup is no place of birth, the child waits at a gate until it has been moved there.
-    let to_join = match birth.cgroup {
-        Some(Membership::Of(cgroup)) if cgroup.has_to_be_joined() => Some(cgroup),
-        _ => None,
-    };
-    let joined = to_join.map(|cgroup| Gate::shut().map(|gate| (cgroup, gate))).transpose()?;
-    let gate = joined.as_ref().map(|(_, gate)| gate);
-    let (pid, descriptor) = sys::clone3(flags(birth.namespaces), birthplace, || child(Report(reporter), gate, inside))
-        .or_cannot("start", whom(birth.namespaces))
-        .map_err(why_refused)?;
-    let child = Child { process: PidFd { pid, descriptor }, report, exit: None, released: false };
-    if let Some((cgroup, gate)) = &joined {
-        cgroup.join(pid)?;
-        gate.open()?;
-    }
-    Ok(child)
+    let (pid, descriptor) =
+        sys::clone3(flags(birth.namespaces), clone_target, || child(Report(reporter), procs_files, inside))
+            .or_cannot("start", whom(birth.namespaces))
+            .map_err(why_refused)?;
+    Ok(Child { process: PidFd { pid, descriptor }, report, exit: None, released: false })
 }
 
 fn whom(namespaces: &[Kind]) -> String {
@@ -151,9 +137,9 @@ fn whom(namespaces: &[Kind]) -> String {
 }
 
 /// All that happens in the child before and after `inside`.
-fn child(mut report: Report, gate: Option<&Gate>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> i32 {
-    let outcome =
-        report.die_with_parent().and_then(|()| gate.map_or(Ok(()), Gate::wait)).and_then(|()| inside(&mut report));
+fn child(mut report: Report, procs_files: &[File], inside: impl FnOnce(&mut Report) -> Result<i32>) -> i32 {
+    let joined = report.die_with_parent().and_then(|()| join_cgroup(procs_files));
+    let outcome = joined.and_then(|()| inside(&mut report));
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -162,6 +148,20 @@ fn child(mut report: Report, gate: Option<&Gate>, inside: impl FnOnce(&mut Repor
             COULD_NOT
         }
     }
+}
+
+/// Moves the caller into a cgroup by the `cgroup.procs` of its directories.
+///
+/// # Errors
+/// `ENODEV` when the cgroup has been removed meanwhile.
+pub fn join_cgroup(procs_files: &[File]) -> Result<()> {
+    for mut file in procs_files {
+        step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
+            why: "no process can be created in a v1 cgroup: this one goes in itself, before it does anything else";
+            shell: "echo $$ > cgroup.procs");
+        file.write_all(b"0").or_cannot("join", "the cgroup")?;
+    }
+    Ok(())
 }
 
 impl Gate {
@@ -453,11 +453,25 @@ impl PidFd {
     /// Whether the process has ended (it may still wait to be reaped).
     ///
     /// # Errors
-    /// None that a valid descriptor can cause; `ENOMEM` by poll(2).
+    /// `ENOMEM` by poll(2).
     pub fn has_ended(&self) -> Result<bool> {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Waits until the process has ended, for such a time at most; whether it has.
+    ///
+    /// # Errors
+    /// `ENOMEM` by poll(2).
+    pub fn ends_within(&self, time: Duration) -> Result<bool> {
+        let deadline = Instant::now() + time;
         // A pidfd becomes readable when its process ends.
         let mut ends = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        poll(&mut ends, PollTimeout::ZERO).or_cannot("ask after", format_args!("process {}", self.pid)).map(|n| n > 0)
+        let ended = retry(|| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The longest that poll(2) knows is 24 days.
+            poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
+        });
+        ended.or_cannot("wait for", format_args!("process {}", self.pid)).map(|count| count > 0)
     }
 }
 

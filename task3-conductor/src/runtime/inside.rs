@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -19,7 +18,7 @@ use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_roo
 use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point, restrict};
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
-use nsutil::process::Report;
+use nsutil::process::{Report, join_cgroup};
 use nsutil::step;
 use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
@@ -44,7 +43,7 @@ pub struct Inside<'a> {
     /// Its own host name; none is the host's.
     pub hostname: Option<&'a Hostname>,
     /// Where `0` has to be written to be in every part of the cgroup.
-    pub cgroup_doors: &'a [File],
+    pub procs_files: &'a [File],
     /// What its PID namespace has to limit, because its cgroup cannot.
     pub pid_namespace_limits: Option<&'a Limits>,
     /// Whether its network is its own, to be set up as it needs it, or the host's.
@@ -111,7 +110,7 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     let confinement = inside.process.confinement;
     // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
     umask(nix::sys::stat::Mode::empty());
-    join_cgroup(inside.cgroup_doors)?;
+    join_cgroup(inside.procs_files)?;
     // Only now, in its place, would a new view of the cgroups begin there. At birth it would begin at the parent's.
     namespace::unshare(&[Kind::Cgroup])?;
     if let Some(name) = inside.hostname {
@@ -185,20 +184,6 @@ pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<Own
     dup2_stdout(&output).or_cannot("set", "stdout")?;
     dup2_stderr(&output).or_cannot("set", "stderr")?;
     Ok(slave)
-}
-
-/// Moves the caller into the parts of the cgroup that it was not born in.
-///
-/// # Errors
-/// `ENODEV` when the cgroup has been removed meanwhile.
-pub fn join_cgroup(doors: &[File]) -> Result<()> {
-    for mut door in doors {
-        step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
-            why: "a v1 cgroup cannot be a place of birth: the process goes in itself, before it does anything else";
-            shell: "echo $$ > cgroup.procs");
-        door.write_all(b"0").or_cannot("join", "the container's cgroup")?;
-    }
-    Ok(())
 }
 
 pub(super) fn set_host_name(name: &Hostname) -> Result<()> {

@@ -8,7 +8,6 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::process::{PidFd, SignalNumber};
 use nsutil::step;
 
-use super::cgroup::{Cgroup, ends_within};
+use super::cgroup;
 use super::disposition::hears;
 use crate::failure::remark;
 use crate::ledger::{Change, Ledger};
@@ -39,7 +38,7 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
     let is_asked = hears(init, SignalNumber::of(Signal::SIGTERM));
     if is_asked {
         let asked = init.signal(Signal::SIGTERM);
-        if is_over(asked)? || ends_within(init.as_fd(), patience)? {
+        if is_over(asked)? || init.ends_within(patience)? {
             return Ok(None);
         }
     }
@@ -53,7 +52,7 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
 /// # Errors
 /// `EBUSY` when it does not go: it hangs in the kernel.
 pub fn kill_first_process(init: &PidFd) -> Result<()> {
-    if is_over(init.signal(Signal::SIGKILL))? || ends_within(init.as_fd(), KILL_PATIENCE)? {
+    if is_over(init.signal(Signal::SIGKILL))? || init.ends_within(KILL_PATIENCE)? {
         return Ok(());
     }
     Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
@@ -80,7 +79,7 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
-    let processes = Cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
+    let processes = cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
     let network = network::detach(store, name);
     // Its root is where it always is, whatever has become of the ledger.
     let host = both(ledger.undo(undo), unmount(&dir.join("rootfs")));
@@ -107,7 +106,7 @@ pub fn clear_leftovers(store: &Store) -> Result<()> {
 fn undo(change: &Change) -> Result<()> {
     match change {
         Change::Mount(place) => unmount(place),
-        Change::Cgroup(name) => Cgroup::of(name)?.remove(),
+        Change::Cgroup(name) => cgroup::of(name)?.remove(),
         Change::Process(identity) => match identity.open()? {
             Some(process) => kill_first_process(&process),
             None => Ok(()),

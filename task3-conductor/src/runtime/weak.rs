@@ -16,13 +16,11 @@ use nix::sys::stat::umask;
 use nix::unistd::{chdir, chroot, fchdir};
 use nsutil::detached::{Attributes, Detached, Filesystem, loosen, mount_point};
 use nsutil::error::{OrCannot, Result};
-use nsutil::process::Report;
+use nsutil::process::{Report, join_cgroup};
 use nsutil::step;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::inside::{
-    Inside, connect, cover, join_cgroup, keep_mounts_to_oneself, make_unwritable, second_mount, set_host_name,
-};
+use super::inside::{Inside, connect, cover, keep_mounts_to_oneself, make_unwritable, second_mount, set_host_name};
 use super::{confine, loopback, volumes};
 use crate::network::names;
 
@@ -36,7 +34,7 @@ use crate::network::names;
 /// Of the step that failed.
 pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
     umask(nix::sys::stat::Mode::empty());
-    join_cgroup(inside.cgroup_doors)?;
+    join_cgroup(inside.procs_files)?;
     if let Some(name) = inside.hostname {
         set_host_name(name)?;
     }
