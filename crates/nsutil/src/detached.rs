@@ -14,10 +14,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::AtFlags;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::error::{Error, OrCannot, Result};
+use crate::rooted::Root;
 use crate::sys::Reach;
 use crate::{step, sys};
 
@@ -218,47 +219,18 @@ pub fn loosen(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Re
         .or_cannot(format_args!("take {attributes} from the mount at"), shown.display())
 }
 
-/// Opens a path below `within` as a process would whose root that is, and refuses symbolic links on the way.
-///
-/// # Errors
-/// `ELOOP` when a symbolic link is on the way; others of openat2(2).
-pub fn look_up(within: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, rustix::io::Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(within, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
-}
-
 /// Opens the folder at `path` below `within` to mount something on it; it is made if it is missing.
 ///
 /// # Errors
 /// In words when a symbolic link or something other than a folder is there: whoever made the image wants the mount to
 /// land somewhere else (CVE-2019-19921, CVE-2026-41579).
 pub fn mount_point(within: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
-    let open = || look_up(within, path, OFlags::PATH | OFlags::DIRECTORY);
-    let refuse = |errno: rustix::io::Errno| match Errno::from_raw(errno.raw_os_error()) {
+    Root::without_links(within).make_folder(path).map_err(|errno| match errno {
         Errno::ELOOP => Error::new("mount on", path.display(), "a symbolic link stands there")
             .hint("a container's root must have a real folder there"),
         Errno::ENOTDIR => Error::new("mount on", path.display(), "it is not a folder"),
         errno => Error::new("open", path.display(), errno),
-    };
-    match open() {
-        Err(rustix::io::Errno::NOENT) => {
-            make_folder(within, path)?;
-            open().map_err(refuse)
-        }
-        found => found.map_err(refuse),
-    }
-}
-
-fn make_folder(within: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Some(name) = path.file_name() else {
-        return Err(Error::new("make the folder", path.display(), "it has no name"));
-    };
-    let parent = look_up(within, parent, OFlags::PATH | OFlags::DIRECTORY).or_cannot("open", parent.display())?;
-    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        made => made.or_cannot("make the folder", path.display()),
-    }
+    })
 }
 
 /// The kernel's own words about a refused option, if it has left some in the context; its errno otherwise.

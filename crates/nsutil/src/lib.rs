@@ -7,6 +7,7 @@
 //! | [`reaper`] | process 1 of a container that is only that | pid_namespaces(7) |
 //! | [`mount`] | which file trees a process sees, and where | mount_namespaces(7), pivot_root(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
+//! | [`rooted`] | paths, and trees of files, in a folder that no path leads out of | openat2(2), path_resolution(7) |
 //! | [`cgroup`] | how much of the machine a set of processes may use | cgroups(7) |
 //! | [`detached`] | mounts that are nowhere yet, held by a descriptor | mount_setattr(2) |
 //! | [`overlay`] | many folders seen as one, and one that takes the changes | mount(8) |
@@ -36,6 +37,7 @@ pub mod net;
 pub mod overlay;
 pub mod process;
 pub mod reaper;
+pub mod rooted;
 pub mod rootfs;
 pub mod seccomp;
 pub mod step;

@@ -18,7 +18,7 @@ use nsutil::step;
 
 use super::base::Base;
 use super::conductorfile::Conductorfile;
-use super::copy::Tree;
+use super::copy::Source;
 use super::debootstrap::Bootstrap;
 use super::layer::{Draft, Key, LayerId, Layers};
 use super::plan::{Act, Settings, What, plan};
@@ -130,7 +130,7 @@ impl Site<'_> {
         let roots: Vec<PathBuf> = stack.iter().map(|layer| store.layer_root(layer)).collect();
         let (id, outcome) = match &act.what {
             What::Copy { source, destination } => {
-                let tree = Tree::read(recipe.context, source, store)?;
+                let tree = Source::read(recipe.context, source, store)?;
                 for folder in tree.left_out() {
                     remark(format_args!("COPY leaves out {}: it is conductor's own store", folder.display()));
                 }

@@ -12,13 +12,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::umask;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
-use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point, restrict};
+use nsutil::detached::{Attributes, Detached, Filesystem, mount_point, restrict};
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::{Report, join_cgroup};
+use nsutil::rooted::Root;
 use nsutil::step;
 use nsutil::terminal::{self, Pair, Size};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
@@ -248,13 +250,12 @@ pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Resul
     let inside = place.strip_prefix("/").unwrap_or(place);
     let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
     let folder = mount_point(root, folder)?;
-    let open = |flags| look_up(folder.as_fd(), Path::new(name), flags);
-    let found = match open(OFlags::PATH) {
-        Err(rustix::io::Errno::LOOP) => {
+    let found = match Root::without_links(&folder).open(Path::new(name), OFlags::PATH) {
+        Err(Errno::ELOOP) => {
             unlinkat(&folder, name, AtFlags::empty()).or_cannot("replace the link", place.display())?;
             None
         }
-        Err(rustix::io::Errno::NOENT) => None,
+        Err(Errno::ENOENT) => None,
         found => Some(found.or_cannot("open", place.display())?),
     };
     let found = match found {

@@ -283,7 +283,7 @@ fn is_file(stream: BorrowedFd<'_>) -> bool {
 }
 
 fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
-    let identity = |stream| rustix::fs::fstat(stream).map(|about| crate::tree::identity(&about)).ok();
+    let identity = |stream| rustix::fs::fstat(stream).map(|about| nsutil::rooted::identity(&about)).ok();
     identity(one).is_some() && identity(one) == identity(other)
 }
 

@@ -17,6 +17,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::process::{PidFd, SignalNumber};
+use nsutil::rooted::remove_tree;
 use nsutil::step;
 
 use super::cgroup;
@@ -26,7 +27,6 @@ use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::network;
 use crate::store::{Lock, Store};
-use crate::unlink::unlink_tree;
 
 /// Asks the first process to end, and kills it when it does not within such a time.
 ///
@@ -163,7 +163,7 @@ fn remove_folder(dir: &Path) -> Result<()> {
     }
     step!("folder.remove", call: "unlink …; rmdir(\"{}\")", dir.display();
         why: "what the container wrote goes with it"; shell: "rm -r --one-file-system {}", dir.display());
-    unlink_tree(dir)
+    remove_tree(dir)
 }
 
 /// What is mounted somewhere below a folder, as proc_pid_mounts(5) lists it.
