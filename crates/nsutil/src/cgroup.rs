@@ -117,9 +117,21 @@ impl Cgroup {
     /// Words when a controller cannot be had, with where it is and what to do; `EACCES`, `EPERM`, `EROFS` when the cgroup may
     /// not be made; `EINVAL` when the kernel refuses a value; words when it holds another limit than was written.
     pub fn create(name: &str, limits: &Limits) -> Result<Self> {
+        Self::make(name, limits.controllers(), limits)
+    }
+
+    /// Makes a cgroup that has the cpu controller and no limit yet: [`Cgroup::directory`] holds the files for one.
+    ///
+    /// # Errors
+    /// Those of [`Cgroup::create`].
+    pub fn for_cpu(name: &str) -> Result<Self> {
+        Self::make(name, [Controller::Cpu], &Limits::default())
+    }
+
+    fn make(name: &str, controllers: impl IntoIterator<Item = Controller>, limits: &Limits) -> Result<Self> {
         let trees = trees()?;
         let mut wanted: BTreeMap<PathBuf, (&Tree, Vec<Controller>)> = BTreeMap::new();
-        for controller in limits.controllers() {
+        for controller in controllers {
             let tree = find_tree(&trees, controller)?;
             wanted.entry(tree.mount.clone()).or_insert((tree, Vec::new())).1.push(controller);
         }
@@ -152,6 +164,12 @@ impl Cgroup {
     /// A directory of it that is in a v1 tree, if there is one: worth telling a user who expects v2.
     pub fn directory_in_v1(&self) -> Option<&Path> {
         self.places.iter().find(|place| place.version == Version::V1).map(|place| place.directory.as_path())
+    }
+
+    /// Its directory; the first, if it has one in several trees of v1.
+    pub fn directory(&self) -> &Path {
+        // It is made with one at least, and has them until it is removed.
+        self.places.first().map_or(Path::new(""), |place| &place.directory)
     }
 
     /// Its directories.
