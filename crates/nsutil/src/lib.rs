@@ -2,6 +2,7 @@
 //!
 //! | module | the kernel's noun | manual |
 //! |---|---|---|
+//! | [`syscall`] | the system calls themselves, thin, safe and announced; what follows is built on them | syscalls(2) |
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
 //! | [`reaper`] | process 1 of a container that is only that | pid_namespaces(7) |
@@ -42,6 +43,7 @@ pub mod rootfs;
 pub mod seccomp;
 pub mod step;
 pub mod sys;
+pub mod syscall;
 pub mod terminal;
 
 pub use error::{Error, OrCannot, Result};

@@ -25,12 +25,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::unistd::{chdir, chroot};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 
 use crate::elf::{self, Needs};
 use crate::error::{Error, OrCannot, Result};
 use crate::rooted::Root;
+use crate::syscall::{chdir, chroot};
 use crate::{step, sys};
 
 /// A folder to be a process's root directory. It stays when this value goes.
@@ -120,18 +120,8 @@ impl Rootfs {
     /// # Errors
     /// `EPERM` without `CAP_SYS_CHROOT`; `ENOENT` when it has been deleted.
     pub fn enter(&self) -> Result<()> {
-        let path = &self.path.display();
-        step!("chroot", call: "chroot(\"{path}\")";
-            why: "from here on / means that folder, for this process and its children; alone it is no jail, since root can leave it again";
-            shell: "chroot {path} COMMAND");
-        chroot(&self.path).or_cannot("change the root to", path).map_err(|error| match error.errno() {
-            Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_CHROOT): try with sudo"),
-            _ => error,
-        })?;
-        step!("chdir", call: "chdir(\"/\")";
-            why: "chroot leaves the working directory outside, and from there .. leads all over the host";
-            shell: "cd /");
-        chdir("/").or_cannot("change the working directory to", "/")
+        chroot(&self.path).map_err(|error| error.told_as("change the root to", self.path.display()))?;
+        chdir("/").map_err(|error| error.told_as("change the working directory to", "/"))
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<()> {

@@ -57,8 +57,8 @@ pub struct Cgroup {
 struct Directory {
     path: PathBuf,
     version: Version,
-    /// In v1, the controller whose tree it is in.
-    controller: Option<Controller>,
+    /// The controllers that it is in a tree of its own for; none at the top of v2, where all are in one.
+    controllers: Vec<Controller>,
 }
 
 /// Version of a tree of cgroups.
@@ -71,8 +71,8 @@ enum Version {
 }
 
 impl Cgroup {
-    /// Makes a cgroup with these limits below that of the caller, called `docker-lite-NAME-…` after the process that
-    /// makes it.
+    /// Makes a cgroup that has these controllers and no limit yet, below that of the caller, called `docker-lite-NAME-…`
+    /// after the process that makes it.
     ///
     /// It stands in the nearest cgroup around the caller that can have such children, so limits that hold for the caller
     /// hold for it as well, as far as possible. On v2 that may mean to enable a controller for that cgroup's children,
@@ -81,13 +81,13 @@ impl Cgroup {
     ///
     /// # Errors
     /// Words when a controller cannot be had, with where it is and what to do; `EACCES`, `EPERM`, `EROFS` when the cgroup may
-    /// not be made; `EINVAL` when the kernel refuses a value; words when it holds another limit than was written.
-    pub fn create(name: &str, limits: &Limits) -> Result<Self> {
+    /// not be made.
+    pub fn create(name: &str, controllers: &[Controller]) -> Result<Self> {
         let trees = caller::trees()?;
         let mut wanted: BTreeMap<PathBuf, (&Tree, Vec<Controller>)> = BTreeMap::new();
-        for controller in Controller::ALL.into_iter().filter(|controller| controller.is_limited_by(limits)) {
-            let tree = caller::find_tree(&trees, controller)?;
-            wanted.entry(tree.mount.clone()).or_insert((tree, Vec::new())).1.push(controller);
+        for controller in controllers {
+            let tree = caller::find_tree(&trees, *controller)?;
+            wanted.entry(tree.mount.clone()).or_insert((tree, Vec::new())).1.push(*controller);
         }
         let owner = Owner::this_process()?;
         let mut cgroup = Self { directories: Vec::new(), is_owned: true };
@@ -95,13 +95,19 @@ impl Cgroup {
             let parent = tree.parent_for(&controllers)?;
             tree.around().for_each(|folder| owner::remove_leftovers(&folder, name, &owner));
             let path = parent.join(format!("{}-{name}-{owner}", owner::PREFIX));
-            let directory = Directory { path, version: tree.version, controller: None };
+            let directory = Directory { path, version: tree.version, controllers };
             directory.make()?;
-            // In the list before the limits are set: from here on, dropping the value removes it.
-            cgroup.directories.push(directory.clone());
-            controllers.into_iter().try_for_each(|controller| directory.limit(controller, limits))?;
+            cgroup.directories.push(directory);
         }
         Ok(cgroup)
+    }
+
+    /// Makes a cgroup that has the cpu controller and no limit yet: [`Cgroup::directory`] holds the files for one.
+    ///
+    /// # Errors
+    /// Those of [`Cgroup::create`].
+    pub fn for_cpu(name: &str) -> Result<Self> {
+        Self::create(name, &[Controller::Cpu])
     }
 
     /// The cgroup `name` at the top of the trees, which may be there or not, and which is not removed when this value is
@@ -151,7 +157,7 @@ impl Cgroup {
     /// In words when no tree offers the controller, or the kernel holds another limit than was written; `EINVAL` when it
     /// refuses the value.
     pub fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
-        let of_its_own = self.directories.iter().find(|directory| directory.controller == Some(controller));
+        let of_its_own = self.directories.iter().find(|directory| directory.controllers.contains(&controller));
         let in_v2 = || self.directories.iter().find(|directory| directory.version == Version::V2);
         let attempt = "limit by";
         let what = format_args!("the {controller} controller");
@@ -171,7 +177,7 @@ impl Cgroup {
 
     /// Whether it has a directory that can have this controller: a v1 one in its tree, or the only tree there is.
     pub fn can_have(&self, controller: Controller) -> bool {
-        self.directories.iter().any(|directory| directory.is_unified() || directory.controller == Some(controller))
+        self.directories.iter().any(|directory| directory.is_unified() || directory.controllers.contains(&controller))
     }
 
     /// The directory that a child can be created in, open: the `cgroup` of clone3(2). None when all its parts are in v1.
@@ -202,6 +208,12 @@ impl Cgroup {
     pub fn directory_in_v1(&self) -> Option<&Path> {
         let in_v1 = self.directories.iter().find(|directory| directory.version == Version::V1);
         in_v1.map(|directory| directory.path.as_path())
+    }
+
+    /// Its directory; the first, if it has one in several trees of v1.
+    pub fn directory(&self) -> &Path {
+        // It is made with one at least, and has them until it is removed.
+        self.directories.first().map_or(Path::new(""), |directory| &directory.path)
     }
 
     /// Its directories.
@@ -329,7 +341,7 @@ mod tests {
         fs::write(folder.path().join("memory.events"), "low 0\noom 3\noom_kill 2\noom_group_kill 1\n").unwrap();
         fs::write(folder.path().join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n").unwrap();
         let of = |path: &Path, version| {
-            let directory = Directory { path: path.to_owned(), version, controller: None };
+            let directory = Directory { path: path.to_owned(), version, controllers: Vec::new() };
             Cgroup { directories: vec![directory], is_owned: false }.out_of_memory_kills()
         };
         assert_eq!(of(folder.path(), Version::V2), Some(2));

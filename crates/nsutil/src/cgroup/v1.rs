@@ -11,5 +11,5 @@ const MAGIC: i64 = 0x0027_e0eb;
 pub(super) fn directory(controller: Controller, name: &str) -> Option<Directory> {
     let tree = Path::new(v2::UNIFIED).join(controller.name());
     let path = tree.join(name);
-    v2::is_mounted(&tree, MAGIC).then_some(Directory { path, version: Version::V1, controller: Some(controller) })
+    v2::is_mounted(&tree, MAGIC).then_some(Directory { path, version: Version::V1, controllers: vec![controller] })
 }

@@ -20,7 +20,7 @@ const MAGIC: i64 = 0x6367_7270;
 /// The directory `name` at the top of the tree; none when v2 is not mounted.
 pub(super) fn directory(name: &str) -> Option<Directory> {
     let tree = [UNIFIED, BESIDE_V1].map(Path::new).into_iter().find(|tree| is_mounted(tree, MAGIC))?;
-    Some(Directory { path: tree.join(name), version: Version::V2, controller: None })
+    Some(Directory { path: tree.join(name), version: Version::V2, controllers: Vec::new() })
 }
 
 pub(super) fn is_mounted(tree: &Path, magic: i64) -> bool {
