@@ -19,8 +19,8 @@ use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
-use crate::detached::is_character_device;
 use crate::error::{Error, OrCannot, Result};
+use crate::mount::detached::is_character_device;
 use crate::rooted::Root;
 use crate::step;
 

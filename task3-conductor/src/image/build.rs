@@ -8,13 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::make_all_private;
+use nsutil::mount::overlay::Overlay;
 use nsutil::namespace::Kind;
-use nsutil::overlay::Overlay;
 use nsutil::process::{Birth, Exit, spawn};
 use nsutil::rootfs::Rootfs;
-use nsutil::step;
 
 use super::base::Base;
 use super::conductorfile::Conductorfile;
@@ -171,10 +170,7 @@ fn settings_of(image: &ImageRecord) -> Settings {
 fn change(layers: &[PathBuf], draft: &Draft, act: impl FnOnce(&Rootfs) -> Result<()>) -> Result<()> {
     let end = interrupt::hold(|requests| {
         let child = spawn(Birth { namespaces: &[Kind::Mount], ..Birth::default() }, |_| {
-            step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
-            why: "the overlay is for this process alone and goes when it ends"; shell: "mount --make-rprivate /");
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-                .or_cannot("make private", "all mounts")?;
+            make_all_private()?;
             let place = draft.place();
             let _mounted = Overlay { layers, upper: &draft.root(), work: &draft.work() }.mount(&place)?;
             act(&Rootfs::at(&place)?)?;

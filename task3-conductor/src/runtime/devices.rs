@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use nsutil::detached::{Attributes, Detached, Filesystem, mount_point};
 use nsutil::error::{OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, mount_point};
 use nsutil::rooted::Root;
 use nsutil::step;
 use rustix::fs::{Dev, FileType, Mode, makedev, mknodat, symlinkat};

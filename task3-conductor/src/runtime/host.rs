@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nsutil::error::{OrCannot, Result};
+use nsutil::mount::overlay::Overlay;
 use nsutil::namespace::Kind;
-use nsutil::overlay::Overlay;
 use nsutil::process::{Birth, Child, Membership, spawn};
 use nsutil::step;
 use nsutil::terminal::{self, Size};

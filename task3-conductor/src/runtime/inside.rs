@@ -13,17 +13,18 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::umask;
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
-use nsutil::detached::{Attributes, Detached, Filesystem, mount_point, restrict};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use nsutil::error::{OrCannot, Result};
+use nsutil::mount;
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, mount_point, restrict};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::{Report, join_cgroup};
 use nsutil::rooted::Root;
 use nsutil::step;
+use nsutil::syscall::sethostname;
 use nsutil::terminal::{self, Pair, Size};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 
 use super::cgroup::limit_processes_of_namespace;
 use super::relay::Stdio;
@@ -104,7 +105,7 @@ pub enum Streams<'a> {
 ///
 /// You may want: [`umask`], [`namespace::unshare`], [`limit_processes_of_namespace`], [`loopback::switch_on`],
 /// [`devices::of_the_host`], [`devices::provide`], [`devices::provide_console`], [`masks::apply`], [`volumes::hold`],
-/// [`volumes::attach`], [`Report::outlive_parent`], and what stands below
+/// [`volumes::attach`], [`Report::outlive_parent`], [`sethostname`], [`mount::make_all_private`], [`mount::enter`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.
@@ -116,14 +117,14 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     // Only now, in its place, would a new view of the cgroups begin there. At birth it would begin at the parent's.
     namespace::unshare(&[Kind::Cgroup])?;
     if let Some(name) = inside.hostname {
-        set_host_name(name)?;
+        sethostname(name.as_str())?;
     }
-    keep_mounts_to_oneself()?;
+    mount::make_all_private()?;
     let private =
         names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file), inside.read_only), place));
     let volumes = volumes::hold(inside.volumes, confinement)?;
     let hardware = devices::of_the_host(confinement)?;
-    enter_root(&inside.directory.join("rootfs"))?;
+    mount::enter(&inside.directory.join("rootfs"))?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
     mount_windows_into_the_kernel(root.as_fd(), confinement)?;
@@ -186,35 +187,6 @@ pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<Own
     dup2_stdout(&output).or_cannot("set", "stdout")?;
     dup2_stderr(&output).or_cannot("set", "stderr")?;
     Ok(slave)
-}
-
-pub(super) fn set_host_name(name: &Hostname) -> Result<()> {
-    step!("sethostname", call: "sethostname(\"{name}\")";
-        why: "a name of its own; only who shares the UTS namespace sees it"; shell: "hostname {name}");
-    sethostname(name.to_string()).or_cannot("set the host name to", name)
-}
-
-pub(super) fn keep_mounts_to_oneself() -> Result<()> {
-    step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
-        why: "what is mounted from here on must not appear on the host"; shell: "mount --make-rprivate /");
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .or_cannot("make private", "all mounts")
-}
-
-/// Puts the container's root in place of the host's.
-fn enter_root(root: &Path) -> Result<()> {
-    let directory = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .or_cannot("open", root.display())?;
-    step!("pivot_root", call: "fchdir(\"{}\"); pivot_root(\".\", \".\")", root.display();
-        why: "the container's root takes the place of the host's; chroot would only hide the way back";
-        shell: "cd {}; pivot_root . .", root.display());
-    fchdir(&directory).or_cannot("enter", root.display())?;
-    pivot_root(".", ".").or_cannot("pivot into", root.display())?;
-    step!("umount.host", call: "umount2(\".\", MNT_DETACH); chdir(\"/\")";
-        why: "the host's tree lies under the new root now; unmounted, no path leads there any more";
-        shell: "umount -l .");
-    umount2(".", MntFlags::MNT_DETACH).or_cannot("let go of", "the host's files")?;
-    chdir("/").or_cannot("enter", "/")
 }
 
 /// /proc, /sys and the view of the cgroups.

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nsutil::detached::{Attributes, Detached, Filesystem, is_character_device, loosen};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, is_character_device, loosen};
 use nsutil::rooted::Root;
 use nsutil::step;
 use rustix::fs::{FileType, OFlags};

@@ -13,9 +13,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::mount::detach_all;
 use nsutil::process::{PidFd, SignalNumber};
 use nsutil::rooted::remove_tree;
 use nsutil::step;
@@ -82,7 +82,7 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     let processes = cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
     let network = network::detach(store, name);
     // Its root is where it always is, whatever has become of the ledger.
-    let host = both(ledger.undo(undo), unmount(&dir.join("rootfs")));
+    let host = both(ledger.undo(undo), detach_all(&dir.join("rootfs")));
     both(processes, both(network, host))?;
     remove_folder(&dir)?;
     drop(lock);
@@ -105,7 +105,7 @@ pub fn clear_leftovers(store: &Store) -> Result<()> {
 
 fn undo(change: &Change) -> Result<()> {
     match change {
-        Change::Mount(place) => unmount(place),
+        Change::Mount(place) => detach_all(place),
         Change::Cgroup(name) => cgroup::of(name)?.remove(),
         Change::Process(identity) => match identity.open()? {
             Some(process) => kill_first_process(&process),
@@ -125,21 +125,6 @@ fn both(one: Result<()>, other: Result<()>) -> Result<()> {
             Err(Error::new("take back", "a container", format!("{}; {}", line(&one), line(&other))))
         }
         (one, other) => one.and(other),
-    }
-}
-
-fn unmount(place: &Path) -> Result<()> {
-    step!("umount", call: "umount2(\"{}\", MNT_DETACH)", place.display();
-        why: "the container's root goes out of the host's tree, also when a shell stands in it";
-        shell: "umount -l {}", place.display());
-    loop {
-        match umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-            // There may be one on top of another.
-            Ok(()) => (),
-            // Nothing is mounted there (any more).
-            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno).or_cannot("unmount", place.display()),
-        }
     }
 }
 

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nsutil::detached::{Attributes, Detached};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached};
 use nsutil::rooted::Root;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 
