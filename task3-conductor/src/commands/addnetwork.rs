@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use nsutil::Result;
 use nsutil::net::address::Subnet;
 
-use crate::cli::say;
-use crate::failure::remark;
-use crate::name::ContainerName;
 use crate::network::attach::{Attachment, Request};
 use crate::network::publish::Publish;
 use crate::network::subnet;
+use crate::output::failure::remark;
+use crate::output::say;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// Give a running container a network; said again, it adds to what is there

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use nsutil::terminal;
 
 use super::options::ProcessOptions;
-use crate::cli::say;
-use crate::failure::Failure;
-use crate::name::ContainerName;
-use crate::plan::{Process, Talk};
-use crate::runtime::attach::{Role, Signals, Talking, stay};
-use crate::runtime::cgroup;
-use crate::runtime::exec;
-use crate::runtime::relay::Stdio;
+use crate::container::cgroup;
+use crate::container::join;
+use crate::container::plan::{Process, Talk};
+use crate::container::relay::Stdio;
+use crate::container::terminal::{Role, Signals, Talking, stay};
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// Run a command in a running container: the one given, or /bin/bash
@@ -46,7 +46,7 @@ impl Exec {
         let size = (talk == Talk::Terminal).then(|| terminal::size(io::stdin().as_fd()).ok());
         let (stdio, relays) = if size.is_none() { Stdio::of_caller()? } else { Default::default() };
         let signals = Signals::hold()?;
-        let joined = exec::start(&init, &cgroup::of(&store.tag(&self.name))?, &process, size, &stdio)?;
+        let joined = join::start(&init, &cgroup::of(&store.tag(&self.name))?, &process, size, &stdio)?;
         let exit = stay(joined.child, Talking { terminal: joined.terminal, stdio, relays }, signals, Role::Other)?;
         Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))
     }

@@ -10,14 +10,14 @@ use nsutil::capability::Set;
 use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 
-use crate::cli::say;
-use crate::confinement::Strength;
-use crate::name::ContainerName;
-use crate::record::ContainerRecord;
-use crate::runtime::cgroup;
-use crate::runtime::root;
+use crate::container::cgroup;
+use crate::container::root;
+use crate::output::say;
+use crate::output::table::table;
+use crate::spec::confinement::Strength;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::table::table;
+use crate::store::record::ContainerRecord;
 
 /// Show host and container side by side: namespaces, rights, mounts, devices, limits, and what is shared
 #[derive(clap::Args)]

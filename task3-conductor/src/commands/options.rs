@@ -7,14 +7,17 @@ use std::path::PathBuf;
 
 use nsutil::error::{Error, Result};
 
-use crate::confinement::{Confinement, Named, Weakness, Wish};
-use crate::failure::remark;
-use crate::limits::{Cpus, Limits, Memory, PERIOD_US, Processes};
-use crate::network::names::{Entry, NameWishes};
-use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
-use crate::user::User;
-use crate::variables::{self, Variable};
-use crate::volume::{self, Volume};
+use crate::container::plan::{ProcessWishes, Talk, Wishes, WorkingDirectory};
+use crate::hosts_file::{Entry, NameWishes};
+use crate::output::failure::remark;
+use crate::spec::confinement::{Confinement, Named, Weakness, Wish};
+use crate::spec::env;
+use crate::spec::env::Variable;
+use crate::spec::hostname::Hostname;
+use crate::spec::limits::{Cpus, Limits, Memory, PERIOD_US, Processes};
+use crate::spec::user::User;
+use crate::spec::volume;
+use crate::spec::volume::Volume;
 
 /// About a process: `run` and `exec` have them.
 #[derive(Debug, clap::Args)]
@@ -26,7 +29,7 @@ pub struct ProcessOptions {
     #[arg(short, long)]
     interactive: bool,
     /// Add a variable to its environment; KEY alone has the caller's value
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variables::typed)]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = env::typed)]
     env: Vec<Variable>,
     /// Add the variables that stand in a file, one a line
     #[arg(long, value_name = "FILE")]
@@ -107,7 +110,7 @@ impl ProcessOptions {
     /// # Errors
     /// When a file of variables cannot be read or understood.
     pub fn wishes(self, talk: Talk) -> Result<ProcessWishes> {
-        let mut variables = variables::of_files(&self.env_file)?;
+        let mut variables = env::of_files(&self.env_file)?;
         // What is typed goes before what is filed.
         variables.extend(self.env);
         let kind = || std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use nsutil::error::{Result, line};
 use serde::Serialize;
 
-use super::{Format, date, json};
-use crate::cli::say;
-use crate::name::ContainerName;
+use super::{Format, date};
+use crate::container::cgroup;
+use crate::container::stop;
 use crate::network;
-use crate::record::ContainerRecord;
-use crate::runtime::cgroup;
-use crate::runtime::teardown;
+use crate::output::table::table;
+use crate::output::{json, say};
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::table::table;
+use crate::store::record::ContainerRecord;
 
 /// List containers; one whose first process has ended stays listed until `stop`
 #[derive(clap::Args)]
@@ -62,7 +62,7 @@ impl Ps {
     /// # Errors
     /// When the folder of containers cannot be read.
     pub fn run(self, store: &Store, names_only: bool) -> Result<ExitCode> {
-        teardown::clear_leftovers(store)?;
+        stop::clear_leftovers(store)?;
         network::release_ended(store)?;
         let mut rows = Vec::new();
         for (name, record) in store.containers()? {

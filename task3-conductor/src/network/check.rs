@@ -20,7 +20,7 @@ use super::attach::{Attachment, Request};
 use super::publish::holder;
 use super::rules::{self, Permissions, Stranger};
 use super::{IP_FORWARD, NetworkRecord, Networks, WayOut, release_ended, strangers, subnet};
-use crate::name::ContainerName;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// One thing that should be there.

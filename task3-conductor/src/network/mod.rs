@@ -27,7 +27,6 @@
 
 pub mod attach;
 pub mod check;
-pub mod names;
 pub mod peer;
 pub mod publish;
 pub mod rules;
@@ -45,12 +44,12 @@ use nsutil::net::nat::{Backend, Firewall, Table};
 use nsutil::net::{Netlink, conntrack, sysctl};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::remark;
-use crate::ledger::{Change, Ledger};
-use crate::name::ContainerName;
-use crate::record;
+use crate::hosts_file::{self, Entry};
+use crate::output::failure::remark;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use names::Entry;
+use crate::store::ledger::{Change, Ledger};
+use crate::store::record;
 use publish::Publish;
 use rules::{Permissions, Stranger};
 
@@ -355,7 +354,7 @@ fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Re
         Some(hostname) => hostname,
         None => nix::unistd::gethostname().or_cannot("ask for", "the host's name")?.to_string_lossy().into_owned(),
     };
-    names::refresh_hosts(&store.container_dir(name), &networks.entries(name, &hostname))
+    hosts_file::refresh_hosts(&store.container_dir(name), &networks.entries(name, &hostname))
 }
 
 /// Writes down what the host did with packets for others before the first container came, if conductor changes it.

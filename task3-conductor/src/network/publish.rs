@@ -15,7 +15,7 @@ use procfs::net::TcpState;
 use procfs::process::FDTarget;
 use serde::{Deserialize, Serialize};
 
-use crate::usage::quoted;
+use crate::output::escape::quoted;
 
 /// A port of the host and the container's port that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

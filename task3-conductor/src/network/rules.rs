@@ -32,7 +32,7 @@ use nsutil::net::nat::{Changes, Firewall, Rules, Table, value};
 
 use super::WayOut;
 use super::publish::Publish;
-use crate::name::ContainerName;
+use crate::spec::name::ContainerName;
 use crate::store::fnv1a;
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its NUL).
