@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,11 +29,10 @@ use nix::unistd::Pid;
 use procfs::process::{MMapPath, MemoryMap};
 use rustix::process::{WaitIdOptions, WaitIdStatus};
 
-use crate::cgroup::Cgroup;
 use crate::error::{Error, OrCannot, Result};
 use crate::namespace::{Kind, Named};
-use crate::sys;
 use crate::syscall::{self, CloneArgs, clone3, flags};
+use crate::{step, sys};
 
 pub use crate::syscall::{PidFd, SignalNumber};
 
@@ -50,17 +50,17 @@ pub struct Child {
 pub struct Birth<'a> {
     /// Namespaces made for it; the others it shares with its parent.
     pub namespaces: &'a [Kind],
-    /// The cgroup that it is in before it runs `inside`; none is its parent's.
-    pub cgroup: Option<Membership<'a>>,
+    /// The cgroup that it is in before it runs `inside`; by default its parent's.
+    pub cgroup: Membership<'a>,
 }
 
-/// A cgroup that a child is to be in.
-#[derive(Debug, Clone, Copy)]
-pub enum Membership<'a> {
-    /// This one: the child is born there on v2, and moved there before it goes on where that takes v1.
-    Of(&'a Cgroup),
-    /// A cgroup v2 directory that somebody else keeps: the child is born there.
-    Directory(BorrowedFd<'a>),
+/// How a child gets into a cgroup: see [`crate::cgroup::Cgroup::clone_target`] and [`crate::cgroup::Cgroup::procs_files`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Membership<'a> {
+    /// The v2 directory that it is created in.
+    pub clone_target: Option<BorrowedFd<'a>>,
+    /// The `cgroup.procs` that it joins before it runs `inside`, because no process can be created there.
+    pub procs_files: &'a [File],
 }
 
 /// How a process ended.
@@ -96,36 +96,35 @@ const SIGNALLED: i32 = 128;
 /// Those of clone(2), among them `EPERM` without the right to make the namespaces.
 pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
     keep_exit_statuses()?;
-    // Where a cgroup is no place of birth, the child waits at a gate until it has been moved there.
-    let to_join = match birth.cgroup {
-        Some(Membership::Of(cgroup)) if cgroup.has_to_be_joined() => Some(cgroup),
-        _ => None,
-    };
-    let joined = to_join.map(|cgroup| Gate::shut().map(|gate| (cgroup, gate))).transpose()?;
-    let gate = joined.as_ref().map(|(_, gate)| gate);
-    let birthplace = birth.cgroup.and_then(|membership| match membership {
-        Membership::Of(cgroup) => cgroup.birthplace(),
-        Membership::Directory(directory) => Some(directory),
-    });
-    let args = CloneArgs { flags: flags(birth.namespaces), cgroup: birthplace };
-    let child = Child::created(|report| {
+    let Membership { clone_target, procs_files } = birth.cgroup;
+    let args = CloneArgs { flags: flags(birth.namespaces), cgroup: clone_target };
+    Child::created(|report| {
         let created = clone3(&args, || {
             report.run(|report| {
-                gate.map_or(Ok(()), Gate::wait)?;
+                join_cgroup(procs_files)?;
                 inside(report)
             })
         });
         created.map_err(|error| error.told_as("start", whom(birth.namespaces)))
-    })?;
-    if let Some((cgroup, gate)) = &joined {
-        cgroup.join(child.pid())?;
-        gate.open()?;
-    }
-    Ok(child)
+    })
 }
 
 fn whom(namespaces: &[Kind]) -> String {
     if namespaces.is_empty() { "a child".to_owned() } else { format!("a child in new {}", Named(namespaces)) }
+}
+
+/// Moves the caller into a cgroup by the `cgroup.procs` of its directories.
+///
+/// # Errors
+/// `ENODEV` when the cgroup has been removed meanwhile.
+pub fn join_cgroup(procs_files: &[File]) -> Result<()> {
+    for mut file in procs_files {
+        step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
+            why: "no process can be created in a v1 cgroup: this one goes in itself, before it does anything else";
+            shell: "echo $$ > cgroup.procs");
+        file.write_all(b"0").or_cannot("join", "the cgroup")?;
+    }
+    Ok(())
 }
 
 impl Gate {
@@ -391,11 +390,25 @@ impl PidFd {
     /// Whether the process has ended (it may still wait to be reaped).
     ///
     /// # Errors
-    /// None that a valid descriptor can cause; `ENOMEM` by poll(2).
+    /// `ENOMEM` by poll(2).
     pub fn has_ended(&self) -> Result<bool> {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Waits until the process has ended, for such a time at most; whether it has.
+    ///
+    /// # Errors
+    /// `ENOMEM` by poll(2).
+    pub fn ends_within(&self, time: Duration) -> Result<bool> {
+        let deadline = Instant::now() + time;
         // A pidfd becomes readable when its process ends.
         let mut ends = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        poll(&mut ends, PollTimeout::ZERO).or_cannot("ask after", format_args!("process {}", self.pid())).map(|n| n > 0)
+        let ended = retry(|| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The longest that poll(2) knows is 24 days.
+            poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
+        });
+        ended.or_cannot("wait for", format_args!("process {}", self.pid())).map(|count| count > 0)
     }
 }
 
