@@ -17,11 +17,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
 
-    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
+    let args = CloneArgs { flags: CloneFlags::CLONE_NEWNS, cgroup: None };
     let mut child = Child::created(|report| {
-        clone3(&CloneArgs { flags, ..CloneArgs::default() }, || {
+        clone3(&args, || {
             report.run(|report| {
-                sethostname("syscall")?;
                 mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
                 mount(Some("tmpfs".as_ref()), root, Some("tmpfs"), MsFlags::MS_NOSUID, Some("size=64k"))?;
                 chdir(root)?;
@@ -41,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("outside: {}", child.wait().err().map_or("no error".to_owned(), |error| line(&error)));
 
     unshare(CloneFlags::CLONE_NEWUTS)?;
+    sethostname("syscall")?;
     let parent = pidfd_open(nix::unistd::getppid())?;
     setns(&parent, CloneFlags::CLONE_NEWUTS)?;
     println!("refused: {}", setns(&parent, CloneFlags::empty()).err().map_or("no".to_owned(), |error| line(&error)));

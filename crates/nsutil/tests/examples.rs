@@ -77,8 +77,7 @@ fn syscall_makes_each_call_tells_it_and_names_it_in_the_error() {
         assert!(shown.contains(refusal), "{refusal} in {shown}");
     }
     let steps = [
-        ("clone3(CLONE_NEWNS|CLONE_NEWUTS)", "unshare --fork --mount --uts COMMAND"),
-        ("sethostname(\"syscall\")", "hostname syscall"),
+        ("clone3(CLONE_NEWNS)", "unshare --fork --mount COMMAND"),
         ("mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)", "mount --make-rprivate /"),
         (", \"tmpfs\", MS_NOSUID, \"size=64k\")", "mount -t tmpfs -o nosuid,size=64k tmpfs /"),
         ("pivot_root(\".\", \".\")", "pivot_root . ."),
@@ -86,6 +85,7 @@ fn syscall_makes_each_call_tells_it_and_names_it_in_the_error() {
         ("chroot(\"/\")", "chroot / COMMAND"),
         ("execve(\"/no/such/program\", [\"program\"])", "exec program"),
         ("unshare(CLONE_NEWUTS)", "unshare --uts"),
+        ("sethostname(\"syscall\")", "hostname syscall"),
         ("pidfd_open(", "exec 3< /proc/"),
         (", CLONE_NEWUTS)", " --uts"),
         ("write(\"/proc/self/comm\", \"renamed\")", "echo renamed > /proc/self/comm"),
