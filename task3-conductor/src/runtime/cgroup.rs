@@ -28,6 +28,7 @@ use nsutil::step;
 use super::limits::{self, Controller, Version, write_existing};
 use crate::failure::remark;
 use crate::limits::Limits;
+use crate::name::ContainerName;
 
 /// The cgroup of a container.
 #[derive(Debug)]
@@ -80,7 +81,8 @@ impl Cgroup {
         wanted()
             .filter(|controller| *controller != Controller::Pids)
             .try_for_each(|controller| cgroup.limit(controller, limits))?;
-        if limits.processes.is_some() || cgroup.limits_processes() {
+        let has_limit = limits.most_processes().is_some();
+        if has_limit && (limits.processes.is_some() || cgroup.limits_processes()) {
             match cgroup.limit(Controller::Pids, limits) {
                 Ok(()) => (),
                 Err(_) if namespaces_limit_processes() => cgroup.cannot_count = true,
@@ -182,6 +184,48 @@ impl Cgroup {
         self.places.iter().map(|place| place.directory.as_path())
     }
 
+    /// Lets its processes have no more CPU time, and waits until all stand still; or lets them go on. See the kernel's document
+    /// "Control Group v2", `cgroup.freeze`.
+    ///
+    /// # Errors
+    /// In words without a v2 tree, where it takes a controller that nobody is born in; `ETIMEDOUT` when a process does not
+    /// come to a stop, as it hangs in the kernel; they go on then.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        let Some(place) = self.places.iter().find(|place| place.version == Version::V2) else {
+            let missing = Error::new("pause", "a cgroup", "it takes a tree of version 2, and none is mounted");
+            return Err(missing.hint("`conductor kill -s STOP NAME` holds the first process alone"));
+        };
+        let file = place.directory.join("cgroup.freeze");
+        let value = if frozen { "1" } else { "0" };
+        step!("cgroup.freeze", call: "write(\"{}\", \"{value}\")", file.display();
+            why: "all processes at once: none can notice it, or go on while others stand still";
+            shell: "echo {value} > {}", file.display());
+        write_existing(&file, value).or_cannot("write", file.display())?;
+        if !frozen || place.says_within("frozen 1", PATIENCE)? {
+            return Ok(());
+        }
+        write_existing(&file, "0").or_cannot("write", file.display())?;
+        Err(Error::new("pause", file.display(), Errno::ETIMEDOUT).hint("a process in it hangs in the kernel"))
+    }
+
+    /// Whether it has been told to stand still.
+    pub fn is_frozen(&self) -> bool {
+        let told = |place: &Place| fs::read_to_string(place.directory.join("cgroup.freeze"));
+        self.places.iter().any(|place| told(place).is_ok_and(|text| text.trim_end() == "1"))
+    }
+
+    /// Makes sure that a process that is born in it can begin.
+    ///
+    /// # Errors
+    /// In words when it stands still: the caller would wait for the newborn process for as long.
+    pub fn refuse_frozen(&self, name: &ContainerName) -> Result<()> {
+        if !self.is_frozen() {
+            return Ok(());
+        }
+        let paused = Error::new("enter", format_args!("container {name}"), "it is paused");
+        Err(paused.hint(format_args!("`conductor unpause {name}` first")))
+    }
+
     /// Kills every process in it and waits until none is left, then removes it; nothing to do when it is not there.
     ///
     /// # Errors
@@ -273,7 +317,7 @@ impl Place {
                 Err(errno) => return Err(errno).or_cannot("write", kill.display()),
             }
             // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
-            if self.is_empty_within(KILL_AGAIN)? {
+            if self.says_within("populated 0", KILL_AGAIN)? {
                 return Ok(());
             }
             // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
@@ -296,8 +340,8 @@ impl Place {
         counted.or_else(|_| fs::read_to_string(self.directory.join("cgroup.procs"))).unwrap_or_default()
     }
 
-    /// Waits for the event that the kernel tells when the last process has gone; false when it does not come in time.
-    fn is_empty_within(&self, time: Duration) -> Result<bool> {
+    /// Waits until the kernel says so in `cgroup.events`, such as that the last process has gone; false when it does not in time.
+    fn says_within(&self, wanted: &str, time: Duration) -> Result<bool> {
         let deadline = Instant::now() + time;
         let path = self.directory.join("cgroup.events");
         let mut events = File::open(&path).or_cannot("open", path.display())?;
@@ -306,7 +350,7 @@ impl Place {
             // By the descriptor that is polled: what it has not been used to read yet is an event for it.
             text.clear();
             events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
-            if text.lines().any(|line| line == "populated 0") {
+            if text.lines().any(|line| line == wanted) {
                 return Ok(true);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -415,10 +459,8 @@ fn remove_cgroup(directory: &Path) -> Result<()> {
 pub fn limit_processes_of_namespace(limits: &Limits) -> Result<()> {
     const PID_MAX: &str = "/proc/sys/kernel/pid_max";
     // Before that the file is the whole host's.
-    if !namespaces_limit_processes() {
-        return Ok(());
-    }
-    let most = limits.most_processes() + 1;
+    let Some(most) = limits.most_processes().filter(|_| namespaces_limit_processes()) else { return Ok(()) };
+    let most = most + 1;
     step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
         why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";
         shell: "sysctl -w kernel.pid_max={most}");

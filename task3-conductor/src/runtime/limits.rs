@@ -67,7 +67,7 @@ impl Controller {
         match self {
             Self::Cpu => limits.cpus.is_some(),
             Self::Memory => limits.memory.is_some(),
-            Self::Pids => limits.processes.is_some(),
+            Self::Pids => limits.processes.is_some() && limits.most_processes().is_some(),
         }
     }
 
@@ -79,7 +79,7 @@ impl Controller {
         match self {
             Self::Cpu => limits.cpus.map_or(Ok(()), |cpus| limit_cpus(directory, version, cpus)),
             Self::Memory => limits.memory.map_or(Ok(()), |memory| limit_memory(directory, version, memory)),
-            Self::Pids => limit_processes(directory, limits.most_processes()),
+            Self::Pids => limits.most_processes().map_or(Ok(()), |most| limit_processes(directory, most)),
         }
     }
 }
