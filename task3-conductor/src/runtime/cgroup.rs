@@ -184,12 +184,11 @@ impl Cgroup {
         self.places.iter().map(|place| place.directory.as_path())
     }
 
-    /// Lets its processes have no more CPU time, and waits until all stand still; or lets them go on. See the kernel's document
-    /// "Control Group v2", `cgroup.freeze`.
+    /// Stops all its processes and waits until they stand still, or lets them go on. Source: the kernel's document "Control
+    /// Group v2", `cgroup.freeze`.
     ///
     /// # Errors
-    /// In words without a v2 tree, where it takes a controller that nobody is born in; `ETIMEDOUT` when a process does not
-    /// come to a stop, as it hangs in the kernel; they go on then.
+    /// In words without a v2 tree; `ETIMEDOUT` when a process hangs in the kernel and does not come to a stop: then all go on.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let Some(place) = self.places.iter().find(|place| place.version == Version::V2) else {
             let missing = Error::new("pause", "a cgroup", "it takes a tree of version 2, and none is mounted");
