@@ -15,11 +15,12 @@ use nsutil::step;
 
 use crate::output::failure::remark;
 use crate::spec::limits::Limits;
+use crate::spec::name::ContainerName;
 
 /// What limits the number of a container's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessLimit {
-    /// Its cgroup.
+    /// Its cgroup, or nothing if none was wanted.
     Cgroup,
     /// The `pid_max` of its PID namespace.
     PidNamespace,
@@ -40,6 +41,9 @@ pub fn create(name: &str, limits: &Limits) -> Result<(Cgroup, ProcessLimit)> {
     for controller in asked.into_iter().filter(|controller| *controller != Controller::Pids) {
         limit(controller).map_err(|error| explain(error, controller))?;
     }
+    if limits.most_processes().is_none() {
+        return Ok((cgroup, ProcessLimit::Cgroup));
+    }
     if wanted.processes.is_none() && !cgroup.can_have(Controller::Pids) && namespaces_limit_processes() {
         return Ok((cgroup, ProcessLimit::PidNamespace));
     }
@@ -59,6 +63,29 @@ pub fn create(name: &str, limits: &Limits) -> Result<(Cgroup, ProcessLimit)> {
 /// In words when this host has no cgroups.
 pub fn of(name: &str) -> Result<Cgroup> {
     Cgroup::at_top(name, needed())
+}
+
+/// Freezes or thaws a container's cgroup.
+///
+/// # Errors
+/// Those of [`Cgroup::freeze`].
+pub fn freeze(cgroup: &Cgroup, frozen: bool) -> Result<()> {
+    cgroup.freeze(frozen).map_err(|error| match error.errno() {
+        None => error.hint("`conductor kill -s STOP NAME` holds the first process alone"),
+        Some(_) => error,
+    })
+}
+
+/// Makes sure that a process that is created in a container's cgroup can begin.
+///
+/// # Errors
+/// In words when it is paused: the caller would wait for the new process for as long.
+pub fn refuse_frozen(cgroup: &Cgroup, name: &ContainerName) -> Result<()> {
+    if !cgroup.is_frozen() {
+        return Ok(());
+    }
+    let paused = Error::new("enter", format_args!("container {name}"), "it is paused");
+    Err(paused.hint(format_args!("`conductor unpause {name}` first")))
 }
 
 /// The controllers that every container's cgroup has.
@@ -85,10 +112,8 @@ fn explain(error: Error, controller: Controller) -> Error {
 pub fn limit_processes_of_namespace(limits: &Limits) -> Result<()> {
     const PID_MAX: &str = "/proc/sys/kernel/pid_max";
     // Before that the file is the whole host's.
-    if !namespaces_limit_processes() {
-        return Ok(());
-    }
-    let most = limits.most_processes() + 1;
+    let Some(most) = limits.most_processes().filter(|_| namespaces_limit_processes()) else { return Ok(()) };
+    let most = most + 1;
     step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
         why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";
         shell: "sysctl -w kernel.pid_max={most}");
