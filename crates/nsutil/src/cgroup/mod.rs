@@ -291,7 +291,7 @@ impl Cgroup {
     fn remove_directories(&mut self) -> Result<()> {
         let remove =
             |directory: Directory| kill::kill_all(&directory.path).and_then(|()| kill::remove(&directory.path));
-        self.directories.drain(..).map(remove).fold(Ok(()), Result::and)
+        Error::all("remove", "the cgroup", self.directories.drain(..).map(remove))
     }
 }
 
