@@ -20,7 +20,7 @@
 //! | [`rules`] | what the firewall lets through |
 //! | [`publish`] | ports of the host that lead inside |
 //! | [`peer`] | two containers that may talk |
-//! | [`names`] | hosts and resolv.conf |
+//! | [`crate::hosts_file`] | hosts and resolv.conf |
 //! | [`check`] | whether it all still is as it was asked for |
 //!
 //! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
