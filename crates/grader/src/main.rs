@@ -6,6 +6,7 @@
 
 mod bless;
 mod changes;
+mod class;
 mod cli;
 mod diff;
 mod fault;

@@ -8,7 +8,7 @@
 //! Whatever the layout, the box gets a copy of the few files the task needs, in a folder of its own; the original stays out
 //! of its reach.
 
-mod archive;
+pub mod archive;
 mod find;
 pub mod kit;
 mod repair;
@@ -28,6 +28,7 @@ use crate::fault::Fault;
 use crate::hostbox::{Planted, PlantedWhat, ROOTS_PATH, Start};
 use crate::task::Task;
 use crate::trace::StdoutKind;
+use archive::Limits;
 use find::Found;
 use kit::Kit;
 
@@ -136,7 +137,7 @@ impl Submission {
             }
         }
         let name = name_of(task);
-        Err(Fault::Usage(format!(
+        Err(Fault::Missing(format!(
             "no submission for {task} in {}: neither a Cargo workspace with {}/ nor task{}/{name}.c, .sh, .py or an executable {name}",
             start.display(),
             task.folder(),
@@ -149,7 +150,10 @@ impl Submission {
         if archive::kind_of(file).is_some() {
             let found = unpacked(file, task, ARCHIVES_INSIDE)?.ok_or_else(|| {
                 let name = name_of(task);
-                Fault::Usage(format!("no submission for {task} in {}: it has no {name}.c, .sh or .py", file.display()))
+                Fault::Missing(format!(
+                    "no submission for {task} in {}: it has no {name}.c, .sh or .py",
+                    file.display()
+                ))
             })?;
             return Ok(found.into(new));
         }
@@ -521,7 +525,7 @@ fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Below>, Faul
     let temp = TempDir::with_prefix("grade-").map_err(|why| refused(why.to_string()))?;
     let into = temp.path().join(stem);
     fs::create_dir(&into).map_err(|why| refused(why.to_string()))?;
-    archive::unpack(file, kind, &into).map_err(refused)?;
+    archive::unpack(file, kind, &into, Limits { bytes: MOST_BYTES, files: MOST_FILES }).map_err(refused)?;
     let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
     found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
     found.unpacked.get_or_insert(Arc::new(temp));
@@ -828,7 +832,7 @@ mod tests {
             ("submissions/full/task1/namespace_prog.c", 0o644),
         ]);
         let why = find(&dir.path().join("submissions/empty"), Task::Task1).unwrap_err();
-        assert!(matches!(why, Fault::Usage(_)), "{why}");
+        assert!(matches!(why, Fault::Missing(_)), "{why}");
         for named in ["submissions", "submissions/full"] {
             assert!(!find(&dir.path().join(named), Task::Task1).unwrap().is_rust());
         }

@@ -20,7 +20,7 @@ mod tests;
 mod transcript;
 pub mod words;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rubric::{Check, Edition, Rubric};
 use crate::task::Task;
@@ -36,7 +36,7 @@ pub struct Style {
 }
 
 /// How one check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// The claim is true.
