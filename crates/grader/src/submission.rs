@@ -789,7 +789,7 @@ mod tests {
     fn a_file_that_is_not_executable_is_no_program() {
         let dir = folder(&[("task1/namespace_prog", 0o644)]);
         let why = find(dir.path(), Task::Task1).unwrap_err();
-        assert!(matches!(&why, Fault::Usage(text) if text.contains("namespace_prog.c")), "{why}");
+        assert!(matches!(&why, Fault::Missing(text) if text.contains("namespace_prog.c")), "{why}");
     }
 
     #[test]
