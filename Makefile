@@ -33,6 +33,11 @@ build: setup ## build everything, as `cargo build --release`
 	@task3-conductor/bench/reread "$${CARGO_TARGET_DIR:-target}/release/conductor"
 	task4-services/bundle
 
+# The grader alone: it builds the task that it is to grade, and no other.
+.PHONY: grade
+grade: setup
+	cargo build --release --locked --package grader
+
 demo: build ## run the tasks in order, each told and checked
 	$(SUDO) docs/demo
 
@@ -43,33 +48,34 @@ test: setup ## all tests; those that need root get it through sudo (ONLY=task1-n
 
 check: check-task1 check-task2 check-task3 check-task4 ## grade every task
 
-check-task1: build ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
+check-task1: grade ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
 	$(GRADE) task1 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-task2: build ## grade task 2
+check-task2: grade ## grade task 2
 	$(GRADE) task2 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-task3: build ## grade task 3
+check-task3: grade ## grade task 3
 	$(GRADE) task3 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-task4: build ## grade task 4
+check-task4: grade ## grade task 4
+	task4-services/bundle
 	$(GRADE) task4 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-class: build ## grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
+check-class: grade ## grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
 	@$(if $(and $(HANDINS),$(OUT)),,echo 'make check-class: say where, as in make check-class HANDINS=hand-ins OUT=marks' >&2; exit 2)
 	$(GRADE) class "$$HANDINS" --out "$$OUT" $(if $(ROSTER),--roster "$$ROSTER") $(if $(JOBS),--jobs "$$JOBS")
 
-diff-task1: build ## task 1's output beside the reference
+diff-task1: grade ## task 1's output beside the reference
 	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-diff-task2: build ## task 2's output beside the reference
+diff-task2: grade ## task 2's output beside the reference
 	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-starter: build ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
+starter: grade ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
 	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
 	target/release/grade starter "$$DIR"
 
-bless: build ## record the reference outputs anew and show what changed
+bless: grade ## record the reference outputs anew and show what changed
 	$(GRADE) bless task1
 	$(GRADE) bless task2
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use nsutil::cgroup::{self, Quota};
 use serde::{Deserialize, Serialize};
 
 use crate::usage::quoted;
@@ -55,6 +56,20 @@ impl Limits {
     /// How many processes there may be, said or unsaid.
     pub fn most_processes(&self) -> u32 {
         self.processes.map_or(USUAL_PROCESSES, |processes| processes.most)
+    }
+
+    /// What was asked for, as the kernel is told.
+    pub fn wanted(&self) -> cgroup::Limits {
+        cgroup::Limits {
+            cpu: self.cpus.map(|Cpus { quota_us }| Quota { quota_us, period_us: PERIOD_US }),
+            memory_bytes: self.memory.map(|memory| memory.bytes),
+            processes: self.processes.map(|processes| processes.most),
+        }
+    }
+
+    /// The same with the number of processes that holds when nothing is said.
+    pub fn in_force(&self) -> cgroup::Limits {
+        cgroup::Limits { processes: Some(self.most_processes()), ..self.wanted() }
     }
 }
 

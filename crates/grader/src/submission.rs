@@ -367,11 +367,8 @@ impl Submission {
             return Ok(built);
         }
         let package = task.folder();
-        // As `make build` does it, so that nothing is compiled twice; where another task does not build, this one alone.
-        let mut built = cargo_build(root, &["--workspace"])?;
-        if built.failed {
-            built = cargo_build(root, &["--package", package])?;
-        }
+        // As `make build` does it, so that nothing is compiled twice; and a task that does not build is no other's concern.
+        let built = cargo_build(root, package)?;
         let messages = built.messages;
         if built.failed {
             return Err(Fault::DoesNotBuild(first_cargo_error(&messages, &built.stderr)));
@@ -673,11 +670,10 @@ struct Built {
     stderr: String,
 }
 
-/// Builds what `which` names of the workspace at `root`.
-fn cargo_build(root: &Path, which: &[&str]) -> Result<Built, Fault> {
+/// Builds one package of the workspace at `root`, and what it is made of.
+fn cargo_build(root: &Path, package: &str) -> Result<Built, Fault> {
     let output = cargo_as_owner_of(root)
-        .args(["build", "--release", "--message-format=json"])
-        .args(which)
+        .args(["build", "--release", "--message-format=json", "--package", package])
         .current_dir(root)
         .stdin(Stdio::null())
         .output()

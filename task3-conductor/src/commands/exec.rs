@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::name::ContainerName;
 use crate::plan::{Process, Talk};
 use crate::runtime::attach::{Role, Signals, Talking, stay};
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::runtime::exec;
 use crate::runtime::relay::Stdio;
 use crate::store::Store;
@@ -46,7 +46,7 @@ impl Exec {
         let size = (talk == Talk::Terminal).then(|| terminal::size(io::stdin().as_fd()).ok());
         let (stdio, relays) = if size.is_none() { Stdio::of_caller()? } else { Default::default() };
         let signals = Signals::hold()?;
-        let joined = exec::start(&init, &Cgroup::of(&store.tag(&self.name))?, &process, size, &stdio)?;
+        let joined = exec::start(&init, &cgroup::of(&store.tag(&self.name))?, &process, size, &stdio)?;
         let exit = stay(joined.child, Talking { terminal: joined.terminal, stdio, relays }, signals, Role::Other)?;
         Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))
     }

@@ -10,7 +10,7 @@ use crate::cli::say;
 use crate::name::ContainerName;
 use crate::network;
 use crate::record::ContainerRecord;
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::runtime::teardown;
 use crate::store::Store;
 use crate::table::table;
@@ -95,7 +95,7 @@ impl Status {
         let exit_code = if running { None } else { store.exit_code(&record.name) };
         // Its cgroup stays until `stop`, and counts only where there is a limit.
         let limited = record.limits.memory.is_some();
-        let killed = || Cgroup::of(&store.tag(&record.name)).ok()?.out_of_memory_kills();
+        let killed = || cgroup::of(&store.tag(&record.name)).ok()?.out_of_memory_kills();
         let out_of_memory_kills = Some(limited).filter(|limited| *limited).and_then(|_| killed()).unwrap_or(0);
         Ok(Self { running, exit_code, out_of_memory_kills })
     }

@@ -11,15 +11,15 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
-use nsutil::process::{Birth, Child, Membership, PidFd, Report, spawn};
+use nsutil::process::{Birth, Child, Membership, PidFd, Report, join_cgroup, spawn};
 use nsutil::terminal::{self, Size};
 use rustix::fs::{Mode, OFlags};
 
-use super::cgroup::Cgroup;
 use super::host::be_unreadable;
-use super::inside::{Streams, connect, join_cgroup};
+use super::inside::{Streams, connect};
 use super::relay::Stdio;
 use super::{confine, root, weak};
 use crate::failure::Failure;
@@ -38,8 +38,8 @@ pub struct Joined {
 struct WayIn<'a> {
     /// The first process.
     init: &'a PidFd,
-    /// The parts of the cgroup that nobody is born in.
-    doors: &'a [File],
+    /// The `cgroup.procs` of the directories that it is not created in.
+    procs_files: &'a [File],
     /// The root of a container that is only a chroot.
     chroot: Option<&'a OwnedFd>,
 }
@@ -61,7 +61,7 @@ pub fn start(
     terminal: Option<Option<Size>>,
     stdio: &Stdio,
 ) -> Result<Joined, Failure> {
-    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
     let streams = match terminal {
         Some(size) => Streams::Terminal { to: &theirs, size },
@@ -70,9 +70,9 @@ pub fn start(
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
     namespace::join(init, &[Kind::Pid])?;
-    let birth =
-        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
-    let way_in = WayIn { init, doors: &doors, chroot: chroot.as_ref() };
+    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
+    let birth = Birth { namespaces: &[], cgroup: membership };
+    let way_in = WayIn { init, procs_files: &procs_files, chroot: chroot.as_ref() };
     let mut child = spawn(birth, |report| become_part(&way_in, process, &streams, report).map(|never| match never {}))?;
     drop(theirs);
     child.ready()?;
@@ -87,7 +87,7 @@ pub fn start(
 /// # Lesson 3.b (8 marks): let a newborn process join a container
 ///
 /// The caller was born in the container's PID namespace already, because its parent said so before the fork (lesson
-/// 1.b). What is left are the cgroup, by `way_in.doors`, and the namespaces of [`REST`], through the descriptor
+/// 1.b). What is left are the cgroup, by `way_in.procs_files`, and the namespaces of [`REST`], through the descriptor
 /// `way_in.init` of the first process: one setns(2) joins them all or none. The cgroup comes first: from then on,
 /// whatever ends the container ends this process too. The mount namespace brings its own root and working directory
 /// with it, so no chroot is needed; only the container of `--weak chroot` has a `way_in.chroot`, to be entered now.
@@ -103,7 +103,7 @@ fn become_part(
     streams: &Streams<'_>,
     report: &mut Report,
 ) -> Result<Infallible> {
-    join_cgroup(way_in.doors)?;
+    join_cgroup(way_in.procs_files)?;
     namespace::join(way_in.init, &REST)?;
     if let Some(root) = way_in.chroot {
         weak::enter(root)?;
@@ -121,14 +121,14 @@ fn become_part(
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
 pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce() -> i32) -> Result<Child> {
-    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
     namespace::join(init, &[Kind::Pid])?;
-    let birth =
-        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
+    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
+    let birth = Birth { namespaces: &[], cgroup: membership };
     let mut child = spawn(birth, |report| {
-        join_cgroup(&doors)?;
+        join_cgroup(&procs_files)?;
         namespace::join(init, &REST)?;
         if let Some(root) = &chroot {
             weak::enter(root)?;

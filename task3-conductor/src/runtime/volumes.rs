@@ -12,9 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nsutil::detached::{Attributes, Detached};
 use nsutil::error::{Error, OrCannot, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use nsutil::mount::detached::{Attributes, Detached};
+use nsutil::rooted::Root;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 
 use crate::confinement::Confinement;
 use crate::network::names;
@@ -122,7 +123,7 @@ impl Place<'_> {
     /// What is at `path`, if something is, and if that is the container's own.
     fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
         let found = match self.open(path) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(Errno::ENOENT) => return Ok(None),
             found => found.or_cannot("mount a volume on", shown(path).display())?,
         };
         if self.grounds.contains(&mount_number(found.as_fd(), path)?) {
@@ -139,16 +140,8 @@ impl Place<'_> {
         self.find(path)?.ok_or_else(missing)
     }
 
-    fn open(&self, path: &Path) -> Result<OwnedFd, rustix::io::Errno> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match rustix::fs::openat2(self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // Something was renamed while the kernel was on its way: openat2(2) asks to try again.
-                Err(rustix::io::Errno::AGAIN) => (),
-                outcome => return outcome,
-            }
-        }
+    fn open(&self, path: &Path) -> nix::Result<OwnedFd> {
+        Root::new(self.root).open(path, OFlags::PATH)
     }
 }
 

@@ -1,4 +1,6 @@
-//! The box's place in the cgroup trees: where its limits hold, where it is frozen and killed, and what it sees of them.
+//! The box's place in the cgroup trees; not by `nsutil::cgroup`, because the grader must not trust what it grades.
+//!
+//! Here is where the box's limits hold, where it is frozen and killed, and what it sees of the trees.
 //!
 //! Every hierarchy that is mounted gets two new cgroups, one in the other. The outer one, out of the box's sight, carries
 //! the limits and is what is frozen and killed. The inner one is the root that the box sees, since its cgroup namespace
