@@ -38,6 +38,9 @@ const SETTINGS: [&str; 15] = [
     "kernel/sem_next_id",
 ];
 
+/// Settings below those that belong to the machine all the same.
+const OF_ALL: [&str; 1] = ["net/netfilter/nf_hooks_lwtunnel"];
+
 /// One that belongs to each PID namespace since Linux 6.14, and to the machine before.
 const PID_MAX: &str = "kernel/pid_max";
 
@@ -46,7 +49,8 @@ const LONGEST: i16 = 32;
 
 /// Whether `name`, a path below `/proc/sys`, belongs to a namespace of the box.
 pub fn is_setting_of_a_namespace(name: &str) -> bool {
-    settings().any(|known| known == name || known.ends_with('/') && name.starts_with(known))
+    let is_below = |known: &str| known == name || known.ends_with('/') && name.starts_with(known);
+    !OF_ALL.contains(&name) && settings().any(is_below)
 }
 
 fn settings() -> impl Iterator<Item = &'static str> {
@@ -166,19 +170,20 @@ fn sysctl_program() -> Vec<BpfStep> {
         step(code::MOVE, 4, 0, 0, 0),
         step(code::CALL, 0, 0, 0, GET_NAME),
     ]);
-    for setting in settings() {
+    let of_all = OF_ALL.into_iter().map(|setting| (setting, false));
+    for (setting, allowed) in of_all.chain(settings().map(|setting| (setting, true))) {
         let mut wanted = setting.as_bytes().to_vec();
         if !setting.ends_with('/') {
             wanted.push(0);
         }
-        program.extend(when_name_begins(&wanted, scratch, constant));
+        program.extend(when_name_begins(&wanted, allowed, scratch, constant));
     }
     program.extend(answer(false));
     program
 }
 
-/// Allows when the name on the stack begins with `wanted`, else goes on with the next step.
-fn when_name_begins(wanted: &[u8], scratch: u8, constant: u8) -> Vec<BpfStep> {
+/// Gives this answer when the name on the stack begins with `wanted`, else goes on with the next step.
+fn when_name_begins(wanted: &[u8], allowed: bool, scratch: u8, constant: u8) -> Vec<BpfStep> {
     // Comparisons, each with the number of steps that it is long; the jump over the rest is filled in at the end.
     let mut steps = Vec::new();
     let mut jumps = Vec::new();
@@ -201,7 +206,7 @@ fn when_name_begins(wanted: &[u8], scratch: u8, constant: u8) -> Vec<BpfStep> {
             }
         }
     }
-    steps.extend(answer(true));
+    steps.extend(answer(allowed));
     let end = steps.len();
     for jump in jumps {
         if let Some(step) = steps.get_mut(jump) {
@@ -217,7 +222,13 @@ mod tests {
 
     #[test]
     fn every_setting_fits_into_what_is_compared() {
-        assert!(SETTINGS.iter().all(|name| name.len() < usize::try_from(LONGEST).unwrap()));
+        assert!(SETTINGS.iter().chain(&OF_ALL).all(|name| name.len() < usize::try_from(LONGEST).unwrap()));
+    }
+
+    #[test]
+    fn a_setting_of_the_machine_among_those_of_a_namespace_is_the_machines() {
+        assert!(is_setting_of_a_namespace("net/netfilter/nf_conntrack_log_invalid"));
+        assert!(!is_setting_of_a_namespace("net/netfilter/nf_hooks_lwtunnel"));
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::trace::FileId;
 use files::Act;
 use rules::{
     JOIN_SESSION_KEYRING, NETLINK, NETLINK_KINDS, NETLINK_TRIED, RANDOM, REFUSED, RELEASE_AGENT, REQUEST, SOCKETS,
-    SYS_FCHMODAT2, SYS_REMOVEXATTRAT, SYS_SETXATTRAT, TIOCCONS, WRITING,
+    SYS_FCHMODAT2, SYS_REMOVEXATTRAT, SYS_SETXATTRAT, TIOCCONS, TIOCSETD, WRITING,
 };
 
 pub use rules::rules;
@@ -216,6 +216,11 @@ impl Post {
             libc::SYS_keyctl if a == JOIN_SESSION_KEYRING && b == 0 => Verdict::GoOn,
             libc::SYS_keyctl => self.refuse("keyctl".to_owned(), libc::ENOSYS),
             libc::SYS_ioctl if b == u64::from(TIOCCONS) => self.refuse("ioctl TIOCCONS".to_owned(), libc::EPERM),
+            libc::SYS_ioctl if b == u64::from(TIOCSETD) => match proc::memory(asked.tid, c, 4).as_slice() {
+                // The usual one, N_TTY; or there is no number, which the kernel tells.
+                [] | [0, 0, 0, 0] => Verdict::GoOn,
+                _ => self.refuse("ioctl TIOCSETD".to_owned(), libc::EPERM),
+            },
             libc::SYS_ioctl if RANDOM.iter().any(|request| u64::from(*request) == b & u64::from(REQUEST)) => {
                 self.refuse("ioctl to the random device".to_owned(), libc::EPERM)
             }

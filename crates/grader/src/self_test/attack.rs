@@ -37,6 +37,8 @@ const COMMANDS: [(&str, &[&str]); 6] = [
 ];
 /// How the names of the BPF programs begin that come and go by themselves: those of boxes, and of systemd's services.
 const OTHERS_PROGRAMS: [&str; 2] = ["grade_box", "sd_"];
+/// Files below the overlay of each box.
+const FILES: [&str; 3] = ["/etc/profile", "/etc/passwd", "/usr/lib/os-release"];
 /// What an attack's own marks are called, wherever it can leave one.
 const MARKER: &str = "grade-attack";
 /// What a file is called that the grader must never see when it looks into the box.
@@ -76,12 +78,17 @@ impl Machine {
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let taken_out = memory.lines().filter(|line| line.starts_with("HardwareCorrupted"));
         found.insert("memory taken out of use".to_owned(), taken_out.collect());
-        for folder in ["/sys/kernel", "/sys/fs/cgroup"] {
-            found.insert(format!("attributes of {folder}"), attributes(folder));
+        for path in ["/sys/kernel", "/sys/fs/cgroup"].into_iter().chain(FILES) {
+            found.insert(format!("attributes of {path}"), attributes(path));
+        }
+        for file in FILES {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let meta = fs::metadata(file).map(|meta| (meta.mode(), meta.ino(), meta.nlink(), meta.mtime()));
+            found.insert(file.to_owned(), format!("{:?} {text}", meta.ok()));
         }
         let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
         found.insert("keys".to_owned(), keys.lines().filter(|line| line.contains(MARKER)).collect());
-        for folder in ["/", "/tmp", "/var/tmp", "/run", "/dev/shm", "/srv", "/opt", "/root"] {
+        for folder in ["/", "/etc", "/tmp", "/var/tmp", "/run", "/dev/shm", "/srv", "/opt", "/root"] {
             let names = fs::read_dir(folder).into_iter().flatten().flatten();
             let marks = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(MARKER));
             found.insert(

@@ -70,6 +70,8 @@ pub const RANDOM: [u32; 5] = [0x5201, 0x5203, 0x5204, 0x5206, 0x5207];
 pub const REQUEST: u32 = 0xffff;
 /// Sends what the machine's console prints to a terminal of the caller's.
 pub const TIOCCONS: u32 = 0x541D;
+/// Puts a line discipline under a terminal: for the number, the kernel looks for a module.
+pub const TIOCSETD: u32 = 0x5423;
 /// Steps from one mount namespace to the next of the machine (Linux 6.12), in type and number; the length may grow. The
 /// step back is the next number.
 pub const NS_MNT_GET_NEXT: u32 = 0xb70b;
@@ -126,6 +128,7 @@ pub fn rules() -> Vec<Rule> {
         (SYS_REMOVEXATTRAT, When::Always),
         (libc::SYS_keyctl, When::Always),
         (libc::SYS_ioctl, When::Is(1, TIOCCONS)),
+        (libc::SYS_ioctl, When::Is(1, TIOCSETD)),
         (libc::SYS_ioctl, When::Masked(1, REQUEST, NS_MNT_GET_NEXT)),
         (libc::SYS_ioctl, When::Masked(1, REQUEST, NS_MNT_GET_NEXT + 1)),
     ]);

@@ -125,6 +125,10 @@ for step in (0x8010B70B, 0x8010B70C):
         print("REACHED another mount namespace")
 if libc.ioctl(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY), 0x541D) == 0:
     print("REACHED the console")
+# N_NULL, the line discipline that does nothing, and a call of a kernel to come.
+if libc.ioctl(os.openpty()[1], 0x5423, ctypes.byref(ctypes.c_int(27))) == 0:
+    print("REACHED line disciplines")
+tries("a call of a kernel to come", 470, 0, 0, 0, 0, 0, 0)
 # A lease makes whoever opens the file wait.
 own = os.open("own", os.O_RDONLY | os.O_CREAT)
 if libc.fcntl(own, 1024, 1) == 0:

@@ -12,6 +12,9 @@ for round in covered uncovered fresh by-self; do
     esac 2>/dev/null
     for setting in kernel/core_pattern kernel/modprobe vm/swappiness fs/file-max; do opens $proc/sys/$setting; done
     rewrites $proc/sys/kernel/printk_ratelimit_burst
+    # Among the settings of network namespaces, and the machine's: 0 is what it has, unless somebody has set it for good.
+    lwtunnel=$proc/sys/net/netfilter/nf_hooks_lwtunnel
+    [ -e $lwtunnel ] && rewrites $lwtunnel
     for file in sysrq-trigger irq/default_smp_affinity mtrr; do [ -e $proc/$file ] && opens $proc/$file; done
     for file in kernel/mm/ksm/run devices/system/cpu/cpu0/power/control kernel/uevent_helper power/state; do
         [ -e $sys/$file ] && opens $sys/$file
