@@ -112,6 +112,7 @@ impl Submission {
         let asked = given.unwrap_or(Path::new("."));
         let start =
             fs::canonicalize(asked).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", asked.display())))?;
+        refuse_link(asked, &start, task)?;
         let submission = |origin: &Path, layout| Submission {
             task,
             given: start.clone(),
@@ -515,6 +516,24 @@ fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Below>, Fault>
     }
 }
 
+/// Refuses a link in place of the task's folder: it may lead to somebody else's work.
+fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<(), Fault> {
+    let entries = fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
+    let stands_for_it = |path: &PathBuf| find::task_of(path) == Some(task) || is_workspace(path, task);
+    let is_link = |path: &PathBuf| path.is_symlink() && path.is_dir();
+    // Without the slash at its end, with which the kernel follows it.
+    let asked = Some(asked.components().collect::<PathBuf>()).filter(|asked| find::task_of(asked) == Some(task));
+    match asked.into_iter().chain(entries).find(|path| is_link(path) && stands_for_it(path)) {
+        Some(link) => Err(Fault::Usage(format!(
+            "{} is a link, to {}: a link may lead to somebody else's work, so the folder itself must stand there; if that one is \
+             meant, name it with --submission",
+            link.display(),
+            fs::canonicalize(&link).unwrap_or_default().display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Unpacks an archive and finds the submission for `task` in it.
 fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Below>, Fault> {
     let refused = |why: String| Fault::Usage(format!("cannot unpack {}: {why}", file.display()));
@@ -741,6 +760,24 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
         }
         dir
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_tasks_folder_is_refused_with_where_it_leads() {
+        let mate = folder(&[("task1/namespace_prog.c", 0o644), ("kit/task1-namespaces/Cargo.toml", 0o644)]);
+        let own = folder(&[("task2/simple_container.sh", 0o644)]);
+        let link = own.path().join("task1");
+        std::os::unix::fs::symlink(mate.path().join("task1"), &link).unwrap();
+        for given in [own.path(), &link, &link.join("")] {
+            let Err(Fault::Usage(why)) = find(given, Task::Task1) else { panic!("{} was taken", given.display()) };
+            assert!(why.contains("task1 is a link, to ") && why.contains(mate.path().to_str().unwrap()), "{why}");
+        }
+        assert!(find(own.path(), Task::Task2).is_ok(), "the other task is the student's own");
+        assert!(find(&mate.path().join("task1"), Task::Task1).is_ok(), "named without a link, it is meant");
+        let own = folder(&[]);
+        std::os::unix::fs::symlink(mate.path().join("kit/task1-namespaces"), own.path().join("task1-namespaces"))
+            .unwrap();
+        assert!(matches!(find(own.path(), Task::Task1), Err(Fault::Usage(why)) if why.contains("is a link")));
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn the_grader_gives_a_few_known_programs_the_marks_they_deserve() {
 
 /// Attacks, all of them: none takes longer than a few seconds, and none does harm.
 const ATTACKS: &str = "attack/devices,attack/hangs-the-grader,attack/kernel-calls,attack/kernel-settings,attack/links,\
-    attack/neighbours,attack/nested-cgroups,attack/release-agent";
+    attack/lower-files,attack/neighbours,attack/nested-cgroups,attack/release-agent";
 
 #[test]
 #[ignore = "needs root: make test"]

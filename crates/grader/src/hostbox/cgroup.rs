@@ -178,6 +178,11 @@ impl Cgroups {
         Some(Redirect { from, to: tree.inner.join(BACK).join("cgroup.procs") })
     }
 
+    /// What the v1 hierarchies are called in which the box has cgroups.
+    pub fn controllers(&self) -> Vec<String> {
+        self.trees.iter().flat_map(|tree| tree.hierarchy.controllers.iter().cloned()).collect()
+    }
+
     /// The mounts that show these trees inside the box, exactly where the host has them.
     pub fn mounts(&self) -> Vec<CgroupMount> {
         let mut mounts = Vec::new();

@@ -11,6 +11,7 @@
 mod bpf;
 mod cgroup;
 mod channel;
+mod dumps;
 mod filter;
 mod guard;
 mod init;
@@ -33,6 +34,8 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::ForkResult;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
+#[cfg(test)]
+pub use bpf::load_probe;
 pub use cgroup::{Cgroups, INIT, Limits, SESSION};
 pub use init::Start;
 pub use root::{Planted, PlantedWhat};
@@ -157,8 +160,7 @@ impl HostBox {
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
             (Tell::Ready, mut listener) if listener.len() == 1 => {
-                let redirect = made.cgroups.redirect();
-                let guard = listener.pop().map(|listener| Guard::start(listener, init, redirect)).transpose();
+                let guard = listener.pop().map(|listener| Guard::start(listener, init, &made.cgroups)).transpose();
                 made.guard = guard.map_err(|why| broken("start the box's guard", &why))?;
             }
             other => return Err(unexpected(&other.0)),
@@ -194,6 +196,11 @@ impl HostBox {
     /// What its programs tried and the guard refused.
     pub fn refused(&self) -> Vec<String> {
         self.guard.as_ref().map(Guard::refused).unwrap_or_default()
+    }
+
+    /// Which walls cannot be had on this machine, each in a sentence.
+    pub fn missing_walls(&self) -> Vec<String> {
+        dumps::leak().into_iter().collect()
     }
 
     /// A terminal of the box: master and slave.
