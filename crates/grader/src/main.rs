@@ -14,6 +14,7 @@ mod handed_in;
 mod hostbox;
 mod judge;
 mod observe;
+mod pace;
 mod play;
 mod report;
 mod rubric;

@@ -17,6 +17,7 @@
 //! accidents, and for telling. It never waits for the box: no file system whose look-ups a process answers can be mounted.
 //! Look: `ls -l /proc/PID/fd` of the grader shows `anon_inode:seccomp notify`. Manual: seccomp_unotify(2).
 
+pub mod ends;
 mod files;
 mod mounts;
 mod rules;
@@ -37,6 +38,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::observe::proc;
 use crate::sys::{self, Asked, Verdict};
 use crate::trace::FileId;
+use ends::Ends;
 use files::Act;
 use rules::{JOIN_SESSION_KEYRING, NETLINK, REFUSED, RELEASE_AGENT, SOCKETS, SYS_FCHMODAT2, TIOCCONS, WRITING};
 
@@ -52,6 +54,7 @@ pub struct Guard {
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    ends: Ends,
 }
 
 impl Guard {
@@ -61,7 +64,7 @@ impl Guard {
     /// Those of pipe2(2) and open(2).
     pub fn start(listener: OwnedFd, init: i32, redirect: Option<Redirect>) -> io::Result<Guard> {
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let refused = Arc::<Mutex<BTreeSet<String>>>::default();
+        let (refused, ends) = (Arc::<Mutex<BTreeSet<String>>>::default(), Ends::default());
         let look = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let post = Post {
             listener,
@@ -70,10 +73,16 @@ impl Guard {
             root: rustix::fs::open("/", look, Mode::empty())?,
             proc: rustix::fs::open("/proc", look, Mode::empty())?,
             refused: Arc::clone(&refused),
+            ends: ends.clone(),
             cgroups: AtomicUsize::new(0),
         };
         let thread = std::thread::Builder::new().name("guard".into()).spawn(move || post.stand(&stopped))?;
-        Ok(Guard { stop: Some(stop), thread: Some(thread), refused })
+        Ok(Guard { stop: Some(stop), thread: Some(thread), refused, ends })
+    }
+
+    /// Where the ends of processes are told.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// What was refused so far, each once.
@@ -101,6 +110,7 @@ struct Post {
     /// The procfs in which callers have the numbers that the kernel tells us.
     proc: OwnedFd,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    ends: Ends,
     /// How many cgroups were made in v1 hierarchies.
     cgroups: AtomicUsize,
 }
@@ -200,7 +210,10 @@ impl Post {
             libc::SYS_ioctl if b == u64::from(TIOCCONS) => self.refuse("ioctl TIOCCONS".to_owned(), libc::EPERM),
             libc::SYS_ioctl => self.refuse("ioctl NS_MNT_GET_NEXT".to_owned(), libc::ENOTTY),
             libc::SYS_fcntl => self.refuse("fcntl with F_SETLEASE".to_owned(), libc::EINVAL),
-            _ => Verdict::GoOn,
+            _ => {
+                self.ends.tell(asked.tid, asked.nr);
+                Verdict::GoOn
+            }
         }
     }
 

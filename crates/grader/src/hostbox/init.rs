@@ -91,6 +91,8 @@ pub struct InitPlan {
     pub root: RootPlan,
     /// The process id after which the box goes on counting.
     pub last_pid: i32,
+    /// Whether the ends of processes ask the guard.
+    pub tells_of_ends: bool,
 }
 
 /// Rights over the whole machine that no lab needs: a root shell in the box keeps all others.
@@ -142,7 +144,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
         match ask.message {
             Ask::SetUp => {
                 set_up(plan)?;
-                let rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
+                let mut rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
+                rules.extend(guard::ends::rules().filter(|_| plan.tells_of_ends));
                 // Last: from here on each call that the filter names waits for the guard, which has no listener yet.
                 let listener = sys::load_asking_filter(&filter::for_guard(&rules))
                     .map_err(|why| format!("cannot load the guard's filter: {why}"))?;
