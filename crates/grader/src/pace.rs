@@ -10,12 +10,39 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::process::{getpriority_process, setpriority_process};
+
 /// Between two questions to the kernel.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// Most by which the clock is slowed: a limit must come to an end.
-const MOST: f64 = 25.0;
+/// Most by which the clock is slowed: a limit must come to an end, and the box, which has the greatest weight, seldom gets less than
+/// an eighth of a processor.
+const MOST: f64 = 8.0;
+/// The nice value of [`Ahead`].
+const AHEAD: i32 = -15;
 /// How much the newest look counts in [`Pace::crowding`].
 const NEWEST: f64 = 0.05;
+
+/// While this lives, the calling thread, and whatever threads it starts, come before other work of this machine: the box has a
+/// great weight of its own, and many of its calls wait for an answer of the grader's.
+#[derive(Debug)]
+pub struct Ahead {
+    before: i32,
+}
+
+impl Ahead {
+    /// Goes ahead, as far as this user may.
+    pub fn of_others() -> Ahead {
+        let before = getpriority_process(None).unwrap_or(0);
+        let _ = setpriority_process(None, before.min(AHEAD));
+        Ahead { before }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        let _ = setpriority_process(None, self.before);
+    }
+}
 
 /// A clock for one run.
 #[derive(Debug)]
@@ -27,6 +54,8 @@ pub struct Pace {
     /// How many times slower than alone a program gets on: as it was then, and over the last second or so.
     now: f64,
     lately: f64,
+    /// Seconds since the start, each as many times as the machine was crowded, beyond [`MOST`] too.
+    crowd: f64,
     before: Option<Machine>,
 }
 
@@ -46,7 +75,7 @@ impl Pace {
     pub fn start() -> Pace {
         let now = Instant::now();
         let before = fs::read_to_string("/proc/stat").ok().and_then(|text| Machine::from_text(&text));
-        Pace { begun: now, asked: now, passed: Duration::ZERO, now: 1.0, lately: 1.0, before }
+        Pace { begun: now, asked: now, passed: Duration::ZERO, now: 1.0, lately: 1.0, crowd: 0.0, before }
     }
 
     /// Asks the kernel, when it is time again. `own` counts the tasks of the box that run or want to.
@@ -58,7 +87,9 @@ impl Pace {
         let since = self.asked.elapsed();
         self.passed += since.div_f64(self.now);
         self.asked += since;
-        self.now = machine.map_or(1.0, |machine| machine.crowding(self.before.as_ref(), own));
+        let crowding = machine.map_or(1.0, |machine| machine.crowding(self.before.as_ref(), own));
+        self.crowd += since.as_secs_f64() * crowding;
+        self.now = crowding.min(MOST);
         self.before = machine;
         self.lately += (self.now - self.lately) * NEWEST;
     }
@@ -73,10 +104,10 @@ impl Pace {
         self.lately.max(1.0)
     }
 
-    /// The same from the start to now.
+    /// How crowded the machine was from the start to now, on average.
     pub fn average(&self) -> f64 {
-        let passed = self.passed().as_secs_f64();
-        if passed > 0.0 { (self.begun.elapsed().as_secs_f64() / passed).max(1.0) } else { 1.0 }
+        let asked = (self.asked - self.begun).as_secs_f64();
+        if asked > 0.0 { (self.crowd / asked).max(1.0) } else { 1.0 }
     }
 }
 
@@ -96,7 +127,7 @@ impl Machine {
         })
     }
 
-    /// How many times slower than alone one task of the box gets on: 1 to [`MOST`].
+    /// How many times slower than alone one task of the box would get on, had it no more weight than others; at least 1.
     fn crowding(&self, before: Option<&Machine>, own: impl FnOnce() -> usize) -> f64 {
         // The thread that reads this is one of those that run. Where all others have a processor, it does not matter whose
         // they are.
@@ -107,7 +138,7 @@ impl Machine {
             let (ticks, stolen) = (self.ticks - before.ticks, self.stolen - before.stolen);
             if ticks > 0.0 { (stolen / ticks).clamp(0.0, 0.95) } else { 0.0 }
         });
-        (shared / (1.0 - stolen)).clamp(1.0, MOST)
+        shared / (1.0 - stolen)
     }
 }
 
@@ -130,7 +161,6 @@ mod tests {
         assert_eq!(crowding(3, 1), 1.0); // two beside the one that looks, and two processors
         assert_eq!(crowding(10, 1), 4.5); // eight others, and one of the box
         assert_eq!(crowding(10, 9), 1.0); // all nine are the box's: its own doing
-        assert_eq!(crowding(1000, 1), MOST);
         assert_eq!(machine(1, 9, 100, 0).crowding(None, || 0), 5.0); // a disk that others wait for
         assert_eq!(machine(1, 0, 200, 50).crowding(Some(&machine(1, 0, 100, 0)), || 0), 1.0 / (1.0 - 50.0 / 150.0));
     }

@@ -17,6 +17,7 @@ use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Rooted, Start, sudo};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::sampler::{self, Cut, Watch};
 use crate::observe::{FirstEnd, Recorder, calls, frozen, proc, snapshot, traced};
+use crate::pace::Ahead;
 use crate::play;
 use crate::submission::{Handed, Submission};
 use crate::task::Task;
@@ -63,6 +64,7 @@ pub struct RunPlan<'a> {
 /// [`Fault::CannotRun`] where this machine or user cannot have a box, [`Fault::DoesNotBuild`] with the compiler's first
 /// error, [`Fault::Interrupted`] when SIGINT or SIGTERM came (the box is gone by then), [`Fault::Broken`] for our own.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
+    let _ahead = Ahead::of_others();
     if plan.observer == Observer::Between {
         return play::observe(plan);
     }

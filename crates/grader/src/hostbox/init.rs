@@ -130,6 +130,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|why| format!("cannot tie init's life to the grader's: {why}"))?;
     keep_only(channel.as_fd())?;
+    // The grader's own haste is not the box's.
+    let _ = rustix::process::setpriority_process(None, 0);
     // Not even a core dump or /proc/1/mem; and a name that does not give the grader away.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|why| format!("cannot make init undumpable: {why}"))?;
