@@ -366,8 +366,9 @@ pub fn slowness() -> f64 {
         let start = Instant::now();
         Command::new("/bin/true").status().map_or(PLAIN, |_| start.elapsed())
     };
-    // The quickest of a few: what disturbs once is not slowness.
+    // The quickest of a few, before other work: what disturbs once is not slowness, and for a crowd there is the pace.
     *MEASURED.get_or_init(|| {
+        let _ahead = Ahead::of_others();
         let quickest = (0..5).map(|_| one()).min().unwrap_or(PLAIN);
         (quickest.as_secs_f64() / PLAIN.as_secs_f64()).clamp(1.0, 20.0)
     })
