@@ -15,6 +15,7 @@ mod handed_in;
 mod hostbox;
 mod judge;
 mod observe;
+mod pace;
 mod play;
 mod report;
 mod rubric;
