@@ -1,6 +1,10 @@
 //! A class on a Friday evening: hand-ins of every shape, an interruption, and what the tables say at the end.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy's exception for tests leaves out the functions that tests call")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy's exception for tests leaves out the functions that tests call"
+)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -63,6 +63,7 @@ impl Attack {
         let _ = MARK.set(store.container_dir(&self.name));
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
         let cgroup = cgroup::of(&store.tag(&self.name))?;
+        cgroup::refuse_frozen(&cgroup, &self.name)?;
         let attacker = exec::visit(&init, &cgroup, &process, move || attempt_all(File::from(write)))?;
         let mut said = String::new();
         File::from(read).read_to_string(&mut said).or_cannot("read", "what came of the attacks")?;

@@ -46,7 +46,7 @@ struct Known {
 
 #[derive(Serialize)]
 struct Processes {
-    limit: u32,
+    limit: Option<u32>,
     now: usize,
 }
 

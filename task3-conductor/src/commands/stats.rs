@@ -48,7 +48,7 @@ struct Usage {
     memory_bytes: u64,
     memory_limit_bytes: Option<u64>,
     processes: usize,
-    processes_limit: u32,
+    processes_limit: Option<u32>,
     network_received_bytes: u64,
     network_sent_bytes: u64,
 }
@@ -154,7 +154,7 @@ impl Usage {
             format!("{:.1}", self.cpu_percent),
             size(self.memory_bytes),
             self.memory_limit_bytes.map_or("-".to_owned(), size),
-            format!("{}/{}", self.processes, self.processes_limit),
+            format!("{}/{}", self.processes, self.processes_limit.map_or("-".to_owned(), |most| most.to_string())),
             format!("{}/{}", size(self.network_received_bytes), size(self.network_sent_bytes)),
         ]
     }

@@ -15,6 +15,7 @@ use nsutil::step;
 
 use crate::failure::remark;
 use crate::limits::Limits;
+use crate::name::ContainerName;
 
 /// What limits the number of a container's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub fn create(name: &str, limits: &Limits) -> Result<(Cgroup, ProcessLimit)> {
     let limit = |controller| cgroup.limit(controller, &limits.in_force());
     for controller in asked.into_iter().filter(|controller| *controller != Controller::Pids) {
         limit(controller).map_err(|error| explain(error, controller))?;
+    }
+    if limits.most_processes().is_none() {
+        return Ok((cgroup, ProcessLimit::Cgroup));
     }
     if wanted.processes.is_none() && !cgroup.can_have(Controller::Pids) && namespaces_limit_processes() {
         return Ok((cgroup, ProcessLimit::PidNamespace));
@@ -66,6 +70,18 @@ fn needed() -> &'static [Controller] {
     if namespaces_limit_processes() { &[] } else { &[Controller::Pids] }
 }
 
+/// Makes sure that a process that is created in it can begin.
+///
+/// # Errors
+/// In words when it is frozen: the caller would wait for the new process until somebody thaws it.
+pub fn refuse_frozen(cgroup: &Cgroup, name: &ContainerName) -> Result<()> {
+    if !cgroup.is_frozen() {
+        return Ok(());
+    }
+    let paused = Error::new("enter", format_args!("container {name}"), "it is paused");
+    Err(paused.hint(format_args!("`conductor unpause {name}` first")))
+}
+
 fn explain(error: Error, controller: Controller) -> Error {
     let option = match controller {
         Controller::Cpu => "--cpus",
@@ -85,10 +101,8 @@ fn explain(error: Error, controller: Controller) -> Error {
 pub fn limit_processes_of_namespace(limits: &Limits) -> Result<()> {
     const PID_MAX: &str = "/proc/sys/kernel/pid_max";
     // Before that the file is the whole host's.
-    if !namespaces_limit_processes() {
-        return Ok(());
-    }
-    let most = limits.most_processes() + 1;
+    let Some(most) = limits.most_processes().filter(|_| namespaces_limit_processes()) else { return Ok(()) };
+    let most = most + 1;
     step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
         why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";
         shell: "sysctl -w kernel.pid_max={most}");

@@ -15,12 +15,11 @@ use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::{Birth, Child, Membership, PidFd, Report, join_cgroup, spawn};
-use nsutil::terminal::{self, Size};
+use nsutil::terminal;
 use rustix::fs::{Mode, OFlags};
 
-use super::host::be_unreadable;
+use super::host::{Voice, be_unreadable};
 use super::inside::{Streams, connect};
-use super::relay::Stdio;
 use super::{confine, root, weak};
 use crate::failure::Failure;
 use crate::plan::Process;
@@ -47,25 +46,20 @@ struct WayIn<'a> {
 /// What the child itself joins; its PID namespace is where its parent had it born.
 const REST: [Kind; 5] = [Kind::Uts, Kind::Net, Kind::Ipc, Kind::Cgroup, Kind::Mount];
 
-/// Starts `process` in the container whose first process is `init`; `terminal` is the size of the one it is to have, and
-/// without one `stdio` what it gets in place of the caller's streams.
+/// Starts `process` in the container whose first process is `init`; `voice` says who talks to it, and whether it lives on when
+/// its starter ends.
 ///
 /// The calling process is of no use for anything else afterwards: its children are born in the container.
 ///
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
-pub fn start(
-    init: &PidFd,
-    cgroup: &Cgroup,
-    process: &Process,
-    terminal: Option<Option<Size>>,
-    stdio: &Stdio,
-) -> Result<Joined, Failure> {
+pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, voice: Voice<'_>) -> Result<Joined, Failure> {
     let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
-    let streams = match terminal {
-        Some(size) => Streams::Terminal { to: &theirs, size },
-        None => Streams::Callers(stdio),
+    let streams = match voice {
+        Voice::Callers(stdio) => Streams::Callers(stdio),
+        Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
+        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
     };
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
@@ -73,12 +67,17 @@ pub fn start(
     let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
     let birth = Birth { namespaces: &[], cgroup: membership };
     let way_in = WayIn { init, procs_files: &procs_files, chroot: chroot.as_ref() };
-    let mut child = spawn(birth, |report| become_part(&way_in, process, &streams, report).map(|never| match never {}))?;
+    let mut child = spawn(birth, |report| {
+        if matches!(voice, Voice::Log(_)) {
+            report.outlive_parent()?;
+        }
+        become_part(&way_in, process, &streams, report).map(|never| match never {})
+    })?;
     drop(theirs);
     child.ready()?;
-    let terminal = match terminal {
-        Some(_) => terminal::receive(&ours)?,
-        None => None,
+    let terminal = match voice {
+        Voice::Terminal(_) => terminal::receive(&ours)?,
+        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
     };
     child.gone().map_err(Failure::of_command)?;
     Ok(Joined { child, terminal })

@@ -23,7 +23,7 @@ use crate::process::PidFd;
 use crate::step;
 
 /// How long killed processes may stay without one of them going.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// After what time those that are still there are killed once more.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -46,7 +46,7 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
             Err(errno) => return Err(errno).or_cannot("write", kill.display()),
         }
         // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
-        if is_empty_within(directory, KILL_AGAIN)? {
+        if reports_within(directory, "populated 0", KILL_AGAIN)? {
             return Ok(());
         }
         // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
@@ -114,8 +114,9 @@ fn count(directory: &Path) -> String {
     counted.or_else(|_| fs::read_to_string(directory.join("cgroup.procs"))).unwrap_or_default()
 }
 
-/// Waits for the event by which the kernel tells that the last process has gone; false when it does not come in time.
-fn is_empty_within(directory: &Path, time: Duration) -> Result<bool> {
+/// Waits until the kernel reports this in `cgroup.events`, as `populated 0` when the last process has gone; false when it
+/// does not in time.
+pub fn reports_within(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
     let deadline = Instant::now() + time;
     let path = directory.join("cgroup.events");
     let mut events = File::open(&path).or_cannot("open", path.display())?;
@@ -124,7 +125,7 @@ fn is_empty_within(directory: &Path, time: Duration) -> Result<bool> {
         // By the descriptor that is polled: what it has not been used to read yet is an event for it.
         text.clear();
         events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
-        if text.lines().any(|line| line == "populated 0") {
+        if text.lines().any(|line| line == wanted) {
             return Ok(true);
         }
         let left = deadline.saturating_duration_since(Instant::now());
