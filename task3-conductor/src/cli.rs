@@ -1,17 +1,17 @@
 //! The command line: what can be asked of conductor.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use nsutil::error::{OrCannot, Result};
+use clap::{CommandFactory, Parser, Subcommand};
+use nsutil::error::Result;
 
 use crate::commands;
-use crate::failure::Failure;
-use crate::name::ContainerName;
-use crate::runtime::own_binary;
+use crate::container::reexec;
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// First line of stdout, which scripts count on (`tail -n +3`).
@@ -72,6 +72,8 @@ enum Command {
     /// Compare networks with what was asked for, or make them so again
     #[command(subcommand)]
     Network(commands::network::Network),
+    /// Let all processes of containers stand still
+    Pause(commands::pause::Pause),
     /// Let two containers talk to each other
     Peer(commands::peer::Peer),
     /// List containers
@@ -89,6 +91,8 @@ enum Command {
     Stats(commands::stats::Stats),
     /// End containers and remove everything they held
     Stop(commands::stop::Stop),
+    /// Let the processes of paused containers go on
+    Unpause(commands::pause::Unpause),
     /// Wait until containers have ended, and print their exit codes
     Wait(commands::wait::Wait),
 }
@@ -150,7 +154,7 @@ impl Conductor {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         nsutil::process::keep_exit_statuses()?;
         if self.command.enters_container() && nix::unistd::geteuid().is_root() {
-            own_binary::out_of_reach()?;
+            reexec::out_of_reach()?;
         }
         if !self.quiet && !self.command.prints_data() {
             say(&format!("{BANNER}\n"))?;
@@ -163,8 +167,8 @@ impl Command {
     /// Does what was asked; what is kept in a store opens it.
     fn run(self, store: &dyn Fn() -> Result<Store>, quiet: bool) -> Result<ExitCode, Failure> {
         let code = match self {
-            Self::Completions(completions) => completions.run()?,
-            Self::Manual(manual) => manual.run()?,
+            Self::Completions(completions) => completions.run(Conductor::command())?,
+            Self::Manual(manual) => manual.run(Conductor::command())?,
             Self::AddNetwork(add) => add.run(&store()?)?,
             Self::Attack(attack) => attack.run(&store()?)?,
             Self::Build(build) => build.run(&store()?)?,
@@ -177,6 +181,7 @@ impl Command {
             Self::Kill(kill) => kill.run(&store()?)?,
             Self::Logs(logs) => logs.run(&store()?)?,
             Self::Network(network) => network.run(&store()?)?,
+            Self::Pause(pause) => pause.run(&store()?)?,
             Self::Peer(peer) => peer.run(&store()?)?,
             Self::Ps(ps) => ps.run(&store()?, quiet)?,
             Self::Rm(rm) => rm.run(&store()?)?,
@@ -185,6 +190,7 @@ impl Command {
             Self::Run(run) => run.run(&store()?)?,
             Self::Stats(stats) => stats.run(&store()?)?,
             Self::Stop(stop) => stop.run(&store()?)?,
+            Self::Unpause(unpause) => unpause.run(&store()?)?,
             Self::Wait(wait) => wait.run(&store()?)?,
         };
         Ok(code)
@@ -197,17 +203,8 @@ impl Command {
 pub fn start_anew_early() {
     let has = |wanted: &[&str]| std::env::args_os().skip(1).any(|word| wanted.iter().any(|name| word == *name));
     if has(&["attack", "build", "exec", "run"]) && !has(&["--explain"]) && nix::unistd::geteuid().is_root() {
-        let _ = own_binary::out_of_reach();
+        let _ = reexec::out_of_reach();
     }
-}
-
-/// Writes to stdout at once.
-///
-/// # Errors
-/// `EPIPE` when nobody reads any more, `ENOSPC` …
-pub fn say(text: &str) -> Result<()> {
-    let mut out = io::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "stdout")
 }
 
 fn open_store(root: &Path) -> Result<Store> {

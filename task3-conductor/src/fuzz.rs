@@ -8,19 +8,20 @@ use std::str::FromStr;
 use nsutil::error::line;
 use nsutil::net::address::Subnet;
 
+use crate::container::plan::WorkingDirectory;
 use crate::image::base::Base;
 use crate::image::conductorfile::Conductorfile;
 use crate::image::plan::{Settings, plan};
-use crate::ledger::Change;
-use crate::limits::{Cpus, Memory, Processes};
-use crate::name::{ContainerName, ImageName};
 use crate::network::NetworkRecord;
 use crate::network::publish::Publish;
-use crate::plan::{Hostname, WorkingDirectory};
-use crate::record::{ContainerRecord, ImageRecord, read};
-use crate::user::User;
-use crate::variables::Variable;
-use crate::volume::Volume;
+use crate::spec::env::Variable;
+use crate::spec::hostname::Hostname;
+use crate::spec::limits::{Cpus, Memory, Processes};
+use crate::spec::name::{ContainerName, ImageName};
+use crate::spec::user::User;
+use crate::spec::volume::Volume;
+use crate::store::ledger::Change;
+use crate::store::record::{ContainerRecord, ImageRecord, read};
 
 /// A Conductorfile is understood, or refused in three lines that show no letter a terminal obeys.
 pub fn conductorfile(bytes: &[u8]) {

@@ -8,28 +8,21 @@
 pub mod attacks;
 mod cli;
 mod commands;
-mod confinement;
-mod failure;
+mod container;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod hosts_file;
 mod image;
-mod ledger;
-mod limits;
-mod name;
 mod network;
-mod plan;
-mod record;
-mod runtime;
+mod output;
+mod spec;
 mod store;
-mod table;
-mod usage;
-mod user;
-mod variables;
-mod volume;
 
 use std::process::ExitCode;
 
 use nix::sys::signal::Signal;
+
+use crate::output::advice;
 
 /// The whole program: parses the command line, does what was asked, and tells what went wrong.
 pub fn main() -> ExitCode {
@@ -38,8 +31,8 @@ pub fn main() -> ExitCode {
         Ok(options) => options,
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
-            let code = if error.use_stderr() { failure::OURS } else { 0 };
-            let _ = usage::harmless(usage::advised(error)).print();
+            let code = if error.use_stderr() { output::failure::OURS } else { 0 };
+            let _ = advice::harmless(advice::advised(error)).print();
             return ExitCode::from(code);
         }
     };

@@ -94,7 +94,7 @@ impl Error {
         }
     }
 
-    /// The error as bytes that fit through a pipe (see [`crate::process`]); [`Error::from_bytes`] reads them.
+    /// The error as bytes that fit through a pipe (see `process::Report`); [`Error::from_bytes`] reads them.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let (errno, words) = match &self.cause {
             Cause::Kernel(errno) => (*errno as i32, String::new()),

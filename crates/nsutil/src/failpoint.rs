@@ -1,7 +1,7 @@
 //! Faults on demand: a program is killed, fails or waits just before a step that a test chose.
 //!
 //! What a program leaves behind when it ends between two system calls cannot be found by waiting for it to happen. Every
-//! step on the kernel has a name and is announced before it is taken (see [`mod@crate::step`]), so a test can say where. It does
+//! step on the kernel has a name and is announced before it is taken (see the module `step`), so a test can say where. It does
 //! so by a variable of the environment, [`VARIABLE`]:
 //!
 //! | value | what happens |

@@ -54,7 +54,7 @@ pub struct Birth<'a> {
     pub cgroup: Membership<'a>,
 }
 
-/// How a child gets into a cgroup: see [`crate::cgroup::Cgroup::clone_target`] and [`crate::cgroup::Cgroup::procs_files`].
+/// How a child gets into a cgroup: see `cgroup::Cgroup::clone_target` and `cgroup::Cgroup::procs_files`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Membership<'a> {
     /// The v2 directory that it is created in.

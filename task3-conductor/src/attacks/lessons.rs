@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{ATTACKS, SUCCEEDED};
-use crate::confinement::{Confinement, Strength};
+use crate::spec::confinement::{Confinement, Strength};
 
 /// What is to be learnt from an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

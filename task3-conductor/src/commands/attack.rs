@@ -13,15 +13,16 @@ use serde::Serialize;
 
 use super::Format;
 use crate::attacks::MARK;
-use crate::attacks::lessons::{self, Lesson, Verdict};
-use crate::cli::say;
-use crate::confinement::Confinement;
-use crate::name::ContainerName;
-use crate::plan::{Process, ProcessWishes};
-use crate::runtime::cgroup;
-use crate::runtime::exec;
+use crate::attacks::lessons;
+use crate::attacks::lessons::{Lesson, Verdict};
+use crate::container::cgroup;
+use crate::container::join;
+use crate::container::plan::{Process, ProcessWishes};
+use crate::output::table::table;
+use crate::output::{json, say};
+use crate::spec::confinement::Confinement;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::table::table;
 
 /// Attack the host from inside a container: each attempt, what stopped it, and the flag of `run` that would let it through
 #[derive(clap::Args)]
@@ -63,17 +64,15 @@ impl Attack {
         let _ = MARK.set(store.container_dir(&self.name));
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
         let cgroup = cgroup::of(&store.tag(&self.name))?;
-        let attacker = exec::visit(&init, &cgroup, &process, move || attempt_all(File::from(write)))?;
+        cgroup::refuse_frozen(&cgroup, &self.name)?;
+        let attacker = join::visit(&init, &cgroup, &process, move || attempt_all(File::from(write)))?;
         let mut said = String::new();
         File::from(read).read_to_string(&mut said).or_cannot("read", "what came of the attacks")?;
         attacker.wait()?;
         let outcomes: BTreeMap<&str, &str> = said.lines().filter_map(|line| line.split_once('\t')).collect();
         let tried: Vec<Tried> = lessons::all().map(|lesson| Tried::new(lesson, &outcomes)).collect();
         let text = match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&tried).map_err(|error| error.to_string());
-                text.or_cannot("show", "the attacks")? + "\n"
-            }
+            Format::Json => json(&tried, "the attacks")?,
             Format::Table => story(&tried, record.confinement),
         };
         say(&text)?;

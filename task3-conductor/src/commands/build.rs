@@ -6,15 +6,17 @@ use std::str::FromStr;
 
 use nsutil::OrCannot;
 
-use crate::cli::say;
-use crate::failure::Failure;
 use crate::image::base::Base;
-use crate::image::build::{self, Recipe};
-use crate::image::conductorfile::{self, Conductorfile};
+use crate::image::build;
+use crate::image::build::Recipe;
+use crate::image::conductorfile;
+use crate::image::conductorfile::Conductorfile;
 use crate::image::interrupt;
-use crate::name::ImageName;
+use crate::output::escape::quoted;
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::ImageName;
 use crate::store::Store;
-use crate::usage::quoted;
 
 /// Make an image: a Debian system, or what a Conductorfile says
 #[derive(clap::Args)]

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 use nsutil::Result;
 
-use crate::cli::{Conductor, say};
+use crate::output::say;
 
 /// Print a script that completes commands and options in your shell
 #[derive(clap::Args)]
@@ -20,13 +20,13 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Prints it.
+    /// Prints it, for the command line `conductor`.
     ///
     /// # Errors
     /// `EPIPE` when nobody reads.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self, mut conductor: Command) -> Result<ExitCode> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Conductor::command(), "conductor", &mut script);
+        clap_complete::generate(self.shell, &mut conductor, "conductor", &mut script);
         say(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::SUCCESS)
     }

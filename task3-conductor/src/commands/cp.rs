@@ -8,11 +8,11 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::rooted::Root;
 use nsutil::rooted::copy::{Tree, copy};
 
-use crate::failure::{Failure, OURS, remark};
-use crate::name::ContainerName;
-use crate::runtime::root;
+use crate::container::root;
+use crate::output::escape::quoted;
+use crate::output::failure::{Failure, OURS, remark};
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::usage::quoted;
 
 /// Copy files or folders out of a container or into one, running or ended
 #[derive(clap::Args)]

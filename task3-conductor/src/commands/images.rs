@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use nsutil::error::{Result, line};
 use serde::Serialize;
 
-use super::{Format, date, json, size};
-use crate::cli::say;
+use super::{Format, date, size};
 use crate::image::layer::Layers;
-use crate::name::ImageName;
-use crate::record::ImageRecord;
+use crate::output::table::table;
+use crate::output::{json, say};
+use crate::spec::name::ImageName;
 use crate::store::Store;
-use crate::table::table;
+use crate::store::record::ImageRecord;
 
 /// List images
 #[derive(clap::Args)]

@@ -5,15 +5,14 @@ use std::process::ExitCode;
 use nsutil::error::Result;
 use serde::Serialize;
 
-use super::json;
 use super::ps::Status;
-use crate::cli::say;
-use crate::ledger::{Change, Ledger};
-use crate::name::ContainerName;
+use crate::container::cgroup;
 use crate::network::{Networks, Shown};
-use crate::record::ContainerRecord;
-use crate::runtime::cgroup;
+use crate::output::{json, say};
+use crate::spec::name::ContainerName;
 use crate::store::Store;
+use crate::store::ledger::{Change, Ledger};
+use crate::store::record::ContainerRecord;
 
 /// Show all that is known about a container, as JSON
 #[derive(clap::Args)]
@@ -46,7 +45,7 @@ struct Known {
 
 #[derive(Serialize)]
 struct Processes {
-    limit: u32,
+    limit: Option<u32>,
     now: usize,
 }
 

@@ -10,14 +10,14 @@ use nsutil::capability::Set;
 use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 
-use crate::cli::say;
-use crate::confinement::Strength;
-use crate::name::ContainerName;
-use crate::record::ContainerRecord;
-use crate::runtime::cgroup;
-use crate::runtime::root;
+use crate::container::cgroup;
+use crate::container::root;
+use crate::output::say;
+use crate::output::table::table;
+use crate::spec::confinement::Strength;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::table::table;
+use crate::store::record::ContainerRecord;
 
 /// Show host and container side by side: namespaces, rights, mounts, devices, limits, and what is shared
 #[derive(clap::Args)]
@@ -197,9 +197,10 @@ fn limits(record: &ContainerRecord, cgroup: &Cgroup) -> Vec<Vec<String>> {
     let limits = record.limits;
     let cpus = limits.cpus.map_or("none".to_owned(), |cpus| format!("{cpus} cores"));
     let memory = limits.memory.map_or("none".to_owned(), |memory| super::size(memory.bytes));
+    let processes = limits.most_processes().map_or("none".to_owned(), |most| most.to_string());
     let now = cgroup.threads().unwrap_or(0);
     vec![
-        row("limit: processes", "", &limits.most_processes().to_string(), &format!("now {now}")),
+        row("limit: processes", "", &processes, &format!("now {now}")),
         row("limit: memory", "", &memory, ""),
         row("limit: CPU time", "", &cpus, ""),
     ]

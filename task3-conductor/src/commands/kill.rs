@@ -8,12 +8,13 @@ use nsutil::Result;
 use nsutil::process::SignalNumber;
 
 use super::each;
-use crate::cli::say;
-use crate::failure::{Failure, remark};
-use crate::name::{ContainerName, near};
-use crate::runtime::disposition::hears;
+use crate::container::signals::hears;
+use crate::output::advice::near;
+use crate::output::escape::quoted;
+use crate::output::failure::{Failure, remark};
+use crate::output::say;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::usage::quoted;
 
 /// Send a signal to the first process of containers; they stay listed until `stop`
 #[derive(clap::Args)]

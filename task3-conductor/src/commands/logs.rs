@@ -11,9 +11,10 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
 use rustix::fs::inotify;
 
-use crate::name::ContainerName;
-use crate::runtime::monitor::LOG;
-use crate::store::{Note, Store};
+use crate::container::monitor::LOG;
+use crate::spec::name::ContainerName;
+use crate::store::Store;
+use crate::store::exit_code::ExitCodeFile;
 
 /// Show what a detached container has printed
 #[derive(clap::Args)]
@@ -39,11 +40,11 @@ impl Logs {
     /// In words when there is no such container, or it is not a detached one.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         // Opened before it is asked whether it runs: the monitor writes there when it has copied all that was printed.
-        let note = Note::open(store, &self.name);
+        let exit_code = ExitCodeFile::open(&store.container_dir(&self.name));
         let record = store.container(&self.name)?;
         let running = record.running()?;
         if running.is_none() {
-            note.as_ref().and_then(Note::read_when_settled);
+            exit_code.as_ref().and_then(ExitCodeFile::read_when_settled);
         }
         let path = store.container_dir(&self.name).join(LOG);
         let mut log = File::open(&path).map_err(|_| {
@@ -64,7 +65,7 @@ impl Logs {
             let ended = running.as_ref().map_or(Ok(true), PidFd::has_ended)?;
             if ended {
                 // What it printed until its end is in the log then.
-                note.as_ref().and_then(Note::read_when_settled);
+                exit_code.as_ref().and_then(ExitCodeFile::read_when_settled);
             }
             copy(&mut log)?;
             let Some(init) = running.as_ref().filter(|_| !ended) else { return Ok(ExitCode::SUCCESS) };

@@ -4,13 +4,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 use nsutil::error::{Error, OrCannot, Result};
 use roff::{Roff, bold, roman};
 
-use crate::cli::{Conductor, say};
-use crate::usage::quoted;
+use crate::output::escape::quoted;
+use crate::output::say;
 
 /// Print the manual page of conductor, or of one of its commands
 #[derive(clap::Args)]
@@ -49,12 +49,12 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 impl Manual {
-    /// Prints it.
+    /// Prints it, of the command line `conductor`.
     ///
     /// # Errors
     /// In words when there is no such command; `EPIPE` when nobody reads.
-    pub fn run(self) -> Result<ExitCode> {
-        let mut whole = Conductor::command().disable_help_subcommand(true);
+    pub fn run(self, conductor: Command) -> Result<ExitCode> {
+        let mut whole = conductor.disable_help_subcommand(true);
         whole.build();
         let mut command = &whole;
         for word in &self.command {

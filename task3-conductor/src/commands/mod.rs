@@ -15,6 +15,7 @@ pub mod logs;
 pub mod manual;
 pub mod network;
 pub mod options;
+pub mod pause;
 pub mod peer;
 pub mod ps;
 pub mod rm;
@@ -25,13 +26,11 @@ pub mod stats;
 pub mod stop;
 pub mod wait;
 
-use std::fmt::Display;
 use std::process::ExitCode;
 
-use nsutil::error::{OrCannot, Result};
-use serde::Serialize;
+use nsutil::error::Result;
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,20 +39,6 @@ pub enum Format {
     Table,
     /// For programs; without the banner.
     Json,
-}
-
-/// A value as JSON, which a person may look at in a terminal: of control characters JSON itself escapes the half only.
-///
-/// # Errors
-/// None for what is shown here: maps have texts for keys.
-pub fn json(value: &impl Serialize, what: impl Display) -> Result<String> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string()).or_cannot("show", what)?;
-    let escaped = |letter: char| match letter {
-        '\n' => "\n".to_owned(),
-        letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
-        letter => letter.to_string(),
-    };
-    Ok(text.chars().map(escaped).collect::<String>() + "\n")
 }
 
 /// Does something for each of several names; one that fails is told at once and does not keep the others from it.

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use nsutil::Result;
 use nsutil::net::address::Subnet;
 
-use crate::cli::say;
-use crate::network::check::{self, Finding};
+use crate::network::check;
+use crate::network::check::Finding;
 use crate::network::subnet;
+use crate::output::say;
+use crate::output::table::table;
 use crate::store::Store;
-use crate::table::table;
 
 /// Compare the networks of containers with what was asked for, or make them so again
 #[derive(clap::Subcommand)]

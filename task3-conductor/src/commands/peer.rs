@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use nsutil::Result;
 
-use crate::name::ContainerName;
 use crate::network::peer::make_peers;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// Let two containers talk to each other, in both directions and by name

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use nsutil::error::{Error, Result};
 
 use super::each;
-use crate::cli::say;
-use crate::failure::Failure;
-use crate::name::ContainerName;
-use crate::runtime::teardown;
+use crate::container::stop;
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// Remove containers that have ended; `stop` ends and removes
@@ -43,10 +43,10 @@ impl Rm {
                 let runs = Error::new("remove", format_args!("container {name}"), "its first process runs");
                 return Err(runs.hint(format_args!("`conductor stop {name}` ends it and removes it; -f kills it")));
             }
-            Some(init) => teardown::kill_first_process(&init)?,
+            Some(init) => stop::kill_first_process(&init)?,
             None => (),
         }
-        teardown::take_back(store, name, lock)?;
+        stop::take_back(store, name, lock)?;
         say(&format!("{name} succesfully removed\n"))
     }
 }

@@ -7,9 +7,10 @@ use nsutil::Result;
 use nsutil::rooted::remove_tree;
 
 use super::size;
-use crate::cli::say;
-use crate::image::layer::{LayerId, Layers, size_on_disk};
+use crate::image::layer::{Layers, size_on_disk};
+use crate::output::say;
 use crate::store::Store;
+use crate::store::layer_id::LayerId;
 
 /// Remove what makes builds fast and is used by no image or container: layers and fetched packages
 #[derive(clap::Args)]

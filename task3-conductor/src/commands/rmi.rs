@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use nsutil::error::{Error, Result};
 
 use super::each;
-use crate::cli::say;
-use crate::failure::Failure;
-use crate::name::ImageName;
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::ImageName;
 use crate::store::Store;
 
 /// Remove images; their layers stay in the cache until `rmcache`

@@ -9,15 +9,17 @@ use nsutil::process::Exit;
 use nsutil::terminal;
 
 use super::options::{ContainerOptions, ProcessOptions};
-use crate::cli::say;
-use crate::failure::Failure;
-use crate::name::{ContainerName, ImageName};
-use crate::plan::{Plan, Talk};
-use crate::runtime::attach::{Role, Signals, Talking, stay};
-use crate::runtime::host::{self, Voice};
-use crate::runtime::relay::Stdio;
-use crate::runtime::{monitor, teardown};
-use crate::store::{Note, Store};
+use crate::container::create;
+use crate::container::create::Voice;
+use crate::container::plan::{Plan, Talk};
+use crate::container::relay::Stdio;
+use crate::container::terminal::{Role, Signals, Talking, stay};
+use crate::container::{monitor, stop};
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::{ContainerName, ImageName};
+use crate::store::Store;
+use crate::store::exit_code::ExitCodeFile;
 
 /// Start a container and run a command in it: the one given, the image's, or /bin/bash
 #[derive(clap::Args)]
@@ -50,7 +52,7 @@ impl Run {
         // Nobody may remove the image's layers until the container stands in the list of those who use them.
         let layers_stay = store.lock_layers_shared()?;
         let plan = Plan::new(self.name, store.image(&self.image)?, wishes);
-        let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
+        let claim = store.claim(&plan.name, |lock| stop::take_back(store, &plan.name, lock))?;
         if detach {
             monitor::start(store, &plan, claim)?;
             layers_stay.release()?;
@@ -63,15 +65,15 @@ impl Run {
             // Asked for without being at one: it has the size that the kernel gives.
             Talk::Terminal => Voice::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
-        let note = Note::prepare(&claim)?;
+        let exit_code = ExitCodeFile::prepare(claim.directory())?;
         let signals = Signals::hold()?;
-        let started = host::start(store, &plan, claim, voice)?;
+        let started = create::start(store, &plan, claim, voice)?;
         layers_stay.release()?;
         let talking = Talking { terminal: started.terminal, stdio, relays };
         let stayed = stay(started.init, talking, signals, Role::First);
         // Nobody may have stayed to the end: then it was killed, and its container goes all the same.
         let exit = stayed.as_ref().map_or(Exit::Signal(Signal::SIGKILL), |exit| *exit);
-        let ended = monitor::end(store, &plan, &note, exit);
+        let ended = monitor::end(store, &plan, &exit_code, exit);
         match stayed {
             Ok(exit) => {
                 ended.map(|()| ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX))).map_err(Failure::from)

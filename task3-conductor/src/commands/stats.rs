@@ -11,16 +11,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use nsutil::cgroup::Cgroup;
-use nsutil::error::{OrCannot, Result};
+use nsutil::error::Result;
 use serde::Serialize;
 
 use super::{Format, size};
-use crate::cli::say;
-use crate::name::ContainerName;
-use crate::record::{self, ContainerRecord};
-use crate::runtime::cgroup;
+use crate::container::cgroup;
+use crate::output::table::table;
+use crate::output::{json, say};
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use crate::table::table;
+use crate::store::record;
+use crate::store::record::ContainerRecord;
 
 /// Show what containers use, once a second until none is left or you press Ctrl-C
 #[derive(clap::Args)]
@@ -48,7 +49,7 @@ struct Usage {
     memory_bytes: u64,
     memory_limit_bytes: Option<u64>,
     processes: usize,
-    processes_limit: u32,
+    processes_limit: Option<u32>,
     network_received_bytes: u64,
     network_sent_bytes: u64,
 }
@@ -78,10 +79,7 @@ impl Stats {
             let running = self.running(store, false)?;
             let usages: Vec<Usage> = running.iter().map(|record| Usage::of(store, record, &mut clocks)).collect();
             let text = match self.format {
-                Format::Json => {
-                    let text = serde_json::to_string_pretty(&usages).map_err(|error| error.to_string());
-                    text.or_cannot("show", "what containers use")? + "\n"
-                }
+                Format::Json => json(&usages, "what containers use")?,
                 Format::Table => {
                     let rows: Vec<Vec<String>> = usages.iter().map(Usage::cells).collect();
                     table(
@@ -154,7 +152,7 @@ impl Usage {
             format!("{:.1}", self.cpu_percent),
             size(self.memory_bytes),
             self.memory_limit_bytes.map_or("-".to_owned(), size),
-            format!("{}/{}", self.processes, self.processes_limit),
+            format!("{}/{}", self.processes, self.processes_limit.map_or("-".to_owned(), |most| most.to_string())),
             format!("{}/{}", size(self.network_received_bytes), size(self.network_sent_bytes)),
         ]
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use nsutil::error::{Result, line};
 
 use super::each;
-use crate::cli::say;
-use crate::failure::{Failure, remark};
-use crate::ledger::Ledger;
-use crate::name::ContainerName;
-use crate::runtime::teardown;
+use crate::container::cgroup;
+use crate::container::stop;
+use crate::output::failure::{Failure, remark};
+use crate::output::say;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
+use crate::store::ledger::Ledger;
 
 /// End containers and remove everything they held
 #[derive(clap::Args)]
@@ -53,13 +54,18 @@ fn stop(store: &Store, name: &ContainerName, patience: Duration, is_one_of_all: 
     // A container that was never finished, or whose record is damaged, has no first process to ask.
     if let Ok(record) = store.container(name) {
         if let Some(init) = record.running()? {
-            if let Some(why) = teardown::end_first_process(&init, patience)? {
+            let cgroup = cgroup::of(&store.tag(name))?;
+            if cgroup.is_frozen() {
+                // Otherwise it could not do what it is asked to.
+                cgroup.freeze(false)?;
+            }
+            if let Some(why) = stop::end_first_process(&init, patience)? {
                 remark(format_args!("{name} was killed, not asked: {why}"));
             }
         }
     }
     let damage = Ledger::of(&store.container_dir(name)).changes().err();
-    teardown::take_back(store, name, lock)?;
+    stop::take_back(store, name, lock)?;
     if let Some(damage) = damage {
         remark(format_args!(
             "{}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",

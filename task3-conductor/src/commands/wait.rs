@@ -16,10 +16,11 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::{Exit, PidFd};
 
 use super::each;
-use crate::cli::say;
-use crate::failure::Failure;
-use crate::name::ContainerName;
-use crate::store::{Note, Store};
+use crate::output::failure::Failure;
+use crate::output::say;
+use crate::spec::name::ContainerName;
+use crate::store::Store;
+use crate::store::exit_code::ExitCodeFile;
 
 /// Wait until containers have ended, and print the exit code of each
 #[derive(clap::Args)]
@@ -44,7 +45,7 @@ impl Wait {
 
 fn exit_code(store: &Store, name: &ContainerName) -> Result<i32> {
     // Opened before it is asked who runs: what is written from here on is read.
-    let note = Note::open(store, name);
+    let exit_code = ExitCodeFile::open(&store.container_dir(name));
     let record = store.container(name)?;
     let mut kept = None;
     if let Some(init) = record.running()? {
@@ -54,7 +55,7 @@ fn exit_code(store: &Store, name: &ContainerName) -> Result<i32> {
         parent.as_ref().map_or(Ok(()), until_end)?;
         kept = init.exit();
     }
-    note.and_then(|note| note.read_when_settled()).or_else(|| kept.map(Exit::code)).ok_or_else(|| {
+    exit_code.and_then(|exit_code| exit_code.read_when_settled()).or_else(|| kept.map(Exit::code)).ok_or_else(|| {
         let unseen = Error::new("tell the exit code of", name, "nobody was there to see what it ended with");
         unseen.hint("the process that started it, or its monitor, was killed")
     })

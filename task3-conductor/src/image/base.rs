@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::name::ImageName;
-use crate::usage::quoted;
+use crate::output::escape::quoted;
+use crate::spec::name::ImageName;
 
 /// The first layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

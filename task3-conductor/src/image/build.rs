@@ -19,15 +19,16 @@ use super::base::Base;
 use super::conductorfile::Conductorfile;
 use super::copy::Source;
 use super::debootstrap::Bootstrap;
-use super::layer::{Draft, Key, LayerId, Layers};
+use super::layer::{Draft, Key, Layers};
 use super::plan::{Act, Settings, What, plan};
 use super::progress::Progress;
 use super::run::Job;
 use super::{host, interrupt, run};
-use crate::failure::remark;
-use crate::name::ImageName;
-use crate::record::ImageRecord;
+use crate::output::failure::remark;
+use crate::spec::name::ImageName;
 use crate::store::Store;
+use crate::store::layer_id::LayerId;
+use crate::store::record::ImageRecord;
 
 /// What to make an image of.
 #[derive(Debug)]

@@ -26,8 +26,9 @@ use nsutil::process::{self, Birth, Exit, Requests, spawn};
 
 use super::base::{Distribution, Suite};
 use super::interrupt;
-use super::layer::{Draft, Key, make_folder};
+use super::layer::{Draft, Key};
 use super::progress::{Progress, Reached};
+use crate::store::lock::make_folder;
 
 /// A base system to be made.
 #[derive(Debug)]

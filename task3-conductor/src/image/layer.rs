@@ -14,29 +14,22 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use nix::fcntl::{Flock, FlockArg};
-use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::error::{OrCannot, Result, line};
 use nsutil::rooted::{self, Entry, remove_tree, walk};
 use nsutil::step;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::failure::remark;
-use crate::record;
-use crate::store::{Lock, Store};
-
-/// Which layer: 32 hexadecimal digits, the beginning of the hash of what it was made from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct LayerId(String);
+use crate::output::failure::remark;
+use crate::store::Store;
+use crate::store::layer_id::LayerId;
+use crate::store::lock::{Lock, make_folder};
+use crate::store::record;
 
 /// All that goes into a layer, in order. Two keys are equal only if every part is.
 #[derive(Debug, Clone)]
@@ -77,11 +70,8 @@ pub struct Layers {
 pub struct Draft {
     dir: PathBuf,
     /// Held as long as somebody works on it; the kernel lets go of it when that process is killed.
-    turn: Flock<File>,
+    turn: Lock,
 }
-
-/// Bytes of a hash that are used; as hexadecimal digits twice as many. Short, since overlay's options have little room.
-const ID_BYTES: usize = 16;
 
 impl Key {
     /// A key that begins with what kind of layer it is for.
@@ -100,8 +90,7 @@ impl Key {
 
     /// The layer it stands for.
     pub fn id(self) -> LayerId {
-        let hash = self.0.finalize();
-        LayerId(hash.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect())
+        LayerId::of_hash(&self.0.finalize())
     }
 }
 
@@ -156,13 +145,13 @@ impl Layers {
             size_bytes: size_on_disk(&draft.root())?,
             created: jiff::Timestamp::now().as_second(),
         };
-        draft.keep(&record, &self.dir.join(&id.0))?;
+        draft.keep(&record, &self.dir.join(id.to_string()))?;
         Ok(Outcome::Made)
     }
 
     /// Whether the layer is there, whole.
     pub fn has(&self, id: &LayerId) -> bool {
-        self.dir.join(&id.0).is_dir()
+        self.dir.join(id.to_string()).is_dir()
     }
 
     /// What is known about a layer.
@@ -170,7 +159,7 @@ impl Layers {
     /// # Errors
     /// When it is not there, or damaged.
     pub fn record(&self, id: &LayerId) -> Result<LayerRecord> {
-        record::load(&self.dir.join(&id.0))
+        record::load(&self.dir.join(id.to_string()))
     }
 
     /// All layers that are there, in no order that means anything.
@@ -187,7 +176,7 @@ impl Layers {
     /// # Errors
     /// `ENOENT` when it is not there; `EROFS`, `EBUSY` … with the path.
     pub fn remove(&self, id: &LayerId) -> Result<()> {
-        let (dir, away) = (self.dir.join(&id.0), self.building.join(format!("{}.removed", id.0)));
+        let (dir, away) = (self.dir.join(id.to_string()), self.building.join(format!("{id}.removed")));
         step!("layer.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
             why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
         fs::rename(&dir, &away).or_cannot("remove", dir.display())?;
@@ -196,45 +185,26 @@ impl Layers {
 
     /// A place to make the layer in; none when somebody else made it while we waited for our turn.
     fn draft(&self, id: &LayerId) -> Result<Option<Draft>> {
-        let dir = self.building.join(&id.0);
+        let dir = self.building.join(id.to_string());
         step!("layer.begin", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", dir.display();
             why: "one build makes a layer, others that want it wait; what nobody holds is swept away by the next";
             shell: "mkdir {0}; exec 9< {0}; flock 9", dir.display());
-        loop {
-            make_folder(&dir)?;
-            let folder = match File::open(&dir) {
-                Ok(folder) => folder,
-                // Swept away in between.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::new("open", dir.display(), error)),
-            };
-            let turn = Flock::lock(folder, FlockArg::LockExclusive)
-                .map_err(|(_, errno)| errno)
-                .or_cannot("wait for", dir.display())?;
-            // From here on a folder that is not needed is removed when this is dropped.
-            let draft = Draft { dir: dir.clone(), turn };
-            if self.has(id) {
-                return Ok(None);
-            }
-            // While we waited, the folder we opened may have been moved to its place, or removed after a failure.
-            if is_same(&draft.turn, &dir) {
-                draft.prepare()?;
-                return Ok(Some(draft));
-            }
+        let turn = Lock::new_folder(&dir)?;
+        // From here on a folder that is not needed is removed when this is dropped.
+        let draft = Draft { dir, turn };
+        if self.has(id) {
+            return Ok(None);
         }
+        draft.prepare()?;
+        Ok(Some(draft))
     }
 
-    /// Removes what killed builds left: folders under `building` that nobody holds.
+    /// Removes what killed builds left: folders under `building` that no command holds.
     fn sweep(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.building).or_cannot("list", self.building.display())?.flatten() {
-            let Ok(folder) = File::open(entry.path()) else { continue };
-            let Ok(turn) = Flock::lock(folder, FlockArg::LockExclusiveNonblock) else { continue };
-            // Since we opened it, another may have swept it away, and a build made it anew.
-            if is_same(&turn, &entry.path()) {
-                // What cannot be removed takes room, and is in nobody's way.
-                if let Err(error) = remove_tree(&entry.path()) {
-                    remark(format_args!("cannot remove what a build has left yet: {}", line(&error)));
-                }
+        for (folder, _held) in Lock::leftovers(&self.building, |_| true)? {
+            // What cannot be removed takes room, and is in nobody's way.
+            if let Err(error) = remove_tree(&folder) {
+                remark(format_args!("cannot remove what a build has left yet: {}", line(&error)));
             }
         }
         Ok(())
@@ -293,42 +263,10 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
-        if is_same(&self.turn, &self.dir) {
+        if self.turn.is_still_at(&self.dir) {
             // What cannot be removed now is swept by the next build.
             let _ = remove_tree(&self.dir);
         }
-    }
-}
-
-impl fmt::Display for LayerId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl FromStr for LayerId {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() == 2 * ID_BYTES && text.bytes().all(is_digit) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(format!("{text:?} is no layer: that is {} hexadecimal digits", 2 * ID_BYTES))
-    }
-}
-
-impl TryFrom<String> for LayerId {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<LayerId> for String {
-    fn from(id: LayerId) -> Self {
-        id.0
     }
 }
 
@@ -350,22 +288,6 @@ pub fn size_on_disk(tree: &Path) -> Result<u64> {
         Ok(true)
     })?;
     Ok(BLOCK * blocks)
-}
-
-/// Makes a folder for root alone; one that is there is fine.
-pub(super) fn make_folder(folder: &Path) -> Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Error::new("make folder", folder.display(), error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether what is open is what stands at the path.
-fn is_same(open: &File, path: &Path) -> bool {
-    let identity = |about: fs::Metadata| (about.dev(), about.ino());
-    open.metadata().map(identity).ok().zip(fs::symlink_metadata(path).map(identity).ok()).is_some_and(|(a, b)| a == b)
 }
 
 #[cfg(test)]

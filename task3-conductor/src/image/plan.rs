@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use nsutil::error::{Error, Result};
 
 use super::conductorfile::{Conductorfile, Instruction, Place, Word};
-use crate::plan::default_environment;
-use crate::user::{ROOTS_HOME, User};
+use crate::container::plan::default_environment;
+use crate::spec::user::{ROOTS_HOME, User};
 
 /// What a container of the image gets when nothing else is said; ENV, WORKDIR and CMD change it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,17 +13,19 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::Exit;
 
 use super::interrupt;
-use super::layer::{Draft, LayerId};
+use super::layer::Draft;
 use super::plan::Settings;
-use crate::confinement::Confinement;
-use crate::limits::Limits;
-use crate::name::{ContainerName, ImageName};
-use crate::network::names::NameWishes;
-use crate::plan::{Plan, Process, Purpose, default_environment};
-use crate::runtime::host::{self, Voice};
-use crate::runtime::relay::{Relay, copy_while};
-use crate::runtime::teardown;
+use crate::container::create;
+use crate::container::create::Voice;
+use crate::container::plan::{Plan, Process, Purpose, default_environment};
+use crate::container::relay::{Relay, copy_while};
+use crate::container::stop;
+use crate::hosts_file::NameWishes;
+use crate::spec::confinement::Confinement;
+use crate::spec::limits::Limits;
+use crate::spec::name::{ContainerName, ImageName};
 use crate::store::Store;
+use crate::store::layer_id::LayerId;
 
 /// A command to be run for a layer.
 #[derive(Debug)]
@@ -70,10 +72,10 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
     interrupt::hold(|requests| {
         let stderr = io::stderr();
         let (relay, pipe) = Relay::in_place_of(stderr.as_fd())?.unzip();
-        let claim = store.claim(&plan.name, |lock| teardown::take_back(store, &plan.name, lock))?;
+        let claim = store.claim(&plan.name, |lock| stop::take_back(store, &plan.name, lock))?;
         let output = Voice::Output(pipe.as_ref().map_or(stderr.as_fd(), AsFd::as_fd));
         let (started, lock) =
-            host::start_and_hold(store, &plan, claim, output).map_err(crate::failure::Failure::into_error)?;
+            create::start_and_hold(store, &plan, claim, output).map_err(crate::output::failure::Failure::into_error)?;
         drop(pipe);
         // Process 1 was the last of its PID namespace: with it, whatever it left in the background has ended.
         let ended = copy_while(relay.into_iter().collect(), started.init.pidfd(), || {
@@ -83,7 +85,7 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
             Exit::Code(0) => Ok(()),
             end => Err(Error::new("run", "the command", format!("it ended with code {}", end.code()))),
         });
-        let gone = teardown::take_back(store, &plan.name, lock);
+        let gone = stop::take_back(store, &plan.name, lock);
         ended.and(gone)
     })
 }

@@ -21,9 +21,11 @@ use super::{
     NetworkRecord, Networks, WayOut, all, chains, note, note_forwarding, refresh_names, release_ended_locked,
     release_locked, rules, standing, start_forwarding, strangers, subnet,
 };
-use crate::ledger::{Change, Ledger};
-use crate::name::ContainerName;
-use crate::store::{Lock, Store};
+use crate::hosts_file;
+use crate::spec::name::ContainerName;
+use crate::store::Store;
+use crate::store::ledger::{Change, Ledger};
+use crate::store::lock::Lock;
 
 /// Where the host is the way to, inside, whatever else is asked for (besides the pool, if that is another one).
 const LAB_NETWORK: &str = "192.168.0.0/16";
@@ -152,7 +154,7 @@ impl<'a> Attachment<'a> {
             start_forwarding()?;
         }
         let cable = self.lay_cable()?;
-        super::names::refresh_resolvers(&dir)?;
+        hosts_file::refresh_resolvers(&dir)?;
         refresh_names(store, &self.networks, name)?;
         // Who sends already would go on not to be led anywhere.
         let new = |publish: &&Publish| !self.before.as_ref().is_some_and(|before| before.published.contains(*publish));
@@ -285,14 +287,13 @@ fn add_ports(networks: &Networks, name: &ContainerName, asked: &[Publish], wante
         } else if let Some(rule) = rules::led_elsewhere(&nat, publish) {
             Some(format!("the firewall rule -t nat {rule}"))
         } else {
-            holder(publish.host, publish.protocol)?
+            holder(&publish)?
         };
         if let Some(holder) = holder {
             let taken = format!("port {} of the host is in use by {holder}", publish.host);
             return Err(Error::new("publish", publish, taken));
         }
-        let is_same = |known: &&Publish| (known.host, known.protocol) == (publish.host, publish.protocol);
-        if let Some(same) = wanted.published.iter().find(is_same) {
+        if let Some(same) = wanted.published.iter().find(|known| known.overlaps(&publish)) {
             return Err(Error::new("publish", publish, format!("{same} was asked for as well")));
         }
         wanted.published.insert(publish);

@@ -20,7 +20,7 @@ use super::attach::{Attachment, Request};
 use super::publish::holder;
 use super::rules::{self, Permissions, Stranger};
 use super::{IP_FORWARD, NetworkRecord, Networks, WayOut, release_ended, strangers, subnet};
-use crate::name::ContainerName;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
 
 /// One thing that should be there.
@@ -136,7 +136,7 @@ fn ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, boo
     let alone = |publish: &super::publish::Publish| {
         let other = match rules::led_elsewhere(&nat, *publish) {
             Some(rule) => Some(format!("the firewall rule -t nat {rule}")),
-            None => holder(publish.host, publish.protocol)?,
+            None => holder(publish)?,
         };
         Ok(match other {
             Some(other) => {

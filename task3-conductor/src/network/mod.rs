@@ -27,7 +27,6 @@
 
 pub mod attach;
 pub mod check;
-pub mod names;
 pub mod peer;
 pub mod publish;
 pub mod rules;
@@ -45,12 +44,13 @@ use nsutil::net::nat::{Backend, Firewall, Table};
 use nsutil::net::{Netlink, conntrack, sysctl};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::remark;
-use crate::ledger::{Change, Ledger};
-use crate::name::ContainerName;
-use crate::record;
+use crate::hosts_file;
+use crate::hosts_file::Entry;
+use crate::output::failure::remark;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
-use names::Entry;
+use crate::store::ledger::{Change, Ledger};
+use crate::store::record;
 use publish::Publish;
 use rules::{Permissions, Stranger};
 
@@ -194,8 +194,7 @@ impl Networks {
     /// The container that a port of the host leads to.
     fn publisher(&self, wanted: Publish) -> Option<(&ContainerName, Publish)> {
         self.all.iter().find_map(|(name, record)| {
-            let same = |known: &&Publish| (known.host, known.protocol) == (wanted.host, wanted.protocol);
-            record.published.iter().find(same).map(|known| (name, *known))
+            record.published.iter().find(|known| known.overlaps(&wanted)).map(|known| (name, *known))
         })
     }
 
@@ -231,7 +230,12 @@ impl Networks {
             let address = subnet::container_address(self.of(&peer)?.subnet).into();
             Some(Entry { address, names: vec![peer.to_string()] })
         });
-        own.into_iter().chain(peers).collect()
+        let known = own.into_iter().chain(peers).map(|mut entry| {
+            // A container may be called so, and a program that takes every address of a name must not end up there.
+            entry.names.retain(|name| !hosts_file::is_of_loopback(name));
+            entry
+        });
+        known.filter(|entry| !entry.names.is_empty()).collect()
     }
 }
 
@@ -355,7 +359,7 @@ fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Re
         Some(hostname) => hostname,
         None => nix::unistd::gethostname().or_cannot("ask for", "the host's name")?.to_string_lossy().into_owned(),
     };
-    names::refresh_hosts(&store.container_dir(name), &networks.entries(name, &hostname))
+    hosts_file::refresh_hosts(&store.container_dir(name), &networks.entries(name, &hostname))
 }
 
 /// Writes down what the host did with packets for others before the first container came, if conductor changes it.

@@ -10,9 +10,9 @@ use super::{
     NetworkRecord, Networks, note, note_forwarding, refresh_names, release_ended_locked, rules, start_forwarding,
     strangers,
 };
-use crate::ledger::{Change, Ledger};
-use crate::name::ContainerName;
+use crate::spec::name::ContainerName;
 use crate::store::Store;
+use crate::store::ledger::{Change, Ledger};
 
 /// Makes two containers peers. Two that are peers already stay so, and what a killed command had begun is completed.
 ///

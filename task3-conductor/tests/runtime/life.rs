@@ -418,7 +418,7 @@ fn explain_tells_the_whole_story_of_a_birth() {
         "OPEN_TREE_CLONE",
         "fsopen(\"overlay\")",
         "mkdir(\"/sys/fs/cgroup",
-        "clone3(CLONE_NEWUTS|CLONE_NEWPID|CLONE_NEWNET|CLONE_NEWNS|CLONE_NEWIPC",
+        "clone3(CLONE_NEWNS|CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWPID|CLONE_NEWNET",
         "unshare(CLONE_NEWCGROUP)",
         "MS_REC|MS_PRIVATE",
         "pivot_root",

@@ -35,6 +35,7 @@ mod v2;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -60,6 +61,9 @@ struct Directory {
     /// The controllers that it is in a tree of its own for; none at the top of v2, where all are in one.
     controllers: Vec<Controller>,
 }
+
+/// How long the processes of a cgroup may take to end, or to stand still.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Version of a tree of cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +257,26 @@ impl Cgroup {
         self.directories.iter().find_map(|directory| {
             directory.read(directory.file_by_version("tasks", "cgroup.threads")).map(|text| text.lines().count())
         })
+    }
+
+    /// Stops all its processes and waits until none runs, or lets them go on. Source: the kernel's document "Control Group
+    /// v2", `cgroup.freeze`.
+    ///
+    /// # Errors
+    /// In words without a v2 tree; `ETIMEDOUT` when a process hangs in the kernel and does not stop: then all go on.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        match self.directories.iter().find(|directory| directory.version == Version::V2) {
+            Some(directory) => v2::freeze(&directory.path, frozen),
+            None => Err(Error::new("pause", "a cgroup", "it takes a tree of version 2, and none is mounted")),
+        }
+    }
+
+    /// Whether its processes have been stopped.
+    pub fn is_frozen(&self) -> bool {
+        self.directories
+            .iter()
+            .filter_map(|directory| directory.read("cgroup.freeze"))
+            .any(|text| text.trim_end() == "1")
     }
 
     /// Kills every process in it and waits until none is left, then removes it; nothing to do when it is not there.

@@ -381,7 +381,6 @@ impl<'a> Copying<'a> {
         let flags = OFlags::WRONLY | OFlags::NOCTTY | patience;
         let opened = match about.kind() {
             FileType::RegularFile => {
-                self.refuse_mount(spot)?;
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
                 opened.or_cannot("write", &spot.shown)?

@@ -14,8 +14,8 @@
 //! # Ok::<(), nsutil::Error>(())
 //! ```
 //!
-//! The other modules are built on these: [`crate::process::spawn`] is `clone3` with a pipe for the child's error,
-//! [`crate::namespace::join`] is `setns` with a list of kinds instead of flags. So each call is made in one place.
+//! The other modules are built on these: `process::spawn` is `clone3` with a pipe for the child's error,
+//! `namespace::join` is `setns` with a list of kinds instead of flags. So each call is made in one place.
 //!
 //! | family | functions |
 //! |---|---|

@@ -70,7 +70,7 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd
 /// Makes the caller another program. `program` is a path, not a name to search for. See execve(2).
 ///
 /// What the caller has open and is not close-on-exec stays open, a signal that it blocks or ignores stays so
-/// ([`crate::process::leave_nothing_to_exec`] undoes both).
+/// (`process::leave_nothing_to_exec` undoes both).
 ///
 /// # Errors
 /// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it

@@ -1,0 +1,169 @@
+//! The host's side of a container's birth: its overlay, its cgroup, and the process that becomes it.
+//!
+//! Each thing is noted in the ledger before it is made. If a step fails, what was made is taken back at once; if this
+//! process is killed, the next command finds the ledger and does it.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nsutil::error::{OrCannot, Result};
+use nsutil::mount::overlay::Overlay;
+use nsutil::namespace::Kind;
+use nsutil::process::{Birth, Child, Membership, spawn};
+use nsutil::step;
+use nsutil::terminal::{self, Size};
+
+use super::cgroup::{self, ProcessLimit};
+use super::chroot::become_chrooted;
+use super::relay::Stdio;
+use super::setup::{BORN_WITH, Inside, Streams, become_container};
+use super::stop;
+use crate::container::plan::{Plan, Purpose};
+use crate::hosts_file;
+use crate::hosts_file::Whose;
+use crate::output::failure::Failure;
+use crate::store::ledger::Change;
+use crate::store::lock::Lock;
+use crate::store::record::ProcessIdentity;
+use crate::store::{Claim, Store};
+
+/// A container that runs, from the side of who started it.
+#[derive(Debug)]
+pub struct Started {
+    /// Its first process.
+    pub init: Child,
+    /// The caller's end of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Who talks to the container, as its starter decides.
+#[derive(Debug, Clone, Copy)]
+pub enum Voice<'a> {
+    /// The caller's own descriptors, but for those in whose place something else is given.
+    Callers(&'a Stdio),
+    /// A terminal of its own, of this size.
+    Terminal(Option<Size>),
+    /// Nobody; its output goes here, and it lives on when its starter dies.
+    Log(BorrowedFd<'a>),
+    /// Nobody; its output goes here, and it ends when its starter does.
+    Output(BorrowedFd<'a>),
+}
+
+/// Starts the container of a plan whose name is claimed, and records it, if it is to be used.
+///
+/// # Errors
+/// Of the step that failed, and of the undoing if that failed too; what was made is gone then.
+pub fn start(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>) -> Result<Started, Failure> {
+    start_and_hold(store, plan, claim, voice).map(|(started, _)| started)
+}
+
+/// The same, and keeps the lock: no other command works on the container then, or takes it for something left behind.
+///
+/// # Errors
+/// Those of [`start`].
+pub fn start_and_hold(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>) -> Result<(Started, Lock), Failure> {
+    match give_birth(store, plan, &claim, voice) {
+        Ok(started) => Ok((started, claim.into_lock())),
+        Err(failure) => Err(failure.and(stop::take_back(store, &plan.name, claim.into_lock()))),
+    }
+}
+
+fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Result<Started, Failure> {
+    let (dir, ledger) = (claim.directory(), claim.ledger());
+    let root = dir.join("rootfs");
+    make_folder(&root)?;
+    let (upper, work) = match &plan.purpose {
+        Purpose::Use => (dir.join("upper"), dir.join("work")),
+        Purpose::Layer { upper, work } => (upper.clone(), work.clone()),
+    };
+    if plan.purpose == Purpose::Use {
+        make_folder(&upper)?;
+        make_folder(&work)?;
+        open_to_all(&upper)?;
+    }
+    let hostname = match &plan.hostname {
+        Some(name) => name.to_string(),
+        None => nix::unistd::gethostname().or_cannot("ask for", "the host name")?.to_string_lossy().into_owned(),
+    };
+    let has_own_network = plan.purpose == Purpose::Use;
+    let whose = if has_own_network { Whose::Own } else { Whose::Hosts };
+    hosts_file::create(dir, &hostname, whose, &plan.names)?;
+    ledger.note(&Change::Mount(root.clone()))?;
+    let layers: Vec<PathBuf> = plan.layers.iter().map(|layer| store.layer_root(layer)).collect();
+    let mounted = Overlay { layers: &layers, upper: &upper, work: &work }.mount(&root)?;
+
+    let cgroup_name = store.tag(&plan.name);
+    ledger.note(&Change::Cgroup(cgroup_name.clone()))?;
+    let (cgroup, process_limit) = cgroup::create(&cgroup_name, &plan.limits)?;
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
+
+    let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
+    let streams = match voice {
+        Voice::Callers(stdio) => Streams::Callers(stdio),
+        Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
+        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
+    };
+    let inside = Inside {
+        directory: dir,
+        hostname: plan.hostname.as_ref(),
+        procs_files: &procs_files,
+        pid_namespace_limits: (process_limit == ProcessLimit::PidNamespace).then_some(&plan.limits),
+        has_own_network,
+        volumes: &plan.volumes,
+        read_only: plan.read_only,
+        process: &plan.process,
+        streams,
+        outlives_parent: matches!(voice, Voice::Log(_)),
+    };
+    be_unreadable()?;
+    let namespaces: Vec<Kind> = BORN_WITH.into_iter().filter(|kind| has_own_network || *kind != Kind::Net).collect();
+    let birth = Birth {
+        namespaces: &namespaces,
+        cgroup: Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() },
+    };
+    let enter = if plan.process.confinement.is_chroot() { become_chrooted } else { become_container };
+    let mut init = spawn(birth, |report| enter(&inside, report).map(|never| match never {}))?;
+    // While it makes its world, its record is prepared.
+    let record = plan.record(ProcessIdentity::of(init.pid().as_raw())?, now());
+    drop(theirs);
+    init.ready()?;
+    let terminal = match voice {
+        Voice::Terminal(_) => terminal::receive(&ours)?,
+        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
+    };
+    init.gone().map_err(Failure::of_command)?;
+    if plan.purpose == Purpose::Use {
+        record.save(dir)?;
+    }
+    mounted.keep();
+    Ok(Started { init, terminal })
+}
+
+/// Keeps what goes on in this process, and in the child before it has become the command, from being read or traced by
+/// what runs in the container (CVE-2016-9962). exec undoes it. See `PR_SET_DUMPABLE` in prctl(2).
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn be_unreadable() -> Result<()> {
+    step!("dumpable", call: "prctl(PR_SET_DUMPABLE, 0)";
+        why: "until it is the command, no process inside may trace it or look through its descriptors";
+        shell: "# no command does this");
+    nix::sys::prctl::set_dumpable(false).or_cannot("become", "unreadable")
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir(path).or_cannot("make the folder", path.display())
+}
+
+/// The root of a container is entered by all its users: apt and others run as one without rights.
+fn open_to_all(upper: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(upper, fs::Permissions::from_mode(0o755)).or_cannot("open to all", upper.display())
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,143 @@
+//! A further process in a running container.
+//!
+//! It joins all six namespaces and the cgroup of the first process through one descriptor of it, so that it cannot end
+//! up in a stranger's. Only a child can be in another PID namespace, so the parent says where its next child is created
+//! (`setns` with `CLONE_NEWPID`), creates it, and the child joins the rest. `attack` takes the same way.
+//!
+//! Look: `conductor exec --explain NAME -- true`. Manual: setns(2), nsenter(1).
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nsutil::cgroup::Cgroup;
+use nsutil::error::{OrCannot, Result};
+use nsutil::namespace::{self, Kind};
+use nsutil::process::{Birth, Child, Membership, PidFd, Report, join_cgroup, spawn};
+use nsutil::syscall::{CloneFlags, setns};
+use nsutil::terminal;
+use rustix::fs::{Mode, OFlags};
+
+use super::create::{Voice, be_unreadable};
+use super::setup::{Streams, connect};
+use super::{chroot, confine, root};
+use crate::container::plan::Process;
+use crate::output::failure::Failure;
+
+/// A process in a container, from the side of who started it.
+#[derive(Debug)]
+pub struct Joined {
+    /// The process.
+    pub child: Child,
+    /// The caller's end of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// By what a process gets into a container.
+struct JoinHandles<'a> {
+    /// The first process.
+    init: &'a PidFd,
+    /// The `cgroup.procs` of the directories that it is not created in.
+    procs_files: &'a [File],
+    /// The root of a container that is only a chroot.
+    chroot: Option<&'a OwnedFd>,
+}
+
+/// Starts `process` in the container whose first process is `init`; `voice` says who talks to it, and whether it lives on when
+/// its starter ends.
+///
+/// The calling process is of no use for anything else afterwards: its children are born in the container.
+///
+/// # Errors
+/// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
+pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, voice: Voice<'_>) -> Result<Joined, Failure> {
+    let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
+    let streams = match voice {
+        Voice::Callers(stdio) => Streams::Callers(stdio),
+        Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
+        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
+    };
+    let mut child = spawn_in_container(init, cgroup, process, |report| {
+        if matches!(voice, Voice::Log(_)) {
+            report.outlive_parent()?;
+        }
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let terminal = connect(&streams, root.or_cannot("open", "/")?.as_fd())?;
+        match confine::become_command(process, terminal, report)? {}
+    })?;
+    drop(theirs);
+    child.ready()?;
+    let terminal = match voice {
+        Voice::Terminal(_) => terminal::receive(&ours)?,
+        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
+    };
+    child.gone().map_err(Failure::of_command)?;
+    Ok(Joined { child, terminal })
+}
+
+/// # Lesson 3.b (8 marks): let a new process join a container
+///
+/// The caller is in the container's PID namespace already, because its parent said so before it created it (lesson 1.b).
+/// What is left are the cgroup and five namespaces: UTS, NET, IPC, CGROUP and the mount namespace.
+///
+/// 1. Join the cgroup, by `handles.procs_files`, first: from then on, whatever ends the container ends this process too.
+/// 2. Join the namespaces through the descriptor `handles.init` of the container's first process. One [`setns`] with five
+///    flags joins all of them or none; one call for each could stop half-way. The mount namespace brings its own root and
+///    working directory with it, so no chroot is needed.
+/// 3. Only the container of `--weak chroot` has a `handles.chroot`: its mount namespace still shows the host's files, so
+///    enter that root.
+///
+/// After this the caller is confined as by `run`, by the same code: a second way in would be the weaker one some day
+/// (CVE-2022-29162). See setns(2), nsenter(1), cgroup_namespaces(7).
+///
+/// Checks: exec.joins exec.root exec.clean
+///
+/// You may want: [`join_cgroup`], [`setns`], [`CloneFlags`], [`chroot::enter`]
+fn join_container(handles: &JoinHandles<'_>) -> Result<()> {
+    join_cgroup(handles.procs_files)?;
+    let five = CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWCGROUP
+        | CloneFlags::CLONE_NEWNS;
+    setns(handles.init, five)?;
+    handles.chroot.map_or(Ok(()), chroot::enter)
+}
+
+/// Creates a child in the container, which does what `inside` says there.
+fn spawn_in_container(
+    init: &PidFd,
+    cgroup: &Cgroup,
+    process: &Process,
+    inside: impl FnOnce(&mut Report) -> Result<i32>,
+) -> Result<Child> {
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
+    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
+    be_unreadable()?;
+    setns(init, CloneFlags::CLONE_NEWPID)?;
+    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
+    let handles = JoinHandles { init, procs_files: &procs_files, chroot: chroot.as_ref() };
+    spawn(Birth { namespaces: &[], cgroup: membership }, |report| {
+        join_container(&handles)?;
+        inside(report)
+    })
+}
+
+/// Has a child do `work` in the container, as confined as a command there and without becoming one. It has a view of the
+/// mounts of its own, so what it mounts or unmounts is gone with it; its exit code is what `work` returns.
+///
+/// Like after [`start`], the calling process is of no use for anything else.
+///
+/// # Errors
+/// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
+pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce() -> i32) -> Result<Child> {
+    let mut child = spawn_in_container(init, cgroup, process, |report| {
+        namespace::unshare(&[Kind::Mount])?;
+        let confined = confine::confine(process, None)?;
+        report.ready()?;
+        confined.load_filter()?;
+        Ok(work())
+    })?;
+    child.ready()?;
+    Ok(child)
+}

@@ -1,0 +1,31 @@
+//! The life of a container: from a plan to a process, and back to nothing.
+//!
+//! ```text
+//! run ─ create ── overlay, cgroup, clone3 ──┐         exec ─ join ── namespaces of a running one ──┐
+//!                                           ▼                                                      ▼
+//!                        setup: own root, /dev, /proc, /sys, masks ─────────────►  confine: one road:
+//!                                                                     capabilities, seccomp, descriptors, exec
+//! ```
+//!
+//! `create` is what happens on the host's side, `setup` what the new process does to its surroundings, and `confine`
+//! the last stretch, which `run` and `exec` share. `monitor` and `terminal` stay beside a running one; `stop` takes
+//! everything back, by the ledger.
+
+pub mod cgroup;
+pub mod chroot;
+pub mod confine;
+pub mod create;
+pub mod devices;
+pub mod join;
+pub mod loopback;
+pub mod masks;
+pub mod monitor;
+pub mod plan;
+pub mod reexec;
+pub mod relay;
+pub mod root;
+pub mod setup;
+pub mod signals;
+pub mod stop;
+pub mod terminal;
+pub mod volumes;

@@ -1,0 +1,96 @@
+//! The one process that stays with a detached container: its parent.
+//!
+//! Somebody has to be there when the first process ends, to take its exit code and, with `--rm`, to clear up. It is
+//! forked from `run -d`, begins a session of its own, starts the container, and tells `run` that it is up; from then on
+//! it holds nothing of the caller's, so `$(conductor run -d …)` returns at once. It also copies what the container prints
+//! to its log, which the container itself must not have (see [`super::relay`]). If the monitor is killed, the container
+//! goes on: it is still listed and can be stopped; its exit code is lost, and writing to stdout fails with `EPIPE` then.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::unistd::setsid;
+use nsutil::error::{OrCannot, Result};
+use nsutil::process::{Birth, Exit, close_inherited, give_back_clean_pages, spawn};
+
+use super::create::{self, Voice};
+use super::relay::{Relay, let_go_of_caller};
+use super::stop;
+use crate::container::plan::Plan;
+use crate::output::failure;
+use crate::output::failure::Failure;
+use crate::store::exit_code::ExitCodeFile;
+use crate::store::{Claim, Store};
+
+/// Name of the file in a container's folder that takes what it prints.
+pub const LOG: &str = "log";
+
+/// Starts the container of a plan with a monitor, and returns when its command runs.
+///
+/// # Errors
+/// As [`create::start`].
+pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
+    let (directory, mut claim) = (claim.directory().to_owned(), Some(claim));
+    let spawned = spawn(Birth::default(), |report| {
+        report.outlive_parent()?;
+        setsid().or_cannot("begin", "a session")?;
+        // While nothing is made that would have to be given back if that fails.
+        close_inherited()?;
+        let Some(claim) = claim.take() else { return Ok(i32::from(failure::OURS)) };
+        match live(store, plan, claim) {
+            Ok((started, exit_code, mut relay)) => {
+                report.ready()?;
+                let_go_of_caller()?;
+                // It is only a saving.
+                let _ = give_back_clean_pages();
+                // That the log is not to be had is no reason not to wait.
+                let _ = relay.copy_until_end_of(started.init.pidfd().as_fd());
+                let exit = started.init.wait()?;
+                end(store, plan, &exit_code, exit)?;
+                Ok(0)
+            }
+            Err(failure) => {
+                failure.tell();
+                Ok(i32::from(failure.code()))
+            }
+        }
+    });
+    if spawned.is_err() {
+        // There is nobody to give the name back but us; the lock is still held.
+        let _ = fs::remove_dir(&directory);
+    }
+    let mut monitor = spawned?;
+    // From here on it is the monitor's.
+    drop(claim);
+    if monitor.is_ready()? {
+        monitor.release();
+        return Ok(());
+    }
+    // It has said why.
+    Err(Failure::told(monitor.wait()?.code()))
+}
+
+fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(create::Started, ExitCodeFile, Relay), Failure> {
+    let path = claim.directory().join(LOG);
+    let log =
+        File::options().append(true).create_new(true).mode(0o600).open(&path).or_cannot("make", path.display())?;
+    let exit_code = ExitCodeFile::prepare(claim.directory())?;
+    let (relay, output) = Relay::to_log(log)?;
+    let started = create::start(store, plan, claim, Voice::Log(output.as_fd()))?;
+    Ok((started, exit_code, relay))
+}
+
+/// Notes how the first process ended, and clears all away when the container was to go by itself.
+///
+/// # Errors
+/// Of the clearing up. That the container was stopped meanwhile is none.
+pub fn end(store: &Store, plan: &Plan, exit_code: &ExitCodeFile, exit: Exit) -> Result<()> {
+    exit_code.write(exit.code())?;
+    if !plan.remove_at_end {
+        return Ok(());
+    }
+    let Some(lock) = store.try_lock_container(&plan.name)? else { return Ok(()) };
+    // It may have been stopped meanwhile, and the one that is there now may be another of the same name.
+    if exit_code.is_unlinked() { Ok(()) } else { stop::take_back(store, &plan.name, lock) }
+}

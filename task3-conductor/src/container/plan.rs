@@ -1,0 +1,324 @@
+//! Plans: everything about a container that can be decided before the kernel is asked for anything.
+//!
+//! A plan is made of an image's record and what the user typed; making one touches nothing, so its tests need no root.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use nsutil::error::{Error, Result};
+
+use crate::hosts_file::NameWishes;
+use crate::output::escape::quoted;
+use crate::spec::confinement::Confinement;
+use crate::spec::env::Variable;
+use crate::spec::hostname::Hostname;
+use crate::spec::limits::Limits;
+use crate::spec::name::{ContainerName, ImageName};
+use crate::spec::user::User;
+use crate::spec::volume::Volume;
+use crate::store::layer_id::LayerId;
+use crate::store::record::{ContainerRecord, ImageRecord, ProcessIdentity};
+
+/// A container to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its name.
+    pub name: ContainerName,
+    /// Its image.
+    pub image: ImageName,
+    /// That image's layers, the topmost first.
+    pub layers: Vec<LayerId>,
+    /// Its own host name; none is the host's.
+    pub hostname: Option<Hostname>,
+    /// Whether it goes away by itself when its first process ends.
+    pub remove_at_end: bool,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What its processes may use together.
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
+    /// What its names mean.
+    pub names: NameWishes,
+    /// Its first process.
+    pub process: Process,
+}
+
+/// What a container is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be used: it has a network of its own, is listed, and goes when the user says so.
+    Use,
+    /// A `RUN` line: what it writes becomes a layer. It is listed nowhere, and shares the host's network, for packages
+    /// have to be fetched from somewhere; to change that network it lacks the capabilities.
+    Layer {
+        /// Takes what it writes.
+        upper: PathBuf,
+        /// Overlay's own; see [`nsutil::mount::overlay::Overlay`].
+        work: PathBuf,
+    },
+}
+
+/// A process to be, in a container: the same for `run`, `exec` and a `RUN` line of a Conductorfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// Its whole environment: nothing of the caller's gets in.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts, an absolute path.
+    pub working_directory: String,
+    /// Who it runs as; none is root.
+    pub user: Option<User>,
+    /// How much it is kept from.
+    pub confinement: Confinement,
+    /// Whether it has a reaper in front of it as process 1 (see [`nsutil::reaper`]).
+    pub has_reaper: bool,
+}
+
+/// What the user typed about a process.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessWishes {
+    /// The command; empty is what is usual.
+    pub command: Vec<String>,
+    /// Added to the environment.
+    pub variables: Vec<Variable>,
+    /// Where it starts; none is what is usual.
+    pub working_directory: Option<WorkingDirectory>,
+    /// Who it runs as; none is what is usual.
+    pub user: Option<User>,
+    /// The kind of the caller's terminal (`TERM`), if it gets one.
+    pub terminal: Option<String>,
+}
+
+/// What the user typed about a container.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Its first process.
+    pub process: ProcessWishes,
+    /// Its own host name.
+    pub hostname: Option<Hostname>,
+    /// Whether it goes away by itself.
+    pub remove_at_end: bool,
+    /// What its processes may use together.
+    pub limits: Limits,
+    /// What of the host's files is seen in it.
+    pub volumes: Vec<Volume>,
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
+    /// What its names mean.
+    pub names: NameWishes,
+    /// How much it is kept from.
+    pub confinement: Confinement,
+    /// Whether it has a reaper as process 1.
+    pub has_reaper: bool,
+}
+
+/// An absolute path in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkingDirectory(String);
+
+const DEFAULT_COMMAND: &str = "/bin/bash";
+/// Where programs are searched for, as in Docker's containers.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+impl Plan {
+    /// A plan for a container `name` of `image`, as the user wishes it.
+    pub fn new(name: ContainerName, image: ImageRecord, wishes: Wishes) -> Self {
+        let Wishes { process, hostname, remove_at_end, limits, volumes, read_only, names, confinement, has_reaper } =
+            wishes;
+        let usual = image.working_directory.unwrap_or_else(|| "/".to_owned());
+        let usual = Process {
+            command: if image.command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { image.command },
+            environment: default_environment().into_iter().chain(image.environment).collect(),
+            working_directory: usual,
+            user: image.user,
+            confinement,
+            has_reaper,
+        };
+        Self {
+            name,
+            image: image.name,
+            layers: image.layers,
+            hostname,
+            remove_at_end,
+            purpose: Purpose::Use,
+            limits,
+            volumes,
+            read_only,
+            names,
+            process: usual.wished(process),
+        }
+    }
+
+    /// The record of the container that this plan has become.
+    pub fn record(&self, init: ProcessIdentity, created: i64) -> ContainerRecord {
+        ContainerRecord {
+            name: self.name.clone(),
+            image: self.image.clone(),
+            layers: self.layers.clone(),
+            created,
+            command: self.process.command.clone(),
+            environment: self.process.environment.clone(),
+            working_directory: self.process.working_directory.clone(),
+            hostname: self.hostname.as_ref().map(ToString::to_string),
+            remove_at_end: self.remove_at_end,
+            user: self.process.user.clone(),
+            confinement: self.process.confinement,
+            has_reaper: self.process.has_reaper,
+            limits: self.limits,
+            volumes: self.volumes.clone(),
+            read_only: self.read_only,
+            init,
+        }
+    }
+}
+
+/// What every process in a container finds in its environment, unless it is told otherwise; and `HOME`, which depends on
+/// who it runs as.
+pub fn default_environment() -> [(String, String); 1] {
+    [("PATH".to_owned(), DEFAULT_PATH.to_owned())]
+}
+
+impl Process {
+    /// A further process in a container: in the surroundings of its first one, with what the user adds to them.
+    pub fn joining(record: &ContainerRecord, wishes: ProcessWishes) -> Self {
+        let usual = Self {
+            command: vec![DEFAULT_COMMAND.to_owned()],
+            environment: record.environment.clone(),
+            working_directory: record.working_directory.clone(),
+            user: record.user.clone(),
+            confinement: record.confinement,
+            has_reaper: false,
+        };
+        usual.wished(wishes)
+    }
+
+    /// The same as the user wishes it.
+    fn wished(mut self, wishes: ProcessWishes) -> Self {
+        let ProcessWishes { command, variables, working_directory, user, terminal } = wishes;
+        if !command.is_empty() {
+            self.command = command;
+        }
+        self.environment.extend(terminal.map(|kind| ("TERM".to_owned(), kind)));
+        self.environment.extend(variables.into_iter().map(|Variable { key, value }| (key, value)));
+        if let Some(WorkingDirectory(path)) = working_directory {
+            self.working_directory = path;
+        }
+        self.user = user.or(self.user);
+        self
+    }
+
+    /// The program as it was typed: a path, or a name to be searched for.
+    pub fn program(&self) -> &str {
+        self.command.first().map_or(DEFAULT_COMMAND, String::as_str)
+    }
+}
+
+impl FromStr for WorkingDirectory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') && !text.contains('\0') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{} is no working directory: use an absolute path in the container, for example /srv",
+            quoted(text)
+        ))
+    }
+}
+
+/// Who talks to the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Talk {
+    /// The caller's own descriptors, handed on as they are: byte for byte, with no process between.
+    Direct,
+    /// A terminal of its own, copied to and from the caller's.
+    Terminal,
+}
+
+impl Talk {
+    /// A terminal when it was asked for, or when a person sits at both ends; never when nobody listens. In the background of
+    /// a shell nobody sits there: whoever takes the terminal then is stopped by the kernel (`SIGTTOU`, termios(3)).
+    ///
+    /// # Errors
+    /// In words when a terminal was asked for a process that is to run by itself.
+    pub fn choose(
+        asked_for_terminal: bool,
+        stdin_is_ours: bool,
+        stdout_is_terminal: bool,
+        alone: bool,
+    ) -> Result<Self> {
+        match (alone, asked_for_terminal) {
+            (true, true) => Err(Error::new("give a terminal to", "a detached container", "nobody would sit at it")
+                .hint("leave out --tty or --detach")),
+            (true, false) => Ok(Self::Direct),
+            (false, true) => Ok(Self::Terminal),
+            (false, false) if stdin_is_ours && stdout_is_terminal => Ok(Self::Terminal),
+            (false, false) => Ok(Self::Direct),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> ImageRecord {
+        ImageRecord {
+            name: "mydebian".parse().unwrap(),
+            from: "host".to_owned(),
+            layers: vec!["0123456789abcdef0123456789abcdef".parse().unwrap()],
+            created: 0,
+            command: vec![],
+            environment: BTreeMap::from([("LANG".to_owned(), "C".to_owned())]),
+            working_directory: None,
+            user: None,
+        }
+    }
+
+    fn plan(image: ImageRecord, wishes: Wishes) -> Plan {
+        Plan::new("eg".parse().unwrap(), image, wishes)
+    }
+
+    #[test]
+    fn the_users_command_goes_before_the_images_and_bash_is_last() {
+        let with_command = || ImageRecord { command: vec!["nginx".to_owned()], ..image() };
+        assert_eq!(plan(image(), Wishes::default()).process.command, ["/bin/bash"]);
+        assert_eq!(plan(with_command(), Wishes::default()).process.command, ["nginx"]);
+        let command = vec!["ps".to_owned(), "-e".to_owned()];
+        let wishes = ProcessWishes { command, ..ProcessWishes::default() };
+        assert_eq!(plan(with_command(), Wishes { process: wishes, ..Wishes::default() }).process.command, ["ps", "-e"]);
+    }
+
+    #[test]
+    fn the_environment_holds_what_was_said_and_nothing_of_the_callers() {
+        let variables = vec!["LANG=de".parse().unwrap(), "X=a=b".parse().unwrap()];
+        let wishes = Wishes { process: ProcessWishes { variables, ..ProcessWishes::default() }, ..Wishes::default() };
+        let environment = plan(image(), wishes).process.environment;
+        let pairs: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(pairs, ["LANG=de", &format!("PATH={DEFAULT_PATH}"), "X=a=b"]);
+    }
+
+    #[test]
+    fn a_terminal_is_given_when_a_person_sits_at_both_ends_or_asks_for_it() {
+        assert_eq!(Talk::choose(false, true, true, false).unwrap(), Talk::Terminal);
+        assert_eq!(Talk::choose(false, true, false, false).unwrap(), Talk::Direct, "the output goes into a pipe");
+        assert_eq!(Talk::choose(true, false, false, false).unwrap(), Talk::Terminal);
+        assert_eq!(Talk::choose(false, true, true, true).unwrap(), Talk::Direct);
+        assert!(Talk::choose(true, true, true, true).is_err());
+    }
+
+    #[test]
+    fn what_is_no_variable_or_folder_is_refused_with_an_example() {
+        for wrong in ["", "=x", "A", "A\0=b"] {
+            assert!(wrong.parse::<Variable>().unwrap_err().contains("for example LANG"), "{wrong:?}");
+        }
+        for wrong in ["", "srv", "./srv", "../srv", "~", "/srv\0"] {
+            assert!(wrong.parse::<WorkingDirectory>().unwrap_err().contains("for example /srv"), "{wrong:?}");
+        }
+    }
+}

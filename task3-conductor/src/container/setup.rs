@@ -1,0 +1,270 @@
+//! What the first process of a container does to its surroundings before it becomes the command.
+//!
+//! It is born with namespaces of its own and still sees the host's files through them. Read from top to bottom, it puts
+//! the container's root in place of the host's, mounts what a program expects there, and takes what it must not have.
+//! It can only succeed by becoming another program: hence `Infallible`.
+//!
+//! Look: `conductor run --explain IMAGE NAME -- true`. Manual: pivot_root(2), mount_namespaces(7).
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::stat::umask;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nsutil::error::{OrCannot, Result};
+use nsutil::mount;
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, mount_point, restrict};
+use nsutil::namespace::{self, Kind};
+use nsutil::process::{Report, join_cgroup};
+use nsutil::rooted::Root;
+use nsutil::step;
+use nsutil::syscall::sethostname;
+use nsutil::terminal::{self, Pair, Size};
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
+
+use super::cgroup::limit_processes_of_namespace;
+use super::relay::Stdio;
+use super::{confine, devices, loopback, masks, volumes};
+use crate::container::plan::Process;
+use crate::hosts_file;
+use crate::spec::confinement::Confinement;
+use crate::spec::hostname::Hostname;
+use crate::spec::limits::Limits;
+use crate::spec::volume::Volume;
+
+/// Namespaces that the first process is born with. The cgroup namespace comes a little later: see [`become_container`].
+pub const BORN_WITH: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
+
+/// What the first process of a container is told at its birth.
+#[derive(Debug)]
+pub struct Inside<'a> {
+    /// Its folder on the host, with its root and its private files.
+    pub directory: &'a Path,
+    /// Its own host name; none is the host's.
+    pub hostname: Option<&'a Hostname>,
+    /// Where `0` has to be written to be in every part of the cgroup.
+    pub procs_files: &'a [File],
+    /// What its PID namespace has to limit, because its cgroup cannot.
+    pub pid_namespace_limits: Option<&'a Limits>,
+    /// Whether its network is its own, to be set up as it needs it, or the host's.
+    pub has_own_network: bool,
+    /// What of the host's files is seen in it.
+    pub volumes: &'a [Volume],
+    /// Whether its root cannot be written to.
+    pub read_only: bool,
+    /// What it becomes.
+    pub process: &'a Process,
+    /// Who talks to it.
+    pub streams: Streams<'a>,
+    /// Whether it lives on when its parent dies.
+    pub outlives_parent: bool,
+}
+
+/// What stdin, stdout and stderr of a process in a container are.
+#[derive(Debug, Clone, Copy)]
+pub enum Streams<'a> {
+    /// The caller's own, but for those in whose place something else is given.
+    Callers(&'a Stdio),
+    /// A terminal of the container's, whose other end goes through this socket.
+    Terminal {
+        /// To the caller.
+        to: &'a UnixStream,
+        /// Its size from the first moment.
+        size: Option<Size>,
+    },
+    /// Nothing to read, and this for both outputs.
+    Output(BorrowedFd<'a>),
+}
+
+/// # Lesson 3.a (12 marks): make the container around its first process, which then becomes the command
+///
+/// The caller was just born, in the namespaces of [`BORN_WITH`], and still sees the host's files. Everything it has to
+/// do is there as a function; the lesson is the order, for each step shuts a door that an earlier one went through:
+///
+/// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the
+///    cgroup namespace: a view of the tree begins where the caller stands.
+/// 2. Set the host name, if it has one; make all mounts private. Before that, a mount made here could appear on the
+///    host.
+/// 3. Get hold of what lies on the host's side of the wall (a second mount of the container's own hosts and
+///    resolv.conf, [`hosts_file::FILES`] in `inside.directory`; volumes; and for a privileged one the host's devices), and
+///    enter the root, `rootfs` in that folder. From here on no path leads to a file of the host's. Open the new `/`:
+///    what is still to be done in the root is done below that descriptor.
+/// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts
+///    it. If there are `pid_namespace_limits`, apply them. Provide /dev. If the network is its own (it is the host's
+///    for a `RUN` line), switch `lo` on, let everybody ping, and open the low ports. *Last* mask and protect: what is read-only cannot be
+///    set up any more. Then cover hosts and resolv.conf, and attach the volumes on top: these are what the user asked
+///    for.
+/// 5. Connect the streams, and if that gives a terminal provide the console; only now can the root be made unwritable,
+///    if that is wished. If it is to outlive its parent, tell `report` so; and go the stretch that `exec` goes as well:
+///    [`confine::become_command`].
+///
+/// See pivot_root(2), mount_namespaces(7), pid_namespaces(7), cgroup_namespaces(7).
+///
+/// Checks: run.uts run.pid run.net run.mnt run.ipc run.root run.mounts run.usable
+///
+/// You may want: [`umask`], [`namespace::unshare`], [`limit_processes_of_namespace`], [`loopback::switch_on`],
+/// [`devices::of_the_host`], [`devices::provide`], [`devices::provide_console`], [`masks::apply`], [`volumes::hold`],
+/// [`volumes::attach`], [`Report::outlive_parent`], [`sethostname`], [`mount::make_all_private`], [`mount::enter`], and what stands below
+///
+/// # Errors
+/// Of the step that failed.
+pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
+    let confinement = inside.process.confinement;
+    // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
+    umask(nix::sys::stat::Mode::empty());
+    join_cgroup(inside.procs_files)?;
+    // Only now, in its place, would a new view of the cgroups begin there. At birth it would begin at the parent's.
+    namespace::unshare(&[Kind::Cgroup])?;
+    if let Some(name) = inside.hostname {
+        sethostname(name.as_str())?;
+    }
+    mount::make_all_private()?;
+    let private =
+        hosts_file::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file), inside.read_only), place));
+    let volumes = volumes::hold(inside.volumes, confinement)?;
+    let hardware = devices::of_the_host(confinement)?;
+    mount::enter(&inside.directory.join("rootfs"))?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let root = root.or_cannot("open", "/")?;
+    mount_windows_into_the_kernel(root.as_fd(), confinement)?;
+    if let Some(limits) = inside.pid_namespace_limits {
+        limit_processes_of_namespace(limits)?;
+    }
+    devices::provide(root.as_fd(), &hardware)?;
+    if inside.has_own_network {
+        loopback::switch_on()?;
+        let_everybody_ping()?;
+        open_low_ports()?;
+    }
+    masks::apply(root.as_fd(), confinement)?;
+    for (file, place) in private {
+        cover(root.as_fd(), Path::new(place), file?)?;
+    }
+    volumes::attach(root.as_fd(), volumes)?;
+    let terminal = connect(&inside.streams, root.as_fd())?;
+    if let Some(slave) = &terminal {
+        devices::provide_console(root.as_fd(), slave.as_fd())?;
+    }
+    if inside.read_only {
+        make_unwritable(root.as_fd())?;
+    }
+    if inside.outlives_parent {
+        report.outlive_parent()?;
+    }
+    confine::become_command(inside.process, terminal, report)
+}
+
+/// Makes the streams stdin, stdout and stderr of the caller, in a session of its own; returns the terminal, if it is one.
+///
+/// # Errors
+/// When there is no terminal to be had.
+pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    step!("setsid", call: "setsid()";
+        why: "away from the caller's terminal: nothing can be typed into it from here, and its Ctrl-C is not ours";
+        shell: "setsid COMMAND");
+    setsid().or_cannot("begin", "a session")?;
+    let (stdin, output, slave) = match *streams {
+        Streams::Callers(Stdio { stdin, stdout, stderr }) => {
+            stdin.as_ref().map_or(Ok(()), dup2_stdin).or_cannot("set", "stdin")?;
+            stdout.as_ref().map_or(Ok(()), dup2_stdout).or_cannot("set", "stdout")?;
+            stderr.as_ref().map_or(Ok(()), dup2_stderr).or_cannot("set", "stderr")?;
+            return Ok(None);
+        }
+        Streams::Output(output) => {
+            let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
+            (null, File::from(output.try_clone_to_owned().or_cannot("hand on", "the output")?), None)
+        }
+        Streams::Terminal { to, size } => {
+            let Pair { master, slave } = Pair::new(root, size)?;
+            terminal::send(master.as_fd(), to)?;
+            terminal::be_controlled_by(slave.as_fd())?;
+            let copy = || slave.try_clone().map(File::from).or_cannot("hand on", "the terminal");
+            (copy()?, copy()?, Some(slave))
+        }
+    };
+    dup2_stdin(&stdin).or_cannot("set", "stdin")?;
+    dup2_stdout(&output).or_cannot("set", "stdout")?;
+    dup2_stderr(&output).or_cannot("set", "stderr")?;
+    Ok(slave)
+}
+
+/// /proc, /sys and the view of the cgroups.
+fn mount_windows_into_the_kernel(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
+    let read_only = Attributes { read_only: confinement.is_contained(), ..Attributes::DATA_ONLY };
+    for (path, kind, attributes) in
+        [("proc", "proc", Attributes::DATA_ONLY), ("sys", "sysfs", read_only), ("sys/fs/cgroup", "cgroup2", read_only)]
+    {
+        let path = Path::new(path);
+        let place = mount_point(root, path)?;
+        Filesystem { kind, options: &[], attributes }.make()?.attach(place.as_fd(), &Path::new("/").join(path))?;
+    }
+    Ok(())
+}
+
+/// Shuts the root to writing; what is mounted on it (/dev, /proc, volumes) keeps its own mode.
+///
+/// # Errors
+/// None that a root of ours could cause.
+pub fn make_unwritable(root: BorrowedFd<'_>) -> Result<()> {
+    restrict(root, Attributes { read_only: true, ..Attributes::default() }, Path::new("/"))
+}
+
+/// A second mount of a file of the host's, made while the host's files can still be seen.
+pub(super) fn second_mount(file: &Path, read_only: bool) -> Result<Detached> {
+    let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
+        .restrict(Attributes { read_only, ..Attributes::DATA_ONLY })
+}
+
+/// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.
+pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
+    let inside = place.strip_prefix("/").unwrap_or(place);
+    let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
+    let folder = mount_point(root, folder)?;
+    let found = match Root::without_links(&folder).open(Path::new(name), OFlags::PATH) {
+        Err(Errno::ELOOP) => {
+            unlinkat(&folder, name, AtFlags::empty()).or_cannot("replace the link", place.display())?;
+            None
+        }
+        Err(Errno::ENOENT) => None,
+        found => Some(found.or_cannot("open", place.display())?),
+    };
+    let found = match found {
+        Some(found) => found,
+        None => {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o644)).or_cannot("make", place.display())?
+        }
+    };
+    file.attach(found.as_fd(), place)
+}
+
+/// Lets every group send echo requests, so that `ping` needs neither `CAP_NET_RAW` nor a set-user-ID bit. See icmp(7).
+fn let_everybody_ping() -> Result<()> {
+    const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
+    step!("sysctl.ping", call: "write(\"{RANGE}\", \"0 2147483647\")";
+        why: "ping works by a socket of its own kind, and raw sockets, which could forge anything, stay shut";
+        shell: "sysctl -w net.ipv4.ping_group_range='0 2147483647'");
+    set_of_own_network(RANGE, "0 2147483647")
+}
+
+/// Lets every user listen on ports below 1024: in a network of its own they are nobody else's. See ip(7).
+fn open_low_ports() -> Result<()> {
+    const FIRST: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    step!("sysctl.ports", call: "write(\"{FIRST}\", \"0\")";
+        why: "a server that runs as another user than root has no CAP_NET_BIND_SERVICE, and needs none here";
+        shell: "sysctl -w net.ipv4.ip_unprivileged_port_start=0");
+    set_of_own_network(FIRST, "0")
+}
+
+fn set_of_own_network(path: &str, value: &str) -> Result<()> {
+    match fs::write(path, value) {
+        // A kernel without IPv4.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        written => written.or_cannot("write", path),
+    }
+}

@@ -1,0 +1,177 @@
+//! Volumes: what of the host's files is seen in a container, put in its place by descriptor.
+//!
+//! Two paths take part and only one is to be trusted. The *source* is the user's own, looked up on the host while the
+//! host's files can still be seen. The *place* is looked up in the container's root by openat2(2) with
+//! `RESOLVE_IN_ROOT`, where a link can lead about but not out, and what the mount lands on is a descriptor that has been
+//! looked at: nobody can put a link in its way at the last moment (CVE-2021-30465), or have it land on /proc
+//! (CVE-2019-16884).
+//!
+//! Look: `conductor exec NAME -- findmnt`. Manual: mount_setattr(2), openat2(2), the kernel's document "Shared Subtrees".
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem};
+use nsutil::rooted::Root;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
+
+use crate::hosts_file;
+use crate::spec::confinement::Confinement;
+use crate::spec::volume::{SHARED_MEMORY, Source, Volume};
+
+/// A volume that nobody sees yet.
+#[derive(Debug)]
+pub struct Held<'a> {
+    volume: &'a Volume,
+    mount: Detached,
+    is_folder: bool,
+}
+
+/// Second mounts of all sources; made in the container's mount namespace, before the host's files go out of sight.
+///
+/// # Errors
+/// `ENOENT` … by open(2), with the path.
+pub fn hold<'a>(volumes: &'a [Volume], confinement: Confinement) -> Result<Vec<Held<'a>>> {
+    volumes.iter().map(|volume| hold_one(volume, confinement)).collect()
+}
+
+fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
+    let path = match &volume.source {
+        Source::Host(path) => path,
+        Source::Memory { size_bytes, executable } => {
+            let mount = make_scratch(*size_bytes, *executable)?;
+            return Ok(Held { volume, mount, is_folder: true });
+        }
+    };
+    let source = &volume.source;
+    let opened = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let opened = opened.or_cannot("mount volume", source)?;
+    let about = rustix::fs::fstat(&opened).or_cannot("look at", source)?;
+    let is_folder = FileType::from_raw_mode(about.st_mode) == FileType::Directory;
+    // Devices of the host's stay dead; in a privileged container they are what was asked for.
+    let guarded = confinement.is_contained();
+    let attributes =
+        Attributes { read_only: volume.read_only, no_devices: guarded, no_set_user_id: guarded, no_execution: false };
+    let mount = Detached::of_tree(opened.as_fd(), source.to_string())?.restrict_tree(attributes)?;
+    Ok(Held { volume, mount, is_folder })
+}
+
+/// Open to all users of the container, as /tmp is.
+fn make_scratch(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
+    let size = size_bytes.map(|size| size.to_string());
+    let mut options = vec![("mode", "1777")];
+    options.extend(size.as_deref().map(|size| ("size", size)));
+    let attributes = Attributes { no_execution: !executable, ..Attributes::DATA_ONLY };
+    Filesystem { kind: "tmpfs", options: &options, attributes }.make()
+}
+
+/// Puts each in its place below `root`; a place that is missing is made.
+///
+/// # Errors
+/// In words when a link leads the place out of the container's own files, and for a folder onto a file or a file onto a
+/// folder; those of mkdir(2) and open(2).
+pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
+    // Where a place may be: the root itself, a file of ours that the user wants another for, or a volume that is there already.
+    let mut grounds = vec![mount_number(root, Path::new("/"))?];
+    for (_, file) in hosts_file::FILES.map(|(name, place)| (name, Path::new(place))) {
+        let place = Place { root, grounds: &[] };
+        if let Ok(found) = place.open(file.strip_prefix("/").unwrap_or(file)) {
+            grounds.push(mount_number(found.as_fd(), file)?);
+        }
+    }
+    let shared = Path::new(SHARED_MEMORY);
+    if held.iter().any(|held| held.volume.place == shared) {
+        let found = Place { root, grounds: &[] }.open(shared.strip_prefix("/").unwrap_or(shared));
+        grounds.push(mount_number(found.or_cannot("open", SHARED_MEMORY)?.as_fd(), shared)?);
+    }
+    for Held { volume, mount, is_folder } in held {
+        let place = Place { root, grounds: &grounds };
+        let path = volume.place.strip_prefix("/").unwrap_or(&volume.place);
+        let found = if is_folder { place.folder(path)? } else { place.file(path)? };
+        let about = rustix::fs::fstat(&found).or_cannot("look at", volume.place.display())?;
+        let covers_folder = FileType::from_raw_mode(about.st_mode) == FileType::Directory;
+        if is_folder != covers_folder {
+            let kind = |is_folder| if is_folder { "a folder" } else { "a file" };
+            return Err(Error::new(
+                format_args!("mount volume {} on", volume.source),
+                volume.place.display(),
+                format!("the first is {}, and in the image the second is {}", kind(is_folder), kind(covers_folder)),
+            ));
+        }
+        mount.attach(found.as_fd(), &volume.place)?;
+        let now = place.open(path).or_cannot("open", volume.place.display())?;
+        grounds.push(mount_number(now.as_fd(), &volume.place)?);
+    }
+    Ok(())
+}
+
+struct Place<'a> {
+    root: BorrowedFd<'a>,
+    grounds: &'a [u64],
+}
+
+impl Place<'_> {
+    /// The folder at `path`, made if it is missing, like those above it.
+    fn folder(&self, path: &Path) -> Result<OwnedFd> {
+        if let Some(found) = self.find(path)? {
+            return Ok(found);
+        }
+        let above = self.folder(path.parent().unwrap_or(Path::new("")))?;
+        let name = path.file_name().ok_or(Errno::ENOENT).or_cannot("make the folder", shown(path).display())?;
+        match rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+            Err(rustix::io::Errno::EXIST) => (),
+            made => made.or_cannot("make the folder", shown(path).display())?,
+        }
+        self.made(path)
+    }
+
+    /// The file at `path`; an empty one is made if it is missing.
+    fn file(&self, path: &Path) -> Result<OwnedFd> {
+        if let Some(found) = self.find(path)? {
+            return Ok(found);
+        }
+        let above = self.folder(path.parent().unwrap_or(Path::new("")))?;
+        let name = path.file_name().ok_or(Errno::ENOENT).or_cannot("make the file", shown(path).display())?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&above, name, flags, Mode::from_raw_mode(0o644)) {
+            Ok(_) | Err(rustix::io::Errno::EXIST) => self.made(path),
+            Err(errno) => Err(errno).or_cannot("make the file", shown(path).display()),
+        }
+    }
+
+    /// What is at `path`, if something is, and if that is the container's own.
+    fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        let found = match self.open(path) {
+            Err(Errno::ENOENT) => return Ok(None),
+            found => found.or_cannot("mount a volume on", shown(path).display())?,
+        };
+        if self.grounds.contains(&mount_number(found.as_fd(), path)?) {
+            return Ok(Some(found));
+        }
+        let elsewhere =
+            Error::new("mount a volume on", shown(path).display(), "it is not a place of the image's files");
+        Err(elsewhere.hint("a symbolic link there leads to /proc, /sys or /dev, or something is mounted there already"))
+    }
+
+    fn made(&self, path: &Path) -> Result<OwnedFd> {
+        let missing =
+            || Error::new("mount a volume on", shown(path).display(), "a symbolic link to nowhere stands there");
+        self.find(path)?.ok_or_else(missing)
+    }
+
+    fn open(&self, path: &Path) -> nix::Result<OwnedFd> {
+        Root::new(self.root).open(path, OFlags::PATH)
+    }
+}
+
+fn shown(path: &Path) -> std::path::PathBuf {
+    Path::new("/").join(path)
+}
+
+/// Which mount a file is reached through. See `stx_mnt_id` in statx(2).
+fn mount_number(file: BorrowedFd<'_>, shown: &Path) -> Result<u64> {
+    let about = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    about.or_cannot("look at", shown.display()).map(|about| about.stx_mnt_id)
+}

@@ -1,0 +1,116 @@
+//! Advice for a word that conductor does not know: what it was probably a slip of the finger for, or how another tool's
+//! word is said here.
+
+use clap::error::{ContextKind, ContextValue};
+
+use super::escape::escaped;
+
+/// What other tools have under another name, and how it is done here. The nearest command would often be a wrong one: that
+/// of `top` is `stop`, which removes a container.
+const HABITS: [(&str, &str); 25] = [
+    ("attach", "`exec NAME` opens a shell in it, `logs -f NAME` follows what it prints"),
+    ("create", "`run -d IMAGE NAME` makes a container and starts it"),
+    ("export", "for all of its files: `-q exec NAME -- tar c --one-file-system /`"),
+    ("load", "images are made by `build` and `commit`"),
+    ("port", "`inspect NAME` shows its ports, `network check` whether they lead to it"),
+    ("pull", "images are made by `build`, from Debian's mirror or this host's files"),
+    ("push", "images stay on this machine"),
+    ("rename", "a container keeps its name: `commit NAME IMAGE`, then `run IMAGE OTHER`"),
+    ("restart", "`stop NAME` removes it, `run` makes a new one"),
+    ("save", "images stay on this machine"),
+    ("start", "a container that has ended is not started again: `stop NAME` removes it, `run` makes a new one"),
+    ("tag", "an image keeps the name that `build` or `commit` gave it"),
+    ("top", "`exec NAME -- ps aux`, or `stats`"),
+    ("volume", "a volume is a folder of the host: `run -v SOURCE:PLACE`"),
+    ("--entrypoint", "the command that is given is run as it stands: run IMAGE NAME -- COMMAND"),
+    ("--file", "the Conductorfile stands behind the name: build NAME FILE"),
+    ("--mount", "`-v SOURCE:PLACE`"),
+    ("--name", "the name is the second word: run IMAGE NAME"),
+    ("--net", "once it runs: `addnetwork NAME`, and `peer` to reach another"),
+    ("--network", "once it runs: `addnetwork NAME`, and `peer` to reach another"),
+    ("--publish", "once it runs: `addnetwork NAME -e 3000:80`"),
+    ("--restart", "nothing starts a container again when it has ended"),
+    ("--tag", "the name is the first word: build NAME"),
+    ("-9", "`kill -s KILL NAME`"),
+    ("-p", "once it runs: `addnetwork NAME -e 3000:80`"),
+];
+
+/// The same error; a word of another tool gets advice in place of a guess.
+pub fn advised(mut error: clap::Error) -> clap::Error {
+    let word =
+        [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| match error.get(kind) {
+            Some(ContextValue::String(word)) => Some(word.as_str()),
+            _ => None,
+        });
+    let advice = HABITS.iter().find(|(habit, _)| Some(*habit) == word).map(|(_, advice)| *advice);
+    if let Some(advice) = advice {
+        for guess in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
+            error.remove(guess);
+        }
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
+    }
+    error
+}
+
+/// The same error, with the user's words made harmless.
+pub fn harmless(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
+        let Some(ContextValue::String(word)) = error.get(kind) else { continue };
+        let shown = escaped(word);
+        if shown != *word {
+            error.insert(kind, ContextValue::String(shown));
+            // This repeats the word in an advice that is of no use then.
+            error.remove(ContextKind::Suggested);
+        }
+    }
+    error
+}
+
+/// The one of `known` that `text` is probably a slip of the finger from.
+pub fn near(text: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
+    // Two slips, and in a short name one: half of it must be right.
+    let most = 2.min(text.chars().count() / 2);
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(&known, text), known));
+    distances.filter(|(distance, _)| (1..=most).contains(distance)).min().map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn a_habit_gets_advice_and_no_guess() {
+        let told = |words: &[&str]| {
+            let error = crate::cli::Conductor::try_parse_from(words).map(drop).unwrap_err();
+            advised(error).to_string()
+        };
+        for (words, advice) in [
+            (&["conductor", "top", "web"][..], "tip: `exec NAME -- ps aux`"),
+            (&["conductor", "run", "--name", "web", "img"], "tip: the name is the second word"),
+            (&["conductor", "run", "-p", "80:80", "img", "web"], "tip: once it runs: `addnetwork NAME -e 3000:80`"),
+            (&["conductor", "kill", "-9", "web"], "tip: `kill -s KILL NAME`"),
+            (&["conductor", "build", "--tag", "img", "."], "tip: the name is the first word"),
+        ] {
+            let told = told(words);
+            assert!(told.contains(advice) && told.matches("tip:").count() == 1, "{told}");
+        }
+        assert!(told(&["conductor", "stpo", "web"]).contains("'stop'"), "who mistypes still gets a guess");
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_is_noticed_and_another_name_is_none() {
+        let known = || ["web", "database", "db"].map(str::to_owned);
+        for (typed, meant) in [
+            ("wbe", Some("web")),
+            ("databse", Some("database")),
+            ("datbse", Some("database")),
+            ("xyz", None),
+            ("web", None),
+            ("x", None),
+        ] {
+            assert_eq!(near(typed, known()).as_deref(), meant, "{typed}");
+        }
+    }
+}

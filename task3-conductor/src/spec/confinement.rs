@@ -1,0 +1,200 @@
+//! How much a container is kept from: what `--cap-add`, `--cap-drop`, `--privileged` and `--weak` decide.
+//!
+//! It stands in the container's record, because `exec` must be exactly as confined as `run` was.
+
+use std::str::FromStr;
+
+use nsutil::capability::{CONTAINER, Capability, Set};
+use nsutil::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::output::escape::quoted;
+
+/// How much a process in a container is kept from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Which walls there are.
+    pub strength: Strength,
+    /// The capabilities that are left.
+    #[serde(with = "by_name")]
+    pub capabilities: Set,
+}
+
+/// Which walls there are between a container and its host, besides namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strength {
+    /// All: a root of its own, masks, few capabilities, a filter of system calls.
+    Contained,
+    /// A root of its own, and nothing else: all capabilities, all devices, no filter, no masks.
+    Privileged,
+    /// Not even that: a chroot, as a shell script would do it. For lessons.
+    Chroot,
+}
+
+/// What the user said about it.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--weak`.
+    pub weak: Option<Weakness>,
+    /// `--cap-add`.
+    pub add: Vec<Named>,
+    /// `--cap-drop`.
+    pub drop: Vec<Named>,
+}
+
+/// How `--weak` weakens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Weakness {
+    /// chroot instead of pivot_root, the host's /dev, all capabilities, no filter: as a shell script does it
+    Chroot,
+}
+
+/// One capability, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// `ALL`.
+    All,
+    /// One.
+    One(Capability),
+}
+
+impl Default for Confinement {
+    fn default() -> Self {
+        Self { strength: Strength::Contained, capabilities: CONTAINER }
+    }
+}
+
+impl Confinement {
+    /// The one that the user wishes.
+    ///
+    /// # Errors
+    /// In words when the wishes contradict each other.
+    pub fn wished(wish: &Wish) -> Result<Self> {
+        let strength = match (wish.weak, wish.privileged) {
+            (Some(Weakness::Chroot), _) => Strength::Chroot,
+            (None, true) => Strength::Privileged,
+            (None, false) => Strength::Contained,
+        };
+        let capabilities =
+            if strength == Strength::Contained { capabilities(&wish.add, &wish.drop)? } else { Set::ALL };
+        Ok(Self { strength, capabilities })
+    }
+
+    /// Whether everything is kept from it that can be.
+    pub fn is_contained(&self) -> bool {
+        self.strength == Strength::Contained
+    }
+
+    /// Whether its root is only a chroot.
+    pub fn is_chroot(&self) -> bool {
+        self.strength == Strength::Chroot
+    }
+}
+
+/// As Docker reckons: `--cap-drop ALL` first empties the usual set, `--cap-add ALL` first fills it.
+fn capabilities(add: &[Named], drop: &[Named]) -> Result<Set> {
+    let both = add.iter().find(|named| drop.contains(named));
+    if let Some(both) = both {
+        return Err(Error::new("both add and drop", both, "say one of the two"));
+    }
+    let start = match (add.contains(&Named::All), drop.contains(&Named::All)) {
+        (true, _) => Set::ALL,
+        (false, true) => Set::default(),
+        (false, false) => CONTAINER,
+    };
+    let one = |named: &Named| match named {
+        Named::All => None,
+        Named::One(capability) => Some(*capability),
+    };
+    let without = drop.iter().filter_map(one).fold(start, Set::without);
+    Ok(add.iter().filter_map(one).fold(without, Set::with))
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("all") {
+            return Ok(Self::All);
+        }
+        let known = || Set::ALL.iter().map(|capability| capability.to_string());
+        text.parse().map(Self::One).map_err(|_| {
+            let upper = format!("CAP_{}", text.to_ascii_uppercase().trim_start_matches("CAP_"));
+            match crate::output::advice::near(&upper, known()) {
+                Some(near) => format!("{} is no capability: did you mean {near}?", quoted(text)),
+                None => format!(
+                    "{} is no capability: use a name of capabilities(7), for example NET_RAW, or ALL",
+                    quoted(text)
+                ),
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => out.write_str("ALL"),
+            Self::One(capability) => capability.fmt(out),
+        }
+    }
+}
+
+/// Capabilities in records: a list of names.
+mod by_name {
+    use nsutil::capability::{Capability, Set};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub fn serialize<S: Serializer>(set: &Set, to: S) -> Result<S::Ok, S::Error> {
+        set.iter().map(|capability| capability.to_string()).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Set, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        let members: Result<Vec<Capability>, String> = names.iter().map(|name| name.parse()).collect();
+        members.map(|members| members.into_iter().collect()).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wished(add: &[&str], drop: &[&str]) -> Result<String> {
+        let parse = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();
+        let wish = Wish { add: parse(add), drop: parse(drop), ..Wish::default() };
+        Confinement::wished(&wish).map(|confinement| confinement.capabilities.to_string())
+    }
+
+    #[test]
+    fn capabilities_are_reckoned_as_docker_does() {
+        assert_eq!(wished(&[], &[]).unwrap(), CONTAINER.to_string());
+        assert_eq!(wished(&["CHOWN", "net_raw"], &["all"]).unwrap(), "CHOWN,NET_RAW");
+        assert_eq!(wished(&[], &["ALL"]).unwrap(), "");
+        assert_eq!(wished(&["ALL"], &["SYS_ADMIN"]).unwrap().matches(',').count(), 39);
+        assert!(!wished(&["ALL"], &["SYS_ADMIN"]).unwrap().contains("SYS_ADMIN"));
+        assert!(!wished(&[], &["KILL"]).unwrap().contains("KILL"));
+        let both = nsutil::error::line(&wished(&["KILL"], &["CAP_KILL"]).unwrap_err());
+        assert_eq!(both, "cannot both add and drop CAP_KILL: say one of the two");
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_one_is_guessed() {
+        assert_eq!("NET_ROW".parse::<Named>().unwrap_err(), "\"NET_ROW\" is no capability: did you mean CAP_NET_RAW?");
+        assert!("".parse::<Named>().unwrap_err().contains("for example"));
+    }
+
+    #[test]
+    fn a_record_keeps_it_by_name() {
+        let kept = Confinement {
+            strength: Strength::Privileged,
+            capabilities: "KILL".parse().map(|kill| Set::default().with(kill)).unwrap(),
+        };
+        let text = serde_json::to_string(&kept).unwrap();
+        assert_eq!(text, "{\"strength\":\"privileged\",\"capabilities\":[\"CAP_KILL\"]}");
+        assert_eq!(serde_json::from_str::<Confinement>(&text).unwrap(), kept);
+    }
+}
