@@ -109,8 +109,9 @@ msrv: setup ## build with Debian 13's cargo, in a bare Debian 13
 fresh: setup ## README's two commands on a bare Debian 13 (ONLY=bookworm on a bare 12)
 	vm/bare --fresh $(or $(ONLY),trixie) make demo test
 
-docs: ## the library's documentation as web pages
+docs: ## the source's documentation as web pages: target/doc/index.html
 	cargo doc --locked --workspace --no-deps --document-private-items
+	cp docs/crates.html "$${CARGO_TARGET_DIR:-target}/doc/index.html"
 
 clean: ## forget what was built
 	cargo clean

@@ -60,6 +60,8 @@ impl Deployment {
     /// ports. One step for all services before the next step begins: a service can be told another's address only when
     /// that one has been connected.
     ///
+    /// Checks: apart.services up.again
+    ///
     /// You may want: [`Turn::take`], [`Progress::expect`](crate::progress::Progress::expect), [`Spec::in_start_order`], and the methods below
     ///
     /// # Errors
@@ -210,6 +212,8 @@ impl Deployment {
     /// (a peer needs one), and let the two talk by `peer`. Containers that can talk already are left alone. Believe no
     /// exit code: after `peer`, ask again whether they can talk.
     ///
+    /// Checks: reach.outside reach.host apart.counter internet
+    ///
     /// You may want: `lay_cable`, `can_talk`, [`Conductor::command`], [`missing`], `nothing_came_of`
     fn connect(&self, turn: &Turn, service: &Service) -> Result<()> {
         self.lay_cable(turn, service)?;
@@ -255,6 +259,8 @@ impl Deployment {
     /// spec's `start`, in which `{NAME}` stands for the address that another container has *now*: ask, do not write it
     /// down. The tool stays as long as the service does, so it goes to the background; the service is up when it
     /// answers, and not after a sleep. Say then where it answers.
+    ///
+    /// Checks: count.next count.asked
     ///
     /// You may want: `health_url`, [`health::is_well`], `with_addresses`, [`Background::start`], [`Background::wait_until`]
     fn start_service(&self, service: &Service) -> Result<()> {

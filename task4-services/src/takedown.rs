@@ -20,6 +20,8 @@ impl Deployment {
     /// if that is wished (otherwise it stays for the next `up`). Try all of them: one that fails must not keep the others
     /// standing. Then tell every failure, or, if there was none, remove the folder of our `notes`.
     ///
+    /// Checks: down.gone
+    ///
     /// You may want: [`Turn::take`], and the methods below
     ///
     /// # Errors

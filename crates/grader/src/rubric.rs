@@ -381,36 +381,60 @@ mod tests {
         }
     }
 
-    /// Every `# Lesson 1.a (6 marks)` in the sources of `task`.
-    fn tagged(task: Task) -> BTreeMap<String, u32> {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(task.folder()).join("src");
-        let (mut folders, mut found) = (vec![root], BTreeMap::new());
+    fn folder_of(task: Task) -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(task.folder())
+    }
+
+    /// Every `# Lesson 1.a (6 marks)` in the sources of `task`, with the checks that its comment names.
+    fn tagged(task: Task) -> BTreeMap<String, (u32, Vec<String>)> {
+        let (mut folders, mut found) = (vec![folder_of(task).join("src")], BTreeMap::new());
         while let Some(folder) = folders.pop() {
             for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
                 if path.is_dir() {
                     folders.push(path);
                     continue;
                 }
-                for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
-                    let Some((_, tag)) = line.split_once("/// # Lesson ") else { continue };
-                    let (lesson, rest) = tag.split_once(" (").unwrap();
-                    found.insert(lesson.to_owned(), rest.split_once(" marks)").unwrap().0.parse().unwrap());
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                for section in text.split("/// # Lesson ").skip(1) {
+                    let (lesson, rest) = section.split_once(" (").unwrap();
+                    let (marks, rest) = rest.split_once(" marks)").unwrap();
+                    let named =
+                        rest.lines().map(str::trim).take_while(|line| !line.starts_with("fn ")).find_map(checks_in);
+                    found.insert(lesson.to_owned(), (marks.parse().unwrap(), named.unwrap_or_default()));
                 }
             }
         }
         found
     }
 
-    #[test]
-    fn a_lesson_is_worth_what_its_function_is_tagged_with() {
-        for task in Task::ALL {
-            let mut marks = BTreeMap::new();
-            for check in Rubric::of(task).unwrap().checks {
-                if let Some(lesson) = check.lesson {
-                    *marks.entry(lesson).or_insert(0) += check.marks;
-                }
+    fn checks_in(line: &str) -> Option<Vec<String>> {
+        Some(line.strip_prefix("/// Checks: ")?.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The lessons of `task`, with their marks and checks.
+    fn lessons(task: Task) -> BTreeMap<String, (u32, Vec<String>)> {
+        let mut lessons: BTreeMap<String, (u32, Vec<String>)> = BTreeMap::new();
+        for check in Rubric::of(task).unwrap().checks {
+            if let Some(lesson) = check.lesson {
+                let (marks, checks) = lessons.entry(lesson).or_default();
+                *marks += check.marks;
+                checks.push(check.id);
             }
-            assert_eq!(marks, tagged(task), "{task}");
+        }
+        lessons
+    }
+
+    #[test]
+    fn a_lesson_names_its_marks_and_its_checks_above_its_function_and_in_the_sheet() {
+        for task in Task::ALL {
+            assert_eq!(lessons(task), tagged(task), "{task}");
+            let sheet = std::fs::read_to_string(folder_of(task).join("README.md")).unwrap();
+            for (lesson, (marks, checks)) in lessons(task) {
+                let row = sheet.lines().find(|line| line.starts_with(&format!("| {lesson} |"))).unwrap_or_default();
+                let checks: Vec<String> = checks.iter().map(|check| format!("`{check}`")).collect();
+                let wanted = format!("| {marks} | {} |", checks.join(" "));
+                assert!(row.contains(&wanted), "{task}: lesson {lesson}: {wanted} in {row:?}");
+            }
         }
     }
 

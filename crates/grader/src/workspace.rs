@@ -14,10 +14,11 @@ use crate::task::Task;
 
 /// Folders and files that students do not get: the zoo's programs are solutions, in several languages, and what is tested with
 /// them or by writing solutions.
-const STAYS_BEHIND: [&str; 4] = [
+const STAYS_BEHIND: [&str; 5] = [
     "crates/grader/zoo",
     "crates/grader/tests/zoo.rs",
     "crates/grader/tests/starter.rs",
+    "crates/nsutil/tests/veth.rs",
     "task4-services/tests/another_tool.rs",
 ];
 
@@ -98,15 +99,17 @@ pub fn is_workspace(folder: &Path) -> bool {
     Task::ALL.iter().all(|task| folder.join(task.folder()).join("Cargo.toml").is_file())
 }
 
-/// Whether a file is the root of a task's crate.
+/// Whether a file is the root of a task's crate, or of a program that measures it.
 pub fn is_crate_root(path: &Path) -> bool {
-    is_source(path) && ["src/main.rs", "src/lib.rs"].iter().any(|root| path.ends_with(root))
+    let is_bench = || path.parent().is_some_and(|folder| folder.ends_with("bench"));
+    is_source(path) && (["src/main.rs", "src/lib.rs"].iter().any(|root| path.ends_with(root)) || is_bench())
 }
 
 /// Whether a file is a source of a task's crate.
 pub fn is_source(path: &Path) -> bool {
     let is_rust = path.extension() == Some(OsStr::new("rs"));
-    is_rust && Task::ALL.iter().any(|task| path.starts_with(Path::new(task.folder()).join("src")))
+    let folders = || Task::ALL.iter().flat_map(|task| ["src", "bench"].map(|part| Path::new(task.folder()).join(part)));
+    is_rust && folders().any(|folder| path.starts_with(folder))
 }
 
 /// Reads a file.

@@ -59,6 +59,11 @@ fn a_starter_has_every_lesson_unwritten_and_nothing_that_git_does_not_keep() {
     let text = fs::read_to_string(starter.join(LESSON)).unwrap();
     assert_eq!(text.matches("    todo!(\"Lesson 1.").count(), 3, "{text}");
     assert!(!text.contains("setns(child1, CloneFlags") && text.contains("fn run(options: &Options)"), "{text}");
+    // What is allowed is what an unwritten lesson cannot use; a result that is dropped stays a warning.
+    let allowed = "#![allow(unused_imports, unused_variables, dead_code, clippy::todo)]";
+    assert!(text.contains(allowed), "{text}");
+    let floor = fs::read_to_string(starter.join("task3-conductor/bench/floor.rs")).unwrap();
+    assert!(floor.contains("withheld with Lesson 3.a") && !floor.contains("pivot_root(\".\""), "{floor}");
     assert!(!starter.join("task1-namespaces/my-notes.txt").exists() && !starter.join("crates/grader/zoo").exists());
     let script = fs::metadata(starter.join("task3-conductor/conductor.sh")).unwrap();
     assert_eq!(script.permissions(), fs::metadata(root.join("task3-conductor/conductor.sh")).unwrap().permissions());

@@ -1,12 +1,11 @@
 //! A further process in a running container.
 //!
 //! It joins all six namespaces and the cgroup of the first process through one descriptor of it, so that it cannot end
-//! up in a stranger's. Only a child can be in another PID namespace, so the parent says where its next child is born
-//! (`setns` with `CLONE_NEWPID`), forks, and the child joins the rest: nobody stands with one foot in each world.
+//! up in a stranger's. Only a child can be in another PID namespace, so the parent says where its next child is created
+//! (`setns` with `CLONE_NEWPID`), creates it, and the child joins the rest. `attack` takes the same way.
 //!
 //! Look: `conductor exec --explain NAME -- true`. Manual: setns(2), nsenter(1).
 
-use std::convert::Infallible;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -15,6 +14,7 @@ use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::{Birth, Child, Membership, PidFd, Report, join_cgroup, spawn};
+use nsutil::syscall::{CloneFlags, setns};
 use nsutil::terminal;
 use rustix::fs::{Mode, OFlags};
 
@@ -34,7 +34,7 @@ pub struct Joined {
 }
 
 /// By what a process gets into a container.
-struct WayIn<'a> {
+struct JoinHandles<'a> {
     /// The first process.
     init: &'a PidFd,
     /// The `cgroup.procs` of the directories that it is not created in.
@@ -42,9 +42,6 @@ struct WayIn<'a> {
     /// The root of a container that is only a chroot.
     chroot: Option<&'a OwnedFd>,
 }
-
-/// What the child itself joins; its PID namespace is where its parent had it born.
-const REST: [Kind; 5] = [Kind::Uts, Kind::Net, Kind::Ipc, Kind::Cgroup, Kind::Mount];
 
 /// Starts `process` in the container whose first process is `init`; `voice` says who talks to it, and whether it lives on when
 /// its starter ends.
@@ -54,24 +51,19 @@ const REST: [Kind; 5] = [Kind::Uts, Kind::Net, Kind::Ipc, Kind::Cgroup, Kind::Mo
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
 pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, voice: Voice<'_>) -> Result<Joined, Failure> {
-    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
     let streams = match voice {
         Voice::Callers(stdio) => Streams::Callers(stdio),
         Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
         Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
     };
-    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
-    be_unreadable()?;
-    namespace::join(init, &[Kind::Pid])?;
-    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
-    let birth = Birth { namespaces: &[], cgroup: membership };
-    let way_in = WayIn { init, procs_files: &procs_files, chroot: chroot.as_ref() };
-    let mut child = spawn(birth, |report| {
+    let mut child = spawn_in_container(init, cgroup, process, |report| {
         if matches!(voice, Voice::Log(_)) {
             report.outlive_parent()?;
         }
-        become_part(&way_in, process, &streams, report).map(|never| match never {})
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let terminal = connect(&streams, root.or_cannot("open", "/")?.as_fd())?;
+        match confine::become_command(process, terminal, report)? {}
     })?;
     drop(theirs);
     child.ready()?;
@@ -83,33 +75,52 @@ pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, voice: Voice<'_>)
     Ok(Joined { child, terminal })
 }
 
-/// # Lesson 3.b (8 marks): let a newborn process join a container
+/// # Lesson 3.b (8 marks): let a new process join a container
 ///
-/// The caller was born in the container's PID namespace already, because its parent said so before the fork (lesson
-/// 1.b). What is left are the cgroup, by `way_in.procs_files`, and the namespaces of [`REST`], through the descriptor
-/// `way_in.init` of the first process: one setns(2) joins them all or none. The cgroup comes first: from then on,
-/// whatever ends the container ends this process too. The mount namespace brings its own root and working directory
-/// with it, so no chroot is needed; only the container of `--weak chroot` has a `way_in.chroot`, to be entered now.
-/// Then open `/`, which is the container's, connect the streams with it, and go the stretch that `run` goes as well: a
-/// second road into a container would be the weaker one some day (CVE-2022-29162).
+/// The caller is in the container's PID namespace already, because its parent said so before it created it (lesson 1.b).
+/// What is left are the cgroup and five namespaces: UTS, NET, IPC, CGROUP and the mount namespace.
 ///
-/// See setns(2), nsenter(1), cgroup_namespaces(7).
+/// 1. Join the cgroup, by `handles.procs_files`, first: from then on, whatever ends the container ends this process too.
+/// 2. Join the namespaces through the descriptor `handles.init` of the container's first process. One [`setns`] with five
+///    flags joins all of them or none; one call for each could stop half-way. The mount namespace brings its own root and
+///    working directory with it, so no chroot is needed.
+/// 3. Only the container of `--weak chroot` has a `handles.chroot`: its mount namespace still shows the host's files, so
+///    enter that root.
 ///
-/// You may want: [`join_cgroup`], [`namespace::join`], [`chroot::enter`], [`connect`], [`confine::become_command`]
-fn become_part(
-    way_in: &WayIn<'_>,
+/// After this the caller is confined as by `run`, by the same code: a second way in would be the weaker one some day
+/// (CVE-2022-29162). See setns(2), nsenter(1), cgroup_namespaces(7).
+///
+/// Checks: exec.joins exec.root exec.clean
+///
+/// You may want: [`join_cgroup`], [`setns`], [`CloneFlags`], [`chroot::enter`]
+fn join_container(handles: &JoinHandles<'_>) -> Result<()> {
+    join_cgroup(handles.procs_files)?;
+    let five = CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWCGROUP
+        | CloneFlags::CLONE_NEWNS;
+    setns(handles.init, five)?;
+    handles.chroot.map_or(Ok(()), chroot::enter)
+}
+
+/// Creates a child in the container, which does what `inside` says there.
+fn spawn_in_container(
+    init: &PidFd,
+    cgroup: &Cgroup,
     process: &Process,
-    streams: &Streams<'_>,
-    report: &mut Report,
-) -> Result<Infallible> {
-    join_cgroup(way_in.procs_files)?;
-    namespace::join(way_in.init, &REST)?;
-    if let Some(root) = way_in.chroot {
-        chroot::enter(root)?;
-    }
-    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let terminal = connect(streams, root.or_cannot("open", "/")?.as_fd())?;
-    confine::become_command(process, terminal, report)
+    inside: impl FnOnce(&mut Report) -> Result<i32>,
+) -> Result<Child> {
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
+    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
+    be_unreadable()?;
+    setns(init, CloneFlags::CLONE_NEWPID)?;
+    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
+    let handles = JoinHandles { init, procs_files: &procs_files, chroot: chroot.as_ref() };
+    spawn(Birth { namespaces: &[], cgroup: membership }, |report| {
+        join_container(&handles)?;
+        inside(report)
+    })
 }
 
 /// Has a child do `work` in the container, as confined as a command there and without becoming one. It has a view of the
@@ -120,18 +131,7 @@ fn become_part(
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
 pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce() -> i32) -> Result<Child> {
-    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
-    let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
-    be_unreadable()?;
-    namespace::join(init, &[Kind::Pid])?;
-    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
-    let birth = Birth { namespaces: &[], cgroup: membership };
-    let mut child = spawn(birth, |report| {
-        join_cgroup(&procs_files)?;
-        namespace::join(init, &REST)?;
-        if let Some(root) = &chroot {
-            chroot::enter(root)?;
-        }
+    let mut child = spawn_in_container(init, cgroup, process, |report| {
         namespace::unshare(&[Kind::Mount])?;
         let confined = confine::confine(process, None)?;
         report.ready()?;

@@ -104,6 +104,8 @@ pub enum Streams<'a> {
 ///
 /// See pivot_root(2), mount_namespaces(7), pid_namespaces(7), cgroup_namespaces(7).
 ///
+/// Checks: run.uts run.pid run.net run.mnt run.ipc run.root run.mounts run.usable
+///
 /// You may want: [`umask`], [`namespace::unshare`], [`limit_processes_of_namespace`], [`loopback::switch_on`],
 /// [`devices::of_the_host`], [`devices::provide`], [`devices::provide_console`], [`masks::apply`], [`volumes::hold`],
 /// [`volumes::attach`], [`Report::outlive_parent`], [`sethostname`], [`mount::make_all_private`], [`mount::enter`], and what stands below

@@ -178,6 +178,8 @@ impl<'a> Attachment<'a> {
     /// is completed; a new one is returned, and vanishes again unless it is kept. See veth(4), ip-link(8),
     /// ip-address(8), ip-route(8).
     ///
+    /// Checks: net.pair net.reach
+    ///
     /// You may want: [`Home::open`], [`Ends`], [`Netlink::find`], [`Netlink::add_veth`], [`Netlink::add_address`],
     /// [`subnet::PREFIX`], [`Netlink::set_alias`], [`Netlink::set_up`], [`Self::guard`], [`Netlink::wait_until_up`],
     /// [`Self::destinations`], [`Netlink::add_route`]
