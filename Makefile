@@ -11,9 +11,13 @@ GRADE := $(SUDO) target/release/grade
 
 # Recipes read these from the environment: no blank or quote in a path can then end a word. Not every shell expands NAME=~/path.
 override export SUBMISSION := $(subst ~/,$(HOME)/,$(SUBMISSION))
+override export HANDINS := $(subst ~/,$(HOME)/,$(HANDINS))
+override export OUT := $(subst ~/,$(HOME)/,$(OUT))
+override export ROSTER := $(subst ~/,$(HOME)/,$(ROSTER))
+export JOBS
 override export DIR := $(subst ~/,$(HOME)/,$(DIR))
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +33,11 @@ build: setup ## build everything, as `cargo build --release`
 	@task3-conductor/bench/reread "$${CARGO_TARGET_DIR:-target}/release/conductor"
 	task4-services/bundle
 
+# The grader alone: it builds the task that it is to grade, and no other.
+.PHONY: grade
+grade: setup
+	cargo build --release --locked --package grader
+
 demo: build ## run the tasks in order, each told and checked
 	$(SUDO) docs/demo
 
@@ -39,29 +48,34 @@ test: setup ## all tests; those that need root get it through sudo (ONLY=task1-n
 
 check: check-task1 check-task2 check-task3 check-task4 ## grade every task
 
-check-task1: build ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
+check-task1: grade ## grade task 1 (SUBMISSION=DIR for another one than this workspace)
 	$(GRADE) task1 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-task2: build ## grade task 2
+check-task2: grade ## grade task 2
 	$(GRADE) task2 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-task3: build ## grade task 3
+check-task3: grade ## grade task 3
 	$(GRADE) task3 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-check-task4: build ## grade task 4
+check-task4: grade ## grade task 4
+	task4-services/bundle
 	$(GRADE) task4 $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-diff-task1: build ## task 1's output beside the reference
+check-class: grade ## grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
+	@$(if $(and $(HANDINS),$(OUT)),,echo 'make check-class: say where, as in make check-class HANDINS=hand-ins OUT=marks' >&2; exit 2)
+	$(GRADE) class "$$HANDINS" --out "$$OUT" $(if $(ROSTER),--roster "$$ROSTER") $(if $(JOBS),--jobs "$$JOBS")
+
+diff-task1: grade ## task 1's output beside the reference
 	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-diff-task2: build ## task 2's output beside the reference
+diff-task2: grade ## task 2's output beside the reference
 	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-starter: build ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
+starter: grade ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
 	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
 	target/release/grade starter "$$DIR"
 
-bless: build ## record the reference outputs anew and show what changed
+bless: grade ## record the reference outputs anew and show what changed
 	$(GRADE) bless task1
 	$(GRADE) bless task2
 

@@ -1,9 +1,9 @@
 //! `namespace_prog`: two children in one pair of namespaces.
 //!
-//! Child 1 is born into a new UTS and a new PID namespace and names its host. Child 2 is born later and joins it there:
-//! it sees the same host name and is process 2. The parent looks on and stays what it was.
+//! Child 1 is created in a new UTS and a new PID namespace and names its host. Child 2 is created later and joins it there:
+//! it sees the same host name and is process 2. The parent stays in the namespaces that it was started in.
 //!
-//! The three functions tagged `# Lesson` are the exercise; the rest is the stage for them.
+//! The three functions tagged `# Lesson` are the exercise. They make the system calls; the rest prints, waits and cleans up.
 //! Look: `namespace_prog --explain`, `namespace_prog --pause`. Manual: namespaces(7), clone(2), setns(2), pidfd_open(2).
 
 use std::io::{self, Write};
@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, gethostname, getpid, pause, sethostname};
+use nix::unistd::{Pid, gethostname, getpid, pause};
 use nsutil::error::{OrCannot, Result, line};
-use nsutil::namespace::{self, Kind};
-use nsutil::process::{Birth, Child, Gate, PidFd, Report, spawn};
-use nsutil::step;
+use nsutil::process::{Child, Gate, PidFd, Report};
+use nsutil::syscall::{CloneArgs, CloneFlags, clone3, pidfd_open, sethostname, setns};
+use nsutil::{namespace, step};
 
 const CHILD1_HOSTNAME: &str = "Child1Hostname";
 
@@ -51,37 +51,53 @@ fn main() -> ExitCode {
     }
 }
 
-/// # Lesson 1.a (6 marks): create child 1 in a world of its own
+/// # Lesson 1.a (6 marks): create child 1 in new namespaces
 ///
-/// Start a child that runs `inside` and has from its first instruction a new UTS namespace (its host's name) and a new
-/// PID namespace (its process numbers): one call, clone(2), with a flag for each. Inside, it is process 1.
+/// Create a child that has a new UTS namespace (the host name) and a new PID namespace (process numbers) from its first
+/// instruction: one [`clone3`], with a flag for each. In the child, set the host name to [`CHILD1_HOSTNAME`], then go on
+/// with [`live_as_child1`]; [`Report::run`] runs these two and brings an error home to the parent.
 ///
-/// Checks: child1.uts child1.pid child1.name      You may want: [`spawn`], [`Birth`], [`Kind`]
-fn create_child1(inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
-    spawn(Birth { namespaces: &[Kind::Uts, Kind::Pid], ..Birth::default() }, inside)
+/// Checks: child1.uts child1.pid child1.name
+///
+/// You may want: [`clone3`], [`CloneArgs`], [`CloneFlags`], [`Report::run`], [`sethostname`], [`live_as_child1`]
+fn create_child1(report: Report) -> Result<PidFd> {
+    let flags = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWPID;
+    clone3(&CloneArgs { flags, ..CloneArgs::default() }, || {
+        report.run(|report| {
+            sethostname(CHILD1_HOSTNAME)?;
+            live_as_child1(report)
+        })
+    })
 }
 
-/// # Lesson 1.b (4 marks): let the parent's next child be born in child 1's PID namespace
+/// # Lesson 1.b (4 marks): create child 2 in child 1's PID namespace
 ///
-/// A process keeps its number for life, so nobody can *move* into a PID namespace: setns(2) there only decides where
-/// the caller's next child is born. That is why it has to happen before child 2 exists, and in the parent. Get a
-/// descriptor of child 1 (pidfd_open(2)), join through it, and hand it back: child 2 needs it too.
+/// A process keeps its number for life, so no process can *move* into a PID namespace: [`setns`] with the flag for PID
+/// only decides where the caller's next child is created. Three calls, in an order that you have to find: get a
+/// descriptor of child 1, join its PID namespace, create child 2. No flag for a new namespace this time. In the child,
+/// go on with [`live_as_child2`], which needs the descriptor too.
 ///
-/// Checks: child2.pid method      You may want: [`PidFd::open`], [`namespace::join`]
-fn send_next_child_to(child1: Pid) -> Result<PidFd> {
-    let child1 = PidFd::open(child1)?;
-    namespace::join(&child1, &[Kind::Pid])?;
-    Ok(child1)
+/// Checks: child2.pid method
+///
+/// You may want: [`pidfd_open`], [`setns`], [`clone3`], [`CloneArgs`], [`Report::run`], [`live_as_child2`]
+fn create_child2(child1: Pid, report: Report, done: &Gate) -> Result<PidFd> {
+    let child1 = pidfd_open(child1)?;
+    setns(&child1, CloneFlags::CLONE_NEWPID)?;
+    clone3(&CloneArgs::default(), || report.run(|report| live_as_child2(&child1, report, done)))
 }
 
 /// # Lesson 1.c (6 marks): let child 2 join child 1's UTS namespace
 ///
-/// Here setns(2) moves the caller, at once. So child 2 itself has to call it: in the parent it would take the parent
-/// out of the host's UTS namespace, and from then on the parent's host would be called Child1Hostname.
+/// Child 2 runs this. Here [`setns`] moves the caller, at once. Made in the parent, the same call would take the parent out
+/// of the host's UTS namespace, and from then on the parent's host would be called Child1Hostname. Join child 1's UTS
+/// namespace, and let child 2 introduce itself: [`introduce`]`("Child2")`. Which of the two comes first?
 ///
-/// Checks: child2.uts parent.stays      You may want: [`namespace::join`]
-fn join_host_name_of(child1: &PidFd) -> Result<()> {
-    namespace::join(child1, &[Kind::Uts])
+/// Checks: child2.uts parent.stays
+///
+/// You may want: [`setns`], [`CloneFlags`], [`introduce`]
+fn join_and_introduce(child1: &PidFd) -> Result<()> {
+    setns(child1, CloneFlags::CLONE_NEWUTS)?;
+    introduce("Child2")
 }
 
 fn run(options: &Options) -> Result<()> {
@@ -90,19 +106,12 @@ fn run(options: &Options) -> Result<()> {
     }
     separator()?;
     introduce("Parent")?;
-    let mut child1 = create_child1(live_as_child1).map_err(|error| offer_user(error, options))?;
+    let mut child1 = Child::created(create_child1).map_err(|error| offer_user(error, options))?;
     child1.ready()?;
     introduce("Parent")?;
 
-    let descriptor = send_next_child_to(child1.pid())?;
     let done = Gate::shut()?;
-    let mut child2 = spawn(Birth::default(), |report| {
-        join_host_name_of(&descriptor)?;
-        introduce("Child2")?;
-        report.ready()?;
-        done.wait()?;
-        Ok(0)
-    })?;
+    let mut child2 = Child::created(|report| create_child2(child1.pid(), report, &done))?;
     child2.ready()?;
     if options.pause {
         let_the_user_look(&child1, &child2)?;
@@ -116,17 +125,21 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Names the host, introduces itself, and waits for the parent to end it.
+/// All that child 1 does once its host has a name: introduces itself, and waits for the parent to end it.
 fn live_as_child1(report: &mut Report) -> Result<i32> {
-    step!("sethostname", call: "sethostname(\"{CHILD1_HOSTNAME}\")";
-        why: "child 1 names its host; only who shares its UTS namespace sees that";
-        shell: "hostname {CHILD1_HOSTNAME}");
-    sethostname(CHILD1_HOSTNAME).or_cannot("set the host name to", CHILD1_HOSTNAME)?;
     introduce("Child1")?;
     report.ready()?;
     loop {
         pause();
     }
+}
+
+/// All that child 2 does: joins, introduces itself, and ends when the parent is done looking.
+fn live_as_child2(child1: &PidFd, report: &mut Report, done: &Gate) -> Result<i32> {
+    join_and_introduce(child1)?;
+    report.ready()?;
+    done.wait()?;
+    Ok(0)
 }
 
 /// Says who this process is, as it sees itself.

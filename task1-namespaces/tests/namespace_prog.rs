@@ -99,7 +99,7 @@ fn without_the_rights_it_says_what_is_missing_and_offers_user() {
     assert_eq!(out.status.code(), Some(1));
     assert_eq!(
         stderr(&out),
-        "namespace_prog: cannot start a child in new uts, pid namespaces: Operation not permitted (EPERM); \
+        "namespace_prog: cannot clone3(CLONE_NEWUTS|CLONE_NEWPID): Operation not permitted (EPERM); \
          it takes CAP_SYS_ADMIN: run it with sudo, or add --user to start in a user namespace\n"
     );
 }

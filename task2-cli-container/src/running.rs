@@ -1,10 +1,20 @@
 //! A container from its start to its end: waited for, and taken down whatever happens.
 
+use std::convert::Infallible;
 use std::path::Path;
 
 use nsutil::cgroup::Cgroup;
 use nsutil::error::Result;
-use nsutil::process::{Child, Exit, PidFd, end_descendants};
+use nsutil::process::{Child, Exit, PidFd, Report, end_descendants, leave_nothing_to_exec};
+
+/// What a child does from its first instruction on: `work`, which ends in an execve(2) and so never returns. Its error goes
+/// to the parent by `report`. The program is to find no descriptor and no blocked signal of this one.
+pub fn in_child(report: Report, work: impl FnOnce() -> Result<Infallible>) -> i32 {
+    report.run(|_| {
+        leave_nothing_to_exec()?;
+        match work()? {}
+    })
+}
 
 /// A container that runs. Dropped, it takes its processes and its cgroup along.
 #[derive(Debug)]

@@ -72,6 +72,8 @@ enum Command {
     /// Compare networks with what was asked for, or make them so again
     #[command(subcommand)]
     Network(commands::network::Network),
+    /// Let all processes of containers stand still
+    Pause(commands::pause::Pause),
     /// Let two containers talk to each other
     Peer(commands::peer::Peer),
     /// List containers
@@ -89,6 +91,8 @@ enum Command {
     Stats(commands::stats::Stats),
     /// End containers and remove everything they held
     Stop(commands::stop::Stop),
+    /// Let the processes of paused containers go on
+    Unpause(commands::pause::Unpause),
     /// Wait until containers have ended, and print their exit codes
     Wait(commands::wait::Wait),
 }
@@ -177,6 +181,7 @@ impl Command {
             Self::Kill(kill) => kill.run(&store()?)?,
             Self::Logs(logs) => logs.run(&store()?)?,
             Self::Network(network) => network.run(&store()?)?,
+            Self::Pause(pause) => pause.run(&store()?)?,
             Self::Peer(peer) => peer.run(&store()?)?,
             Self::Ps(ps) => ps.run(&store()?, quiet)?,
             Self::Rm(rm) => rm.run(&store()?)?,
@@ -185,6 +190,7 @@ impl Command {
             Self::Run(run) => run.run(&store()?)?,
             Self::Stats(stats) => stats.run(&store()?)?,
             Self::Stop(stop) => stop.run(&store()?)?,
+            Self::Unpause(unpause) => unpause.run(&store()?)?,
             Self::Wait(wait) => wait.run(&store()?)?,
         };
         Ok(code)

@@ -22,8 +22,6 @@ mod record;
 mod runtime;
 mod store;
 mod table;
-mod tree;
-mod unlink;
 mod usage;
 mod user;
 mod variables;

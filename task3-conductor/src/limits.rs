@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use nsutil::cgroup::{self, Quota};
 use serde::{Deserialize, Serialize};
 
 use crate::usage::quoted;
@@ -17,7 +18,7 @@ pub struct Limits {
     /// Memory.
     #[serde(rename = "memory_bytes")]
     pub memory: Option<Memory>,
-    /// Processes and threads at a time; one more fork fails with `EAGAIN`. None is [`USUAL_PROCESSES`].
+    /// Processes and threads at a time; one more fork fails with `EAGAIN`. Not asked for is [`USUAL_PROCESSES`].
     #[serde(rename = "most_processes")]
     pub processes: Option<Processes>,
 }
@@ -47,14 +48,28 @@ pub struct Memory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Processes {
-    /// At most so many.
+    /// At most so many; 0 is no limit.
     pub most: u32,
 }
 
 impl Limits {
-    /// How many processes there may be, said or unsaid.
-    pub fn most_processes(&self) -> u32 {
-        self.processes.map_or(USUAL_PROCESSES, |processes| processes.most)
+    /// How many processes there may be, said or unsaid; none is as many as the host has room for.
+    pub fn most_processes(&self) -> Option<u32> {
+        Some(self.processes.map_or(USUAL_PROCESSES, |processes| processes.most)).filter(|most| *most > 0)
+    }
+
+    /// What was asked for, as the kernel is told.
+    pub fn wanted(&self) -> cgroup::Limits {
+        cgroup::Limits {
+            cpu: self.cpus.map(|Cpus { quota_us }| Quota { quota_us, period_us: PERIOD_US }),
+            memory_bytes: self.memory.map(|memory| memory.bytes),
+            processes: self.processes.map(|processes| processes.most).filter(|most| *most > 0),
+        }
+    }
+
+    /// The same with the number of processes that holds when nothing is said.
+    pub fn in_force(&self) -> cgroup::Limits {
+        cgroup::Limits { processes: self.most_processes(), ..self.wanted() }
     }
 }
 
@@ -98,30 +113,32 @@ impl FromStr for Memory {
 
     /// Digits, up to nine after a point, and a unit: `512m`, `1.5g`, `67108864`. A part of a byte is left out.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
+        let bytes = bytes(text).filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes));
+        bytes.map(|bytes| Self { bytes }).ok_or_else(|| {
             format!(
                 "{} is no size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
                  for example 512m",
                 quoted(text)
             )
-        };
-        let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let unit: u128 = match text.get(number.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" | "kib" => 1 << 10,
-            "m" | "mb" | "mib" => 1 << 20,
-            "g" | "gb" | "gib" => 1 << 30,
-            "t" | "tb" | "tib" => 1 << 40,
-            _ => return Err(wrong()),
-        };
-        let (whole, part) = decimal(number).filter(|(_, part)| part.len() <= 9).ok_or_else(wrong)?;
-        let of_a_part = 10_u128.pow(part.len() as u32);
-        let number: u128 = format!("{whole}{part}").parse().map_err(|_| wrong())?;
-        match number.checked_mul(unit).map(|parts| u64::try_from(parts / of_a_part)) {
-            Some(Ok(bytes)) if (LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) => Ok(Self { bytes }),
-            _ => Err(wrong()),
-        }
+        })
     }
+}
+
+/// A size as Docker writes it; none when it is no size.
+pub fn bytes(text: &str) -> Option<u64> {
+    let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u128 = match text.get(number.len()..)?.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return None,
+    };
+    let (whole, part) = decimal(number).filter(|(_, part)| part.len() <= 9)?;
+    let of_a_part = 10_u128.pow(part.len() as u32);
+    let number: u128 = format!("{whole}{part}").parse().ok()?;
+    u64::try_from(number.checked_mul(unit)? / of_a_part).ok()
 }
 
 impl FromStr for Processes {
@@ -129,13 +146,15 @@ impl FromStr for Processes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match digits.then(|| text.parse().ok()).flatten() {
-            Some(most) if (1..=MOST_PROCESSES).contains(&most) => Ok(Self { most }),
-            _ => Err(format!(
-                "{} is no number of processes: use 1 to {MOST_PROCESSES}; without the option it is {USUAL_PROCESSES}",
+        // As Docker has it.
+        let number = if text == "-1" { Some(0) } else { digits.then(|| text.parse().ok()).flatten() };
+        number.filter(|most| *most <= MOST_PROCESSES).map(|most| Self { most }).ok_or_else(|| {
+            format!(
+                "{} is no number of processes: use 1 to {MOST_PROCESSES}, or -1 for no limit; without the option it is \
+                 {USUAL_PROCESSES}",
                 quoted(text)
-            )),
-        }
+            )
+        })
     }
 }
 
@@ -190,9 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn there_is_at_least_one_process_and_no_number_means_none_at_all() {
-        assert_eq!("7".parse(), Ok(Processes { most: 7 }));
-        for wrong in ["", "0", "-1", "+7", "7.0", "4194305", "99999999999", "many"] {
+    fn a_number_of_processes_limits_them_and_minus_one_does_not() {
+        let most = |text: &str| Limits { processes: Some(text.parse().unwrap()), ..Limits::default() }.most_processes();
+        assert_eq!((most("7"), most("-1"), most("0")), (Some(7), None, None));
+        assert_eq!(Limits::default().most_processes(), Some(USUAL_PROCESSES));
+        for wrong in ["", "-2", "--1", "-0", "+7", "7.0", "4194305", "99999999999", "many"] {
             assert!(wrong.parse::<Processes>().unwrap_err().contains("it is 1024"), "{wrong:?}");
         }
     }

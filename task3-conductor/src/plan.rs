@@ -57,7 +57,7 @@ pub enum Purpose {
     Layer {
         /// Takes what it writes.
         upper: PathBuf,
-        /// Overlay's own; see [`nsutil::overlay::Overlay`].
+        /// Overlay's own; see [`nsutil::mount::overlay::Overlay`].
         work: PathBuf,
     },
 }
@@ -257,6 +257,13 @@ impl FromStr for Hostname {
             "{} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
             quoted(text)
         ))
+    }
+}
+
+impl Hostname {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

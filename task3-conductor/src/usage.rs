@@ -18,7 +18,7 @@ const HABITS: [(&str, &str); 25] = [
     ("port", "`inspect NAME` shows its ports, `network check` whether they lead to it"),
     ("pull", "images are made by `build`, from Debian's mirror or this host's files"),
     ("push", "images stay on this machine"),
-    ("rename", "a container keeps its name"),
+    ("rename", "a container keeps its name: `commit NAME IMAGE`, then `run IMAGE OTHER`"),
     ("restart", "`stop NAME` removes it, `run` makes a new one"),
     ("save", "images stay on this machine"),
     ("start", "a container that has ended is not started again: `stop NAME` removes it, `run` makes a new one"),

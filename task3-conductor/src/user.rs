@@ -8,12 +8,14 @@
 
 use std::fmt;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::str::FromStr;
 
+use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use nsutil::rooted::Root;
+use rustix::fs::{FileType, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::usage::quoted;
@@ -163,11 +165,10 @@ fn number(text: &str) -> Option<u32> {
 /// A file of the container's, as a process in it would find it; missing is empty.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     // NONBLOCK: a named pipe there must not keep us waiting.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let shown = Path::new("/").join(path);
-    let file = match rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve) {
-        Err(rustix::io::Errno::NOENT) => return Ok(String::new()),
+    let file = match Root::new(root).open(&shown, flags) {
+        Err(Errno::ENOENT) => return Ok(String::new()),
         opened => opened.or_cannot("read", shown.display())?,
     };
     let about = rustix::fs::fstat(&file).or_cannot("look at", shown.display())?;
@@ -244,6 +245,8 @@ impl From<User> for String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nbroken:x:1000x:0::/:/bin/sh\nmax:x:4294967295:0::/:/bin/sh\n\
@@ -272,6 +275,32 @@ mod tests {
             let error = nsutil::error::line(&identity(wrong).unwrap_err());
             assert!(error.contains("has no such name; a number can always"), "{wrong}: {error}");
         }
+    }
+
+    /// The kernel gives up a way with `..` in it whenever anything on the host is renamed meanwhile.
+    #[test]
+    fn a_user_is_found_behind_a_link_while_other_files_are_renamed() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(root.path().join("passwd"), PASSWD).unwrap();
+        let target = "../etc/".repeat(200) + "../passwd";
+        std::os::unix::fs::symlink(target, root.path().join("etc/passwd")).unwrap();
+        let directory = std::fs::File::open(root.path()).unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        let rename = || {
+            let [a, b] = ["a", "b"].map(|name| other.path().join(name));
+            std::fs::write(&a, "").unwrap();
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                std::fs::rename(&a, &b).and_then(|()| std::fs::rename(&b, &a)).unwrap();
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(rename);
+            let amy: User = "amy".parse().unwrap();
+            let failed = (0..10_000).find_map(|_| Identity::of(&amy, directory.as_fd()).map(drop).err());
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(failed, None);
+        });
     }
 
     #[test]

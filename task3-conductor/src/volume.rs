@@ -1,4 +1,4 @@
-//! Volumes: a file or folder of the host's that is seen in a container.
+//! Volumes: a file or folder of the host's that is seen in a container, or a file system in memory.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -7,18 +7,45 @@ use std::str::FromStr;
 use nsutil::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::bytes;
 use crate::usage::quoted;
 
-/// `SOURCE:PLACE[:ro]`.
+/// `SOURCE:PLACE[:ro]`, or what [`Scratch`] and [`SharedMemory`] say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Path on the host, absolute.
-    pub source: PathBuf,
+    /// What is seen there.
+    pub source: Source,
     /// Path in the container, absolute and without `.` and `..`.
     pub place: PathBuf,
     /// Whether the container may only read.
     pub read_only: bool,
 }
+
+/// What is seen in a volume's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Source {
+    /// A path on the host, absolute.
+    Host(PathBuf),
+    /// A tmpfs of its own, empty at first and gone with the container. See tmpfs(5).
+    Memory {
+        /// How much fits in; none is the kernel's choice, half of the memory there is.
+        size_bytes: Option<u64>,
+        /// Whether programs in it can be executed.
+        executable: bool,
+    },
+}
+
+/// `--tmpfs PLACE[:size=SIZE,exec]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scratch(pub Volume);
+
+/// `--shm-size SIZE`: a larger or smaller [`SHARED_MEMORY`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedMemory(pub Volume);
+
+/// Where programs look for shared memory. See shm_overview(7).
+pub const SHARED_MEMORY: &str = "/dev/shm";
 
 /// In the order in which they are mounted, whatever order they were asked for in: a place before those below it.
 ///
@@ -73,9 +100,68 @@ impl FromStr for Volume {
         if let Some(taken) = TAKEN.iter().find(|taken| place.starts_with(taken)) {
             return wrong(&format!("{taken} is the container's own"));
         }
-        Ok(Self { source, place, read_only })
+        Ok(Self { source: Source::Host(source), place, read_only })
     }
 }
+
+impl FromStr for Scratch {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = |why: &str| {
+            format!(
+                "{} is no place for a tmpfs: {why}; write PLACE or PLACE:size=SIZE, for example /tmp or /tmp:size=64m",
+                quoted(text)
+            )
+        };
+        let (place, options) = text.split_once(':').map_or((text, None), |(place, options)| (place, Some(options)));
+        let place = plain(Path::new(place)).filter(|_| !text.contains('\0'));
+        let place = place.ok_or_else(|| wrong("the container's path is absolute and has no .. in it"))?;
+        if place == Path::new("/") {
+            return Err(wrong("it cannot take the place of the container's root"));
+        }
+        let taken = TAKEN.iter().find(|taken| place.starts_with(taken) && place != Path::new(SHARED_MEMORY));
+        if let Some(taken) = taken {
+            return Err(wrong(&format!("{taken} is the container's own")));
+        }
+        let (mut size_bytes, mut executable) = (None, false);
+        for option in options.into_iter().flat_map(|options| options.split(',')) {
+            match option.split_once('=') {
+                Some(("size", size)) => {
+                    let size = scratch_size(size);
+                    size_bytes = Some(size.ok_or_else(|| wrong("a size is a number and k, m or g, at least 4k"))?);
+                }
+                None if option == "exec" => executable = true,
+                _ => return Err(wrong("behind the : size=SIZE and exec can stand, with a comma between")),
+            }
+        }
+        Ok(Self(Volume { source: Source::Memory { size_bytes, executable }, place, read_only: false }))
+    }
+}
+
+impl FromStr for SharedMemory {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let size = scratch_size(text).ok_or_else(|| {
+            format!(
+                "{} is no size for {SHARED_MEMORY}: use a number and k, m or g, at least 4k, for example 256m",
+                quoted(text)
+            )
+        })?;
+        let source = Source::Memory { size_bytes: Some(size), executable: false };
+        Ok(Self(Volume { source, place: PathBuf::from(SHARED_MEMORY), read_only: false }))
+    }
+}
+
+/// For the kernel 0 would be no limit at all, and less than a page is a page.
+fn scratch_size(text: &str) -> Option<u64> {
+    bytes(text).filter(|size| (LEAST_SCRATCH..=MOST_SCRATCH).contains(size))
+}
+
+const LEAST_SCRATCH: u64 = 4 << 10;
+/// Beyond that the kernel's page counters end.
+const MOST_SCRATCH: u64 = 1 << 60;
 
 /// An absolute path without `.`; none when it is relative or has a `..`.
 fn plain(path: &Path) -> Option<PathBuf> {
@@ -86,7 +172,16 @@ fn plain(path: &Path) -> Option<PathBuf> {
 impl fmt::Display for Volume {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.read_only { ":ro" } else { "" };
-        write!(out, "{}:{}{how}", self.source.display(), self.place.display())
+        write!(out, "{}:{}{how}", self.source, self.place.display())
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(path) => path.display().fmt(out),
+            Self::Memory { .. } => out.write_str("tmpfs"),
+        }
     }
 }
 
@@ -113,9 +208,53 @@ mod tests {
         assert_eq!("/a:/b/:ro".parse::<Volume>().unwrap().to_string(), "/a:/b:ro");
         assert_eq!("/a:/b/./c:rw".parse::<Volume>().unwrap().to_string(), "/a:/b/c");
         let here = std::env::current_dir().unwrap();
-        assert_eq!("./src:/src".parse::<Volume>().unwrap().source, here.join("src"));
-        assert_eq!(".:/src".parse::<Volume>().unwrap().source, here);
+        assert_eq!("./src:/src".parse::<Volume>().unwrap().source, Source::Host(here.join("src")));
+        assert_eq!(".:/src".parse::<Volume>().unwrap().source, Source::Host(here));
         assert!("/a:/devices".parse::<Volume>().is_ok(), "a name that only begins alike");
+    }
+
+    #[test]
+    fn a_scratch_place_has_a_size_if_it_is_said_and_is_no_other_volumes() {
+        let memory = |text: &str| match text.parse::<Scratch>().unwrap().0 {
+            Volume { source: Source::Memory { size_bytes, executable }, place, .. } => (place, size_bytes, executable),
+            other => panic!("{other}"),
+        };
+        assert_eq!(memory("/tmp"), ("/tmp".into(), None, false));
+        assert_eq!(memory("/a/./b/:size=64m"), ("/a/b".into(), Some(64 << 20), false));
+        assert_eq!(memory("/dev/shm:exec,size=4k"), ("/dev/shm".into(), Some(4096), true));
+        for wrong in [
+            "",
+            "/",
+            "tmp",
+            "/a/..",
+            "/proc/x",
+            "/dev",
+            "/dev/shm/x",
+            "/sys",
+            "/tmp:",
+            "/tmp:size",
+            "/tmp:size=",
+            "/tmp:size=0",
+            "/tmp:size=-1",
+            "/tmp:size=50%",
+            "/tmp:rw",
+            "/tmp:size=1m,,exec",
+            "/tmp:size=1m:ro",
+            "/t\0",
+        ] {
+            let error = wrong.parse::<Scratch>().unwrap_err();
+            assert!(error.contains("for example /tmp or /tmp:size=64m"), "{wrong:?}: {error}");
+        }
+        for wrong in ["", "0", "-1", "1", "x", "1e9", "99999999t"] {
+            assert!(wrong.parse::<SharedMemory>().unwrap_err().contains("for example 256m"), "{wrong:?}");
+        }
+        let both = ["/dev/shm".parse::<Scratch>().unwrap().0, "1g".parse::<SharedMemory>().unwrap().0];
+        let twice = nsutil::error::line(&in_order(both.to_vec()).unwrap_err());
+        assert!(twice.contains("tmpfs:/dev/shm and tmpfs:/dev/shm: they have the same place"), "{twice}");
+        let text = serde_json::to_string(&both[1]).unwrap();
+        assert_eq!(serde_json::from_str::<Volume>(&text).unwrap(), both[1], "{text}");
+        let older = r#"{"source":"/srv","place":"/x","read_only":true}"#;
+        assert_eq!(serde_json::from_str::<Volume>(older).unwrap(), "/srv:/x:ro".parse().unwrap());
     }
 
     #[test]

@@ -836,3 +836,44 @@ fn a_port_that_something_else_has_is_refused_and_noticed() {
     check("port 3000/tcp for itself: the firewall rule -t nat -A PREROUTING");
     drop(eg);
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_port_of_one_address_answers_there_alone() {
+    let host = Host::new();
+    let web = host.networked("web", "-e 127.0.0.1:3000:8080");
+    let other = host.networked("other", &format!("-e {HOST}:3000:8080"));
+    let (_one, _two) = (web.serve(8080), other.serve(9090));
+    assert!(host.space.asks(Ipv4Addr::LOCALHOST, 3000).is_some());
+    assert_eq!(host.world.asks(HOST, 3000), None, "that leads to the other, which does not listen there");
+    host.conductor(&format!("addnetwork other -e {HOST}:4000:9090"));
+    assert_eq!(host.world.asks(HOST, 4000), Some(NEIGHBOUR.to_string()));
+    assert_eq!(host.space.asks(Ipv4Addr::LOCALHOST, 4000), None);
+    // A program of the host that listens on another address is in nobody's way.
+    let _own = host.space.serve_at(HOST, 5000);
+    host.conductor("addnetwork web -e 127.0.0.1:5000:8080");
+    assert!(host.space.asks(Ipv4Addr::LOCALHOST, 5000).is_some());
+    let said = host.refused(&format!("addnetwork web -e {HOST}:5000:8080"));
+    assert!(said.contains("port 5000 of the host is in use by process"), "{said}");
+    for (asked, owner) in [("3000:1", "container "), ("127.0.0.1:3000:1/tcp", "container web")] {
+        let said = host.refused(&format!("addnetwork other -e {asked}"));
+        assert!(said.contains("port 3000 of the host is in use by ") && said.contains(owner), "{said}");
+    }
+    let checked = host.conductor("network check");
+    assert!(!checked.contains("missing"), "{checked}");
+    host.end("web");
+    host.end("other");
+    assert!(!host.rules().contains("DNAT"), "{}", host.rules());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_range_of_ports_leads_each_to_its_own() {
+    let host = Host::new();
+    let web = host.networked("web", "-e 8000-8002:80-82");
+    let _servers = [web.serve(80), web.serve(82)];
+    assert!(host.world.asks(HOST, 8000).is_some() && host.world.asks(HOST, 8002).is_some());
+    assert_eq!((host.world.asks(HOST, 8001), host.world.asks(HOST, 8003)), (None, None));
+    let said = host.refused("addnetwork web -e 9000-9002:80-81");
+    assert!(said.contains("two ranges have the same length"), "{said}");
+}

@@ -8,7 +8,7 @@
 //! Whatever the layout, the box gets a copy of the few files the task needs, in a folder of its own; the original stays out
 //! of its reach.
 
-mod archive;
+pub mod archive;
 mod find;
 pub mod kit;
 mod repair;
@@ -28,6 +28,7 @@ use crate::fault::Fault;
 use crate::hostbox::{Planted, PlantedWhat, ROOTS_PATH, Start};
 use crate::task::Task;
 use crate::trace::StdoutKind;
+use archive::Limits;
 use find::Found;
 use kit::Kit;
 
@@ -137,7 +138,7 @@ impl Submission {
             }
         }
         let name = name_of(task);
-        Err(Fault::Usage(format!(
+        Err(Fault::Missing(format!(
             "no submission for {task} in {}: neither a Cargo workspace with {}/ nor task{}/{name}.c, .sh, .py or an executable {name}",
             start.display(),
             task.folder(),
@@ -150,7 +151,10 @@ impl Submission {
         if archive::kind_of(file).is_some() {
             let found = unpacked(file, task, ARCHIVES_INSIDE)?.ok_or_else(|| {
                 let name = name_of(task);
-                Fault::Usage(format!("no submission for {task} in {}: it has no {name}.c, .sh or .py", file.display()))
+                Fault::Missing(format!(
+                    "no submission for {task} in {}: it has no {name}.c, .sh or .py",
+                    file.display()
+                ))
             })?;
             return Ok(found.into(new));
         }
@@ -364,11 +368,8 @@ impl Submission {
             return Ok(built);
         }
         let package = task.folder();
-        // As `make build` does it, so that nothing is compiled twice; where another task does not build, this one alone.
-        let mut built = cargo_build(root, &["--workspace"])?;
-        if built.failed {
-            built = cargo_build(root, &["--package", package])?;
-        }
+        // As `make build` does it, so that nothing is compiled twice; and a task that does not build is no other's concern.
+        let built = cargo_build(root, package)?;
         let messages = built.messages;
         if built.failed {
             return Err(Fault::DoesNotBuild(first_cargo_error(&messages, &built.stderr)));
@@ -540,7 +541,7 @@ fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Below>, Faul
     let temp = TempDir::with_prefix("grade-").map_err(|why| refused(why.to_string()))?;
     let into = temp.path().join(stem);
     fs::create_dir(&into).map_err(|why| refused(why.to_string()))?;
-    archive::unpack(file, kind, &into).map_err(refused)?;
+    archive::unpack(file, kind, &into, Limits { bytes: MOST_BYTES, files: MOST_FILES }).map_err(refused)?;
     let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
     found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
     found.unpacked.get_or_insert(Arc::new(temp));
@@ -688,11 +689,10 @@ struct Built {
     stderr: String,
 }
 
-/// Builds what `which` names of the workspace at `root`.
-fn cargo_build(root: &Path, which: &[&str]) -> Result<Built, Fault> {
+/// Builds one package of the workspace at `root`, and what it is made of.
+fn cargo_build(root: &Path, package: &str) -> Result<Built, Fault> {
     let output = cargo_as_owner_of(root)
-        .args(["build", "--release", "--message-format=json"])
-        .args(which)
+        .args(["build", "--release", "--message-format=json", "--package", package])
         .current_dir(root)
         .stdin(Stdio::null())
         .output()
@@ -822,7 +822,7 @@ mod tests {
     fn a_file_that_is_not_executable_is_no_program() {
         let dir = folder(&[("task1/namespace_prog", 0o644)]);
         let why = find(dir.path(), Task::Task1).unwrap_err();
-        assert!(matches!(&why, Fault::Usage(text) if text.contains("namespace_prog.c")), "{why}");
+        assert!(matches!(&why, Fault::Missing(text) if text.contains("namespace_prog.c")), "{why}");
     }
 
     #[test]
@@ -865,7 +865,7 @@ mod tests {
             ("submissions/full/task1/namespace_prog.c", 0o644),
         ]);
         let why = find(&dir.path().join("submissions/empty"), Task::Task1).unwrap_err();
-        assert!(matches!(why, Fault::Usage(_)), "{why}");
+        assert!(matches!(why, Fault::Missing(_)), "{why}");
         for named in ["submissions", "submissions/full"] {
             assert!(!find(&dir.path().join(named), Task::Task1).unwrap().is_rust());
         }

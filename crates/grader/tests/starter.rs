@@ -58,7 +58,7 @@ fn a_starter_has_every_lesson_unwritten_and_nothing_that_git_does_not_keep() {
     let starter = root.with_file_name("starter");
     let text = fs::read_to_string(starter.join(LESSON)).unwrap();
     assert_eq!(text.matches("    todo!(\"Lesson 1.").count(), 3, "{text}");
-    assert!(!text.contains("namespace::join(") && text.contains("fn run(options: &Options)"), "{text}");
+    assert!(!text.contains("setns(child1, CloneFlags") && text.contains("fn run(options: &Options)"), "{text}");
     assert!(!starter.join("task1-namespaces/my-notes.txt").exists() && !starter.join("crates/grader/zoo").exists());
     let script = fs::metadata(starter.join("task3-conductor/conductor.sh")).unwrap();
     assert_eq!(script.permissions(), fs::metadata(root.join("task3-conductor/conductor.sh")).unwrap().permissions());
@@ -119,7 +119,7 @@ fn what_a_student_changed_beside_the_lessons_is_told_and_left_out_of_a_graft() {
     let (_temp, root) = workspace();
     let theirs = root.with_file_name("24m0001_assignment3");
     assert!(grade(&root, &["starter", "../24m0001_assignment3"]).status.success());
-    let written = "{ /* mine */ namespace::join(child1, &[Kind::Uts]) }";
+    let written = "{ /* mine */ setns(child1, CloneFlags::CLONE_NEWUTS)?; introduce(\"Child2\") }";
     replace(&theirs.join(LESSON), "{\n    todo!(\"Lesson 1.c: let child 2 join child 1's UTS namespace\")\n}", written);
     let clean = grade(&root, &["changes", "../24m0001_assignment3"]);
     assert!(clean.status.success(), "{}", stdout(&clean));

@@ -52,6 +52,29 @@ fn get_what_they_deserve(names: &str) {
     assert!(text.contains("0 false passes, 0 false losses, 0 undecided"), "{text}");
 }
 
+/// Right programs of all four tasks, also such as give their steps so many seconds.
+const HURRIED: &str = "right/c-clone,right/bash-unshare,right/bash-runner,right/more-isolation,right/conductor-copies,\
+    right/orchestrator-bash,right/orchestrator-course-hurries";
+
+#[test]
+#[ignore = "needs root: make test"]
+fn no_mark_is_lost_on_a_machine_that_is_busy_with_other_work() {
+    struct Busy(Vec<std::process::Child>);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            for child in &mut self.0 {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let start = |_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+    let busy = Busy((0..4 * processors).filter_map(|nth| start(nth).ok()).collect());
+    assert_eq!(busy.0.len(), 4 * processors);
+    get_what_they_deserve(HURRIED);
+}
+
 /// To be listed, each must fit its rubric and the program that it is made from.
 #[test]
 fn every_program_of_the_zoo_is_sound() {

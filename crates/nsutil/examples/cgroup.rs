@@ -2,21 +2,28 @@
 //!
 //! Run: `sudo cargo run --example cgroup`
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use nsutil::cgroup::{Cgroup, Limits, Quota};
+use nsutil::cgroup::{Cgroup, Controller, Limits, Quota};
 use nsutil::process::{Birth, Membership, spawn};
 
 const BUSY: Duration = Duration::from_millis(600);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let half = Quota { quota_us: 50_000, period_us: 100_000 };
-    let cgroup = Cgroup::create("example", &Limits { cpu: Some(half), processes: Some(3) })?;
+    let limits = Limits { cpu: Some(half), processes: Some(3), ..Limits::default() };
+    let cgroup = Cgroup::create("example", &[Controller::Cpu, Controller::Pids])?;
+    cgroup.limit(Controller::Cpu, &limits)?;
+    cgroup.limit(Controller::Pids, &limits)?;
     for directory in cgroup.directories() {
         println!("made    {}", directory.display());
     }
-    let child = spawn(Birth { cgroup: Some(Membership::Of(&cgroup)), ..Birth::default() }, |_| {
+    let (target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
+    let member = Membership { clone_target: target.as_ref().map(File::as_fd), procs_files: &procs_files };
+    let child = spawn(Birth { cgroup: member, ..Birth::default() }, |_| {
         let end = Instant::now() + BUSY;
         while Instant::now() < end {
             std::hint::spin_loop();

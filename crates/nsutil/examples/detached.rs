@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use nsutil::detached::{Attributes, Detached};
+use nsutil::mount::detached::{Attributes, Detached};
 use nsutil::mount::make_all_private;
 use nsutil::namespace::{Kind, unshare};
 

@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nsutil::mount::overlay::Overlay;
 use nsutil::mount::{Mount, make_all_private};
 use nsutil::namespace::{Kind, unshare};
-use nsutil::overlay::Overlay;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // In a mount namespace of our own, on memory of our own: nothing of this is seen outside, nothing stays.

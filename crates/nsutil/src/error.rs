@@ -71,6 +71,12 @@ impl Error {
         self
     }
 
+    /// The same failure in the words of a caller that knows what the attempt was for.
+    #[must_use]
+    pub fn told_as(self, attempt: impl Display, object: impl Display) -> Self {
+        Self { hint: self.hint, ..Self::new(attempt, object, self.cause) }
+    }
+
     /// The kernel's reason, if that is what it was in the end.
     pub fn errno(&self) -> Option<Errno> {
         match &self.cause {

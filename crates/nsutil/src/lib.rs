@@ -2,14 +2,14 @@
 //!
 //! | module | the kernel's noun | manual |
 //! |---|---|---|
+//! | [`syscall`] | the system calls themselves, thin, safe and announced; what follows is built on them | syscalls(2) |
 //! | [`namespace`] | what a process can see: host name, process numbers, mounts, network … | namespaces(7) |
 //! | [`process`] | a child born into namespaces and a cgroup, held by a descriptor instead of a number | clone(2), pidfd_open(2) |
 //! | [`reaper`] | process 1 of a container that is only that | pid_namespaces(7) |
-//! | [`mount`] | which file trees a process sees, and where | mount_namespaces(7), pivot_root(2) |
+//! | [`mount`] | which file trees a process sees, and where; detached mounts, overlays | mount_namespaces(7), pivot_root(2), mount_setattr(2) |
 //! | [`rootfs`] | where a process's `/` is | chroot(2), openat2(2) |
+//! | [`rooted`] | paths, and trees of files, in a folder that no path leads out of | openat2(2), path_resolution(7) |
 //! | [`cgroup`] | how much of the machine a set of processes may use | cgroups(7) |
-//! | [`detached`] | mounts that are nowhere yet, held by a descriptor | mount_setattr(2) |
-//! | [`overlay`] | many folders seen as one, and one that takes the changes | mount(8) |
 //! | [`capability`] | root's power in pieces | capabilities(7) |
 //! | [`seccomp`] | which system calls a process may make | seccomp(2) |
 //! | [`terminal`] | a terminal of one's own | pty(7) |
@@ -25,7 +25,6 @@
 
 pub mod capability;
 pub mod cgroup;
-pub mod detached;
 pub mod elf;
 pub mod error;
 #[cfg(feature = "failpoints")]
@@ -33,13 +32,14 @@ pub mod failpoint;
 pub mod mount;
 pub mod namespace;
 pub mod net;
-pub mod overlay;
 pub mod process;
 pub mod reaper;
+pub mod rooted;
 pub mod rootfs;
 pub mod seccomp;
 pub mod step;
 pub mod sys;
+pub mod syscall;
 pub mod terminal;
 
 pub use error::{Error, OrCannot, Result};

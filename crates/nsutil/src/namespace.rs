@@ -12,76 +12,16 @@
 
 use std::fmt;
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use nix::sched::CloneFlags;
 use nix::unistd::{Pid, getgid, getuid};
 
 use crate::error::{OrCannot, Result};
-use crate::process::PidFd;
 use crate::step;
+use crate::syscall::{self, PidFd, flags, joined};
 
-/// The kinds of namespace, in the order of their kernel names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Where the process stands in the tree of cgroups: its own cgroup looks like the root.
-    Cgroup,
-    /// System V IPC objects and POSIX message queues.
-    Ipc,
-    /// The list of mounts, and so the whole file tree.
-    Mount,
-    /// Network interfaces, addresses, routes, ports, firewall rules.
-    Net,
-    /// Process numbers: the first process inside is 1.
-    Pid,
-    /// User and group numbers, and which objects root's powers reach.
-    User,
-    /// Host name and NIS domain name.
-    Uts,
-}
-
-/// What there is to know about a kind: one row of [`TABLE`].
-#[derive(Debug)]
-pub struct Row {
-    /// The kind this row is about.
-    pub kind: Kind,
-    /// File name under `/proc/PID/ns`.
-    pub file: &'static str,
-    /// The flag of clone(2), unshare(2) and setns(2).
-    pub flag: CloneFlags,
-    /// That flag as C spells it.
-    pub flag_name: &'static str,
-    /// The option of unshare(1) and nsenter(1).
-    pub option: &'static str,
-    /// What a process in its own has for itself.
-    pub isolates: &'static str,
-    /// Its manual page.
-    pub manual: &'static str,
-}
-
-/// All kinds that clone(2) can make.
-///
-/// The time namespace is not among them: its flag shares a bit with clone's exit signal, and none of the tasks needs it.
-#[rustfmt::skip]
-pub const TABLE: [Row; 7] = [
-    Row { kind: Kind::Cgroup, file: "cgroup", flag: CloneFlags::CLONE_NEWCGROUP, flag_name: "CLONE_NEWCGROUP", option: "--cgroup", isolates: "view of the cgroup tree", manual: "cgroup_namespaces(7)" },
-    Row { kind: Kind::Ipc, file: "ipc", flag: CloneFlags::CLONE_NEWIPC, flag_name: "CLONE_NEWIPC", option: "--ipc", isolates: "System V IPC and message queues", manual: "ipc_namespaces(7)" },
-    Row { kind: Kind::Mount, file: "mnt", flag: CloneFlags::CLONE_NEWNS, flag_name: "CLONE_NEWNS", option: "--mount", isolates: "list of mounts", manual: "mount_namespaces(7)" },
-    Row { kind: Kind::Net, file: "net", flag: CloneFlags::CLONE_NEWNET, flag_name: "CLONE_NEWNET", option: "--net", isolates: "network", manual: "network_namespaces(7)" },
-    Row { kind: Kind::Pid, file: "pid", flag: CloneFlags::CLONE_NEWPID, flag_name: "CLONE_NEWPID", option: "--pid", isolates: "process numbers", manual: "pid_namespaces(7)" },
-    Row { kind: Kind::User, file: "user", flag: CloneFlags::CLONE_NEWUSER, flag_name: "CLONE_NEWUSER", option: "--user", isolates: "user and group numbers", manual: "user_namespaces(7)" },
-    Row { kind: Kind::Uts, file: "uts", flag: CloneFlags::CLONE_NEWUTS, flag_name: "CLONE_NEWUTS", option: "--uts", isolates: "host name", manual: "uts_namespaces(7)" },
-];
-
-impl Kind {
-    /// Its row of the [`TABLE`].
-    pub fn row(self) -> &'static Row {
-        // The rows stand in the order of the variants; a test holds them to it.
-        &TABLE[self as usize]
-    }
-}
+pub use crate::syscall::{Kind, Row, TABLE};
 
 /// Which namespace it is: the same kind and the same inode is the same namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,13 +68,9 @@ impl fmt::Display for Identity {
 /// `EPERM` without `CAP_SYS_ADMIN` over the namespace; `ESRCH` when the process has ended; `EINVAL` for
 /// [`Kind::User`] or [`Kind::Mount`] from a process that has more than one thread.
 pub fn join(process: &PidFd, kinds: &[Kind]) -> Result<()> {
-    let pid = process.pid();
-    step!("setns",
-        call: "setns(pidfd of process {pid}, {})", Flags(kinds);
-        why: "one descriptor of a process opens all its namespaces, here that of its {}; {}", Isolated(kinds), Mover(kinds);
-        shell: "nsenter --target {pid} {}", Options(kinds));
-    nix::sched::setns(process.as_fd(), flags(kinds))
-        .or_cannot(format_args!("join the {} of", Named(kinds)), format_args!("process {pid}"))
+    syscall::setns(process, flags(kinds)).map_err(|error| {
+        error.told_as(format_args!("join the {} of", Named(kinds)), format_args!("process {}", process.pid()))
+    })
 }
 
 /// Gives the caller new namespaces in place of those it is in. For [`Kind::Pid`], its next child will be process 1.
@@ -143,11 +79,7 @@ pub fn join(process: &PidFd, kinds: &[Kind]) -> Result<()> {
 /// `EPERM` without `CAP_SYS_ADMIN` (not needed for [`Kind::User`]); `ENOSPC` when a limit under
 /// `/proc/sys/user/max_*_namespaces` is reached.
 pub fn unshare(kinds: &[Kind]) -> Result<()> {
-    step!("unshare",
-        call: "unshare({})", Flags(kinds);
-        why: "the caller leaves what it shared; from here on it has its own {}", Isolated(kinds);
-        shell: "unshare {}", Options(kinds));
-    nix::sched::unshare(flags(kinds)).or_cannot("make new namespaces:", Named(kinds)).map_err(why_refused)
+    syscall::unshare(flags(kinds)).map_err(|error| error.told_as("make new namespaces:", Named(kinds)))
 }
 
 /// Puts the caller into a user namespace of its own, in which it is root.
@@ -178,81 +110,14 @@ pub fn become_root_of_own_user_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Adds to a refusal what a user can do about it.
-pub(crate) fn why_refused(error: crate::Error) -> crate::Error {
-    use nix::errno::Errno;
-    match error.errno() {
-        Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_ADMIN): try with sudo"),
-        Some(Errno::ENOSPC) => error.hint("a limit is reached: see /proc/sys/user/max_*_namespaces"),
-        Some(Errno::EAGAIN) => error.hint("a limit of processes is reached: see pids.max of its cgroup, and ulimit -u"),
-        Some(Errno::ENOMEM) => error.hint("process 1 of the PID namespace that children go to may have ended"),
-        _ => error,
-    }
-}
-
-/// The flags of several kinds in one.
-pub(crate) fn flags(kinds: &[Kind]) -> CloneFlags {
-    kinds.iter().map(|kind| kind.row().flag).collect()
-}
-
-/// `CLONE_NEWUTS|CLONE_NEWPID`, for a step's text.
-pub(crate) struct Flags<'a>(pub &'a [Kind]);
-/// `uts and pid namespace`, for an error's text.
+/// `uts, pid namespaces`, for an error's text.
 pub(crate) struct Named<'a>(pub &'a [Kind]);
-/// `--uts --pid`, for a step's text.
-pub(crate) struct Options<'a>(pub &'a [Kind]);
-/// `host name, process numbers`, for a step's text.
-pub(crate) struct Isolated<'a>(pub &'a [Kind]);
-struct Mover<'a>(&'a [Kind]);
-
-impl fmt::Display for Flags<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return out.write_str("0");
-        }
-        joined(out, self.0.iter().map(|kind| kind.row().flag_name), "|")
-    }
-}
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         joined(out, self.0.iter().map(|kind| kind.row().file), ", ")?;
         out.write_str(if self.0.len() == 1 { " namespace" } else { " namespaces" })
     }
-}
-
-impl fmt::Display for Options<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        joined(out, self.0.iter().map(|kind| kind.row().option), " ")
-    }
-}
-
-impl fmt::Display for Isolated<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        joined(out, self.0.iter().map(|kind| kind.row().isolates), ", ")
-    }
-}
-
-impl fmt::Display for Mover<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self.0 {
-            [Kind::Pid] => "not the caller moves but its next child: a process keeps its number for life",
-            kinds if kinds.contains(&Kind::Pid) => {
-                "the caller moves at once, except for PID: there its next child goes"
-            }
-            _ => "the caller moves at once",
-        })
-    }
-}
-
-fn joined<'a>(out: &mut fmt::Formatter<'_>, words: impl Iterator<Item = &'a str>, between: &str) -> fmt::Result {
-    for (index, word) in words.enumerate() {
-        if index > 0 {
-            out.write_str(between)?;
-        }
-        out.write_str(word)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,12 +12,11 @@
 //! Look: `strace -f -e clone3,pidfd_open,waitid PROGRAM`. Manual: clone(2), pidfd_open(2), waitid(2), pidfd_send_signal(2).
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,12 +27,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use procfs::process::{MMapPath, MemoryMap};
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{WaitIdOptions, WaitIdStatus};
 
-use crate::cgroup::Cgroup;
 use crate::error::{Error, OrCannot, Result};
-use crate::namespace::{Flags, Isolated, Kind, Named, Options, flags, why_refused};
+use crate::namespace::{Kind, Named};
+use crate::syscall::{self, CloneArgs, clone3, flags};
 use crate::{step, sys};
+
+pub use crate::syscall::{PidFd, SignalNumber};
 
 /// A child process. Dropping it kills and reaps it.
 #[derive(Debug)]
@@ -49,17 +50,17 @@ pub struct Child {
 pub struct Birth<'a> {
     /// Namespaces made for it; the others it shares with its parent.
     pub namespaces: &'a [Kind],
-    /// The cgroup that it is in before it runs `inside`; none is its parent's.
-    pub cgroup: Option<Membership<'a>>,
+    /// The cgroup that it is in before it runs `inside`; by default its parent's.
+    pub cgroup: Membership<'a>,
 }
 
-/// A cgroup that a child is to be in.
-#[derive(Debug, Clone, Copy)]
-pub enum Membership<'a> {
-    /// This one: the child is born there on v2, and moved there before it goes on where that takes v1.
-    Of(&'a Cgroup),
-    /// A cgroup v2 directory that somebody else keeps: the child is born there.
-    Directory(BorrowedFd<'a>),
+/// How a child gets into a cgroup: see [`crate::cgroup::Cgroup::clone_target`] and [`crate::cgroup::Cgroup::procs_files`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Membership<'a> {
+    /// The v2 directory that it is created in.
+    pub clone_target: Option<BorrowedFd<'a>>,
+    /// The `cgroup.procs` that it joins before it runs `inside`, because no process can be created there.
+    pub procs_files: &'a [File],
 }
 
 /// How a process ended.
@@ -74,17 +75,6 @@ pub enum Exit {
 /// A gate between two processes: shut until somebody opens it, then open for ever. Made before the fork, shared by it.
 #[derive(Debug)]
 pub struct Gate(EventFd);
-
-/// A descriptor of a process: it means that process and never a later one of the same number.
-#[derive(Debug)]
-pub struct PidFd {
-    pid: Pid,
-    descriptor: OwnedFd,
-}
-
-/// A signal by its number: also the real-time ones, which have no names, and 0, which only asks whether it could be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignalNumber(i32);
 
 /// The child's line to its parent. It closes by itself when the child execs.
 #[derive(Debug)]
@@ -106,62 +96,35 @@ const SIGNALLED: i32 = 128;
 /// Those of clone(2), among them `EPERM` without the right to make the namespaces.
 pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
     keep_exit_statuses()?;
-    let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map(|(read, write)| (File::from(read), File::from(write)))
-        .or_cannot("make", "a pipe for the child's report")?;
-    let birthplace = birth.cgroup.and_then(|membership| match membership {
-        Membership::Of(cgroup) => cgroup.birthplace(),
-        Membership::Directory(directory) => Some(directory),
-    });
-    let (into, too) = match birthplace {
-        Some(_) => ("|CLONE_INTO_CGROUP", ", and that is in its cgroup by then"),
-        None => ("", ""),
-    };
-    if birth.namespaces.is_empty() {
-        step!("clone3",
-            call: "clone3({})", if into.is_empty() { "0" } else { into.trim_start_matches('|') };
-            why: "a child that shares every namespace with its parent, like fork{too}";
-            shell: "COMMAND &");
-    } else {
-        step!("clone3",
-            call: "clone3({}{into})", Flags(birth.namespaces);
-            why: "a child that has from its first instruction its own {}{too}", Isolated(birth.namespaces);
-            shell: "unshare --fork {} COMMAND", Options(birth.namespaces));
-    }
-    // Where a cgroup is no place of birth, the child waits at a gate until it has been moved there.
-    let to_join = match birth.cgroup {
-        Some(Membership::Of(cgroup)) if cgroup.has_to_be_joined() => Some(cgroup),
-        _ => None,
-    };
-    let joined = to_join.map(|cgroup| Gate::shut().map(|gate| (cgroup, gate))).transpose()?;
-    let gate = joined.as_ref().map(|(_, gate)| gate);
-    let (pid, descriptor) = sys::clone3(flags(birth.namespaces), birthplace, || child(Report(reporter), gate, inside))
-        .or_cannot("start", whom(birth.namespaces))
-        .map_err(why_refused)?;
-    let child = Child { process: PidFd { pid, descriptor }, report, exit: None, released: false };
-    if let Some((cgroup, gate)) = &joined {
-        cgroup.join(pid)?;
-        gate.open()?;
-    }
-    Ok(child)
+    let Membership { clone_target, procs_files } = birth.cgroup;
+    let args = CloneArgs { flags: flags(birth.namespaces), cgroup: clone_target };
+    Child::created(|report| {
+        let created = clone3(&args, || {
+            report.run(|report| {
+                join_cgroup(procs_files)?;
+                inside(report)
+            })
+        });
+        created.map_err(|error| error.told_as("start", whom(birth.namespaces)))
+    })
 }
 
 fn whom(namespaces: &[Kind]) -> String {
     if namespaces.is_empty() { "a child".to_owned() } else { format!("a child in new {}", Named(namespaces)) }
 }
 
-/// All that happens in the child before and after `inside`.
-fn child(mut report: Report, gate: Option<&Gate>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> i32 {
-    let outcome =
-        report.die_with_parent().and_then(|()| gate.map_or(Ok(()), Gate::wait)).and_then(|()| inside(&mut report));
-    match outcome {
-        Ok(code) => code,
-        Err(error) => {
-            // When the parent is gone nobody wants to know any more.
-            let _ = report.send(FAILED, &error.to_bytes());
-            COULD_NOT
-        }
+/// Moves the caller into a cgroup by the `cgroup.procs` of its directories.
+///
+/// # Errors
+/// `ENODEV` when the cgroup has been removed meanwhile.
+pub fn join_cgroup(procs_files: &[File]) -> Result<()> {
+    for mut file in procs_files {
+        step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
+            why: "no process can be created in a v1 cgroup: this one goes in itself, before it does anything else";
+            shell: "echo $$ > cgroup.procs");
+        file.write_all(b"0").or_cannot("join", "the cgroup")?;
     }
+    Ok(())
 }
 
 impl Gate {
@@ -192,40 +155,21 @@ impl Gate {
     }
 }
 
-impl SignalNumber {
-    /// Of no signal at all.
-    pub const NONE: Self = Self(0);
-    /// The first and the last real-time signal; the C library keeps the two before them for itself.
-    pub const REAL_TIME: (i32, i32) = (34, 64);
-
-    /// The number of a signal that has a name.
-    pub fn of(signal: Signal) -> Self {
-        Self(signal as i32)
-    }
-
-    /// Takes a number; none when no signal has it.
-    pub fn new(number: i32) -> Option<Self> {
-        let (first, last) = Self::REAL_TIME;
-        let is_one = number == 0 || (first..=last).contains(&number) || Signal::try_from(number).is_ok();
-        is_one.then_some(Self(number))
-    }
-
-    /// The number itself.
-    pub fn get(self) -> i32 {
-        self.0
-    }
-}
-
-impl std::fmt::Display for SignalNumber {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Signal::try_from(self.0) {
-            Ok(signal) => signal.fmt(out),
-            Err(_) => write!(out, "signal {}", self.0),
+impl Report {
+    /// All that a child does, from [`clone3`] to its end: runs `work`, hands an error to the parent, and returns the exit code.
+    ///
+    /// The child is killed when its parent ends, however that happens.
+    pub fn run(mut self, work: impl FnOnce(&mut Self) -> Result<i32>) -> i32 {
+        match self.die_with_parent().and_then(|()| work(&mut self)) {
+            Ok(code) => code,
+            Err(error) => {
+                // When the parent is gone nobody wants to know any more.
+                let _ = self.send(FAILED, &error.to_bytes());
+                COULD_NOT
+            }
         }
     }
-}
 
-impl Report {
     /// Tells the parent, which waits in [`Child::ready`], that the set-up is done.
     ///
     /// # Errors
@@ -265,9 +209,22 @@ impl Report {
 }
 
 impl Child {
+    /// The child that `create` makes by [`clone3`]; in the child, [`Report::run`] is to do all the work.
+    ///
+    /// # Errors
+    /// Those of `create`; `EMFILE` when no descriptor is free.
+    pub fn created(create: impl FnOnce(Report) -> Result<PidFd>) -> Result<Self> {
+        keep_exit_statuses()?;
+        let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map(|(read, write)| (File::from(read), File::from(write)))
+            .or_cannot("make", "a pipe for the child's report")?;
+        let process = create(Report(reporter))?;
+        Ok(Self { process, report, exit: None, released: false })
+    }
+
     /// Its number, as its parent sees it.
     pub fn pid(&self) -> Pid {
-        self.process.pid
+        self.process.pid()
     }
 
     /// Its descriptor.
@@ -348,11 +305,15 @@ impl Child {
         if let Some(exit) = self.exit {
             return Ok(exit);
         }
-        let status = retry(|| {
-            let ended = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
-            ended.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
-        });
-        let status = status.or_cannot("wait for", format_args!("process {}", self.process.pid))?;
+        let status = loop {
+            match syscall::waitid(&self.process, WaitIdOptions::EXITED) {
+                Err(error) if error.errno() == Some(Errno::EINTR) => (),
+                outcome => {
+                    break outcome
+                        .map_err(|error| error.told_as("wait for", format_args!("process {}", self.pid())))?;
+                }
+            }
+        };
         let exit = Exit::from_status(status);
         self.exit = Some(exit);
         Ok(exit)
@@ -390,31 +351,12 @@ impl Drop for Child {
 }
 
 impl PidFd {
-    /// Opens a descriptor of process `pid`.
-    ///
-    /// To be sure that it is the process you mean, be its parent and not have waited for it yet, or compare its start
-    /// time afterwards. See pidfd_open(2).
+    /// Opens a descriptor of process `pid`; to be sure that it is the process you mean, see [`syscall::pidfd_open`].
     ///
     /// # Errors
     /// `ESRCH` when there is no such process; `EINVAL` for a thread that is not a process's first.
     pub fn open(pid: Pid) -> Result<Self> {
-        step!("pidfd_open",
-            call: "pidfd_open({pid}, 0)";
-            why: "a descriptor means this process for ever; its number may be given to another one day";
-            shell: "exec 3< /proc/{pid}/ns/pid   # a shell can only hold a namespace open, not a process");
-        let asked = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH);
-        let descriptor = asked
-            .and_then(|asked| {
-                rustix::process::pidfd_open(asked, rustix::process::PidfdFlags::empty())
-                    .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
-            })
-            .or_cannot("open a descriptor of", format_args!("process {pid}"))?;
-        Ok(Self { pid, descriptor })
-    }
-
-    /// The number that the process had when the descriptor was made, as the opener sees it.
-    pub fn pid(&self) -> Pid {
-        self.pid
+        syscall::pidfd_open(pid).map_err(|error| error.told_as("open a descriptor of", format_args!("process {pid}")))
     }
 
     /// Sends the process a signal.
@@ -430,13 +372,8 @@ impl PidFd {
     /// # Errors
     /// Those of [`PidFd::signal`].
     pub fn send(&self, signal: SignalNumber) -> Result<()> {
-        let pid = self.pid;
-        step!("pidfd_send_signal",
-            call: "pidfd_send_signal(pidfd of process {pid}, {signal})";
-            why: "through the descriptor it cannot reach a stranger that got the same number";
-            shell: "kill -{} {pid}", signal.0);
-        sys::pidfd_send_signal(self.descriptor.as_fd(), signal.0)
-            .or_cannot(format_args!("send {signal} to"), format_args!("process {pid}"))
+        syscall::pidfd_send_signal(self, signal)
+            .map_err(|error| error.told_as(format_args!("send {signal} to"), format_args!("process {}", self.pid())))
     }
 
     /// What it has ended with, when it has and its parent has taken note: the kernel tells anybody who holds a descriptor
@@ -453,17 +390,25 @@ impl PidFd {
     /// Whether the process has ended (it may still wait to be reaped).
     ///
     /// # Errors
-    /// None that a valid descriptor can cause; `ENOMEM` by poll(2).
+    /// `ENOMEM` by poll(2).
     pub fn has_ended(&self) -> Result<bool> {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Waits until the process has ended, for such a time at most; whether it has.
+    ///
+    /// # Errors
+    /// `ENOMEM` by poll(2).
+    pub fn ends_within(&self, time: Duration) -> Result<bool> {
+        let deadline = Instant::now() + time;
         // A pidfd becomes readable when its process ends.
         let mut ends = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        poll(&mut ends, PollTimeout::ZERO).or_cannot("ask after", format_args!("process {}", self.pid)).map(|n| n > 0)
-    }
-}
-
-impl AsFd for PidFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        let ended = retry(|| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // The longest that poll(2) knows is 24 days.
+            poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
+        });
+        ended.or_cannot("wait for", format_args!("process {}", self.pid())).map(|count| count > 0)
     }
 }
 
@@ -527,7 +472,7 @@ impl Requests {
             let mut ends =
                 [PollFd::new(self.0.as_fd(), PollFlags::POLLIN), PollFd::new(process.as_fd(), PollFlags::POLLIN)];
             retry(|| poll(&mut ends, PollTimeout::NONE))
-                .or_cannot("wait for", format_args!("process {}", process.pid))?;
+                .or_cannot("wait for", format_args!("process {}", process.pid()))?;
             let asked = ends[0].any().unwrap_or(false);
             if !asked {
                 return Ok(None);
@@ -581,33 +526,18 @@ impl AsFd for Requests {
 /// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it
 /// may not be executed; `ENOEXEC` when it is not for this machine.
 pub fn exec(program: &Path, arguments: &[&str], environment: &[&str]) -> Result<Infallible> {
-    step!("execve",
-        call: "execve(\"{}\", {arguments:?})", program.display();
-        why: "the process becomes the program; descriptors above 2 are closed on the way";
-        shell: "exec {}", arguments.join(" "));
+    leave_nothing_to_exec()?;
+    syscall::execve(program, arguments, environment).map_err(|error| error.told_as("execute", program.display()))
+}
+
+/// Keeps from the next program what it should not find: descriptors other than 0, 1, 2, and signals that this one blocks or
+/// ignores.
+///
+/// # Errors
+/// `EINVAL` before Linux 5.11.
+pub fn leave_nothing_to_exec() -> Result<()> {
     sys::close_on_exec_from(3).or_cannot("close", "descriptors before exec")?;
-    default_signals()?;
-    let path = CString::new(program.as_os_str().as_bytes()).or_cannot("execute", program.display())?;
-    let arguments = c_strings(arguments).or_cannot("pass arguments to", program.display())?;
-    let environment = c_strings(environment).or_cannot("pass the environment to", program.display())?;
-    let error = nix::unistd::execve(&path, &arguments, &environment).err().unwrap_or(Errno::UnknownErrno);
-    let refused = Error::new("execute", program.display(), error);
-    Err(match error {
-        Errno::ENOENT if program.exists() => refused
-            .hint("the file is there, so what is missing is its loader or interpreter (see ldd, or its first line)"),
-        Errno::ENOEXEC => refused.hint("it is no program for this machine (see file(1))"),
-        _ => refused,
-    })
-}
-
-impl From<std::ffi::NulError> for crate::error::Cause {
-    fn from(_: std::ffi::NulError) -> Self {
-        Self::Words("a NUL byte cannot be passed to a program".to_owned())
-    }
-}
-
-fn c_strings(texts: &[&str]) -> std::result::Result<Vec<CString>, std::ffi::NulError> {
-    texts.iter().map(|text| CString::new(*text)).collect()
+    default_signals()
 }
 
 /// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, its caller may ignore others (nohup(1)

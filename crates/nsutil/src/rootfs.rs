@@ -10,8 +10,7 @@
 //! before. A container enters its root by pivot_root (see [`crate::mount`]) in a mount namespace of its own.
 //!
 //! What stands in such a folder is a container's to change, symbolic links too. A link `lib -> /etc` in it must not
-//! lead a copy into the *host's* /etc. All paths are therefore looked up by openat2(2) with `RESOLVE_IN_ROOT`, which
-//! takes the folder for `/`, as the process inside will.
+//! lead a copy into the *host's* /etc. All paths are therefore looked up in a [`Root`].
 //!
 //! Look: `readlink /proc/PID/root`, `ls -l /proc/PID/root/`. Manual: chroot(2), path_resolution(7), openat2(2).
 
@@ -22,15 +21,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::unistd::{chdir, chroot};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 
 use crate::elf::{self, Needs};
 use crate::error::{Error, OrCannot, Result};
+use crate::rooted::Root;
+use crate::syscall::{chdir, chroot};
 use crate::{step, sys};
 
 /// A folder to be a process's root directory. It stays when this value goes.
@@ -120,18 +120,8 @@ impl Rootfs {
     /// # Errors
     /// `EPERM` without `CAP_SYS_CHROOT`; `ENOENT` when it has been deleted.
     pub fn enter(&self) -> Result<()> {
-        let path = &self.path.display();
-        step!("chroot", call: "chroot(\"{path}\")";
-            why: "from here on / means that folder, for this process and its children; alone it is no jail, since root can leave it again";
-            shell: "chroot {path} COMMAND");
-        chroot(&self.path).or_cannot("change the root to", path).map_err(|error| match error.errno() {
-            Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_CHROOT): try with sudo"),
-            _ => error,
-        })?;
-        step!("chdir", call: "chdir(\"/\")";
-            why: "chroot leaves the working directory outside, and from there .. leads all over the host";
-            shell: "cd /");
-        chdir("/").or_cannot("change the working directory to", "/")
+        chroot(&self.path).map_err(|error| error.told_as("change the root to", self.path.display()))?;
+        chdir("/").map_err(|error| error.told_as("change the working directory to", "/"))
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<()> {
@@ -174,7 +164,7 @@ impl Rootfs {
 
     /// Whether `path`, looked up as a process inside would, is a folder.
     pub fn has_folder(&self, path: &Path) -> bool {
-        self.open_folder(path).is_ok()
+        self.root().folder(path).is_ok()
     }
 
     /// Opens a folder inside; makes it, and those above it, if missing.
@@ -182,23 +172,7 @@ impl Rootfs {
     /// # Errors
     /// `ENOTDIR` when something else is there; `ENOENT` when a link to nowhere is; those of mkdir(2).
     pub fn folder(&self, path: &Path) -> Result<OwnedFd> {
-        match self.open_folder(path) {
-            Err(Errno::ENOENT) => (),
-            outcome => {
-                return outcome.or_cannot(format_args!("open folder {} in", path.display()), self.path.display());
-            }
-        }
-        let above = self.folder(path.parent().unwrap_or(Path::new("/")))?;
-        // A path that ends in `..` has no name of its own: with the folder above made, it is there.
-        if let Some(Component::Normal(name)) = path.components().next_back() {
-            match rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => (),
-                refused => {
-                    refused.or_cannot(format_args!("make folder {} in", path.display()), self.path.display())?;
-                }
-            }
-        }
-        let folder = self.open_folder(path);
+        let folder = self.root().make_folder(path);
         folder.or_cannot(format_args!("open folder {} in", path.display()), self.path.display()).map_err(|error| {
             match error.errno() {
                 Some(Errno::ENOENT) => error.hint("a symbolic link to nowhere is in the way"),
@@ -207,16 +181,9 @@ impl Rootfs {
         })
     }
 
-    fn open_folder(&self, path: &Path) -> std::result::Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), inside) {
-                // Something was renamed while the kernel was on its way: openat2(2) asks to try again.
-                Err(rustix::io::Errno::AGAIN) => (),
-                outcome => return outcome.map_err(|errno| Errno::from_raw(errno.raw_os_error())),
-            }
-        }
+    /// Its paths, looked up as a process inside would.
+    fn root(&self) -> Root<&File> {
+        Root::new(&self.directory)
     }
 
     /// Has the loader, in this root, list what `program` needs.

@@ -19,8 +19,9 @@ use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
-use crate::detached::{is_character_device, look_up};
 use crate::error::{Error, OrCannot, Result};
+use crate::mount::detached::is_character_device;
+use crate::rooted::Root;
 use crate::step;
 
 /// Rows and columns of a terminal.
@@ -55,7 +56,8 @@ impl Pair {
             call: "master = open(\"/dev/pts/ptmx\"); slave = ioctl(master, TIOCGPTPEER); ioctl(slave, TIOCSWINSZ)";
             why: "a terminal of the container's own: who holds the caller's could type into it";
             shell: "script -c COMMAND");
-        let ptmx = look_up(root, Path::new("dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY)
+        let ptmx = Root::without_links(root)
+            .open(Path::new("dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY)
             .or_cannot("open", "/dev/pts/ptmx")?;
         if !is_character_device(ptmx.as_fd(), PTMX.0, PTMX.1)? {
             return Err(Error::new("open", "/dev/pts/ptmx", "it is another file of that name"));

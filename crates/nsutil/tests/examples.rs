@@ -63,6 +63,42 @@ fn sys_makes_a_child_and_closes_descriptors_at_exec() {
 }
 
 #[test]
+#[ignore = "needs root: make test"]
+fn syscall_makes_each_call_tells_it_and_names_it_in_the_error() {
+    let (shown, told) = run_and_listen("syscall");
+    assert!(shown.contains("inside:  the root holds []\n"), "{shown}");
+    let refusals = [
+        "outside: cannot execve(\"/no/such/program\", [\"program\"]): No such file or directory (ENOENT)\n",
+        ", 0): Invalid argument (EINVAL)\n",
+        "comm:    renamed\n",
+        "refused: cannot write(\"/proc/self/none\", \"x\"): No such file or directory (ENOENT)\n",
+    ];
+    for refusal in refusals {
+        assert!(shown.contains(refusal), "{refusal} in {shown}");
+    }
+    let steps = [
+        ("clone3(CLONE_NEWNS)", "unshare --fork --mount COMMAND"),
+        ("mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)", "mount --make-rprivate /"),
+        (", \"tmpfs\", MS_NOSUID, \"size=64k\")", "mount -t tmpfs -o nosuid,size=64k tmpfs /"),
+        ("pivot_root(\".\", \".\")", "pivot_root . ."),
+        ("umount2(\".\", MNT_DETACH)", "umount --lazy ."),
+        ("chroot(\"/\")", "chroot / COMMAND"),
+        ("execve(\"/no/such/program\", [\"program\"])", "exec program"),
+        ("unshare(CLONE_NEWUTS)", "unshare --uts"),
+        ("sethostname(\"syscall\")", "hostname syscall"),
+        ("pidfd_open(", "exec 3< /proc/"),
+        (", CLONE_NEWUTS)", " --uts"),
+        ("write(\"/proc/self/comm\", \"renamed\")", "echo renamed > /proc/self/comm"),
+    ];
+    let mut rest = told.as_str();
+    for (call, shell) in steps {
+        let told = rest.split_once(call).and_then(|(_, after)| after.split_once(shell));
+        assert!(told.is_some(), "{call}, and then {shell}, in:\n{rest}");
+        rest = told.unwrap().1;
+    }
+}
+
+#[test]
 fn elf_names_loader_and_libraries() {
     let shown = run("elf");
     assert!(shown.starts_with("/bin/ls is loaded by /lib"), "{shown}");
@@ -154,6 +190,11 @@ fn net_lays_a_cable_that_carries_packets() {
 
 /// Runs an example to its end and returns what it printed.
 fn run(example: &str) -> String {
+    run_and_listen(example).0
+}
+
+/// The same, with what it told on stderr.
+fn run_and_listen(example: &str) -> (String, String) {
     let program = built(example);
     assert!(
         program.exists(),
@@ -162,9 +203,9 @@ fn run(example: &str) -> String {
     );
     let out = Command::new(program).output().unwrap();
     let shown = String::from_utf8(out.stdout).unwrap();
-    let told = String::from_utf8_lossy(&out.stderr);
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "example {example} ended with {}: {told}", out.status);
-    shown
+    (shown, told)
 }
 
 /// `target/debug/examples/NAME`, seen from `target/debug/deps/THIS_TEST`.

@@ -9,7 +9,7 @@ use crate::cli::say;
 use crate::failure::remark;
 use crate::name::ContainerName;
 use crate::network::attach::{Attachment, Request};
-use crate::network::publish::Publish;
+use crate::network::publish::Ports;
 use crate::network::subnet;
 use crate::store::Store;
 
@@ -17,7 +17,7 @@ use crate::store::Store;
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  conductor addnetwork web\n  conductor addnetwork web --internet --expose 3000:8080\n  \
-    conductor addnetwork -e 8080-3000 web"
+    conductor addnetwork -e 8080-3000 web\n  conductor addnetwork web -e 127.0.0.1:3000:8080 -e 8000-8010:80-90"
 )]
 pub struct AddNetwork {
     /// Container to give it to
@@ -25,9 +25,9 @@ pub struct AddNetwork {
     /// Let it reach the internet, behind the host's address
     #[arg(short, long)]
     internet: bool,
-    /// Have a port of the host lead to it, as HOST:CONTAINER or INNER-OUTER; /udp may follow; can be repeated
+    /// Have a port of the host lead to it, as [ADDRESS:]HOST:CONTAINER, both perhaps ranges, or INNER-OUTER; /udp may follow; can be repeated
     #[arg(short, long, value_name = "PORTS")]
-    expose: Vec<Publish>,
+    expose: Vec<Ports>,
     /// The host's only interface to the internet; whichever its routes name at that moment when empty
     #[arg(long, env = "CONDUCTOR_DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
     interface: String,
@@ -44,7 +44,7 @@ impl AddNetwork {
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let request = Request {
             internet: self.internet,
-            publish: self.expose,
+            publish: self.expose.into_iter().flat_map(|Ports(all)| all).collect(),
             interface: Some(self.interface).filter(|name| !name.is_empty()),
             pool: self.pool,
         };

@@ -18,7 +18,7 @@ use crate::cli::say;
 use crate::confinement::Confinement;
 use crate::name::ContainerName;
 use crate::plan::{Process, ProcessWishes};
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::runtime::exec;
 use crate::store::Store;
 use crate::table::table;
@@ -62,7 +62,8 @@ impl Attack {
         // Nothing in the container is called so.
         let _ = MARK.set(store.container_dir(&self.name));
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
-        let cgroup = Cgroup::of(&store.tag(&self.name))?;
+        let cgroup = cgroup::of(&store.tag(&self.name))?;
+        cgroup::refuse_frozen(&cgroup, &self.name)?;
         let attacker = exec::visit(&init, &cgroup, &process, move || attempt_all(File::from(write)))?;
         let mut said = String::new();
         File::from(read).read_to_string(&mut said).or_cannot("read", "what came of the attacks")?;

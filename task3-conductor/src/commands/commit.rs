@@ -6,13 +6,13 @@
 use std::process::ExitCode;
 
 use nsutil::error::Result;
+use nsutil::rooted::copy::copy_everything;
 
 use crate::cli::say;
 use crate::image::layer::{Key, Layers};
 use crate::name::{ContainerName, ImageName};
 use crate::record::ImageRecord;
 use crate::store::Store;
-use crate::tree::copy_everything;
 
 /// Make an image of a container as it is now: its image, with all that it has changed
 #[derive(clap::Args)]

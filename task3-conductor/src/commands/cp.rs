@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::rooted::Root;
+use nsutil::rooted::copy::{Tree, copy};
 
 use crate::failure::{Failure, OURS, remark};
 use crate::name::ContainerName;
 use crate::runtime::root;
 use crate::store::Store;
-use crate::tree::{Root, copy};
 use crate::usage::quoted;
 
 /// Copy files or folders out of a container or into one, running or ended
@@ -40,10 +41,10 @@ impl Cp {
     /// # Errors
     /// When nothing could be copied, or something had to be left out: the rest is copied then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
-        let host = Root::of_the_host()?;
+        let host = Tree::new(Root::of_the_host()?, "");
         let inside = |name: &ContainerName| {
             let upper = store.container_dir(name).join("upper");
-            root::of(store, name).map(|root| Root::below(root, format!("{name}:")).with_upper(upper))
+            root::of(store, name).map(|root| Tree::new(Root::new(root), format!("{name}:")).with_upper(upper))
         };
         let left_out = match (&self.source, &self.target) {
             (Place::Container(name, from), Place::Host(to)) => copy(&inside(name)?, from, &host, &absolute(to)?)?,

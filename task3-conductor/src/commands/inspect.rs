@@ -12,7 +12,7 @@ use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::network::{Networks, Shown};
 use crate::record::ContainerRecord;
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::store::Store;
 
 /// Show all that is known about a container, as JSON
@@ -46,7 +46,7 @@ struct Known {
 
 #[derive(Serialize)]
 struct Processes {
-    limit: u32,
+    limit: Option<u32>,
     now: usize,
 }
 
@@ -58,12 +58,12 @@ impl Inspect {
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let dir = store.container_dir(&self.name);
         let record = store.container(&self.name)?;
-        let cgroup = Cgroup::of(&store.tag(&self.name))?;
+        let cgroup = cgroup::of(&store.tag(&self.name))?;
         let known = Known {
             status: Status::of(store, &record)?,
             rootfs: dir.join("rootfs").display().to_string(),
             cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
-            processes: Processes { limit: record.limits.most_processes(), now: cgroup.processes().unwrap_or(0) },
+            processes: Processes { limit: record.limits.most_processes(), now: cgroup.threads().unwrap_or(0) },
             network: Networks::load(store)?.show(&self.name),
             ledger: Ledger::of(&dir).changes()?,
             record,

@@ -7,13 +7,14 @@ use std::fs;
 use std::process::ExitCode;
 
 use nsutil::capability::Set;
+use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 
 use crate::cli::say;
 use crate::confinement::Strength;
 use crate::name::ContainerName;
 use crate::record::ContainerRecord;
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::runtime::root;
 use crate::store::Store;
 use crate::table::table;
@@ -75,7 +76,7 @@ impl Isolation {
             &devices(&of_container).to_string(),
             "nodes in /dev itself",
         ));
-        rows.extend(limits(&record, &Cgroup::of(&store.tag(&self.name))?));
+        rows.extend(limits(&record, &cgroup::of(&store.tag(&self.name))?));
         let head = ["", "Host", &self.name.to_string(), ""];
         say(&table(&[18, 18, 18], &head, &rows))?;
         let shared: Vec<&str> =
@@ -196,9 +197,10 @@ fn limits(record: &ContainerRecord, cgroup: &Cgroup) -> Vec<Vec<String>> {
     let limits = record.limits;
     let cpus = limits.cpus.map_or("none".to_owned(), |cpus| format!("{cpus} cores"));
     let memory = limits.memory.map_or("none".to_owned(), |memory| super::size(memory.bytes));
-    let now = cgroup.processes().unwrap_or(0);
+    let processes = limits.most_processes().map_or("none".to_owned(), |most| most.to_string());
+    let now = cgroup.threads().unwrap_or(0);
     vec![
-        row("limit: processes", "", &limits.most_processes().to_string(), &format!("now {now}")),
+        row("limit: processes", "", &processes, &format!("now {now}")),
         row("limit: memory", "", &memory, ""),
         row("limit: CPU time", "", &cpus, ""),
     ]

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod manual;
 pub mod network;
 pub mod options;
+pub mod pause;
 pub mod peer;
 pub mod ps;
 pub mod rm;

@@ -14,7 +14,7 @@ use crate::network::names::{Entry, NameWishes};
 use crate::plan::{Hostname, ProcessWishes, Talk, Wishes, WorkingDirectory};
 use crate::user::User;
 use crate::variables::{self, Variable};
-use crate::volume::{self, Volume};
+use crate::volume::{self, Scratch, SharedMemory, Volume};
 
 /// About a process: `run` and `exec` have them.
 #[derive(Debug, clap::Args)]
@@ -57,6 +57,12 @@ pub struct ContainerOptions {
     /// Let it see a file or folder of the host's
     #[arg(short, long, value_name = "SOURCE:PLACE[:ro]")]
     volume: Vec<Volume>,
+    /// Let it have a file system in memory there, empty at first; `exec` lets programs in it be executed
+    #[arg(long, value_name = "PLACE[:size=SIZE,exec]")]
+    tmpfs: Vec<Scratch>,
+    /// Size of its /dev/shm; 64m when nothing is said
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    shm_size: Option<SharedMemory>,
     /// Ask this server for names, and not the host's; can be repeated
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
@@ -69,7 +75,7 @@ pub struct ContainerOptions {
     /// Memory it may use, such as 512m; when it is used up, all its processes are killed (cgroup v1: one)
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<Memory>,
-    /// Processes and threads it may have at a time; 1024 when nothing is said
+    /// Processes and threads it may have at a time, or -1 for no limit; 1024 when nothing is said
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<Processes>,
     /// Shut its root to writing
@@ -152,12 +158,14 @@ impl ContainerOptions {
         {
             remark(format_args!("{cpus} cores limit nothing: there are {cores} here"));
         }
+        let in_memory = self.tmpfs.into_iter().map(|Scratch(volume)| volume);
+        let in_memory = in_memory.chain(self.shm_size.map(|SharedMemory(volume)| volume));
         Ok(Wishes {
             process,
             hostname: self.hostname,
             remove_at_end: self.rm,
             limits: Limits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
-            volumes: volume::in_order(self.volume)?,
+            volumes: volume::in_order(self.volume.into_iter().chain(in_memory).collect())?,
             read_only: self.read_only,
             names: NameWishes { servers: self.dns, hosts: self.add_host },
             confinement,

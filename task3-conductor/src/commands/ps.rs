@@ -10,7 +10,7 @@ use crate::cli::say;
 use crate::name::ContainerName;
 use crate::network;
 use crate::record::ContainerRecord;
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::runtime::teardown;
 use crate::store::Store;
 use crate::table::table;
@@ -35,6 +35,8 @@ pub struct Ps {
 pub struct Status {
     /// Whether its first process runs.
     running: bool,
+    /// Whether it runs and has been paused.
+    paused: bool,
     /// What that ended with, if somebody was there to see it.
     exit_code: Option<i32>,
     /// How many of its processes the kernel has killed because its memory was used up.
@@ -92,17 +94,19 @@ impl Status {
     /// When /proc cannot be read.
     pub fn of(store: &Store, record: &ContainerRecord) -> Result<Self> {
         let running = record.running()?.is_some();
+        let paused = running && cgroup::of(&store.tag(&record.name)).is_ok_and(|cgroup| cgroup.is_frozen());
         let exit_code = if running { None } else { store.exit_code(&record.name) };
         // Its cgroup stays until `stop`, and counts only where there is a limit.
         let limited = record.limits.memory.is_some();
-        let killed = || Cgroup::of(&store.tag(&record.name)).ok()?.out_of_memory_kills();
+        let killed = || cgroup::of(&store.tag(&record.name)).ok()?.out_of_memory_kills();
         let out_of_memory_kills = Some(limited).filter(|limited| *limited).and_then(|_| killed()).unwrap_or(0);
-        Ok(Self { running, exit_code, out_of_memory_kills })
+        Ok(Self { running, paused, exit_code, out_of_memory_kills })
     }
 
     fn words(&self) -> String {
         let memory = if self.out_of_memory_kills > 0 { ", out of memory" } else { "" };
         let words = match self {
+            Self { paused: true, .. } => "paused".to_owned(),
             Self { running: true, .. } => "running".to_owned(),
             Self { exit_code: Some(code), .. } => format!("exited ({code})"),
             Self { exit_code: None, .. } => "exited".to_owned(),

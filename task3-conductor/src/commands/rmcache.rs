@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use nsutil::Result;
+use nsutil::rooted::remove_tree;
 
 use super::size;
 use crate::cli::say;
 use crate::image::layer::{LayerId, Layers, size_on_disk};
 use crate::store::Store;
-use crate::unlink::unlink_tree;
 
 /// Remove what makes builds fast and is used by no image or container: layers and fetched packages
 #[derive(clap::Args)]
@@ -33,7 +33,7 @@ impl Rmcache {
         }
         let packages = store.packages_dir();
         let fetched = if packages.exists() { size_on_disk(&packages)? } else { 0 };
-        unlink_tree(&packages)?;
+        remove_tree(&packages)?;
         say(&match (count, fetched) {
             (0, 0) => "Nothing to remove\n".to_owned(),
             (1, _) => format!("Removed 1 layer ({}) and fetched packages ({})\n", size(bytes), size(fetched)),

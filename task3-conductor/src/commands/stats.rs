@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use super::{Format, size};
 use crate::cli::say;
 use crate::name::ContainerName;
 use crate::record::{self, ContainerRecord};
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup;
 use crate::store::Store;
 use crate::table::table;
 
@@ -47,7 +48,7 @@ struct Usage {
     memory_bytes: u64,
     memory_limit_bytes: Option<u64>,
     processes: usize,
-    processes_limit: u32,
+    processes_limit: Option<u32>,
     network_received_bytes: u64,
     network_sent_bytes: u64,
 }
@@ -122,7 +123,7 @@ impl Stats {
 
 impl Clock {
     fn of(store: &Store, record: &ContainerRecord) -> Self {
-        let used_us = Cgroup::of(&store.tag(&record.name)).ok().and_then(|cgroup| cgroup.cpu_time_us()).unwrap_or(0);
+        let used_us = cgroup::of(&store.tag(&record.name)).ok().and_then(|cgroup| cgroup.cpu_time_us()).unwrap_or(0);
         Self { used_us, at: Instant::now() }
     }
 }
@@ -131,7 +132,7 @@ impl Usage {
     fn of(store: &Store, record: &ContainerRecord, clocks: &mut BTreeMap<ContainerName, Clock>) -> Self {
         let now = Clock::of(store, record);
         let before = clocks.insert(record.name.clone(), now);
-        let cgroup = Cgroup::of(&store.tag(&record.name)).ok();
+        let cgroup = cgroup::of(&store.tag(&record.name)).ok();
         let counted = cgroup.as_ref().and_then(Cgroup::memory_now);
         let resident = || cgroup.as_ref().map_or(0, |cgroup| cgroup.members().into_iter().map(resident_bytes).sum());
         let (network_received_bytes, network_sent_bytes) = traffic(record.init.pid);
@@ -140,7 +141,7 @@ impl Usage {
             cpu_percent: before.map_or(0.0, |before| now.percent_since(before)),
             memory_bytes: counted.unwrap_or_else(resident),
             memory_limit_bytes: record.limits.memory.map(|memory| memory.bytes),
-            processes: cgroup.as_ref().and_then(Cgroup::processes).unwrap_or(0),
+            processes: cgroup.as_ref().and_then(Cgroup::threads).unwrap_or(0),
             processes_limit: record.limits.most_processes(),
             network_received_bytes,
             network_sent_bytes,
@@ -153,7 +154,7 @@ impl Usage {
             format!("{:.1}", self.cpu_percent),
             size(self.memory_bytes),
             self.memory_limit_bytes.map_or("-".to_owned(), size),
-            format!("{}/{}", self.processes, self.processes_limit),
+            format!("{}/{}", self.processes, self.processes_limit.map_or("-".to_owned(), |most| most.to_string())),
             format!("{}/{}", size(self.network_received_bytes), size(self.network_sent_bytes)),
         ]
     }

@@ -10,6 +10,7 @@ use crate::cli::say;
 use crate::failure::{Failure, remark};
 use crate::ledger::Ledger;
 use crate::name::ContainerName;
+use crate::runtime::cgroup;
 use crate::runtime::teardown;
 use crate::store::Store;
 
@@ -53,6 +54,11 @@ fn stop(store: &Store, name: &ContainerName, patience: Duration, is_one_of_all: 
     // A container that was never finished, or whose record is damaged, has no first process to ask.
     if let Ok(record) = store.container(name) {
         if let Some(init) = record.running()? {
+            let cgroup = cgroup::of(&store.tag(name))?;
+            if cgroup.is_frozen() {
+                // Otherwise it could not do what it is asked to.
+                cgroup.freeze(false)?;
+            }
             if let Some(why) = teardown::end_first_process(&init, patience)? {
                 remark(format_args!("{name} was killed, not asked: {why}"));
             }

@@ -8,17 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::make_all_private;
+use nsutil::mount::overlay::Overlay;
 use nsutil::namespace::Kind;
-use nsutil::overlay::Overlay;
 use nsutil::process::{Birth, Exit, spawn};
 use nsutil::rootfs::Rootfs;
-use nsutil::step;
 
 use super::base::Base;
 use super::conductorfile::Conductorfile;
-use super::copy::Tree;
+use super::copy::Source;
 use super::debootstrap::Bootstrap;
 use super::layer::{Draft, Key, LayerId, Layers};
 use super::plan::{Act, Settings, What, plan};
@@ -130,7 +129,7 @@ impl Site<'_> {
         let roots: Vec<PathBuf> = stack.iter().map(|layer| store.layer_root(layer)).collect();
         let (id, outcome) = match &act.what {
             What::Copy { source, destination } => {
-                let tree = Tree::read(recipe.context, source, store)?;
+                let tree = Source::read(recipe.context, source, store)?;
                 for folder in tree.left_out() {
                     remark(format_args!("COPY leaves out {}: it is conductor's own store", folder.display()));
                 }
@@ -171,10 +170,7 @@ fn settings_of(image: &ImageRecord) -> Settings {
 fn change(layers: &[PathBuf], draft: &Draft, act: impl FnOnce(&Rootfs) -> Result<()>) -> Result<()> {
     let end = interrupt::hold(|requests| {
         let child = spawn(Birth { namespaces: &[Kind::Mount], ..Birth::default() }, |_| {
-            step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
-            why: "the overlay is for this process alone and goes when it ends"; shell: "mount --make-rprivate /");
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-                .or_cannot("make private", "all mounts")?;
+            make_all_private()?;
             let place = draft.place();
             let _mounted = Overlay { layers, upper: &draft.root(), work: &draft.work() }.mount(&place)?;
             act(&Rootfs::at(&place)?)?;

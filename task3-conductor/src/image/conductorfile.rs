@@ -223,6 +223,7 @@ fn parse(source: &Source, bytes: &[u8]) -> Result<(Base, Vec<Step>), Mistake> {
                 return Err(mistake(line.start(), what, "for example, above it: FROM debian:bookworm"));
             }
             _ => {
+                refuse_here_document(&name, &rest, source)?;
                 let instruction = instruction(&name, &word, &rest)?;
                 steps.push(Step { at: line.start(), text: line.text(), instruction });
             }
@@ -232,6 +233,32 @@ fn parse(source: &Source, bytes: &[u8]) -> Result<(Base, Vec<Step>), Mistake> {
         Some((base, _)) => Ok((base, steps)),
         None => Err(mistake(Place { line: 1, column: 1 }, "there is no FROM", "for example: FROM debian:bookworm")),
     }
+}
+
+/// A word behind `<<` that stands alone in a later line: Docker takes what is between for input. Read line by line, it would be
+/// taken for instructions, and the command would get nothing.
+fn refuse_here_document(name: &str, rest: &Line, source: &Source) -> Result<(), Mistake> {
+    let text = rest.text();
+    let ends = text.match_indices("<<").filter_map(|(at, mark)| {
+        let word = text.get(at + mark.len()..)?.trim_start_matches('-').trim_start();
+        let word = word.trim_start_matches(['"', '\'']).split(|letter: char| !is_of_name(letter)).next()?;
+        (!word.is_empty()).then_some((at, word))
+    });
+    let below = || source.lines.iter().skip(rest.end.line);
+    let Some((at, word)) = ends.into_iter().find(|(_, word)| below().any(|line| line.trim() == *word)) else {
+        return Ok(());
+    };
+    let letter = text.get(..at).map_or(0, |before| before.chars().count());
+    let place = rest.letters.get(letter).map_or(rest.start(), |(_, place)| *place);
+    let right = match name {
+        "COPY" => "put the text into a file of the Conductorfile's folder, and COPY that",
+        _ => "join the commands with && and a backslash, or COPY a script and RUN it",
+    };
+    Err(mistake(place, &format!("here-documents (<<{word}) are not known here"), right))
+}
+
+fn is_of_name(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
 }
 
 fn base(rest: &Line) -> Result<Base, Mistake> {
@@ -249,7 +276,7 @@ fn base(rest: &Line) -> Result<Base, Mistake> {
 fn instruction(name: &str, word: &Line, rest: &Line) -> Result<Instruction, Mistake> {
     match name {
         "COPY" => copy(rest),
-        "RUN" => command(rest, "RUN", "for example: RUN apt-get update").map(Instruction::Run),
+        "RUN" => run(rest),
         "CMD" => command(rest, "CMD", "for example: CMD [\"bash\", \"run.sh\"]").map(Instruction::Cmd),
         "ENV" => env(rest),
         "WORKDIR" => match words(rest)?.as_slice() {
@@ -280,6 +307,17 @@ fn copy(rest: &Line) -> Result<Instruction, Mistake> {
             Err(mistake(words[2].at, "COPY takes one source and one destination", "put a name with blanks in quotes"))
         }
     }
+}
+
+fn run(rest: &Line) -> Result<Instruction, Mistake> {
+    let right = "for example: RUN apt-get update";
+    let (first, _) = rest.split_word();
+    if first.text().starts_with("--") {
+        // The shell would complain, and not about this.
+        let what = format!("RUN takes no options such as {}", first.text());
+        return Err(mistake(first.start(), &what, right));
+    }
+    command(rest, "RUN", right).map(Instruction::Run)
 }
 
 fn command(rest: &Line, name: &str, right: &str) -> Result<Command, Mistake> {
@@ -587,6 +625,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_shell_shifts_or_reads_from_a_word_is_no_here_document() {
+        for text in ["echo $((1<<A))", "bash -c 'cat <<< A'", "cat a<<A"] {
+            let run = Instruction::Run(Command::Shell(text.to_owned()));
+            assert_eq!(instructions(&format!("RUN {text}\nRUN A B")).remove(0), run);
+        }
+    }
+
+    #[test]
     fn a_shells_test_is_not_taken_for_a_list() {
         let run = Instruction::Run(Command::Shell("[ -e /x ] || touch /x".to_owned()));
         assert_eq!(instructions("RUN [ -e /x ] || touch /x"), [run]);
@@ -629,6 +675,10 @@ mod tests {
             ("FROM host\nCOPY --chown=1 a b", "2:6", "takes no options"),
             ("FROM host\nCOPY \"a b", "2:6", "never closed"),
             ("FROM host\nRUN", "2:4", "RUN without a command"),
+            ("FROM host\nRUN --mount=type=cache,target=/x ls", "2:5", "no options such as --mount"),
+            ("FROM host\nRUN <<EOF\necho hi\nEOF\n", "2:5", "here-documents (<<EOF)"),
+            ("FROM host\nCOPY <<-'END' /x\nhi\n\tEND", "2:6", "here-documents (<<END)"),
+            ("FROM host\nRUN true && \\\n  cat << E >/x\nRUN\nE\n", "3:7", "here-documents (<<E)"),
             ("FROM host\nCMD []", "2:5", "names no program"),
             ("FROM host\nRUN [\"a\", b]", "2:11", "no JSON"),
             ("FROM host\nRUN ['a']", "2:6", "no JSON"),

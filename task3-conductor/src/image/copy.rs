@@ -3,10 +3,10 @@
 //! Two trees take part, and neither is to be trusted with paths. In the *context*, the Conductorfile's folder, a link
 //! could lead to a secret of the host's; in the image, a link `/app -> /etc` could lead the copy into the host's /etc.
 //! The source is therefore looked up by openat2(2) with `RESOLVE_BENEATH` and without following links, the destination
-//! with `RESOLVE_IN_ROOT`, which takes the image's root for `/` as a process in it will. The rest is done by [`tree`],
-//! by descriptor.
+//! with `RESOLVE_IN_ROOT`, which takes the image's root for `/` as a process in it will. The rest is done by
+//! [`nsutil::rooted::copy`], by descriptor.
 //!
-//! Whether the layer can be taken from the cache is asked of the [`Tree`]: names, modes, contents and hard links of all
+//! Whether the layer can be taken from the cache is asked of the [`Source`]: names, modes, contents and hard links of all
 //! that would be copied. Owners and times do not count: everything belongs to root afterwards.
 //!
 //! Conductor's own store is no part of a context: each build would double it.
@@ -23,18 +23,19 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::rooted::copy::{HARMLESS, Tree, copy_into_image, name_of, parts};
+use nsutil::rooted::{Entry, Identity, Root, identity, identity_at, walk};
 use nsutil::rootfs::Rootfs;
 use nsutil::step;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{FileType, OFlags, Stat};
 use sha2::{Digest, Sha256};
 
 use super::layer::Key;
 use crate::store::Store;
-use crate::tree::{self, HARMLESS, Identity, Root};
 
 /// A file, or a folder with all that is in it, read and hashed; nothing of it has been copied yet.
 #[derive(Debug)]
-pub struct Tree {
+pub struct Source {
     /// The folder that the source's path begins in.
     context: OwnedFd,
     /// Where in the context it is.
@@ -50,7 +51,7 @@ pub struct Tree {
     linked: HashMap<Identity, PathBuf>,
 }
 
-impl Tree {
+impl Source {
     /// Reads `source`, a relative path without `..`, in the folder `context`.
     ///
     /// # Errors
@@ -59,22 +60,22 @@ impl Tree {
     pub fn read(context: &Path, source: &Path, store: &Store) -> Result<Self> {
         let folder = File::open(context).or_cannot("open", context.display())?;
         let store = [store.images_dir(), store.containers_dir(), store.cache_dir()];
-        let mut tree = Self {
+        let mut read = Self {
             context: folder.into(),
             source: source.to_owned(),
             is_folder: false,
             hash: Sha256::new(),
-            store: store.iter().filter_map(|folder| tree::identity_at(folder)).collect(),
+            store: store.iter().filter_map(|folder| identity_at(folder)).collect(),
             left_out: Vec::new(),
             linked: HashMap::new(),
         };
-        tree.gather_source().map_err(|error| match error.errno() {
+        read.gather().map_err(|error| match error.errno() {
             Some(Errno::ENOENT) => {
                 error.hint(format_args!("paths begin in the Conductorfile's folder, {}", context.display()))
             }
             _ => error,
         })?;
-        Ok(tree)
+        Ok(read)
     }
 
     /// Adds all that a copy of it depends on.
@@ -109,80 +110,57 @@ impl Tree {
             why: "{} is looked up in the image's own root, and no link in either tree leads out of it", place.display();
             shell: "cp -r --no-dereference {} ROOT{}", self.source.display(), place.display());
         let context = Root::without_links(self.context.try_clone().or_cannot("open", "the context")?);
-        let image = File::open(root.path()).or_cannot("open", root.path().display())?;
-        tree::copy_into_image(&context, &self.source, &self.store, &Root::below(image.into(), String::new()), &place)
+        let image = Root::new(File::open(root.path()).or_cannot("open", root.path().display())?.into());
+        copy_into_image(&Tree::new(context, ""), &self.source, &self.store, &Tree::new(image, ""), &place)
     }
 
-    fn gather_source(&mut self) -> Result<()> {
+    fn gather(&mut self) -> Result<()> {
         let source = self.source.clone();
         let mut above: Vec<&Path> = source.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
         above.reverse();
         for path in above {
-            let about = rustix::fs::fstat(self.open(path, OFlags::PATH)?).or_cannot("look at", path.display())?;
-            if self.store.contains(&tree::identity(&about)) {
+            let about = rustix::fs::fstat(self.open(path)?).or_cannot("look at", path.display())?;
+            if self.store.contains(&identity(&about)) {
                 return Err(Error::new("copy", source.display(), "it is in conductor's own store")
                     .hint("`conductor cp` copies out of a container, and `FROM` takes an image"));
             }
         }
-        let file = self.open(&source, OFlags::PATH)?;
-        let about = rustix::fs::fstat(&file).or_cannot("look at", source.display())?;
+        let folder = self.open(source.parent().unwrap_or(Path::new("")))?;
+        let name = source.file_name().unwrap_or(OsStr::new("."));
+        let entry = Entry::new(folder.as_fd(), name, source.display().to_string());
+        self.is_folder = FileType::from_raw_mode(entry.look()?.st_mode) == FileType::Directory;
+        walk(&entry, &mut |entry, about, path| self.gather_one(entry, about, path))
+    }
+
+    /// `path` begins below the source. Returns whether what is in it belongs to the source, too.
+    fn gather_one(&mut self, entry: &Entry<'_>, about: &Stat, path: &Path) -> Result<bool> {
         match FileType::from_raw_mode(about.st_mode) {
-            FileType::Symlink => Err(behind_a_link(&source)),
-            FileType::Directory => {
-                self.is_folder = true;
-                let folder = self.open(&source, OFlags::RDONLY | OFlags::DIRECTORY)?;
-                self.gather_folder(&folder, &about, &source, Path::new(""))
+            FileType::Directory if self.store.contains(&identity(about)) => {
+                let shown = self.source.join(path);
+                self.left_out.push(shown.strip_prefix(".").unwrap_or(&shown).to_owned());
+                return Ok(false);
             }
-            FileType::RegularFile => {
-                let file = self.open(&source, OFlags::RDONLY | OFlags::NONBLOCK)?;
-                self.gather_file(file, &source, Path::new(""))
+            FileType::Directory => self.note(path, about.st_mode & HARMLESS, "folder", b""),
+            FileType::RegularFile => self.gather_file(entry, path)?,
+            FileType::Symlink if path.as_os_str().is_empty() => return Err(behind_a_link(&self.source)),
+            FileType::Symlink => self.note(path, 0o777, "link", entry.target()?.as_bytes()),
+            kind => {
+                let reason = format!("it is {}, which has no content to copy", name_of(kind));
+                return Err(Error::new("copy", entry.shown(), reason));
             }
-            kind => Err(Error::new("copy", source.display(), format!("it is {}", name_of(kind)))),
         }
+        Ok(true)
     }
 
-    /// `path` begins below the source.
-    fn gather_folder(&mut self, folder: &File, about: &Stat, shown: &Path, path: &Path) -> Result<()> {
-        if self.store.contains(&tree::identity(about)) {
-            self.left_out.push(shown.strip_prefix(".").unwrap_or(shown).to_owned());
-            return Ok(());
-        }
-        self.note(path, about.st_mode & HARMLESS, "folder", b"");
-        for name in tree::names(folder.as_fd(), &shown.to_string_lossy())? {
-            let (shown, path) = (shown.join(&name), path.join(&name));
-            let about = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW);
-            let about = about.or_cannot("look at", shown.display())?;
-            match FileType::from_raw_mode(about.st_mode) {
-                FileType::Directory => {
-                    let folder = open_in(folder, &name, OFlags::DIRECTORY, &shown)?;
-                    self.gather_folder(&folder, &about, &shown, &path)?;
-                }
-                FileType::RegularFile => {
-                    self.gather_file(open_in(folder, &name, OFlags::NONBLOCK, &shown)?, &shown, &path)?;
-                }
-                FileType::Symlink => {
-                    let target =
-                        rustix::fs::readlinkat(folder, &name, Vec::new()).or_cannot("read", shown.display())?;
-                    self.note(&path, 0o777, "link", target.as_bytes());
-                }
-                kind => return Err(Error::new("copy", shown.display(), format!("it is {}", name_of(kind)))),
-            }
-        }
-        Ok(())
-    }
-
-    fn gather_file(&mut self, mut file: File, shown: &Path, path: &Path) -> Result<()> {
-        let about = rustix::fs::fstat(&file).or_cannot("look at", shown.display())?;
-        if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
-            return Err(Error::new("copy", shown.display(), "it was a file a moment ago"));
-        }
-        let first = self.linked.get(&tree::identity(&about)).filter(|_| about.st_nlink > 1).cloned();
+    fn gather_file(&mut self, entry: &Entry<'_>, path: &Path) -> Result<()> {
+        let (file, about) = entry.open(FileType::RegularFile)?;
+        let first = self.linked.get(&identity(&about)).filter(|_| about.st_nlink > 1).cloned();
         match first {
             Some(first) => self.note(path, 0, "hard link", first.as_os_str().as_bytes()),
             None => {
-                let hash = hash(&mut file, about.st_size as u64).or_cannot("read", shown.display())?;
+                let hash = hash(&mut File::from(file), about.st_size as u64).or_cannot("read", entry.shown())?;
                 self.note(path, about.st_mode & HARMLESS, "file", &hash);
-                self.linked.insert(tree::identity(&about), path.to_owned());
+                self.linked.insert(identity(&about), path.to_owned());
             }
         }
         Ok(())
@@ -197,21 +175,12 @@ impl Tree {
     }
 
     /// Opens a path of the context, and not what a link stands for.
-    fn open(&self, path: &Path, flags: OFlags) -> Result<File> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-        let opened = match rustix::fs::openat2(self.context.as_fd(), path, flags, Mode::empty(), beneath) {
-            Err(rustix::io::Errno::LOOP) => Err(behind_a_link(path)),
+    fn open(&self, path: &Path) -> Result<OwnedFd> {
+        match Root::without_links(&self.context).open(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Err(Errno::ELOOP) => Err(behind_a_link(path)),
             outcome => outcome.or_cannot("read", path.display()),
-        };
-        opened.map(File::from)
+        }
     }
-}
-
-/// Opens what has this name in a folder, unless it has become a link meanwhile.
-fn open_in(folder: &File, name: &OsStr, flags: OFlags, shown: &Path) -> Result<File> {
-    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, name, flags, Mode::empty()).map(File::from).or_cannot("read", shown.display())
 }
 
 fn behind_a_link(path: &Path) -> Error {
@@ -223,7 +192,7 @@ fn behind_a_link(path: &Path) -> Error {
 fn hash(file: &mut File, size: u64) -> std::io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
-    for part in tree::parts(file, size)? {
+    for part in parts(file, size)? {
         hash.update(part.start.to_le_bytes());
         file.seek(SeekFrom::Start(part.start))?;
         let mut content = (&*file).take(part.end - part.start);
@@ -236,12 +205,4 @@ fn hash(file: &mut File, size: u64) -> std::io::Result<[u8; 32]> {
     }
     hash.update(size.to_le_bytes());
     Ok(hash.finalize().into())
-}
-
-fn name_of(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Fifo => "a named pipe, which has no content to copy",
-        FileType::Socket => "a socket, which has no content to copy",
-        _ => "a device, which is no file to copy",
-    }
 }

@@ -16,14 +16,13 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::{Mount, make_all_private};
 use nsutil::namespace::Kind;
 use nsutil::process::{self, Birth, Exit, Requests, spawn};
-use nsutil::step;
 
 use super::base::{Distribution, Suite};
 use super::interrupt;
@@ -258,13 +257,9 @@ fn next(reader: &mut File, requests: &mut Requests) -> Result<Next> {
 
 /// In the child: gives debootstrap surroundings of its own, and becomes it.
 fn become_debootstrap(program: &Path, arguments: &[String], wgetrc: &Path) -> Result<Infallible> {
-    step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
-        why: "what debootstrap mounts must not appear on the host, and not stay there"; shell: "mount --make-rprivate /");
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .or_cannot("make private", "all mounts")?;
-    step!("mount.proc", call: "mount(\"proc\", \"/proc\", \"proc\")";
-        why: "process numbers are new in here, and the host's /proc knows others"; shell: "mount -t proc proc /proc");
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).or_cannot("mount", "/proc")?;
+    make_all_private()?;
+    // Process numbers are new in here, and the host's /proc knows others.
+    Mount::proc(Path::new("/proc"))?.keep();
     let program = program.display().to_string();
     let words: Vec<&str> =
         ["sh", "-c", WITH_DESCRIPTOR_3, &program].into_iter().chain(arguments.iter().map(String::as_str)).collect();

@@ -13,15 +13,18 @@
 //! Look: `ls .cache/layers`, `cat .cache/layers/*/record.json`. Manual: flock(2), rename(2), syncfs(2).
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::fcntl::{Flock, FlockArg};
 use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::rooted::{self, Entry, remove_tree, walk};
 use nsutil::step;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,8 +32,6 @@ use sha2::{Digest, Sha256};
 use crate::failure::remark;
 use crate::record;
 use crate::store::{Lock, Store};
-use crate::tree;
-use crate::unlink::unlink_tree;
 
 /// Which layer: 32 hexadecimal digits, the beginning of the hash of what it was made from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,7 +191,7 @@ impl Layers {
         step!("layer.remove", call: "rename(\"{}\", \"{}\"); unlink …", dir.display(), away.display();
             why: "its name goes at once, so that it is never there in part"; shell: "rm -r {}", dir.display());
         fs::rename(&dir, &away).or_cannot("remove", dir.display())?;
-        unlink_tree(&away)
+        remove_tree(&away)
     }
 
     /// A place to make the layer in; none when somebody else made it while we waited for our turn.
@@ -231,7 +232,7 @@ impl Layers {
             // Since we opened it, another may have swept it away, and a build made it anew.
             if is_same(&turn, &entry.path()) {
                 // What cannot be removed takes room, and is in nobody's way.
-                if let Err(error) = unlink_tree(&entry.path()) {
+                if let Err(error) = remove_tree(&entry.path()) {
                     remark(format_args!("cannot remove what a build has left yet: {}", line(&error)));
                 }
             }
@@ -264,7 +265,7 @@ impl Draft {
     /// Empties what a killed build left.
     fn prepare(&self) -> Result<()> {
         for folder in [self.root(), self.work(), self.place()] {
-            unlink_tree(&folder)?;
+            remove_tree(&folder)?;
             make_folder(&folder)?;
         }
         let mode = fs::Permissions::from_mode(0o755);
@@ -274,7 +275,7 @@ impl Draft {
     /// Puts the layer in its place, whole.
     fn keep(self, record: &LayerRecord, place: &Path) -> Result<()> {
         for folder in [self.work(), self.place()] {
-            unlink_tree(&folder)?;
+            remove_tree(&folder)?;
         }
         let _ = fs::remove_file(self.log());
         record::save(record, &self.dir)?;
@@ -294,7 +295,7 @@ impl Drop for Draft {
         // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
         if is_same(&self.turn, &self.dir) {
             // What cannot be removed now is swept by the next build.
-            let _ = unlink_tree(&self.dir);
+            let _ = remove_tree(&self.dir);
         }
     }
 }
@@ -339,11 +340,14 @@ pub fn size_on_disk(tree: &Path) -> Result<u64> {
     /// st_blocks counts in these, whatever the file system's own block size. See stat(2).
     const BLOCK: u64 = 512;
     let (mut blocks, mut several_names) = (0, HashSet::new());
-    tree::visit(tree, &mut |about| {
+    let folder = File::open(tree).or_cannot("open", tree.display())?;
+    let entry = Entry::new(folder.as_fd(), OsStr::new("."), tree.display().to_string());
+    walk(&entry, &mut |_, about, _| {
         let is_file = about.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR;
-        if !is_file || about.st_nlink == 1 || several_names.insert(tree::identity(about)) {
+        if !is_file || about.st_nlink == 1 || several_names.insert(rooted::identity(about)) {
             blocks += about.st_blocks as u64;
         }
+        Ok(true)
     })?;
     Ok(BLOCK * blocks)
 }

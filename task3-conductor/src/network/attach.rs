@@ -283,14 +283,13 @@ fn add_ports(networks: &Networks, name: &ContainerName, asked: &[Publish], wante
         } else if let Some(rule) = rules::led_elsewhere(&nat, publish) {
             Some(format!("the firewall rule -t nat {rule}"))
         } else {
-            holder(publish.host, publish.protocol)?
+            holder(&publish)?
         };
         if let Some(holder) = holder {
             let taken = format!("port {} of the host is in use by {holder}", publish.host);
             return Err(Error::new("publish", publish, taken));
         }
-        let is_same = |known: &&Publish| (known.host, known.protocol) == (publish.host, publish.protocol);
-        if let Some(same) = wanted.published.iter().find(is_same) {
+        if let Some(same) = wanted.published.iter().find(|known| known.overlaps(&publish)) {
             return Err(Error::new("publish", publish, format!("{same} was asked for as well")));
         }
         wanted.published.insert(publish);

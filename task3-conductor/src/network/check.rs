@@ -136,7 +136,7 @@ fn ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, boo
     let alone = |publish: &super::publish::Publish| {
         let other = match rules::led_elsewhere(&nat, *publish) {
             Some(rule) => Some(format!("the firewall rule -t nat {rule}")),
-            None => holder(publish.host, publish.protocol)?,
+            None => holder(publish)?,
         };
         Ok(match other {
             Some(other) => {

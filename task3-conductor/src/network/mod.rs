@@ -194,8 +194,7 @@ impl Networks {
     /// The container that a port of the host leads to.
     fn publisher(&self, wanted: Publish) -> Option<(&ContainerName, Publish)> {
         self.all.iter().find_map(|(name, record)| {
-            let same = |known: &&Publish| (known.host, known.protocol) == (wanted.host, wanted.protocol);
-            record.published.iter().find(same).map(|known| (name, *known))
+            record.published.iter().find(|known| known.overlaps(&wanted)).map(|known| (name, *known))
         })
     }
 
@@ -231,7 +230,12 @@ impl Networks {
             let address = subnet::container_address(self.of(&peer)?.subnet).into();
             Some(Entry { address, names: vec![peer.to_string()] })
         });
-        own.into_iter().chain(peers).collect()
+        let known = own.into_iter().chain(peers).map(|mut entry| {
+            // A container may be called so, and a program that takes every address of a name must not end up there.
+            entry.names.retain(|name| !names::is_of_loopback(name));
+            entry
+        });
+        known.filter(|entry| !entry.names.is_empty()).collect()
     }
 }
 

@@ -128,6 +128,11 @@ pub fn refresh_hosts(container_dir: &Path, entries: &[Entry]) -> Result<()> {
     write_in_place(&path, &with_ours(&before, &lines(entries)))
 }
 
+/// Whether it is one of the names that every container has for itself. See RFC 6761, "localhost".
+pub fn is_of_loopback(name: &str) -> bool {
+    LOOPBACK.split_whitespace().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 fn lines(entries: &[Entry]) -> Vec<u8> {
     let line = |entry: &Entry| format!("{}\t{}\n", entry.address, entry.names.join(" "));
     entries.iter().map(line).collect::<String>().into_bytes()

@@ -7,7 +7,8 @@
 //! Look: `iptables -t nat -S`, `ss -ltnp`. Manual: iptables-extensions(8) "DNAT", proc_pid_net(5).
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use nsutil::error::{OrCannot, Result};
@@ -20,6 +21,9 @@ use crate::usage::quoted;
 /// A port of the host and the container's port that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Publish {
+    /// The one address of the host that it is a port of; none is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
     /// Port of the host.
     pub host: u16,
     /// Port in the container.
@@ -38,15 +42,23 @@ pub enum Protocol {
     Udp,
 }
 
-impl FromStr for Publish {
+/// What one `--expose` says: a pair of ports, or as many pairs as there are ports in two ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports(pub Vec<Publish>);
+
+/// Each takes some rules of the firewall.
+const MOST_PORTS: usize = 1000;
+
+impl FromStr for Ports {
     type Err = String;
 
-    /// Both spellings in use: `HOST:CONTAINER`, and the published labs' `INNER-OUTER`; `/udp` may follow.
+    /// Both spellings in use: `[ADDRESS:]HOST:CONTAINER`, where each may be a range, and the published labs' `INNER-OUTER`;
+    /// `/udp` may follow.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{} is no pair of ports: write HOST:CONTAINER, for example 3000:8080, or INNER-OUTER, for example \
-                 8080-3000; ports are 1 to 65535, and /udp may follow",
+                "{} is no pair of ports: write HOST:CONTAINER, for example 3000:8080, 127.0.0.1:3000:8080 or \
+                 8000-8010:80-90, or INNER-OUTER, for example 8080-3000; ports are 1 to 65535, and /udp may follow",
                 quoted(text)
             )
         };
@@ -56,16 +68,44 @@ impl FromStr for Publish {
             Some((ports, "udp")) => (ports, Protocol::Udp),
             Some(_) => return Err(wrong()),
         };
-        let (host, inside) = match (ports.split_once(':'), ports.split_once('-')) {
-            (Some((host, inside)), None) => (host, inside),
-            (None, Some((inside, host))) => (host, inside),
+        let (address, host, inside) = match *ports.split(':').collect::<Vec<_>>() {
+            [both] => {
+                let (inside, host) = both.split_once('-').ok_or_else(wrong)?;
+                (None, port(host).map(one), port(inside).map(one))
+            }
+            [host, inside] => (None, range(host), range(inside)),
+            [address, host, inside] => (Some(address.parse().map_err(|_| wrong())?), range(host), range(inside)),
             _ => return Err(wrong()),
         };
-        match (port(host), port(inside)) {
-            (Some(host), Some(inside)) => Ok(Self { host, inside, protocol }),
-            _ => Err(wrong()),
+        let (Some(host), Some(inside)) = (host, inside) else { return Err(wrong()) };
+        if host.len() != inside.len() || host.len() > MOST_PORTS {
+            let why = format!("two ranges have the same length, and no more than {MOST_PORTS} ports");
+            return Err(format!("{} cannot be published: {why}, for example 8000-8010:80-90", quoted(text)));
         }
+        // An address that stands for all of them.
+        let address = address.filter(|address: &Ipv4Addr| !address.is_unspecified());
+        let pairs = host.zip(inside);
+        Ok(Self(pairs.map(|(host, inside)| Publish { address, host, inside, protocol }).collect()))
     }
+}
+
+impl Publish {
+    /// Whether the same packet could be meant for both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let addresses = self.address.is_none() || other.address.is_none() || self.address == other.address;
+        addresses && (self.host, self.protocol) == (other.host, other.protocol)
+    }
+}
+
+/// `8000` or `8000-8010`.
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let Some((first, last)) = text.split_once('-') else { return port(text).map(one) };
+    let range = port(first)?..=port(last)?;
+    (!range.is_empty()).then_some(range)
+}
+
+fn one(port: u16) -> RangeInclusive<u16> {
+    port..=port
 }
 
 /// 1 to 65535 in plain digits; u16's own parser would take "+80" too.
@@ -76,6 +116,9 @@ fn port(text: &str) -> Option<u16> {
 
 impl fmt::Display for Publish {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(address) = self.address {
+            write!(out, "{address}:")?;
+        }
         write!(out, "{}:{}/{}", self.host, self.inside, self.protocol)
     }
 }
@@ -89,17 +132,22 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Who listens on a port of this network namespace, on any address: `process 4711 (nginx)`.
+/// Who listens on a port of this network namespace, where it is to be published: `process 4711 (nginx)`.
 ///
 /// # Errors
 /// When /proc/net cannot be read.
-pub fn holder(port: u16, protocol: Protocol) -> Result<Option<String>> {
+pub fn holder(wanted: &Publish) -> Result<Option<String>> {
+    let Publish { address, host: port, protocol, .. } = *wanted;
     let sockets = match protocol {
         Protocol::Tcp => listening_tcp(),
         Protocol::Udp => bound_udp(),
     };
     let sockets = sockets.map_err(|error| error.to_string()).or_cannot("list", format_args!("{protocol} sockets"))?;
-    let Some((_, inode)) = sockets.into_iter().find(|(address, _)| address.port() == port) else { return Ok(None) };
+    let is_in_the_way = |at: &SocketAddr| {
+        at.port() == port
+            && (at.ip().is_unspecified() || address.is_none_or(|address| at.ip().to_canonical() == address))
+    };
+    let Some((_, inode)) = sockets.into_iter().find(|(at, _)| is_in_the_way(at)) else { return Ok(None) };
     let unknown = || "a process that cannot be seen from here".to_owned();
     Ok(Some(owner(inode).unwrap_or_else(unknown)))
 }
@@ -136,15 +184,38 @@ mod tests {
     use super::*;
 
     fn publish(host: u16, inside: u16, protocol: Protocol) -> Publish {
-        Publish { host, inside, protocol }
+        Publish { address: None, host, inside, protocol }
+    }
+
+    fn single(text: &str) -> Publish {
+        let Ports(all) = text.parse().unwrap();
+        assert_eq!(all.len(), 1, "{text}");
+        all[0]
     }
 
     #[test]
     fn the_separator_tells_which_port_comes_first() {
-        assert_eq!("3000:8080".parse(), Ok(publish(3000, 8080, Protocol::Tcp)));
-        assert_eq!("8080-3000".parse(), Ok(publish(3000, 8080, Protocol::Tcp)));
-        assert_eq!("53:5353/udp".parse(), Ok(publish(53, 5353, Protocol::Udp)));
-        assert_eq!("65535:1/tcp".parse(), Ok(publish(65535, 1, Protocol::Tcp)));
+        assert_eq!(single("3000:8080"), publish(3000, 8080, Protocol::Tcp));
+        assert_eq!(single("8080-3000"), publish(3000, 8080, Protocol::Tcp));
+        assert_eq!(single("53:5353/udp"), publish(53, 5353, Protocol::Udp));
+        assert_eq!(single("65535:1/tcp"), publish(65535, 1, Protocol::Tcp));
+    }
+
+    #[test]
+    fn ranges_are_pairs_in_order_and_an_address_holds_for_all() {
+        let Ports(pairs) = "127.0.0.1:8000-8002:80-82/udp".parse().unwrap();
+        let shown: Vec<String> = pairs.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:8000:80/udp", "127.0.0.1:8001:81/udp", "127.0.0.1:8002:82/udp"]);
+        assert_eq!(single("0.0.0.0:80:80"), single("80:80"));
+        assert_eq!(single("10.0.0.1:80:80").address, Some([10, 0, 0, 1].into()));
+        let overlaps = |one: &str, other: &str| single(one).overlaps(&single(other));
+        assert!(overlaps("80:1", "10.0.0.1:80:2") && overlaps("10.0.0.1:80:1", "10.0.0.1:80:2"));
+        assert!(!overlaps("127.0.0.1:80:1", "10.0.0.1:80:1") && !overlaps("80:1", "80:1/udp"));
+        for wrong in ["8000-8002:80-81", "8000-8002:80", "1-1001:1-1001"] {
+            assert!(wrong.parse::<Ports>().unwrap_err().contains("same length"), "{wrong}");
+        }
+        let kept = serde_json::to_string(&single("3000:80")).unwrap();
+        assert_eq!(kept, r#"{"host":3000,"inside":80,"protocol":"tcp"}"#, "as older records have it");
     }
 
     #[test]
@@ -161,7 +232,13 @@ mod tests {
             "a-b",
             "80-80-80",
             "1:2:3",
-            "1:2-3",
+            "localhost:80:80",
+            "::1:80:80",
+            "1.2.3.4:80-3000",
+            "1.2.3.4.5:80:80",
+            "82-80:82-80",
+            "1:2-",
+            "1:2-3-4",
             "1e3:80",
             " 80-80",
             "80:80 ",
@@ -176,7 +253,7 @@ mod tests {
             "80:80/tcp/tcp",
         ];
         for text in wrong {
-            let error = text.parse::<Publish>().unwrap_err();
+            let error = text.parse::<Ports>().unwrap_err();
             assert!(error.contains("3000:8080") && error.contains("8080-3000"), "{text:?}: {error}");
         }
     }
@@ -185,10 +262,15 @@ mod tests {
     fn a_port_that_is_listened_on_is_traced_to_its_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let held = holder(port, Protocol::Tcp).unwrap().unwrap();
+        let holder = |address: Option<Ipv4Addr>, protocol| {
+            holder(&Publish { address, host: port, inside: 80, protocol }).unwrap()
+        };
+        let held = holder(None, Protocol::Tcp).unwrap();
+        assert_eq!(holder(Some(Ipv4Addr::LOCALHOST), Protocol::Tcp).as_ref(), Some(&held));
+        assert_eq!(holder(Some([10, 9, 9, 9].into()), Protocol::Tcp), None, "another address, another port");
         assert!(held.starts_with(&format!("process {} (", std::process::id())), "{held}");
-        assert_eq!(holder(port, Protocol::Udp).unwrap(), None, "another protocol, another port");
+        assert_eq!(holder(None, Protocol::Udp), None, "another protocol, another port");
         drop(listener);
-        assert_eq!(holder(port, Protocol::Tcp).unwrap(), None);
+        assert_eq!(holder(None, Protocol::Tcp), None);
     }
 }

@@ -414,8 +414,9 @@ fn raw(name: &ContainerName, wanted: &Permissions) -> Part {
 fn nat(name: &ContainerName, wanted: &Permissions) -> Part {
     let (cable, chain, address) = (outside(name), chain(name), wanted.address);
     let lead_inside = |publish: &Publish| {
-        let Publish { host, inside, protocol } = publish;
-        format!("-p {protocol} -m {protocol} --dport {host} -j DNAT --to-destination {address}:{inside}")
+        let Publish { address: at, host, inside, protocol } = publish;
+        let at = at.map_or(String::new(), |at| format!("-d {at}/32 "));
+        format!("{at}-p {protocol} -m {protocol} --dport {host} -j DNAT --to-destination {address}:{inside}")
     };
     // What goes to a container keeps its sender.
     let mut jumps = vec![Jump { hook: "POSTROUTING", first: true, rule: format!("-o {cable} -j RETURN") }];
@@ -452,7 +453,7 @@ fn filter(name: &ContainerName, wanted: &Permissions) -> Part {
     }));
     // A port of the host that leads to a container: from outside, and from that container itself.
     let published = |publish: &Publish| {
-        let Publish { host, inside, protocol } = publish;
+        let Publish { host, inside, protocol, .. } = publish;
         format!(
             "-o {cable} -p {protocol} -m {protocol} --dport {inside} \
              -m conntrack --ctstate DNAT --ctorigdstport {host} -j ACCEPT"
@@ -476,6 +477,7 @@ fn filter(name: &ContainerName, wanted: &Permissions) -> Part {
 
 #[cfg(test)]
 mod tests {
+    use super::super::publish::Ports;
     use super::*;
 
     fn name(text: &str) -> ContainerName {
@@ -524,7 +526,7 @@ mod tests {
         let wanted = Permissions {
             internet: Some(WayOut::By("enp1s0".to_owned())),
             peers: vec![name("db")],
-            published: vec!["3000:8080".parse().unwrap()],
+            published: "3000:8080".parse::<Ports>().unwrap().0,
             ..nothing()
         };
         let rules = filter(&name("eg"), &wanted).chain;

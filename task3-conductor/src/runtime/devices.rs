@@ -10,8 +10,9 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use nsutil::detached::{Attributes, Detached, Filesystem, mount_point};
 use nsutil::error::{OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, mount_point};
+use nsutil::rooted::Root;
 use nsutil::step;
 use rustix::fs::{Dev, FileType, Mode, makedev, mknodat, symlinkat};
 
@@ -101,7 +102,8 @@ const PTS: Attributes = DEVICES_WORK;
 pub fn provide_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<()> {
     let dev = mount_point(root, Path::new("dev"))?;
     mknodat(&dev, "console", FileType::RegularFile, Mode::from_raw_mode(0o600), 0).or_cannot("make", "/dev/console")?;
-    let place = nsutil::detached::look_up(dev.as_fd(), Path::new("console"), rustix::fs::OFlags::PATH)
+    let place = Root::without_links(&dev)
+        .open(Path::new("console"), rustix::fs::OFlags::PATH)
         .or_cannot("open", "/dev/console")?;
     Detached::of_file(terminal, "the terminal")?.attach(place.as_fd(), Path::new("/dev/console"))
 }

@@ -11,16 +11,15 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
-use nsutil::process::{Birth, Child, Membership, PidFd, Report, spawn};
-use nsutil::terminal::{self, Size};
+use nsutil::process::{Birth, Child, Membership, PidFd, Report, join_cgroup, spawn};
+use nsutil::terminal;
 use rustix::fs::{Mode, OFlags};
 
-use super::cgroup::Cgroup;
-use super::host::be_unreadable;
-use super::inside::{Streams, connect, join_cgroup};
-use super::relay::Stdio;
+use super::host::{Voice, be_unreadable};
+use super::inside::{Streams, connect};
 use super::{confine, root, weak};
 use crate::failure::Failure;
 use crate::plan::Process;
@@ -38,8 +37,8 @@ pub struct Joined {
 struct WayIn<'a> {
     /// The first process.
     init: &'a PidFd,
-    /// The parts of the cgroup that nobody is born in.
-    doors: &'a [File],
+    /// The `cgroup.procs` of the directories that it is not created in.
+    procs_files: &'a [File],
     /// The root of a container that is only a chroot.
     chroot: Option<&'a OwnedFd>,
 }
@@ -47,38 +46,38 @@ struct WayIn<'a> {
 /// What the child itself joins; its PID namespace is where its parent had it born.
 const REST: [Kind; 5] = [Kind::Uts, Kind::Net, Kind::Ipc, Kind::Cgroup, Kind::Mount];
 
-/// Starts `process` in the container whose first process is `init`; `terminal` is the size of the one it is to have, and
-/// without one `stdio` what it gets in place of the caller's streams.
+/// Starts `process` in the container whose first process is `init`; `voice` says who talks to it, and whether it lives on when
+/// its starter ends.
 ///
 /// The calling process is of no use for anything else afterwards: its children are born in the container.
 ///
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
-pub fn start(
-    init: &PidFd,
-    cgroup: &Cgroup,
-    process: &Process,
-    terminal: Option<Option<Size>>,
-    stdio: &Stdio,
-) -> Result<Joined, Failure> {
-    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, voice: Voice<'_>) -> Result<Joined, Failure> {
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
-    let streams = match terminal {
-        Some(size) => Streams::Terminal { to: &theirs, size },
-        None => Streams::Callers(stdio),
+    let streams = match voice {
+        Voice::Callers(stdio) => Streams::Callers(stdio),
+        Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
+        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
     };
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
     namespace::join(init, &[Kind::Pid])?;
-    let birth =
-        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
-    let way_in = WayIn { init, doors: &doors, chroot: chroot.as_ref() };
-    let mut child = spawn(birth, |report| become_part(&way_in, process, &streams, report).map(|never| match never {}))?;
+    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
+    let birth = Birth { namespaces: &[], cgroup: membership };
+    let way_in = WayIn { init, procs_files: &procs_files, chroot: chroot.as_ref() };
+    let mut child = spawn(birth, |report| {
+        if matches!(voice, Voice::Log(_)) {
+            report.outlive_parent()?;
+        }
+        become_part(&way_in, process, &streams, report).map(|never| match never {})
+    })?;
     drop(theirs);
     child.ready()?;
-    let terminal = match terminal {
-        Some(_) => terminal::receive(&ours)?,
-        None => None,
+    let terminal = match voice {
+        Voice::Terminal(_) => terminal::receive(&ours)?,
+        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
     };
     child.gone().map_err(Failure::of_command)?;
     Ok(Joined { child, terminal })
@@ -87,7 +86,7 @@ pub fn start(
 /// # Lesson 3.b (8 marks): let a newborn process join a container
 ///
 /// The caller was born in the container's PID namespace already, because its parent said so before the fork (lesson
-/// 1.b). What is left are the cgroup, by `way_in.doors`, and the namespaces of [`REST`], through the descriptor
+/// 1.b). What is left are the cgroup, by `way_in.procs_files`, and the namespaces of [`REST`], through the descriptor
 /// `way_in.init` of the first process: one setns(2) joins them all or none. The cgroup comes first: from then on,
 /// whatever ends the container ends this process too. The mount namespace brings its own root and working directory
 /// with it, so no chroot is needed; only the container of `--weak chroot` has a `way_in.chroot`, to be entered now.
@@ -103,7 +102,7 @@ fn become_part(
     streams: &Streams<'_>,
     report: &mut Report,
 ) -> Result<Infallible> {
-    join_cgroup(way_in.doors)?;
+    join_cgroup(way_in.procs_files)?;
     namespace::join(way_in.init, &REST)?;
     if let Some(root) = way_in.chroot {
         weak::enter(root)?;
@@ -121,14 +120,14 @@ fn become_part(
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
 pub fn visit(init: &PidFd, cgroup: &Cgroup, process: &Process, work: impl FnOnce() -> i32) -> Result<Child> {
-    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
     be_unreadable()?;
     namespace::join(init, &[Kind::Pid])?;
-    let birth =
-        Birth { namespaces: &[], cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())) };
+    let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
+    let birth = Birth { namespaces: &[], cgroup: membership };
     let mut child = spawn(birth, |report| {
-        join_cgroup(&doors)?;
+        join_cgroup(&procs_files)?;
         namespace::join(init, &REST)?;
         if let Some(root) = &chroot {
             weak::enter(root)?;

@@ -3,20 +3,20 @@
 //! Each thing is noted in the ledger before it is made. If a step fails, what was made is taken back at once; if this
 //! process is killed, the next command finds the ledger and does it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nsutil::error::{OrCannot, Result};
+use nsutil::mount::overlay::Overlay;
 use nsutil::namespace::Kind;
-use nsutil::overlay::Overlay;
 use nsutil::process::{Birth, Child, Membership, spawn};
 use nsutil::step;
 use nsutil::terminal::{self, Size};
 
-use super::cgroup::Cgroup;
+use super::cgroup::{self, ProcessLimit};
 use super::inside::{BORN_WITH, Inside, Streams, become_container};
 use super::relay::Stdio;
 use super::teardown;
@@ -95,8 +95,8 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
 
     let cgroup_name = store.tag(&plan.name);
     ledger.note(&Change::Cgroup(cgroup_name.clone()))?;
-    let cgroup = Cgroup::create(&cgroup_name, &plan.limits)?;
-    let (birthplace, doors) = (cgroup.birthplace()?, cgroup.doors()?);
+    let (cgroup, process_limit) = cgroup::create(&cgroup_name, &plan.limits)?;
+    let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
 
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
     let streams = match voice {
@@ -107,8 +107,8 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let inside = Inside {
         directory: dir,
         hostname: plan.hostname.as_ref(),
-        cgroup_doors: &doors,
-        pid_namespace_limits: (!cgroup.limits_processes()).then_some(&plan.limits),
+        procs_files: &procs_files,
+        pid_namespace_limits: (process_limit == ProcessLimit::PidNamespace).then_some(&plan.limits),
         has_own_network,
         volumes: &plan.volumes,
         read_only: plan.read_only,
@@ -120,7 +120,7 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let namespaces: Vec<Kind> = BORN_WITH.into_iter().filter(|kind| has_own_network || *kind != Kind::Net).collect();
     let birth = Birth {
         namespaces: &namespaces,
-        cgroup: birthplace.as_ref().map(|place| Membership::Directory(place.as_fd())),
+        cgroup: Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() },
     };
     let enter = if plan.process.confinement.is_chroot() { become_chrooted } else { become_container };
     let mut init = spawn(birth, |report| enter(&inside, report).map(|never| match never {}))?;

@@ -8,21 +8,23 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::errno::Errno;
 use nix::sys::stat::umask;
-use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root, sethostname, setsid};
-use nsutil::detached::{Attributes, Detached, Filesystem, look_up, mount_point, restrict};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use nsutil::error::{OrCannot, Result};
+use nsutil::mount;
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, mount_point, restrict};
 use nsutil::namespace::{self, Kind};
-use nsutil::process::Report;
+use nsutil::process::{Report, join_cgroup};
+use nsutil::rooted::Root;
 use nsutil::step;
+use nsutil::syscall::sethostname;
 use nsutil::terminal::{self, Pair, Size};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 
 use super::cgroup::limit_processes_of_namespace;
 use super::relay::Stdio;
@@ -44,7 +46,7 @@ pub struct Inside<'a> {
     /// Its own host name; none is the host's.
     pub hostname: Option<&'a Hostname>,
     /// Where `0` has to be written to be in every part of the cgroup.
-    pub cgroup_doors: &'a [File],
+    pub procs_files: &'a [File],
     /// What its PID namespace has to limit, because its cgroup cannot.
     pub pid_namespace_limits: Option<&'a Limits>,
     /// Whether its network is its own, to be set up as it needs it, or the host's.
@@ -103,7 +105,7 @@ pub enum Streams<'a> {
 ///
 /// You may want: [`umask`], [`namespace::unshare`], [`limit_processes_of_namespace`], [`loopback::switch_on`],
 /// [`devices::of_the_host`], [`devices::provide`], [`devices::provide_console`], [`masks::apply`], [`volumes::hold`],
-/// [`volumes::attach`], [`Report::outlive_parent`], and what stands below
+/// [`volumes::attach`], [`Report::outlive_parent`], [`sethostname`], [`mount::make_all_private`], [`mount::enter`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.
@@ -111,18 +113,18 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     let confinement = inside.process.confinement;
     // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
     umask(nix::sys::stat::Mode::empty());
-    join_cgroup(inside.cgroup_doors)?;
+    join_cgroup(inside.procs_files)?;
     // Only now, in its place, would a new view of the cgroups begin there. At birth it would begin at the parent's.
     namespace::unshare(&[Kind::Cgroup])?;
     if let Some(name) = inside.hostname {
-        set_host_name(name)?;
+        sethostname(name.as_str())?;
     }
-    keep_mounts_to_oneself()?;
+    mount::make_all_private()?;
     let private =
         names::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file), inside.read_only), place));
     let volumes = volumes::hold(inside.volumes, confinement)?;
     let hardware = devices::of_the_host(confinement)?;
-    enter_root(&inside.directory.join("rootfs"))?;
+    mount::enter(&inside.directory.join("rootfs"))?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
     mount_windows_into_the_kernel(root.as_fd(), confinement)?;
@@ -187,49 +189,6 @@ pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<Own
     Ok(slave)
 }
 
-/// Moves the caller into the parts of the cgroup that it was not born in.
-///
-/// # Errors
-/// `ENODEV` when the cgroup has been removed meanwhile.
-pub fn join_cgroup(doors: &[File]) -> Result<()> {
-    for mut door in doors {
-        step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
-            why: "a v1 cgroup cannot be a place of birth: the process goes in itself, before it does anything else";
-            shell: "echo $$ > cgroup.procs");
-        door.write_all(b"0").or_cannot("join", "the container's cgroup")?;
-    }
-    Ok(())
-}
-
-pub(super) fn set_host_name(name: &Hostname) -> Result<()> {
-    step!("sethostname", call: "sethostname(\"{name}\")";
-        why: "a name of its own; only who shares the UTS namespace sees it"; shell: "hostname {name}");
-    sethostname(name.to_string()).or_cannot("set the host name to", name)
-}
-
-pub(super) fn keep_mounts_to_oneself() -> Result<()> {
-    step!("mount.private", call: "mount(NULL, \"/\", MS_REC|MS_PRIVATE)";
-        why: "what is mounted from here on must not appear on the host"; shell: "mount --make-rprivate /");
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .or_cannot("make private", "all mounts")
-}
-
-/// Puts the container's root in place of the host's.
-fn enter_root(root: &Path) -> Result<()> {
-    let directory = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .or_cannot("open", root.display())?;
-    step!("pivot_root", call: "fchdir(\"{}\"); pivot_root(\".\", \".\")", root.display();
-        why: "the container's root takes the place of the host's; chroot would only hide the way back";
-        shell: "cd {}; pivot_root . .", root.display());
-    fchdir(&directory).or_cannot("enter", root.display())?;
-    pivot_root(".", ".").or_cannot("pivot into", root.display())?;
-    step!("umount.host", call: "umount2(\".\", MNT_DETACH); chdir(\"/\")";
-        why: "the host's tree lies under the new root now; unmounted, no path leads there any more";
-        shell: "umount -l .");
-    umount2(".", MntFlags::MNT_DETACH).or_cannot("let go of", "the host's files")?;
-    chdir("/").or_cannot("enter", "/")
-}
-
 /// /proc, /sys and the view of the cgroups.
 fn mount_windows_into_the_kernel(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
     let read_only = Attributes { read_only: confinement.is_contained(), ..Attributes::DATA_ONLY };
@@ -263,13 +222,12 @@ pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Resul
     let inside = place.strip_prefix("/").unwrap_or(place);
     let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
     let folder = mount_point(root, folder)?;
-    let open = |flags| look_up(folder.as_fd(), Path::new(name), flags);
-    let found = match open(OFlags::PATH) {
-        Err(rustix::io::Errno::LOOP) => {
+    let found = match Root::without_links(&folder).open(Path::new(name), OFlags::PATH) {
+        Err(Errno::ELOOP) => {
             unlinkat(&folder, name, AtFlags::empty()).or_cannot("replace the link", place.display())?;
             None
         }
-        Err(rustix::io::Errno::NOENT) => None,
+        Err(Errno::ENOENT) => None,
         found => Some(found.or_cannot("open", place.display())?),
     };
     let found = match found {

@@ -7,12 +7,13 @@
 //!
 //! Look: `findmnt -R /proc` in a container. Manual: proc(5), sysfs(5).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nsutil::detached::{Attributes, Detached, Filesystem, is_character_device, look_up, loosen};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, is_character_device, loosen};
+use nsutil::rooted::Root;
 use nsutil::step;
 use rustix::fs::{FileType, OFlags};
 
@@ -57,7 +58,7 @@ pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
                 .attach(place.as_fd(), &Path::new("/").join(path))?;
         }
     }
-    let null = look_up(root, Path::new("dev/null"), OFlags::PATH).or_cannot("open", "/dev/null")?;
+    let null = Root::without_links(root).open(Path::new("dev/null"), OFlags::PATH).or_cannot("open", "/dev/null")?;
     if !is_character_device(null.as_fd(), NULL.0, NULL.1)? {
         return Err(Error::new("mask files with", "/dev/null", "it is another file of that name"));
     }
@@ -85,10 +86,9 @@ fn mask(place: BorrowedFd<'_>, path: &Path, null: BorrowedFd<'_>) -> Result<()> 
     cover.attach(place, &Path::new("/").join(path))
 }
 
-fn find(root: BorrowedFd<'_>, path: &Path) -> Result<Option<std::os::fd::OwnedFd>> {
-    match look_up(root, path, OFlags::PATH) {
-        Ok(found) => Ok(Some(found)),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
-        Err(errno) => Err(Errno::from_raw(errno.raw_os_error())).or_cannot("open", path.display()),
+fn find(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
+    match Root::without_links(root).open(path, OFlags::PATH) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        found => found.or_cannot("open", path.display()).map(Some),
     }
 }

@@ -18,7 +18,6 @@ pub mod disposition;
 pub mod exec;
 pub mod host;
 pub mod inside;
-pub mod limits;
 pub mod loopback;
 pub mod masks;
 pub mod monitor;

@@ -21,8 +21,8 @@ use std::os::unix::ffi::OsStringExt;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nsutil::detached::{Attributes, Detached};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached};
 use nsutil::step;
 use rustix::fs::StatVfsMountFlags;
 

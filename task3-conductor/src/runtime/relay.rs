@@ -21,8 +21,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, getpid, setsid};
-use nsutil::detached::{Attributes, Detached};
 use nsutil::error::{Error, OrCannot, Result};
+use nsutil::mount::detached::{Attributes, Detached};
 use nsutil::namespace::{self, Kind};
 use nsutil::process::{Birth, PidFd, close_inherited, spawn};
 use nsutil::step;
@@ -283,7 +283,7 @@ fn is_file(stream: BorrowedFd<'_>) -> bool {
 }
 
 fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
-    let identity = |stream| rustix::fs::fstat(stream).map(|about| crate::tree::identity(&about)).ok();
+    let identity = |stream| rustix::fs::fstat(stream).map(|about| nsutil::rooted::identity(&about)).ok();
     identity(one).is_some() && identity(one) == identity(other)
 }
 

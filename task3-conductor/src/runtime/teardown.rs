@@ -8,26 +8,25 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, OrCannot, Result, line};
+use nsutil::mount::detach_all;
 use nsutil::process::{PidFd, SignalNumber};
+use nsutil::rooted::remove_tree;
 use nsutil::step;
 
-use super::cgroup::{Cgroup, ends_within};
+use super::cgroup;
 use super::disposition::hears;
 use crate::failure::remark;
 use crate::ledger::{Change, Ledger};
 use crate::name::ContainerName;
 use crate::network;
 use crate::store::{Lock, Store};
-use crate::unlink::unlink_tree;
 
 /// Asks the first process to end, and kills it when it does not within such a time.
 ///
@@ -39,7 +38,7 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
     let is_asked = hears(init, SignalNumber::of(Signal::SIGTERM));
     if is_asked {
         let asked = init.signal(Signal::SIGTERM);
-        if is_over(asked)? || ends_within(init.as_fd(), patience)? {
+        if is_over(asked)? || init.ends_within(patience)? {
             return Ok(None);
         }
     }
@@ -53,7 +52,7 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
 /// # Errors
 /// `EBUSY` when it does not go: it hangs in the kernel.
 pub fn kill_first_process(init: &PidFd) -> Result<()> {
-    if is_over(init.signal(Signal::SIGKILL))? || ends_within(init.as_fd(), KILL_PATIENCE)? {
+    if is_over(init.signal(Signal::SIGKILL))? || init.ends_within(KILL_PATIENCE)? {
         return Ok(());
     }
     Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
@@ -80,10 +79,10 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
-    let processes = Cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
+    let processes = cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
     let network = network::detach(store, name);
     // Its root is where it always is, whatever has become of the ledger.
-    let host = both(ledger.undo(undo), unmount(&dir.join("rootfs")));
+    let host = both(ledger.undo(undo), detach_all(&dir.join("rootfs")));
     both(processes, both(network, host))?;
     remove_folder(&dir)?;
     drop(lock);
@@ -106,8 +105,8 @@ pub fn clear_leftovers(store: &Store) -> Result<()> {
 
 fn undo(change: &Change) -> Result<()> {
     match change {
-        Change::Mount(place) => unmount(place),
-        Change::Cgroup(name) => Cgroup::of(name)?.remove(),
+        Change::Mount(place) => detach_all(place),
+        Change::Cgroup(name) => cgroup::of(name)?.remove(),
         Change::Process(identity) => match identity.open()? {
             Some(process) => kill_first_process(&process),
             None => Ok(()),
@@ -126,21 +125,6 @@ fn both(one: Result<()>, other: Result<()>) -> Result<()> {
             Err(Error::new("take back", "a container", format!("{}; {}", line(&one), line(&other))))
         }
         (one, other) => one.and(other),
-    }
-}
-
-fn unmount(place: &Path) -> Result<()> {
-    step!("umount", call: "umount2(\"{}\", MNT_DETACH)", place.display();
-        why: "the container's root goes out of the host's tree, also when a shell stands in it";
-        shell: "umount -l {}", place.display());
-    loop {
-        match umount2(place, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-            // There may be one on top of another.
-            Ok(()) => (),
-            // Nothing is mounted there (any more).
-            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno).or_cannot("unmount", place.display()),
-        }
     }
 }
 
@@ -164,7 +148,7 @@ fn remove_folder(dir: &Path) -> Result<()> {
     }
     step!("folder.remove", call: "unlink …; rmdir(\"{}\")", dir.display();
         why: "what the container wrote goes with it"; shell: "rm -r --one-file-system {}", dir.display());
-    unlink_tree(dir)
+    remove_tree(dir)
 }
 
 /// What is mounted somewhere below a folder, as proc_pid_mounts(5) lists it.

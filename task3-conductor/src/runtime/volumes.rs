@@ -12,13 +12,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nsutil::detached::{Attributes, Detached};
 use nsutil::error::{Error, OrCannot, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem};
+use nsutil::rooted::Root;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 
 use crate::confinement::Confinement;
 use crate::network::names;
-use crate::volume::Volume;
+use crate::volume::{SHARED_MEMORY, Source, Volume};
 
 /// A volume that nobody sees yet.
 #[derive(Debug)]
@@ -37,8 +38,15 @@ pub fn hold<'a>(volumes: &'a [Volume], confinement: Confinement) -> Result<Vec<H
 }
 
 fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
-    let source = &volume.source.display();
-    let opened = rustix::fs::openat(CWD, &volume.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let path = match &volume.source {
+        Source::Host(path) => path,
+        Source::Memory { size_bytes, executable } => {
+            let mount = make_scratch(*size_bytes, *executable)?;
+            return Ok(Held { volume, mount, is_folder: true });
+        }
+    };
+    let source = &volume.source;
+    let opened = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened = opened.or_cannot("mount volume", source)?;
     let about = rustix::fs::fstat(&opened).or_cannot("look at", source)?;
     let is_folder = FileType::from_raw_mode(about.st_mode) == FileType::Directory;
@@ -48,6 +56,15 @@ fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
         Attributes { read_only: volume.read_only, no_devices: guarded, no_set_user_id: guarded, no_execution: false };
     let mount = Detached::of_tree(opened.as_fd(), source.to_string())?.restrict_tree(attributes)?;
     Ok(Held { volume, mount, is_folder })
+}
+
+/// Open to all users of the container, as /tmp is.
+fn make_scratch(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
+    let size = size_bytes.map(|size| size.to_string());
+    let mut options = vec![("mode", "1777")];
+    options.extend(size.as_deref().map(|size| ("size", size)));
+    let attributes = Attributes { no_execution: !executable, ..Attributes::DATA_ONLY };
+    Filesystem { kind: "tmpfs", options: &options, attributes }.make()
 }
 
 /// Puts each in its place below `root`; a place that is missing is made.
@@ -64,6 +81,11 @@ pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
             grounds.push(mount_number(found.as_fd(), file)?);
         }
     }
+    let shared = Path::new(SHARED_MEMORY);
+    if held.iter().any(|held| held.volume.place == shared) {
+        let found = Place { root, grounds: &[] }.open(shared.strip_prefix("/").unwrap_or(shared));
+        grounds.push(mount_number(found.or_cannot("open", SHARED_MEMORY)?.as_fd(), shared)?);
+    }
     for Held { volume, mount, is_folder } in held {
         let place = Place { root, grounds: &grounds };
         let path = volume.place.strip_prefix("/").unwrap_or(&volume.place);
@@ -73,7 +95,7 @@ pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
         if is_folder != covers_folder {
             let kind = |is_folder| if is_folder { "a folder" } else { "a file" };
             return Err(Error::new(
-                format_args!("mount volume {} on", volume.source.display()),
+                format_args!("mount volume {} on", volume.source),
                 volume.place.display(),
                 format!("the first is {}, and in the image the second is {}", kind(is_folder), kind(covers_folder)),
             ));
@@ -122,7 +144,7 @@ impl Place<'_> {
     /// What is at `path`, if something is, and if that is the container's own.
     fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
         let found = match self.open(path) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(Errno::ENOENT) => return Ok(None),
             found => found.or_cannot("mount a volume on", shown(path).display())?,
         };
         if self.grounds.contains(&mount_number(found.as_fd(), path)?) {
@@ -139,16 +161,8 @@ impl Place<'_> {
         self.find(path)?.ok_or_else(missing)
     }
 
-    fn open(&self, path: &Path) -> Result<OwnedFd, rustix::io::Errno> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match rustix::fs::openat2(self.root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // Something was renamed while the kernel was on its way: openat2(2) asks to try again.
-                Err(rustix::io::Errno::AGAIN) => (),
-                outcome => return outcome,
-            }
-        }
+    fn open(&self, path: &Path) -> nix::Result<OwnedFd> {
+        Root::new(self.root).open(path, OFlags::PATH)
     }
 }
 

@@ -14,15 +14,15 @@ use std::path::Path;
 
 use nix::sys::stat::umask;
 use nix::unistd::{chdir, chroot, fchdir};
-use nsutil::detached::{Attributes, Detached, Filesystem, loosen, mount_point};
 use nsutil::error::{OrCannot, Result};
-use nsutil::process::Report;
+use nsutil::mount;
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, loosen, mount_point};
+use nsutil::process::{Report, join_cgroup};
 use nsutil::step;
+use nsutil::syscall::sethostname;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::inside::{
-    Inside, connect, cover, join_cgroup, keep_mounts_to_oneself, make_unwritable, second_mount, set_host_name,
-};
+use super::inside::{Inside, connect, cover, make_unwritable, second_mount};
 use super::{confine, loopback, volumes};
 use crate::network::names;
 
@@ -36,11 +36,11 @@ use crate::network::names;
 /// Of the step that failed.
 pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
     umask(nix::sys::stat::Mode::empty());
-    join_cgroup(inside.cgroup_doors)?;
+    join_cgroup(inside.procs_files)?;
     if let Some(name) = inside.hostname {
-        set_host_name(name)?;
+        sethostname(name.as_str())?;
     }
-    keep_mounts_to_oneself()?;
+    mount::make_all_private()?;
     let path = inside.directory.join("rootfs");
     let root = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", path.display())?;

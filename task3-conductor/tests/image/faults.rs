@@ -163,3 +163,17 @@ fn a_full_disk_is_named_and_leaves_what_was_there() {
     workshop.story("FROM scratch\nCOPY small /small\n");
     assert!(workshop.has_image());
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_only_other_builders_know_is_refused_at_its_place() {
+    let shop = Workshop::new("other-builders");
+    for (text, place, said) in [
+        ("FROM host\nRUN <<EOF\ntouch /made\nEOF\n", "2:5", "here-documents (<<EOF) are not known here"),
+        ("FROM host\nCOPY <<EOF /text\nhello\nEOF\n", "2:6", "here-documents (<<EOF) are not known here"),
+        ("FROM host\nRUN --mount=type=cache,target=/x true\n", "2:5", "RUN takes no options such as --mount"),
+    ] {
+        let told = shop.refusal(text);
+        assert!(told.contains(&format!(":{place}: {said}")), "{text}: {told}");
+    }
+}

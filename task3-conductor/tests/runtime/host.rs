@@ -166,6 +166,13 @@ impl Host {
         mounts.lines().filter(counts).map(str::to_owned).collect()
     }
 
+    /// Whether there is a v2 tree, alone or beside those of version 1.
+    pub fn has_unified_cgroups(&self) -> bool {
+        ["/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/unified/cgroup.procs"]
+            .iter()
+            .any(|file| Path::new(file).exists())
+    }
+
     /// Cgroups that containers of this store have.
     pub fn cgroups(&self) -> BTreeSet<PathBuf> {
         let suffix = format!("{:08x}", {
@@ -208,6 +215,12 @@ fn entries(folder: &std::path::Path) -> Vec<PathBuf> {
 /// child has open too until it executes something, and so long the kernel executes no such file (`ETXTBSY`).
 pub fn copy_program(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
+/// A file with this content.
+pub fn file_of(path: &Path, content: &[u8]) -> PathBuf {
+    fs::write(path, content).unwrap();
+    path.to_owned()
 }
 
 /// Writes all to a child's stdin and closes it.

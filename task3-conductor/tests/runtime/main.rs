@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod attacks;
+mod caller;
 mod commands;
+mod copies;
 mod escapes;
 mod faults;
 mod first;
@@ -15,7 +17,10 @@ mod habits;
 mod host;
 mod lessons;
 mod life;
-mod reports;
+mod names;
+mod processes;
+mod scratch;
+mod streams;
 #[allow(dead_code)]
 #[path = "../faults/tally.rs"]
 mod tally;

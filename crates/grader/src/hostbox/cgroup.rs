@@ -1,4 +1,6 @@
-//! The box's place in the cgroup trees: where its limits hold, where it is frozen and killed, and what it sees of them.
+//! The box's place in the cgroup trees; not by `nsutil::cgroup`, because the grader must not trust what it grades.
+//!
+//! Here is where the box's limits hold, where it is frozen and killed, and what it sees of the trees.
 //!
 //! Every hierarchy that is mounted gets two new cgroups, one in the other. The outer one, out of the box's sight, carries
 //! the limits and is what is frozen and killed. The inner one is the root that the box sees, since its cgroup namespace
@@ -84,6 +86,11 @@ struct Hierarchy {
     /// The directory in which the box's cgroup is made.
     parent: PathBuf,
 }
+
+/// The box's weight on the processors, the most there is, so that what else the machine does hardly slows it: a script that sleeps
+/// for three seconds relies on what it can do in that time. Written to `cpu.weight`, and on v1 to `cpu.shares`.
+const HEAVIEST: u32 = 10_000;
+const HEAVIEST_V1: u32 = 262_144;
 
 /// A cgroup file system as it is to be mounted in the box.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -404,6 +411,9 @@ impl Tree {
             // Not there on a kernel without swap accounting.
             let _ = fs::write(self.outer.join("memory.swap.max"), "0");
         }
+        if wanted.contains(&"cpu") {
+            fs::write(self.outer.join("cpu.weight"), HEAVIEST.to_string())?;
+        }
         fs::create_dir(&self.inner)?;
         self.hand_on(&self.outer, &CONTROLLERS)?;
         [INIT, SESSION, BACK].iter().try_for_each(|child| fs::create_dir(self.inner.join(child)))?;
@@ -441,6 +451,9 @@ impl Tree {
         }
         if has("memory") {
             fs::write(self.outer.join("memory.limit_in_bytes"), limits.memory_bytes.to_string())?;
+        }
+        if has("cpu") {
+            fs::write(self.outer.join("cpu.shares"), HEAVIEST_V1.to_string())?;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@
 //! accidents, and for telling. It never waits for the box: no file system whose look-ups a process answers can be mounted.
 //! Look: `ls -l /proc/PID/fd` of the grader shows `anon_inode:seccomp notify`. Manual: seccomp_unotify(2).
 
+pub mod ends;
 mod files;
 mod mounts;
 mod rules;
@@ -39,6 +40,7 @@ use super::cgroup::Cgroups;
 use crate::observe::proc;
 use crate::sys::{self, Asked, Verdict};
 use crate::trace::FileId;
+use ends::Ends;
 use files::Act;
 use rules::{
     JOIN_SESSION_KEYRING, NETLINK, NETLINK_KINDS, NETLINK_TRIED, RANDOM, REFUSED, RELEASE_AGENT, REQUEST, SOCKETS,
@@ -57,6 +59,7 @@ pub struct Guard {
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    ends: Ends,
 }
 
 impl Guard {
@@ -66,7 +69,7 @@ impl Guard {
     /// Those of pipe2(2) and open(2).
     pub fn start(listener: OwnedFd, init: i32, cgroups: &Cgroups) -> io::Result<Guard> {
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let refused = Arc::<Mutex<BTreeSet<String>>>::default();
+        let (refused, ends) = (Arc::<Mutex<BTreeSet<String>>>::default(), Ends::default());
         let look = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let post = Post {
             listener,
@@ -76,10 +79,16 @@ impl Guard {
             root: rustix::fs::open("/", look, Mode::empty())?,
             proc: rustix::fs::open("/proc", look, Mode::empty())?,
             refused: Arc::clone(&refused),
+            ends: ends.clone(),
             cgroups_made: AtomicUsize::new(0),
         };
         let thread = std::thread::Builder::new().name("guard".into()).spawn(move || post.stand(&stopped))?;
-        Ok(Guard { stop: Some(stop), thread: Some(thread), refused })
+        Ok(Guard { stop: Some(stop), thread: Some(thread), refused, ends })
+    }
+
+    /// Where the ends of processes are told.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// What was refused so far, each once.
@@ -109,6 +118,7 @@ struct Post {
     /// The procfs in which callers have the numbers that the kernel tells us.
     proc: OwnedFd,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    ends: Ends,
     /// How many cgroups were made in v1 hierarchies.
     cgroups_made: AtomicUsize,
 }
@@ -226,7 +236,10 @@ impl Post {
             }
             libc::SYS_ioctl => self.refuse("ioctl NS_MNT_GET_NEXT".to_owned(), libc::ENOTTY),
             libc::SYS_fcntl => self.refuse("fcntl with F_SETLEASE".to_owned(), libc::EINVAL),
-            _ => Verdict::GoOn,
+            _ => {
+                self.ends.tell(asked.tid, asked.nr);
+                Verdict::GoOn
+            }
         }
     }
 

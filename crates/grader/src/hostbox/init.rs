@@ -92,6 +92,8 @@ pub struct InitPlan {
     pub root: RootPlan,
     /// The process id after which the box goes on counting.
     pub last_pid: i32,
+    /// Whether the ends of processes ask the guard.
+    pub tells_of_ends: bool,
 }
 
 /// Rights over the whole machine that no lab needs: a root shell in the box keeps all others.
@@ -131,6 +133,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|why| format!("cannot tie init's life to the grader's: {why}"))?;
     keep_only(channel.as_fd())?;
+    // The grader's own haste is not the box's.
+    let _ = rustix::process::setpriority_process(None, 0);
     // Not even a core dump or /proc/1/mem; and a name that does not give the grader away.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|why| format!("cannot make init undumpable: {why}"))?;
@@ -147,7 +151,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
                 set_up(plan)?;
                 // Before the guard's filter, which keeps this limit as it is.
                 dumps::switch_off()?;
-                let rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
+                let mut rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
+                rules.extend(guard::ends::rules().filter(|_| plan.tells_of_ends));
                 // Last: from here on each call that the filter names waits for the guard, which has no listener yet.
                 let listener = sys::load_asking_filter(&filter::for_guard(&rules))
                     .map_err(|why| format!("cannot load the guard's filter: {why}"))?;

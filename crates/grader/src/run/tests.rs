@@ -488,6 +488,7 @@ fn a_compiler_without_memory_is_the_machines_fault_and_a_greedy_program_its_own(
             disk_bytes: DISK_BYTES,
             limits: Limits { memory_bytes, ..limits() },
             cpu_enabled: false,
+            tells_of_ends: false,
         };
         let host = HostBox::start(&plan)?;
         build(&host, &handed, &handed.build[0], &signals)

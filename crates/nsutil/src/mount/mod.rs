@@ -9,17 +9,25 @@
 //! To change a container's root for good, [`enter`] makes it the root of the whole mount namespace and detaches the old
 //! one: afterwards there is no path, and no `..`, that leads to the host. That is what chroot alone cannot do.
 //!
+//! | file | |
+//! |---|---|
+//! | this one | mount(2), umount2(2), pivot_root(2): each by path, all at once |
+//! | [`detached`] | fsopen(2), open_tree(2), move_mount(2): a mount that is made first and attached last |
+//! | [`overlay`] | many folders seen as one, and one that takes the changes |
+//!
 //! Look: `findmnt -o TARGET,PROPAGATION`, `cat /proc/PID/mountinfo`, `nsenter --target PID --mount findmnt`.
 //! Manual: mount_namespaces(7), mount(2), pivot_root(2), umount(2).
+
+pub mod detached;
+pub mod overlay;
 
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, umount2};
-use nix::unistd::{chdir, pivot_root};
 
-use crate::error::{Error, OrCannot, Result};
+use crate::error::{OrCannot, Result};
 use crate::step;
+use crate::syscall::{self, MntFlags, MsFlags, chdir, pivot_root, umount2};
 
 /// A mount of ours. Dropping it unmounts it.
 #[derive(Debug)]
@@ -35,12 +43,8 @@ pub struct Mount {
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` when the caller's root is no mount, as after a chroot.
 pub fn make_all_private() -> Result<()> {
-    step!("mount.private", call: "mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)";
-        why: "mounts are shared between namespaces by default: one made here would appear on the host";
-        shell: "mount --make-rprivate /");
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    let none = None::<&Path>;
-    nix::mount::mount(none, "/", none, flags, none).or_cannot("make private all mounts below", "/").map_err(why_refused)
+    syscall::mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)
+        .map_err(|error| error.told_as("make private", "all mounts"))
 }
 
 impl Mount {
@@ -50,10 +54,6 @@ impl Mount {
     /// `ENOENT` when one of the two is not there; `ENOTDIR` when one is a folder and the other is not; `EPERM` without
     /// `CAP_SYS_ADMIN`.
     pub fn bind(source: &Path, target: &Path) -> Result<Self> {
-        let (from, to) = (source.display(), target.display());
-        step!("mount.bind", call: "mount(\"{from}\", \"{to}\", NULL, MS_BIND|MS_REC, NULL)";
-            why: "the same files at a second place: nothing is copied, and a change is seen at both";
-            shell: "mount --rbind {from} {to}");
         Self::make(Some(source), target, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)
     }
 
@@ -62,10 +62,6 @@ impl Mount {
     /// # Errors
     /// `EPERM` without `CAP_SYS_ADMIN` over that PID namespace; `ENOENT` when `target` is not there.
     pub fn proc(target: &Path) -> Result<Self> {
-        let to = target.display();
-        step!("mount.proc", call: "mount(\"proc\", \"{to}\", \"proc\", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)";
-            why: "ps and top read /proc; a new one shows the processes of this PID namespace only";
-            shell: "mount -t proc -o nosuid,nodev,noexec proc {to}");
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         Self::make(Some(Path::new("proc")), target, Some("proc"), flags, None)
     }
@@ -75,10 +71,6 @@ impl Mount {
     /// # Errors
     /// `EPERM` without `CAP_SYS_ADMIN`; `ENOENT` when `target` is not there.
     pub fn tmpfs(target: &Path, size_bytes: u64) -> Result<Self> {
-        let to = target.display();
-        step!("mount.tmpfs", call: "mount(\"tmpfs\", \"{to}\", \"tmpfs\", MS_NOSUID|MS_NODEV, \"size={size_bytes},mode=755\")";
-            why: "an empty folder that is gone with its mount; without a size it could take half of the memory";
-            shell: "mount -t tmpfs -o nosuid,nodev,size={size_bytes},mode=755 tmpfs {to}");
         let data = format!("size={size_bytes},mode=755");
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         Self::make(Some(Path::new("tmpfs")), target, Some("tmpfs"), flags, Some(&data))
@@ -92,9 +84,8 @@ impl Mount {
         data: Option<&str>,
     ) -> Result<Self> {
         let what = source.unwrap_or(Path::new("")).display();
-        nix::mount::mount(source, target, kind, flags, data)
-            .or_cannot(format_args!("mount {what} on"), target.display())
-            .map_err(why_refused)?;
+        syscall::mount(source, target, kind, flags, data)
+            .map_err(|error| error.told_as(format_args!("mount {what} on"), target.display()))?;
         Ok(Self { target: Some(target.to_owned()) })
     }
 
@@ -122,11 +113,26 @@ impl Drop for Mount {
 }
 
 fn detach(target: &Path) -> Result<()> {
+    umount2(target, MntFlags::MNT_DETACH).map_err(|error| error.told_as("unmount", target.display()))
+}
+
+/// Unmounts all that is mounted on `target`, one on top of another; nothing to do when nothing is, or no longer. A link there
+/// is not followed.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`.
+pub fn detach_all(target: &Path) -> Result<()> {
     let shown = target.display();
-    step!("umount", call: "umount2(\"{shown}\", MNT_DETACH)";
+    step!("umount", call: "umount2(\"{shown}\", MNT_DETACH|UMOUNT_NOFOLLOW)";
         why: "the mount is given back; detached it goes also when a file in it is open";
         shell: "umount --lazy {shown}");
-    umount2(target, MntFlags::MNT_DETACH).or_cannot("unmount", shown)
+    loop {
+        match nix::mount::umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => (),
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno).or_cannot("unmount", shown),
+        }
+    }
 }
 
 /// Makes `root` the root of the caller's mount namespace and lets go of the old one.
@@ -138,26 +144,9 @@ fn detach(target: &Path) -> Result<()> {
 /// `EINVAL` when `root` is no mount or the mounts are shared; `EBUSY` when it is the root already; `EPERM` without
 /// `CAP_SYS_ADMIN`.
 pub fn enter(root: &Path) -> Result<()> {
-    let shown = root.display();
-    let attempt = |error: Errno| Error::new("change the root to", root.display(), error);
-    step!("pivot_root", call: "chdir(\"{shown}\"); pivot_root(\".\", \".\")";
-        why: "unlike after chroot, nothing of the old root stays within reach; with . twice the old one ends up on top of the new, where it can be unmounted";
-        shell: "cd {shown}; pivot_root . .");
-    chdir(root).map_err(attempt)?;
-    pivot_root(".", ".").map_err(attempt).map_err(|error| match error.errno() {
-        Some(Errno::EINVAL) => error.hint("it has to be a mount, in a mount namespace whose mounts are private"),
-        _ => why_refused(error),
-    })?;
-    step!("umount.old_root", call: "umount2(\".\", MNT_DETACH); chdir(\"/\")";
-        why: "the old root is the host's: once it is detached no path leads there";
-        shell: "umount --lazy .; cd /");
-    umount2(".", MntFlags::MNT_DETACH).or_cannot("unmount", "the old root")?;
-    chdir("/").or_cannot("change the working directory to", "/")
-}
-
-fn why_refused(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_ADMIN): try with sudo"),
-        _ => error,
-    }
+    chdir(root)?;
+    // With `.` twice the old root ends up on top of the new one, where it can be unmounted.
+    pivot_root(".", ".").map_err(|error| error.told_as("change the root to", root.display()))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(|error| error.told_as("unmount", "the old root"))?;
+    chdir("/")
 }

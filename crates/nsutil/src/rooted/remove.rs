@@ -12,19 +12,19 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nsutil::error::{Error, OrCannot, Result};
+use crate::error::{Error, OrCannot, Result};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
-use crate::tree::printable;
+use super::printable;
 
 /// Removes a file tree; one that is not there is fine. Links in it are removed, never followed.
 ///
 /// # Errors
 /// `EPERM` where a file is immutable, `EXDEV` or `EBUSY` where something is mounted, `EROFS` …, with the entry's name.
-pub fn unlink_tree(tree: &Path) -> Result<()> {
+pub fn remove_tree(tree: &Path) -> Result<()> {
     let (Some(folder), Some(name)) = (tree.parent(), tree.file_name()) else {
         return Err(Error::new("remove", tree.display(), Errno::BUSY));
     };
@@ -124,13 +124,7 @@ fn each_entry(folder: &OwnedFd, mut act: impl FnMut(&CStr, FileType) -> Result<(
 /// Opens a folder, unless something is mounted on it.
 fn enter(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    loop {
-        match openat2(folder, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
-            // Something else was renamed or mounted meanwhile: openat2(2) asks to try again.
-            Err(Errno::AGAIN) => (),
-            opened => return opened,
-        }
-    }
+    super::openat2(folder, name, flags, ResolveFlags::NO_XDEV)
 }
 
 fn remove(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Stuck> {
@@ -180,11 +174,11 @@ mod tests {
         }
         let before = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..before }).unwrap();
-        let removed = unlink_tree(&tree);
+        let removed = remove_tree(&tree);
         setrlimit(Resource::Nofile, before).unwrap();
         removed.unwrap();
         assert!(!tree.exists());
-        unlink_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
     }
 
     #[test]
@@ -197,9 +191,9 @@ mod tests {
         for link in ["link", "deep/link", "deep/deeper/link"] {
             symlink(&other, tree.join(link)).unwrap();
         }
-        unlink_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
         symlink(&other, &tree).unwrap();
-        unlink_tree(&tree).unwrap();
+        remove_tree(&tree).unwrap();
         assert!(fs::symlink_metadata(&tree).is_err());
         assert_eq!(fs::read_to_string(other.join("file")).unwrap(), "text");
     }

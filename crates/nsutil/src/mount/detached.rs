@@ -9,15 +9,17 @@
 //! Look: `strace -e fsopen,fsconfig,fsmount,open_tree,mount_setattr,move_mount PROGRAM`; `findmnt` shows the outcome.
 //! Manual: the kernel's document "fs/namespace"; mount_setattr(2), and mount(8) for what the options of each kind mean.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::AtFlags;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::error::{Error, OrCannot, Result};
+use crate::rooted::Root;
 use crate::sys::Reach;
 use crate::{step, sys};
 
@@ -67,7 +69,7 @@ impl Attributes {
         u64::from(self.flags().bits())
     }
 
-    fn flags(self) -> MountAttrFlags {
+    pub(super) fn flags(self) -> MountAttrFlags {
         let Self { read_only, no_devices, no_set_user_id, no_execution } = self;
         [
             (read_only, MountAttrFlags::MOUNT_ATTR_RDONLY),
@@ -108,22 +110,48 @@ impl Filesystem<'_> {
             call: "fd = fsopen(\"{kind}\"); fsconfig(fd, {options:?}); fsmount(fd, {attributes})";
             why: "a {kind} that no path leads to yet: nobody can come between its making and its placing";
             shell: "mount -t {kind} -o {attributes}{} {kind} DIR", Joined(options));
-        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).or_cannot("mount", kind)?;
-        // Its first column in /proc/mounts.
-        rustix::mount::fsconfig_set_string(&context, "source", kind).or_cannot("name", kind)?;
-        for (key, value) in options {
-            let set = if value.is_empty() {
-                rustix::mount::fsconfig_set_flag(&context, *key)
-            } else {
-                rustix::mount::fsconfig_set_string(&context, *key, *value)
-            };
-            set.map_err(|errno| refusal(&context, errno)).or_cannot("set", format_args!("{key}={value} of {kind}"))?;
-        }
-        rustix::mount::fsconfig_create(&context).map_err(|errno| refusal(&context, errno)).or_cannot("make", kind)?;
-        let descriptor = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes.flags())
-            .map_err(|errno| refusal(&context, errno))
-            .or_cannot("mount", kind)?;
+        let options = options.iter().map(|(key, value)| (*key, OsStr::new(value)));
+        let descriptor = make(kind, options, attributes.flags())
+            .map_err(|Refused { errno, words }| words.map_or(errno.into(), crate::error::Cause::Words))
+            .or_cannot("mount a new", kind)?;
         Ok(Detached { descriptor, what: kind.to_owned() })
+    }
+}
+
+/// What the kernel answered.
+pub(super) struct Refused {
+    pub(super) errno: Errno,
+    /// Its own words, if it has some.
+    words: Option<String>,
+}
+
+/// A mount of a new file system: fsopen(2), fsconfig(2) for each option, fsmount(2).
+pub(super) fn make<'a>(
+    kind: &str,
+    options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
+    attributes: MountAttrFlags,
+) -> std::result::Result<OwnedFd, Refused> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Its first column in /proc/mounts.
+    rustix::mount::fsconfig_set_string(&context, "source", kind)?;
+    let set = |(key, value): (&str, &OsStr)| {
+        if value.is_empty() {
+            rustix::mount::fsconfig_set_flag(&context, key)
+        } else {
+            rustix::mount::fsconfig_set_string(&context, key, value)
+        }
+    };
+    options
+        .into_iter()
+        .try_for_each(set)
+        .and_then(|()| rustix::mount::fsconfig_create(&context))
+        .and_then(|()| rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes))
+        .map_err(|errno| Refused { words: words(&context, errno), ..errno.into() })
+}
+
+impl From<rustix::io::Errno> for Refused {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self { errno: Errno::from_raw(errno.raw_os_error()), words: None }
     }
 }
 
@@ -218,59 +246,28 @@ pub fn loosen(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Re
         .or_cannot(format_args!("take {attributes} from the mount at"), shown.display())
 }
 
-/// Opens a path below `within` as a process would whose root that is, and refuses symbolic links on the way.
-///
-/// # Errors
-/// `ELOOP` when a symbolic link is on the way; others of openat2(2).
-pub fn look_up(within: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, rustix::io::Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(within, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
-}
-
 /// Opens the folder at `path` below `within` to mount something on it; it is made if it is missing.
 ///
 /// # Errors
 /// In words when a symbolic link or something other than a folder is there: whoever made the image wants the mount to
 /// land somewhere else (CVE-2019-19921, CVE-2026-41579).
 pub fn mount_point(within: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
-    let open = || look_up(within, path, OFlags::PATH | OFlags::DIRECTORY);
-    let refuse = |errno: rustix::io::Errno| match Errno::from_raw(errno.raw_os_error()) {
+    Root::without_links(within).make_folder(path).map_err(|errno| match errno {
         Errno::ELOOP => Error::new("mount on", path.display(), "a symbolic link stands there")
             .hint("a container's root must have a real folder there"),
         Errno::ENOTDIR => Error::new("mount on", path.display(), "it is not a folder"),
         errno => Error::new("open", path.display(), errno),
-    };
-    match open() {
-        Err(rustix::io::Errno::NOENT) => {
-            make_folder(within, path)?;
-            open().map_err(refuse)
-        }
-        found => found.map_err(refuse),
-    }
+    })
 }
 
-fn make_folder(within: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Some(name) = path.file_name() else {
-        return Err(Error::new("make the folder", path.display(), "it has no name"));
-    };
-    let parent = look_up(within, parent, OFlags::PATH | OFlags::DIRECTORY).or_cannot("open", parent.display())?;
-    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        made => made.or_cannot("make the folder", path.display()),
-    }
-}
-
-/// The kernel's own words about a refused option, if it has left some in the context; its errno otherwise.
-fn refusal(context: &OwnedFd, errno: rustix::io::Errno) -> crate::error::Cause {
+/// The kernel's own words about a refused option, if it has left some in the context.
+fn words(context: &OwnedFd, errno: rustix::io::Errno) -> Option<String> {
     let mut words = [0; 256];
-    let said = rustix::io::read(context, &mut words).unwrap_or(0);
+    let said = rustix::io::read(context, &mut words).ok()?;
     let errno = Errno::from_raw(errno.raw_os_error());
-    match std::str::from_utf8(&words[..said]).map(str::trim) {
-        // "e overlay: …": an error, a warning or an information, by its first letter.
-        Ok(text) if text.len() > 2 => format!("{} ({errno:?}): {}", errno.desc(), &text[2..]).into(),
-        _ => errno.into(),
-    }
+    // "e overlay: …": an error, a warning or an information, by its first letter.
+    let text = std::str::from_utf8(&words[..said]).ok()?.trim().get(2..).filter(|text| !text.is_empty())?;
+    Some(format!("{} ({errno:?}): {text}", errno.desc()))
 }
 
 /// Options as mount(8) takes them, each after a comma.

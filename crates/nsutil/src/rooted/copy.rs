@@ -1,13 +1,10 @@
 //! File trees copied from one root into another, by descriptor.
 //!
-//! One of the two belongs to a container, and what runs there can change it while it is being copied: a folder becomes a
-//! link to the host's /etc just after it was looked at (CVE-2018-15664). So nothing here is opened by a joined path. A
-//! path that somebody typed is looked up by openat2(2), in a container with `RESOLVE_IN_ROOT`, which takes its root for
-//! `/`; from there on each name is opened in the descriptor of its folder, with `O_NOFOLLOW`, and what was opened is what
-//! is looked at and copied.
+//! One of the two belongs to a container, and what runs there can change it while it is being copied. A path that
+//! somebody typed is looked up by openat2(2) in its [`Root`]; from there on each name is opened in the descriptor of its
+//! folder.
 //!
-//! Look: `strace -e openat2,openat,fstat conductor cp web:/etc/passwd .`. Manual: openat2(2), path_resolution(7), lseek(2)
-//! for `SEEK_DATA`.
+//! Look: `strace -e openat2,openat,fstat conductor cp web:/etc/passwd .`. Manual: lseek(2) for `SEEK_DATA`.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -19,18 +16,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nsutil::error::{Error, OrCannot, Result, line};
-use nsutil::step;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps, Uid,
-    XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, StatxFlags, Timespec, Timestamps, Uid, XattrFlags,
 };
 
-/// A file tree that paths are looked up in.
+use super::walk::{Entry, names};
+use super::{Identity, Root, identity, printable};
+use crate::error::{Error, OrCannot, Result, line};
+use crate::step;
+
+/// A file tree that is copied from or to.
 #[derive(Debug)]
-pub struct Root {
-    folder: OwnedFd,
-    resolve: ResolveFlags,
+pub struct Tree {
+    root: Root,
     /// What comes before a path when it is told, such as `web:`.
     shown: String,
     /// The folder that holds what is written into the tree, if it is an overlay.
@@ -50,34 +48,17 @@ enum Purpose {
     Commit,
 }
 
-/// By which the kernel tells files apart: device and inode.
-pub type Identity = (u64, u64);
-
 /// Permissions that are kept, but for [`Purpose::Commit`].
 pub const HARMLESS: u32 = 0o1777;
 
-impl Root {
-    /// The host's own tree.
-    ///
-    /// # Errors
-    /// None that a host could cause.
-    pub fn of_the_host() -> Result<Self> {
-        let folder = File::open("/").or_cannot("open", "/")?.into();
-        Ok(Self { folder, resolve: ResolveFlags::empty(), shown: String::new(), upper: None })
-    }
-
-    /// The tree below an open folder, out of which no link leads.
-    pub fn below(folder: OwnedFd, shown: String) -> Self {
-        Self { folder, resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS, shown, upper: None }
-    }
-
-    /// The tree below an open folder, on whose paths no link may stand.
-    pub fn without_links(folder: OwnedFd) -> Self {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-        Self { folder, resolve, shown: String::new(), upper: None }
+impl Tree {
+    /// The tree of a root; `shown` comes before its paths when they are told.
+    pub fn new(root: Root, shown: impl Into<String>) -> Self {
+        Self { root, shown: shown.into(), upper: None }
     }
 
     /// The same tree, an overlay whose changes are in the folder `upper`.
+    #[must_use]
     pub fn with_upper(self, upper: PathBuf) -> Self {
         Self { upper: Some(upper), ..self }
     }
@@ -86,7 +67,7 @@ impl Root {
     fn identities(&self, folder: BorrowedFd<'_>) -> Vec<Identity> {
         let itself = rustix::fs::fstat(folder).map(|about| identity(&about));
         let below = |upper: &PathBuf| {
-            let path = path_of(folder)?.strip_prefix(path_of(self.folder.as_fd())?).ok()?.to_owned();
+            let path = path_of(folder)?.strip_prefix(path_of(self.root.folder.as_fd())?).ok()?.to_owned();
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let changes = rustix::fs::openat(rustix::fs::CWD, upper.join(path), flags, Mode::empty()).ok()?;
             rustix::fs::fstat(changes).ok().map(|about| identity(&about))
@@ -99,21 +80,8 @@ impl Root {
         format!("{}{}", self.shown, printable(OsStr::new(path.strip_suffix("/.").unwrap_or(&path))))
     }
 
-    /// Opens a path; links on the way are followed within the tree.
-    fn open(&self, path: &Path, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
-        let path = path.strip_prefix("/").unwrap_or(path);
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        loop {
-            match rustix::fs::openat2(&self.folder, path, flags | OFlags::CLOEXEC, Mode::empty(), self.resolve) {
-                // Something was renamed while the kernel was on its way: openat2(2) asks to try again.
-                Err(rustix::io::Errno::AGAIN) => (),
-                opened => return opened.map_err(|errno| Errno::from_raw(errno.raw_os_error())),
-            }
-        }
-    }
-
     fn folder(&self, path: &Path) -> Result<OwnedFd> {
-        self.open(path, OFlags::PATH | OFlags::DIRECTORY).or_cannot("open the folder", self.shown(path))
+        self.root.folder(path).or_cannot("open the folder", self.shown(path))
     }
 }
 
@@ -124,7 +92,7 @@ impl Root {
 ///
 /// # Errors
 /// `ENOENT` when `from`, or the folder above `to`, is not there; `ENOTDIR` for a folder onto a file; `ENOSPC` ….
-pub fn copy(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<Vec<String>> {
+pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<String>> {
     let (from_text, to_text) = (from.as_os_str().as_bytes(), to.as_os_str().as_bytes());
     let only_what_is_in_it = from_text.ends_with(b"/.") || from_text == b".";
     // A path that ends in `/` or `..`, or is the root, has no name of its own: the folder itself is opened then.
@@ -137,7 +105,7 @@ pub fn copy(source: &Root, from: &Path, target: &Root, to: &Path) -> Result<Vec<
     let kind = entry.look()?.kind();
     let own_name = from.file_name().filter(|_| !only_what_is_in_it);
 
-    let there = match target.open(to, OFlags::PATH) {
+    let there = match target.root.open(to, OFlags::PATH) {
         Ok(found) => Some(found),
         Err(Errno::ENOENT) => None,
         Err(errno) => return Err(errno).or_cannot("open", target.shown(to)),
@@ -180,12 +148,12 @@ pub fn copy_everything(from: &Path, to: &Path) -> Result<()> {
     let root = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty());
-        opened.or_cannot("open", path.display()).map(|folder| Root::below(folder, path.display().to_string()))
+        opened.or_cannot("open", path.display()).map(|folder| Tree::new(Root::new(folder), path.display().to_string()))
     };
     let (source, target) = (root(from)?, root(to)?);
-    let entry = Entry { folder: source.folder.as_fd(), name: OsStr::new("."), shown: source.shown.clone() };
+    let entry = Entry::new(source.root.folder.as_fd(), OsStr::new("."), source.shown.clone());
     let mut copying = Copying::new(Purpose::Commit, &source, &target);
-    copying.fill_goal(&entry, target.folder.as_fd(), Path::new("/"), &target.shown)?;
+    copying.fill_goal(&entry, target.root.folder.as_fd(), Path::new("/"), &target.shown)?;
     copying.all_was_copied()
 }
 
@@ -193,7 +161,7 @@ pub fn copy_everything(from: &Path, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `EISDIR`, `ENOTDIR` when something else is in the way; `ENOSPC` …; in words when something cannot be copied.
-pub fn copy_into_image(source: &Root, from: &Path, keep_out: &[Identity], target: &Root, to: &Path) -> Result<()> {
+pub fn copy_into_image(source: &Tree, from: &Path, keep_out: &[Identity], target: &Tree, to: &Path) -> Result<()> {
     let above = source.folder(from.parent().unwrap_or(Path::new(".")))?;
     let name = from.file_name().unwrap_or(OsStr::new("."));
     let entry = Entry { folder: above.as_fd(), name, shown: source.shown(from) };
@@ -210,37 +178,6 @@ pub fn copy_into_image(source: &Root, from: &Path, keep_out: &[Identity], target
     copying.all_was_copied()
 }
 
-/// Shows what is at `path`, and all that is in it if it is a folder, to `look`; paths may be of any length.
-///
-/// # Errors
-/// Those of getdents64(2) and stat(2), with the path.
-pub fn visit(path: &Path, look: &mut impl FnMut(&Stat)) -> Result<()> {
-    let shown = path.display().to_string();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).or_cannot("open", &shown)?;
-    look(&rustix::fs::fstat(&folder).or_cannot("look at", &shown)?);
-    visit_folder(folder.as_fd(), &shown, look)
-}
-
-fn visit_folder(folder: BorrowedFd<'_>, shown: &str, look: &mut impl FnMut(&Stat)) -> Result<()> {
-    for name in names(folder, shown)? {
-        let entry = Entry { folder, name: &name, shown: format!("{shown}/{}", printable(&name)) };
-        let about = entry.look()?;
-        look(&about);
-        if about.kind() == FileType::Directory {
-            visit_folder(entry.open(FileType::Directory)?.0.as_fd(), &entry.shown, look)?;
-        }
-    }
-    Ok(())
-}
-
-/// A name in an open folder.
-struct Entry<'a> {
-    folder: BorrowedFd<'a>,
-    name: &'a OsStr,
-    shown: String,
-}
-
 /// Where a copy goes: a name in an open folder.
 struct Spot<'a> {
     folder: BorrowedFd<'a>,
@@ -252,8 +189,8 @@ struct Spot<'a> {
 
 struct Copying<'a> {
     purpose: Purpose,
-    source: &'a Root,
-    target: &'a Root,
+    source: &'a Tree,
+    target: &'a Tree,
     left_out: Vec<String>,
     /// Where the copy of a file with several names is.
     linked: HashMap<Identity, PathBuf>,
@@ -277,41 +214,13 @@ fn kind_of(about: &Stat) -> FileType {
     FileType::from_raw_mode(about.st_mode)
 }
 
-/// Which file it is.
-pub fn identity(about: &Stat) -> Identity {
-    (about.st_dev, about.st_ino)
-}
-
-/// Which file is at a path of the host's, if there is one.
-pub fn identity_at(path: &Path) -> Option<Identity> {
-    rustix::fs::stat(path).ok().map(|about| identity(&about))
-}
-
 /// Where an open file is, in the mount namespace that it was opened in.
 fn path_of(file: BorrowedFd<'_>) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
 
-impl Entry<'_> {
-    fn look(&self) -> Result<Stat> {
-        rustix::fs::statat(self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW).or_cannot("look at", &self.shown)
-    }
-
-    /// Opens it, if it still is of that kind.
-    fn open(&self, kind: FileType) -> Result<(OwnedFd, Stat)> {
-        // NONBLOCK: should it have become a named pipe by now, nobody has to come to its other end.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(self.folder, self.name, flags, Mode::empty()).or_cannot("read", &self.shown)?;
-        let about = rustix::fs::fstat(&opened).or_cannot("look at", &self.shown)?;
-        if about.kind() != kind {
-            return Err(Error::new("copy", &self.shown, "it was another kind of file a moment ago"));
-        }
-        Ok((opened, about))
-    }
-}
-
 impl<'a> Copying<'a> {
-    fn new(purpose: Purpose, source: &'a Root, target: &'a Root) -> Self {
+    fn new(purpose: Purpose, source: &'a Tree, target: &'a Tree) -> Self {
         let (left_out, linked, keep_out) = (Vec::new(), HashMap::new(), Vec::new());
         Self { purpose, source, target, left_out, linked, goal: None, keep_out }
     }
@@ -335,9 +244,8 @@ impl<'a> Copying<'a> {
             }
             FileType::RegularFile => self.copy_file(entry, &spot),
             FileType::Symlink => {
-                let target =
-                    rustix::fs::readlinkat(entry.folder, entry.name, Vec::new()).or_cannot("read", &entry.shown)?;
-                self.place(&spot, |name| rustix::fs::symlinkat(&target, spot.folder, name))?;
+                let target = entry.target()?;
+                self.place(&spot, |name| rustix::fs::symlinkat(target.as_os_str(), spot.folder, name))?;
                 self.own(&spot, &about)
             }
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo if self.purpose == Purpose::Commit => {
@@ -366,7 +274,7 @@ impl<'a> Copying<'a> {
         match rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty()) {
             // Distributions have a link to /usr/bin at /bin.
             Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) if self.purpose == Purpose::Image => {
-                let folder = self.target.open(&spot.path, OFlags::RDONLY | OFlags::DIRECTORY);
+                let folder = self.target.root.open(&spot.path, OFlags::RDONLY | OFlags::DIRECTORY);
                 folder.or_cannot("copy a folder to", &spot.shown).map(|folder| (folder, false))
             }
             folder => folder.or_cannot("copy a folder to", &spot.shown).map(|folder| (folder, is_new)),
@@ -467,21 +375,20 @@ impl<'a> Copying<'a> {
     /// pipe, or a device such as /dev/null, which must never be replaced by a file.
     fn file_at(&self, spot: &Spot<'_>) -> Result<Option<(File, FileType)>> {
         let Ok(about) = rustix::fs::statat(spot.folder, spot.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
-        let is_hosts = self.target.resolve.is_empty();
+        let is_hosts = self.target.root.is_hosts();
         // NONBLOCK: nobody has to come to the other end of a container's named pipe.
         let patience = if is_hosts { OFlags::empty() } else { OFlags::NONBLOCK };
         let flags = OFlags::WRONLY | OFlags::NOCTTY | patience;
         let opened = match about.kind() {
             FileType::RegularFile => {
-                self.refuse_mount(spot)?;
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
                 opened.or_cannot("write", &spot.shown)?
             }
             // A link to nowhere is replaced itself.
-            FileType::Symlink if self.target.open(&spot.path, OFlags::PATH).is_err() => return Ok(None),
+            FileType::Symlink if self.target.root.open(&spot.path, OFlags::PATH).is_err() => return Ok(None),
             FileType::Directory => return Ok(None),
-            _ => self.target.open(&spot.path, flags).or_cannot("write", &spot.shown)?,
+            _ => self.target.root.open(&spot.path, flags).or_cannot("write", &spot.shown)?,
         };
         match kind_of(&rustix::fs::fstat(&opened).or_cannot("look at", &spot.shown)?) {
             FileType::Directory => Ok(None),
@@ -493,7 +400,7 @@ impl<'a> Copying<'a> {
 
     /// Makes a second name of a file that was copied before.
     fn link(&self, first: &Path, spot: &Spot<'_>) -> Result<()> {
-        let made = self.target.open(first, OFlags::PATH | OFlags::NOFOLLOW).or_cannot("open", first.display())?;
+        let made = self.target.root.open(first, OFlags::PATH | OFlags::NOFOLLOW).or_cannot("open", first.display())?;
         self.place(spot, |name| rustix::fs::linkat(&made, "", spot.folder, name, AtFlags::EMPTY_PATH))?;
         // What is renamed to another name of itself stays. See rename(2).
         let _ = rustix::fs::unlinkat(spot.folder, unfinished(), AtFlags::empty());
@@ -619,28 +526,6 @@ fn unfinished() -> OsString {
     OsString::from(format!(".conductor-unfinished-{}", std::process::id()))
 }
 
-/// A name as it can be told: what a terminal would obey is escaped.
-pub fn printable(name: &OsStr) -> String {
-    name.to_string_lossy().chars().flat_map(|letter| letter.escape_debug().collect::<Vec<_>>()).collect()
-}
-
-/// What is in a folder, in order.
-///
-/// # Errors
-/// Those of getdents64(2).
-pub fn names(folder: BorrowedFd<'_>, shown: &str) -> Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder).or_cannot("list", shown)? {
-        let entry = entry.or_cannot("list", shown)?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
 /// File systems of statfs(2) that hold no files but the kernel's answers.
 const OF_THE_KERNEL: [i64; 5] = [
     // proc, sysfs, cgroup2, devpts, mqueue
@@ -655,7 +540,8 @@ fn is_the_kernels(folder: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(folder).is_ok_and(|about| OF_THE_KERNEL.contains(&about.f_type))
 }
 
-fn name_of(kind: FileType) -> &'static str {
+/// What a file is that is no folder, link or ordinary file.
+pub fn name_of(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "a named pipe",
         FileType::Socket => "a socket",

@@ -5,7 +5,7 @@
 //! there, a file of a layer is copied up when it is first changed, and a deleted one is remembered by a *whiteout*.
 //! The layers stay as they were, so a hundred containers can share them.
 //!
-//! The calls of [`crate::detached`] take each layer by itself (`lowerdir+`, since Linux 6.7), five hundred of them,
+//! The calls of [`super::detached`] take each layer by itself (`lowerdir+`, since Linux 6.7), five hundred of them,
 //! whatever letters their paths hold. Before that all options were one string of at most a page; there the layers are
 //! opened and named `/proc/self/fd/N`, which is short and has no `:` in it.
 //!
@@ -19,10 +19,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags};
-use rustix::fs::{Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
+use nix::mount::MsFlags;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::MoveMountFlags;
 
+use super::Mount;
+use super::detached::{self, Attributes};
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
 
@@ -36,13 +38,6 @@ pub struct Overlay<'a> {
     pub upper: &'a Path,
     /// An empty folder on the same file system as `upper`, for the kernel's own use.
     pub work: &'a Path,
-}
-
-/// An overlay in its place. Dropping it unmounts it, unless it was told to [`Mounted::keep`].
-#[derive(Debug)]
-pub struct Mounted {
-    place: PathBuf,
-    kept: bool,
 }
 
 /// The kernel's limit.
@@ -60,7 +55,7 @@ impl Overlay<'_> {
     /// # Errors
     /// `ENOENT` when a folder is missing; `EINVAL` when `upper` is on an overlay, or on another file system than `work`;
     /// in words when there are more than 500 layers.
-    pub fn mount(&self, place: &Path) -> Result<Mounted> {
+    pub fn mount(&self, place: &Path) -> Result<Mount> {
         if self.layers.is_empty() || self.layers.len() > MOST_LAYERS {
             let count = format!("it takes 1 to {MOST_LAYERS} layers, these are {}", self.layers.len());
             return Err(Error::new("mount an overlay on", place.display(), count));
@@ -71,31 +66,31 @@ impl Overlay<'_> {
             why: "the image's layers are seen as one tree and stay unchanged; what the container writes goes to upper";
             shell: "mount -t overlay -o nodev,nosuid,volatile,lowerdir={},upperdir={},workdir={} overlay {}",
                 Joined(self.layers), self.upper.display(), self.work.display(), place.display());
-        let mounted = match self.mount_by_descriptor(place) {
+        let mounted = match self.make() {
+            Ok(mount) => rustix::mount::move_mount(&mount, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+                .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
             // This kernel takes only all layers in one option.
-            Err(rustix::io::Errno::INVAL) => self.mount_by_string(place),
-            outcome => outcome.map_err(|errno| Errno::from_raw(errno.raw_os_error())),
+            Err(Errno::EINVAL) => self.mount_by_string(place),
+            Err(errno) => Err(errno),
         };
         mounted.or_cannot("mount an overlay on", place.display()).map_err(|error| self.explain(error))?;
-        Ok(Mounted { place: place.to_owned(), kept: false })
+        Ok(Mount { target: Some(place.to_owned()) })
     }
 
-    fn mount_by_descriptor(&self, place: &Path) -> rustix::io::Result<()> {
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
+    fn make(&self) -> nix::Result<OwnedFd> {
         // Open until the mount is made, those that are named by a descriptor.
         let mut open = Vec::new();
+        let mut options = Vec::new();
         for layer in self.layers {
-            rustix::mount::fsconfig_set_string(&context, "lowerdir+", short(layer, layer.into(), &mut open)?)?;
+            options.push(("lowerdir+", short(layer, layer.into(), &mut open)?));
         }
         for (key, folder) in [("upperdir", self.upper), ("workdir", self.work)] {
-            rustix::mount::fsconfig_set_string(&context, key, short(folder, escaped(folder), &mut open)?)?;
+            options.push((key, short(folder, escaped(folder), &mut open)?));
         }
-        rustix::mount::fsconfig_set_flag(&context, "volatile")?;
-        rustix::mount::fsconfig_create(&context)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
-        let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        rustix::mount::move_mount(&mount, "", rustix::fs::CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        options.push(("volatile", OsString::new()));
+        let options = options.iter().map(|(key, value)| (*key, value.as_os_str()));
+        let attributes = Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() };
+        detached::make("overlay", options, attributes.flags()).map_err(|refused| refused.errno)
     }
 
     fn mount_by_string(&self, place: &Path) -> nix::Result<()> {
@@ -143,30 +138,16 @@ impl Overlay<'_> {
     }
 }
 
-impl Mounted {
-    /// Leaves it mounted: from here on it is somebody else's to unmount.
-    pub fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if !self.kept {
-            // Fails only when it is not mounted any more.
-            let _ = nix::mount::umount2(&self.place, MntFlags::MNT_DETACH);
-        }
-    }
-}
-
 /// A text that stands for a folder: its path, or where that is too long for fsconfig(2) a descriptor of it.
-fn short(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> rustix::io::Result<OsString> {
+fn short(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> nix::Result<OsString> {
     /// Less the NUL at the end.
     const LONGEST: usize = 255;
     if path.len() <= LONGEST {
         return Ok(path);
     }
-    let descriptor = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let descriptor = rustix::fs::open(folder, flags, Mode::empty());
+    let descriptor = descriptor.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
     let name = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
     open.push(descriptor);
     Ok(name.into())

@@ -1,0 +1,226 @@
+//! The trees of cgroups as far as the calling process sees them, and where in each it stands.
+//!
+//! What the caller starts is to be limited by what limits the caller, so its cgroups stand below the caller's own, or as
+//! near to it as the rules of v2 allow (see `v2`).
+//!
+//! Look: `cat /proc/self/cgroup /proc/self/mountinfo`. Manual: cgroups(7) "/proc files", proc_pid_mountinfo(5).
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use procfs::process::Process;
+
+use super::{Controller, Version, v2};
+use crate::error::{Error, OrCannot, Result};
+
+/// A tree of cgroups, as far as this process sees it.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) version: Version,
+    /// Where it is mounted.
+    pub(super) mount: PathBuf,
+    /// The calling process's own cgroup below `mount`.
+    own: PathBuf,
+    /// In v1, the controllers that are bound to it.
+    bound: Vec<String>,
+}
+
+impl Tree {
+    /// The cgroup in which ours shall stand.
+    ///
+    /// The nearest around the caller in which nothing has to be changed; else the nearest that can be changed.
+    pub(super) fn parent_for(&self, controllers: &[Controller]) -> Result<PathBuf> {
+        if self.version == Version::V1 {
+            // Every v1 cgroup has its tree's controllers.
+            return self.around().next().ok_or(Errno::ENOENT).or_cannot("look at", self.mount.display());
+        }
+        let is_ready = |parent: &PathBuf| v2::missing_for_children(parent, controllers) == Ok(Vec::new());
+        if let Some(ready) = self.around().find(is_ready) {
+            return Ok(ready);
+        }
+        let mut refusal = Error::new("look at", self.mount.display(), Errno::ENOENT);
+        for parent in self.around() {
+            match v2::enable_for_children(&parent, controllers) {
+                Ok(()) => return Ok(parent),
+                // The outermost one's says most: what is missing there is missing further in as well.
+                Err(error) => refusal = error,
+            }
+        }
+        let names = controllers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        Err(Error::new("limit", names, refusal))
+    }
+
+    /// The cgroups that the caller is in, from its own outwards.
+    pub(super) fn around(&self) -> impl Iterator<Item = PathBuf> {
+        // Collected from its parts, so that the mount itself does not end up with a slash after it.
+        self.own.ancestors().map(|path| self.mount.join(path).components().collect())
+    }
+}
+
+/// The trees that are mounted where this process can reach them.
+pub(super) fn trees() -> Result<Vec<Tree>> {
+    let unreadable = |error: procfs::ProcError| error.to_string();
+    let me = Process::myself().map_err(unreadable).or_cannot("look at", "/proc/self")?;
+    let mounts = me.mountinfo().map_err(unreadable).or_cannot("read", "/proc/self/mountinfo")?;
+    let own = me.cgroups().map_err(unreadable).or_cannot("read", "/proc/self/cgroup")?;
+    let tree = |mount: procfs::process::MountInfo| {
+        let version = match mount.fs_type.as_str() {
+            "cgroup" => Version::V1,
+            "cgroup2" => Version::V2,
+            _ => return None,
+        };
+        // A mount can lie under another one of the same place; then the path leads to the other. A file is no tree.
+        let device = fs::metadata(&mount.mount_point).ok().filter(|about| about.is_dir())?.dev();
+        let device = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
+        let bound: Vec<String> = mount.super_options.into_keys().collect();
+        let is_this = |own: &&procfs::ProcessCGroup| match version {
+            Version::V1 => own.hierarchy != 0 && own.controllers.iter().all(|name| bound.contains(name)),
+            Version::V2 => own.hierarchy == 0,
+        };
+        let own = own.0.iter().find(is_this)?;
+        (device == mount.majmin).then(|| Tree {
+            version,
+            own: below(Path::new(&own.pathname), Path::new(&mount.root)),
+            mount: mount.mount_point,
+            bound,
+        })
+    };
+    Ok(mounts.0.into_iter().filter_map(tree).collect())
+}
+
+/// A cgroup's path below a mount that shows the tree from `top` on; the mount itself if it is not in there.
+///
+/// In a cgroup namespace both are told as seen from its top: a process outside of it has a path that begins with `/..`.
+fn below(own: &Path, top: &Path) -> PathBuf {
+    let inside = own.strip_prefix(top).unwrap_or(Path::new(""));
+    let is_plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+    if is_plain { inside.to_owned() } else { PathBuf::new() }
+}
+
+/// The tree in which a controller is; an error that says where it is if it is in none that is mounted.
+pub(super) fn find_tree(trees: &[Tree], controller: Controller) -> Result<&Tree> {
+    let name = controller.to_string();
+    let has_it = |tree: &&Tree| match tree.version {
+        Version::V1 => tree.bound.contains(&name),
+        Version::V2 => fs::read_to_string(tree.mount.join("cgroup.controllers"))
+            .is_ok_and(|controllers| controllers.split_whitespace().any(|other| other == name)),
+    };
+    if let Some(tree) = trees.iter().find(has_it) {
+        return Ok(tree);
+    }
+    let known = procfs::cgroups().map(|all| all.0).unwrap_or_default();
+    let known = known.into_iter().find(|known| known.name == name);
+    let v2 = trees.iter().find(|tree| tree.version == Version::V2);
+    let (reason, cure) = match (known, v2) {
+        (None, _) => ("this kernel has no such controller".to_owned(), "use another kernel".to_owned()),
+        (Some(known), _) if !known.enabled => {
+            ("it is switched off".to_owned(), format!("start the kernel without cgroup_disable={name}"))
+        }
+        (Some(known), _) if known.hierarchy != 0 => (
+            format!("it is bound to cgroup v1 tree number {}, which is not mounted here", known.hierarchy),
+            format!("mount it: mkdir /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}"),
+        ),
+        (Some(_), None) => (
+            "it is in cgroup v2, which is not mounted here".to_owned(),
+            "mount it: mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned(),
+        ),
+        (Some(_), Some(v2)) => (
+            format!("it is in cgroup v2, but {} does not get it", v2.mount.display()),
+            format!(
+                "outside of this container: echo +{name} > cgroup.subtree_control, in each cgroup from the root down"
+            ),
+        ),
+    };
+    Err(Error::new("limit", name, reason).hint(cure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::line;
+    use tempfile::TempDir;
+
+    /// A v2 tree made of plain files: each cgroup's `cgroup.controllers`, `cgroup.subtree_control` and `cgroup.procs`.
+    fn tree(own: &str, cgroups: &[(&str, [&str; 3])]) -> (TempDir, Tree) {
+        let folder = TempDir::new().unwrap();
+        for (path, [controllers, enabled, procs]) in cgroups {
+            let directory = folder.path().join(path);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("cgroup.controllers"), controllers).unwrap();
+            fs::write(directory.join("cgroup.subtree_control"), enabled).unwrap();
+            fs::write(directory.join("cgroup.procs"), procs).unwrap();
+            if !path.is_empty() {
+                fs::write(directory.join("cgroup.type"), "domain\n").unwrap();
+            }
+        }
+        let tree = Tree { version: Version::V2, mount: folder.path().to_owned(), own: own.into(), bound: Vec::new() };
+        (folder, tree)
+    }
+
+    #[test]
+    fn a_parent_that_is_ready_is_preferred_to_one_nearer_that_would_have_to_be_changed() {
+        let (folder, tree) = tree(
+            "slice/empty/session",
+            &[
+                ("", ["cpu pids", "cpu pids", "1"]),
+                ("slice", ["cpu pids", "cpu", ""]),
+                ("slice/empty", ["cpu", "", ""]),
+                ("slice/empty/session", ["", "", "7"]),
+            ],
+        );
+        assert_eq!(tree.parent_for(&[Controller::Cpu]).unwrap(), folder.path().join("slice"));
+        assert_eq!(tree.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
+        assert_eq!(tree.parent_for(&[]).unwrap(), folder.path().join("slice/empty/session"));
+        assert_eq!(
+            fs::read_to_string(folder.path().join("slice/empty/cgroup.subtree_control")).unwrap(),
+            "",
+            "nothing was changed"
+        );
+    }
+
+    #[test]
+    fn only_what_is_missing_is_enabled_and_never_where_processes_are() {
+        let (folder, tree) = tree("box", &[("", ["cpu pids", "pids", "1"]), ("box", ["cpu pids", "", "7"])]);
+        assert_eq!(tree.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
+        assert_eq!(fs::read_to_string(folder.path().join("cgroup.subtree_control")).unwrap(), "+cpu");
+        assert_eq!(
+            fs::read_to_string(folder.path().join("box/cgroup.subtree_control")).unwrap(),
+            "",
+            "it has a process"
+        );
+    }
+
+    #[test]
+    fn a_controller_that_cannot_be_had_is_named_with_the_reason() {
+        let (folder, tree) = tree("", &[("", ["pids", "", "1"])]);
+        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        let start = format!("cannot limit cpu: cannot enable +cpu for children of {}", folder.path().display());
+        assert!(told.starts_with(&start) && told.contains(": it has no cpu controller itself; "), "{told}");
+        // As at the top of a cgroup namespace: no root, and the caller is in it.
+        fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
+        fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        assert!(told.contains("there are processes in it") && told.contains("; move them one down: mkdir "), "{told}");
+        fs::write(folder.path().join("cgroup.type"), "domain threaded\n").unwrap();
+        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        assert!(told.contains("it is of type \"domain threaded\""), "{told}");
+    }
+
+    #[test]
+    fn a_controller_that_no_kernel_has_is_an_error_and_no_silence() {
+        let told = line(&find_tree(&[], Controller::Cpu).unwrap_err());
+        assert!(told.starts_with("cannot limit cpu: ") && told.contains("; "), "{told}");
+    }
+
+    #[test]
+    fn ones_own_cgroup_is_found_below_a_mount_of_a_part_of_the_tree() {
+        let below = |own: &str, top: &str| below(Path::new(own), Path::new(top));
+        assert_eq!(below("/", "/"), Path::new(""));
+        assert_eq!(below("/user.slice/session", "/"), Path::new("user.slice/session"));
+        assert_eq!(below("/docker/abc/x", "/docker/abc"), Path::new("x"));
+        assert_eq!(below("/docker/abc", "/docker/other"), Path::new(""));
+        assert_eq!(below("/../init", "/"), Path::new(""), "outside of the cgroup namespace");
+    }
+}

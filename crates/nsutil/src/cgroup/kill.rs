@@ -1,0 +1,241 @@
+//! The end of a cgroup: all processes in it and below it are killed, then its directories are removed.
+//!
+//! v2 kills all at once by `cgroup.kill`; one by one, a process could fork faster than it is found. In v1, and before
+//! Linux 5.14, it goes one by one, by descriptor, until no process is listed.
+//!
+//! Look: `cat /sys/fs/cgroup/NAME/{cgroup.procs,cgroup.events}`. Manual: cgroups(7), "Control Group v2".
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::write_existing;
+use crate::error::{Error, OrCannot, Result};
+use crate::process::PidFd;
+use crate::step;
+
+/// How long killed processes may stay without one of them going.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// After what time those that are still there are killed once more.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
+
+/// Kills all processes in a cgroup and below it, and waits until none is left; nothing to do when it is not there.
+///
+/// `EBUSY` when processes do not go.
+pub(super) fn kill_all(directory: &Path) -> Result<()> {
+    let kill = directory.join("cgroup.kill");
+    step!("cgroup.kill",
+        call: "write(\"{}\", \"1\")", kill.display();
+        why: "all processes at once, so that none can fork away between two signals";
+        shell: "echo 1 > {}", kill.display());
+    let mut left = (count(directory), Instant::now());
+    loop {
+        match write_existing(&kill, "1") {
+            Ok(()) => (),
+            Err(Errno::ENOENT) if !directory.exists() => return Ok(()),
+            // Version 1, a kernel before 5.14, or a cgroup that the container has made a threaded one.
+            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => return kill_each(directory),
+            Err(errno) => return Err(errno).or_cannot("write", kill.display()),
+        }
+        // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
+        if reports_within(directory, "populated 0", KILL_AGAIN)? {
+            return Ok(());
+        }
+        // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
+        for process in member_pidfds(directory)? {
+            // It may have ended meanwhile.
+            let _ = process.signal(Signal::SIGKILL);
+        }
+        // A thousand of them take their time on a slow machine: as long as they become fewer, they do go.
+        if count(directory) != left.0 {
+            left = (count(directory), Instant::now());
+        } else if left.1.elapsed() > PATIENCE {
+            return Err(will_not_go(directory));
+        }
+    }
+}
+
+fn kill_each(directory: &Path) -> Result<()> {
+    let start = Instant::now();
+    // Until none is listed: one that was killed may have forked another before.
+    while !listed(directory)?.is_empty() {
+        let processes = member_pidfds(directory)?;
+        for process in &processes {
+            // It may have ended meanwhile.
+            let _ = process.signal(Signal::SIGKILL);
+        }
+        for process in &processes {
+            if !process.ends_within(PATIENCE)? {
+                return Err(will_not_go(directory));
+            }
+        }
+        // A process of another PID namespace is listed as 0, and cannot be opened.
+        if processes.is_empty() && start.elapsed() > PATIENCE {
+            return Err(will_not_go(directory));
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those below it, the deepest first; no process is left in them.
+///
+/// `EBUSY` when there still is; `EACCES`, `EPERM`, `EROFS` when it may not be removed.
+pub(super) fn remove(directory: &Path) -> Result<()> {
+    for directory in with_those_below(directory) {
+        let shown = directory.display();
+        step!("cgroup.remove", call: "rmdir(\"{shown}\")";
+            why: "a cgroup can go when no process is in it, and nothing else will remove it"; shell: "rmdir {shown}");
+        let start = Instant::now();
+        loop {
+            match fs::remove_dir(&directory) {
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                // The last process is dead and the kernel is about to notice: let it have the processor.
+                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && start.elapsed() < PATIENCE => {
+                    std::thread::yield_now();
+                }
+                outcome => break outcome.or_cannot("remove the cgroup", shown)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many processes are left, in words for comparing: with the `pids` controller also those that are about to end.
+fn count(directory: &Path) -> String {
+    let counted = fs::read_to_string(directory.join("pids.current"));
+    counted.or_else(|_| fs::read_to_string(directory.join("cgroup.procs"))).unwrap_or_default()
+}
+
+/// Waits until the kernel reports this in `cgroup.events`, as `populated 0` when the last process has gone; false when it
+/// does not in time.
+pub fn reports_within(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
+    let deadline = Instant::now() + time;
+    let path = directory.join("cgroup.events");
+    let mut events = File::open(&path).or_cannot("open", path.display())?;
+    let mut text = String::new();
+    loop {
+        // By the descriptor that is polled: what it has not been used to read yet is an event for it.
+        text.clear();
+        events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
+        if text.lines().any(|line| line == wanted) {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ends = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+        match poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => (),
+            Err(errno) => return Err(errno).or_cannot("wait for", path.display()),
+        }
+    }
+}
+
+/// Those that are in it or below it.
+fn member_pidfds(directory: &Path) -> Result<Vec<PidFd>> {
+    let opened: Vec<PidFd> =
+        listed(directory)?.into_iter().filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()).collect();
+    // A process that is still listed when its descriptor is open is the one that the descriptor means.
+    let still = listed(directory)?;
+    Ok(opened.into_iter().filter(|process| still.contains(&process.pid().as_raw())).collect())
+}
+
+fn listed(directory: &Path) -> Result<BTreeSet<i32>> {
+    let mut processes = BTreeSet::new();
+    for directory in with_those_below(directory) {
+        let path = directory.join("cgroup.procs");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.raw_os_error().map(Errno::from_raw).is_some_and(has_no_list) => continue,
+            read => read.or_cannot("read", path.display())?,
+        };
+        processes.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    }
+    Ok(processes)
+}
+
+/// It was removed, or is a threaded one of version 2, whose processes the one above lists.
+fn has_no_list(errno: Errno) -> bool {
+    [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP].contains(&errno)
+}
+
+/// This cgroup and those that a container has made below it, the deepest first.
+fn with_those_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![directory.to_owned()];
+    let mut listed = 0;
+    while let Some(directory) = found.get(listed) {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let below: Vec<PathBuf> = entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.path())
+            .collect();
+        found.extend(below);
+        listed += 1;
+    }
+    found.reverse();
+    found
+}
+
+fn will_not_go(directory: &Path) -> Error {
+    let stuck = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let stuck = stuck.lines().collect::<Vec<_>>().join(", ");
+    Error::new("end", format_args!("process {stuck}"), Errno::EBUSY)
+        .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let tree = trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).unwrap();
+        tree.join(format!("docker-lite-{name}-{}", std::process::id()))
+    }
+
+    /// Where there is no `cgroup.kill`. Each process of this chain makes the next one and ends.
+    #[test]
+    #[ignore = "needs root: make test"]
+    fn killed_one_by_one_those_that_fork_meanwhile_are_killed_too() {
+        let directory = directory("chain");
+        for _ in 0..50 {
+            fs::create_dir(&directory).unwrap();
+            let chain = "echo $$ >\"$1/cgroup.procs\"; next() { next & }; next";
+            assert!(Command::new("bash").args(["-c", chain, "bash"]).arg(&directory).status().unwrap().success());
+            kill_each(&directory).unwrap();
+            let left = listed(&directory).unwrap();
+            kill_all(&directory).unwrap();
+            remove(&directory).unwrap();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs root: make test"]
+    fn a_process_whose_first_thread_has_ended_is_killed_too() {
+        let directory = directory("thread");
+        fs::create_dir(&directory).unwrap();
+        let program = "import ctypes, threading, time\n\
+            threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+            ctypes.CDLL(None).pthread_exit(None)";
+        let script = "echo $$ >\"$1/cgroup.procs\" && exec python3 -c \"$2\"";
+        let mut shell = Command::new("sh");
+        let mut child = shell.args(["-c", script, "sh"]).arg(&directory).arg(program).spawn().unwrap();
+        let status = || fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        while !status().contains("State:\tZ") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(status().contains("Threads:\t2"), "{}", status());
+        kill_all(&directory).unwrap();
+        remove(&directory).unwrap();
+        assert!(!child.wait().unwrap().success() && !directory.exists());
+    }
+}

@@ -1,0 +1,357 @@
+//! Cgroups: how much of the machine a set of processes may use.
+//!
+//! A cgroup is a directory in a file system of the kernel's own. Each process is in one; a child starts in that of its
+//! parent. What the directory's files say holds for all processes in it together: `cpu.max` with `50000 100000` gives
+//! them 50 ms of CPU time in each 100 ms, half of one core, however many they are.
+//!
+//! There are two versions. In **v2** there is one tree, and a controller (`cpu`, `pids`, …) counts in a directory only
+//! if the one above names it in its `cgroup.subtree_control`. In **v1** each controller has a tree of its own. A
+//! controller is in one version or in the other, never in both, and a machine can mix them. A [`Cgroup`] has one
+//! directory in each tree that it needs.
+//!
+//! A v2 cgroup can be the target of clone3(2) (`CLONE_INTO_CGROUP`), so that no instruction of the child runs without
+//! the limit. A v1 cgroup takes only processes that run already; there the child writes `0` to `cgroup.procs` before it
+//! does anything else ([`crate::process::spawn`] does both).
+//!
+//! | file | |
+//! |---|---|
+//! | this one | the type, and what the kernel counts for it |
+//! | `limits` | which file takes which limit; each is read back |
+//! | `freeze` | stops its processes and lets them run again |
+//! | `kill` | ends the processes of a directory and removes it |
+//! | `v1`, `v2` | where the trees are mounted; passing controllers on |
+//! | `caller` | the cgroups around the calling process |
+//! | `owner` | cgroups that a killed program has left behind |
+//!
+//! Look: `cat /proc/self/cgroup`, `cat /sys/fs/cgroup/NAME/{cpu.max,cgroup.procs}`. Manual: cgroups(7),
+//! cgroup_namespaces(7); the kernel's documents "Control Group v2" and "CFS Bandwidth Control".
+
+mod caller;
+mod freeze;
+mod kill;
+mod limits;
+mod owner;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, OrCannot, Result};
+use crate::step;
+use caller::Tree;
+use owner::Owner;
+
+pub use limits::{Controller, Limits, Quota};
+
+/// A cgroup. One that was [created](Cgroup::create) is removed when it is dropped, with the processes in it.
+#[derive(Debug)]
+pub struct Cgroup {
+    directories: Vec<Directory>,
+    is_owned: bool,
+}
+
+/// A cgroup's directory in one tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Directory {
+    path: PathBuf,
+    version: Version,
+    /// The controllers that it is in a tree of its own for; none at the top of v2, where all are in one.
+    controllers: Vec<Controller>,
+}
+
+/// Version of a tree of cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// A tree for each controller.
+    V1,
+    /// One tree.
+    V2,
+}
+
+impl Cgroup {
+    /// Makes a cgroup that has these controllers and no limit yet, below that of the caller, called `docker-lite-NAME-…`
+    /// after the process that makes it.
+    ///
+    /// It stands in the nearest cgroup around the caller that can have such children, so limits that hold for the caller
+    /// hold for it as well, as far as possible. On v2 that may mean to enable a controller for that cgroup's children,
+    /// which stays so afterwards: others may have come to rely on it. First, cgroups of the same name are removed if the
+    /// process that made them is dead: it was killed and could not do it.
+    ///
+    /// # Errors
+    /// Words when a controller cannot be had, with where it is and what to do; `EACCES`, `EPERM`, `EROFS` when the cgroup may
+    /// not be made.
+    pub fn create(name: &str, controllers: &[Controller]) -> Result<Self> {
+        let trees = caller::trees()?;
+        let mut wanted: BTreeMap<PathBuf, (&Tree, Vec<Controller>)> = BTreeMap::new();
+        for controller in controllers {
+            let tree = caller::find_tree(&trees, *controller)?;
+            wanted.entry(tree.mount.clone()).or_insert((tree, Vec::new())).1.push(*controller);
+        }
+        let owner = Owner::this_process()?;
+        let mut cgroup = Self { directories: Vec::new(), is_owned: true };
+        for (tree, controllers) in wanted.into_values() {
+            let parent = tree.parent_for(&controllers)?;
+            tree.around().for_each(|folder| owner::remove_leftovers(&folder, name, &owner));
+            let path = parent.join(format!("{}-{name}-{owner}", owner::PREFIX));
+            let directory = Directory { path, version: tree.version, controllers };
+            directory.make()?;
+            cgroup.directories.push(directory);
+        }
+        Ok(cgroup)
+    }
+
+    /// Makes a cgroup that has the cpu controller and no limit yet: [`Cgroup::directory`] holds the files for one.
+    ///
+    /// # Errors
+    /// Those of [`Cgroup::create`].
+    pub fn for_cpu(name: &str) -> Result<Self> {
+        Self::create(name, &[Controller::Cpu])
+    }
+
+    /// The cgroup `name` at the top of the trees, which may be there or not, and which is not removed when this value is
+    /// dropped. Where v1 is in use it has a directory in the tree of each of `controllers`, and in those in which it
+    /// stands already.
+    ///
+    /// The trees are looked for where every distribution mounts them, and not in the list of mounts: with hundreds of
+    /// containers that list is long, and a start must not take longer because of it.
+    ///
+    /// # Errors
+    /// In words when this host has no cgroups.
+    pub fn at_top(name: &str, controllers: &[Controller]) -> Result<Self> {
+        let mut directories: Vec<Directory> = v2::directory(name).into_iter().collect();
+        if !directories.iter().any(Directory::is_unified) {
+            // Without a v2 tree, that of `pids` is also what knows the members.
+            let knows_members = |controller| directories.is_empty() && controller == Controller::Pids;
+            let in_v1: Vec<Directory> = Controller::ALL
+                .into_iter()
+                .filter_map(|controller| {
+                    let is_needed = controllers.contains(&controller) || knows_members(controller);
+                    v1::directory(controller, name).filter(|directory| is_needed || directory.path.exists())
+                })
+                .collect();
+            directories.extend(in_v1);
+        }
+        if directories.is_empty() {
+            return Err(Error::new("find", "cgroups", "none are mounted at /sys/fs/cgroup")
+                .hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+        }
+        Ok(Self { directories, is_owned: false })
+    }
+
+    /// Makes those of its directories that are not there.
+    ///
+    /// # Errors
+    /// `EROFS`, `EACCES` where cgroups may not be made.
+    pub fn make(&self) -> Result<()> {
+        self.directories.iter().try_for_each(|directory| match directory.make() {
+            Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
+            made => made,
+        })
+    }
+
+    /// Sets the limit of one controller, which is enabled for it first if that is needed.
+    ///
+    /// # Errors
+    /// In words when no tree offers the controller, or the kernel holds another limit than was written; `EINVAL` when it
+    /// refuses the value.
+    pub fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
+        let of_its_own = self.directories.iter().find(|directory| directory.controllers.contains(&controller));
+        let attempt = "limit by";
+        let what = format_args!("the {controller} controller");
+        let Some(directory) = of_its_own.or_else(|| self.in_v2()) else {
+            return Err(Error::new(attempt, what, format!("no tree of cgroups has the {controller} controller")));
+        };
+        match directory.limit(controller, limits) {
+            // The directory above has to pass the controller on first.
+            Err(error) if error.errno() == Some(Errno::ENOENT) && directory.version == Version::V2 => {
+                let parent = directory.path.parent().unwrap_or(&directory.path);
+                v2::enable_for_children(parent, &[controller]).or_cannot(attempt, what)?;
+                directory.limit(controller, limits)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether it has a directory that can have this controller: a v1 one in its tree, or the only tree there is.
+    pub fn can_have(&self, controller: Controller) -> bool {
+        self.directories.iter().any(|directory| directory.is_unified() || directory.controllers.contains(&controller))
+    }
+
+    /// The directory that a child can be created in, open: the `cgroup` of clone3(2). None when all its parts are in v1.
+    ///
+    /// # Errors
+    /// `ENOENT` when it has been removed.
+    pub fn clone_target(&self) -> Result<Option<File>> {
+        self.in_v2()
+            .map(|directory| File::open(&directory.path).or_cannot("open", directory.path.display()))
+            .transpose()
+    }
+
+    /// The `cgroup.procs` of its v1 directories, open: a process joins each by writing `0` to it, also when it cannot see
+    /// the file any more. See [`crate::process::join_cgroup`].
+    ///
+    /// # Errors
+    /// `ENOENT` when the cgroup has been removed.
+    pub fn procs_files(&self) -> Result<Vec<File>> {
+        let in_v1 = self.directories.iter().filter(|directory| directory.version == Version::V1);
+        in_v1
+            .map(|directory| {
+                let file = directory.path.join("cgroup.procs");
+                File::options().write(true).open(&file).or_cannot("open", file.display())
+            })
+            .collect()
+    }
+
+    /// A directory of it that is in a v1 tree, if there is one: worth telling a user who expects v2.
+    pub fn directory_in_v1(&self) -> Option<&Path> {
+        let in_v1 = self.directories.iter().find(|directory| directory.version == Version::V1);
+        in_v1.map(|directory| directory.path.as_path())
+    }
+
+    /// Its directory; the first, if it has one in several trees of v1.
+    pub fn directory(&self) -> &Path {
+        // It is made with one at least, and has them until it is removed.
+        self.directories.first().map_or(Path::new(""), |directory| &directory.path)
+    }
+
+    /// Its directories.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.directories.iter().map(|directory| directory.path.as_path())
+    }
+
+    /// How many of its processes the kernel has killed because its memory was used up; none without a limit.
+    pub fn out_of_memory_kills(&self) -> Option<u64> {
+        self.directories.iter().find_map(|directory| {
+            directory.value_of(directory.file_by_version("memory.oom_control", "memory.events"), "oom_kill")
+        })
+    }
+
+    /// Bytes of memory that it uses now; none when the kernel does not count them for it.
+    pub fn memory_now(&self) -> Option<u64> {
+        self.directories.iter().find_map(|directory| {
+            let file = directory.file_by_version("memory.usage_in_bytes", "memory.current");
+            directory.read(file)?.trim().parse().ok()
+        })
+    }
+
+    /// CPU time that its processes have used, in microseconds; none without a v2 tree, which counts it also where it does
+    /// not have the controller.
+    pub fn cpu_time_us(&self) -> Option<u64> {
+        self.directories.iter().find_map(|directory| directory.value_of("cpu.stat", "usage_usec"))
+    }
+
+    /// Its processes, by number.
+    pub fn members(&self) -> Vec<i32> {
+        let listed = self.directories.first().and_then(|directory| directory.read("cgroup.procs")).unwrap_or_default();
+        listed.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// How many processes and threads there are; none when it has been removed.
+    pub fn threads(&self) -> Option<usize> {
+        self.directories.iter().find_map(|directory| {
+            directory.read(directory.file_by_version("tasks", "cgroup.threads")).map(|text| text.lines().count())
+        })
+    }
+
+    /// Kills every process in it and waits until none is left, then removes it; nothing to do when it is not there.
+    ///
+    /// # Errors
+    /// `EBUSY` when processes do not go: one may hang in the kernel (state `D` in ps); `EACCES`, `EPERM`, `EROFS` when it may not be
+    /// removed. Every directory is tried.
+    pub fn remove(mut self) -> Result<()> {
+        self.remove_directories()
+    }
+
+    fn in_v2(&self) -> Option<&Directory> {
+        self.directories.iter().find(|directory| directory.version == Version::V2)
+    }
+
+    fn remove_directories(&mut self) -> Result<()> {
+        let remove =
+            |directory: Directory| kill::kill_all(&directory.path).and_then(|()| kill::remove(&directory.path));
+        self.directories.drain(..).map(remove).fold(Ok(()), Result::and)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if self.is_owned {
+            // A caller that wants to know calls `remove`.
+            let _ = self.remove_directories();
+        }
+    }
+}
+
+impl Directory {
+    fn make(&self) -> Result<()> {
+        let shown = self.path.display();
+        step!("cgroup.create", call: "mkdir(\"{shown}\")";
+            why: "a new directory is a new cgroup, empty and without limits; it knows every process that starts in it, also those that fork away";
+            shell: "mkdir {shown}");
+        fs::create_dir(&self.path).or_cannot("make the cgroup", shown).map_err(|error| match error.errno() {
+            Some(Errno::EACCES | Errno::EPERM) => error.hint("it takes root: try with sudo"),
+            Some(Errno::EROFS) => error.hint("the cgroup file system is mounted read-only here, as in most containers"),
+            _ => error,
+        })
+    }
+
+    fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
+        limits::set(&self.path, self.version, controller, limits)
+    }
+
+    /// Whether it is in the one tree of a host that has only v2.
+    fn is_unified(&self) -> bool {
+        self.version == Version::V2 && self.path.parent() == Some(Path::new(v2::UNIFIED))
+    }
+
+    fn file_by_version(&self, v1: &'static str, v2: &'static str) -> &'static str {
+        match self.version {
+            Version::V1 => v1,
+            Version::V2 => v2,
+        }
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.path.join(file)).ok()
+    }
+
+    /// The number that stands after `key` in a file of lines `KEY VALUE`.
+    fn value_of(&self, file: &str, key: &str) -> Option<u64> {
+        let text = self.read(file)?;
+        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    }
+}
+
+/// Writes to a file of the kernel's, which is never made here.
+///
+/// `ENOENT` when it is not there; `EINVAL` for a value that the kernel does not take.
+fn write_existing(path: &Path, text: &str) -> nix::Result<()> {
+    use std::io::Write;
+    // std::fs::write would add O_CREAT, and a missing controller would become EACCES.
+    let file = File::options().write(true).truncate(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_are_read_from_either_version() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("memory.events"), "low 0\noom 3\noom_kill 2\noom_group_kill 1\n").unwrap();
+        fs::write(folder.path().join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n").unwrap();
+        let of = |path: &Path, version| {
+            let directory = Directory { path: path.to_owned(), version, controllers: Vec::new() };
+            Cgroup { directories: vec![directory], is_owned: false }.out_of_memory_kills()
+        };
+        assert_eq!(of(folder.path(), Version::V2), Some(2));
+        assert_eq!(of(folder.path(), Version::V1), Some(5));
+        assert_eq!(of(Path::new("/nowhere"), Version::V1), None);
+    }
+}

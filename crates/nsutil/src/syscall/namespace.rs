@@ -1,0 +1,72 @@
+//! setns(2), unshare(2), sethostname(2).
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+
+use super::kind::{Isolated, Options};
+use super::{Names, PidFd, needs_root, system_call};
+use crate::error::{Error, Result};
+
+/// Moves the caller into the namespaces of another process that `flags` (`CLONE_NEW…`) name. See setns(2).
+///
+/// With `CLONE_NEWPID` the caller stays: its next child is created there.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` over the namespace; `ESRCH` when the process has ended; `EINVAL` for no flag, and for
+/// `CLONE_NEWUSER` or `CLONE_NEWNS` from a process that has more than one thread.
+pub fn setns(process: &PidFd, flags: CloneFlags) -> Result<()> {
+    let pid = process.pid();
+    system_call!("setns", call: "setns(pidfd of process {pid}, {})", Names(flags);
+        why: "one descriptor of a process opens all its namespaces, here that of its {}; {}", Isolated(flags), who_moves(flags);
+        shell: "nsenter --target {pid} {}", Options(flags);
+        make: nix::sched::setns(process.as_fd(), flags))
+    .map_err(needs_root)
+}
+
+/// Gives the caller new namespaces in place of those it is in. See unshare(2).
+///
+/// With `CLONE_NEWPID` the caller stays: its next child is process 1 of the new one.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` (not needed for `CLONE_NEWUSER`); `ENOSPC` when a limit under
+/// `/proc/sys/user/max_*_namespaces` is reached.
+pub fn unshare(flags: CloneFlags) -> Result<()> {
+    system_call!("unshare", call: "unshare({})", Names(flags);
+        why: "the caller leaves what it shared; from here on it has its own {}", Isolated(flags);
+        shell: "unshare {}", Options(flags);
+        make: nix::sched::unshare(flags))
+    .map_err(why_no_namespace)
+}
+
+/// Whom setns with these flags moves.
+fn who_moves(flags: CloneFlags) -> &'static str {
+    match (flags.contains(CloneFlags::CLONE_NEWPID), flags == CloneFlags::CLONE_NEWPID) {
+        (_, true) => "not the caller moves but its next child: a process keeps its number for life",
+        (true, false) => "the caller moves at once, except for PID: there its next child goes",
+        (false, _) => "the caller moves at once",
+    }
+}
+
+/// Sets the host name of the caller's UTS namespace. See sethostname(2).
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` over that namespace; `EINVAL` for more than 64 bytes.
+pub fn sethostname(name: &str) -> Result<()> {
+    system_call!("sethostname", call: "sethostname(\"{name}\")";
+        why: "names the host; every process in the same UTS namespace sees that name, and no other";
+        shell: "hostname {name}";
+        make: nix::unistd::sethostname(name))
+    .map_err(needs_root)
+}
+
+/// Adds to a refusal of new namespaces, or of a child, what a user can do about it.
+pub(super) fn why_no_namespace(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ENOSPC) => error.hint("a limit is reached: see /proc/sys/user/max_*_namespaces"),
+        Some(Errno::EAGAIN) => error.hint("a limit of processes is reached: see pids.max of its cgroup, and ulimit -u"),
+        Some(Errno::ENOMEM) => error.hint("process 1 of the PID namespace that children go to may have ended"),
+        _ => needs_root(error),
+    }
+}

@@ -1,0 +1,197 @@
+//! clone3(2), execve(2), pidfd_open(2), pidfd_send_signal(2), waitid(2).
+
+use std::convert::Infallible;
+use std::ffi::{CString, NulError};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+use super::kind::{Isolated, Options};
+use super::namespace::why_no_namespace;
+use super::{Names, system_call};
+use crate::error::{Cause, Error, OrCannot, Result};
+use crate::sys;
+
+/// A descriptor of a process: it means that process and never a later one of the same number.
+#[derive(Debug)]
+pub struct PidFd {
+    pid: Pid,
+    descriptor: OwnedFd,
+}
+
+/// What clone3(2) is told, in the words of its `struct clone_args`.
+///
+/// Two fields are not yours to choose: the exit signal is SIGCHLD, so that the parent can wait for the child, and
+/// `CLONE_PIDFD` is always set, so that the child is held by a descriptor.
+#[derive(Debug, Clone, Copy)]
+pub struct CloneArgs<'a> {
+    /// The namespaces that are made for the child (`CLONE_NEW…`); it shares the others with its parent.
+    pub flags: CloneFlags,
+    /// The cgroup v2 directory that the child is created in (`CLONE_INTO_CGROUP`); without one it is its parent's.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// A signal by its number: also the real-time ones, which have no names, and 0, which only asks whether it could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalNumber(i32);
+
+/// Creates a child process. It runs `child` and ends with the exit code that this returns. See clone(2), "clone3()".
+///
+/// The caller must have one thread only.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`, when a namespace is to be made; `ENOSPC` at a limit of namespaces; `EAGAIN` at a limit
+/// of processes; `ENOMEM` when process 1 of the PID namespace that it would be in has ended.
+pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd> {
+    let flags = args.flags;
+    let (and, too) = if args.cgroup.is_some() { (true, ", and that is in its cgroup by then") } else { (false, "") };
+    let (pid, descriptor) = if flags.is_empty() {
+        system_call!("clone3", call: "clone3({})", if and { "CLONE_INTO_CGROUP" } else { "0" };
+            why: "a child that shares every namespace with its parent, like fork{too}";
+            shell: "COMMAND &";
+            make: sys::clone3(flags, args.cgroup, child))
+    } else {
+        system_call!("clone3", call: "clone3({}{})", Names(flags), if and { "|CLONE_INTO_CGROUP" } else { "" };
+            why: "a child that has from its first instruction its own {}{too}", Isolated(flags);
+            shell: "unshare --fork {} COMMAND", Options(flags);
+            make: sys::clone3(flags, args.cgroup, child))
+    }
+    .map_err(why_no_namespace)?;
+    Ok(PidFd { pid, descriptor })
+}
+
+/// Makes the caller another program. `program` is a path, not a name to search for. See execve(2).
+///
+/// What the caller has open and is not close-on-exec stays open, a signal that it blocks or ignores stays so
+/// ([`crate::process::leave_nothing_to_exec`] undoes both).
+///
+/// # Errors
+/// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it
+/// may not be executed; `ENOEXEC` when it is not for this machine.
+pub fn execve(program: impl AsRef<Path>, arguments: &[&str], environment: &[&str]) -> Result<Infallible> {
+    let program = program.as_ref();
+    let shown = &program.display();
+    let strings = |texts: &[&str], what: &str| -> Result<Vec<CString>> {
+        let strings: std::result::Result<_, _> = texts.iter().map(|text| CString::new(*text)).collect();
+        strings.or_cannot(what, shown)
+    };
+    let path = CString::new(program.as_os_str().as_bytes()).or_cannot("execute", shown)?;
+    let argv = strings(arguments, "pass arguments to")?;
+    let envp = strings(environment, "pass the environment to")?;
+    system_call!("execve", call: "execve(\"{shown}\", {arguments:?})";
+        why: "the process becomes the program; what is close-on-exec is closed on the way";
+        shell: "exec {}", arguments.join(" ");
+        make: nix::unistd::execve(&path, &argv, &envp))
+    .map_err(|error| match error.errno() {
+        Some(Errno::ENOENT) if program.exists() => error
+            .hint("the file is there, so what is missing is its loader or interpreter (see ldd, or its first line)"),
+        Some(Errno::ENOEXEC) => error.hint("it is no program for this machine (see file(1))"),
+        _ => error,
+    })
+}
+
+/// Opens a descriptor of a process. See pidfd_open(2).
+///
+/// To be sure that it is the process you mean, be its parent and not have waited for it yet.
+///
+/// # Errors
+/// `ESRCH` when there is no such process; `EINVAL` for a thread that is not a process's first.
+pub fn pidfd_open(pid: Pid) -> Result<PidFd> {
+    let open = || {
+        let asked = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(rustix::io::Errno::SRCH)?;
+        rustix::process::pidfd_open(asked, PidfdFlags::empty())
+    };
+    let descriptor = system_call!("pidfd_open", call: "pidfd_open({pid}, 0)";
+        why: "a descriptor means this process for ever; its number may be given to another one day";
+        shell: "exec 3< /proc/{pid}/ns/pid   # a shell can only hold a namespace open, not a process";
+        make: open())?;
+    Ok(PidFd { pid, descriptor })
+}
+
+/// Sends a signal to a process. See pidfd_send_signal(2).
+///
+/// # Errors
+/// `ESRCH` when it has been waited for; `EPERM` when it is another user's.
+pub fn pidfd_send_signal(process: &PidFd, signal: SignalNumber) -> Result<()> {
+    let pid = process.pid;
+    system_call!("pidfd_send_signal", call: "pidfd_send_signal(pidfd of process {pid}, {signal})";
+        why: "through the descriptor it cannot reach a stranger that got the same number";
+        shell: "kill -{} {pid}", signal.0;
+        make: sys::pidfd_send_signal(process.as_fd(), signal.0))
+}
+
+/// Waits for a child to end, as `options` say, and takes its exit status. See waitid(2).
+///
+/// Not announced: it changes nothing but the caller's own list of children.
+///
+/// # Errors
+/// `ECHILD` when it is no child of the caller's, or has been waited for; `EINTR` when a signal came.
+pub fn waitid(process: &PidFd, options: WaitIdOptions) -> Result<Option<WaitIdStatus>> {
+    rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
+        .map_err(|errno| Error::new(format_args!("waitid(pidfd of process {})", process.pid), "", errno))
+}
+
+impl Default for CloneArgs<'_> {
+    fn default() -> Self {
+        Self { flags: CloneFlags::empty(), cgroup: None }
+    }
+}
+
+impl PidFd {
+    /// The number that the process had when the descriptor was made, as the opener sees it.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl SignalNumber {
+    /// Of no signal at all.
+    pub const NONE: Self = Self(0);
+    /// The first and the last real-time signal; the C library keeps the two before them for itself.
+    pub const REAL_TIME: (i32, i32) = (34, 64);
+
+    /// The number of a signal that has a name.
+    pub fn of(signal: Signal) -> Self {
+        Self(signal as i32)
+    }
+
+    /// Takes a number; none when no signal has it.
+    pub fn new(number: i32) -> Option<Self> {
+        let (first, last) = Self::REAL_TIME;
+        let is_one = number == 0 || (first..=last).contains(&number) || Signal::try_from(number).is_ok();
+        is_one.then_some(Self(number))
+    }
+
+    /// The number itself.
+    pub fn get(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for SignalNumber {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Signal::try_from(self.0) {
+            Ok(signal) => signal.fmt(out),
+            Err(_) => write!(out, "signal {}", self.0),
+        }
+    }
+}
+
+impl From<NulError> for Cause {
+    fn from(_: NulError) -> Self {
+        Self::Words("a NUL byte cannot be passed to a program".to_owned())
+    }
+}
