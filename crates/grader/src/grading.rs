@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
+use crate::hostbox;
 use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
 use crate::rubric::Rubric;
@@ -94,7 +95,8 @@ impl Request {
             None => judge::judge(self.task, &rubric, &runs, style),
             Some(_) => judge::not_built(&rubric),
         };
-        let (student, notes, submission) = (submission.student(), submission.notes(), submission.describe());
+        let (student, mut notes, submission) = (submission.student(), submission.notes(), submission.describe());
+        notes.extend(hostbox::missing_walls());
         let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
         let grade = Grade {
             rubric,

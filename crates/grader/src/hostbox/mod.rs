@@ -60,6 +60,11 @@ const LEAST_MEMORY: u64 = 32 << 20;
 /// Where programs are looked for that root runs: the folders that Debian gives root.
 pub const ROOTS_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Which walls cannot be had on this machine, each in a sentence.
+pub fn missing_walls() -> Vec<String> {
+    dumps::leak().into_iter().collect()
+}
+
 /// How a box is to be.
 #[derive(Debug, Clone)]
 pub struct BoxPlan {
@@ -201,11 +206,6 @@ impl HostBox {
     /// What its programs tried and the guard refused.
     pub fn refused(&self) -> Vec<String> {
         self.guard.as_ref().map(Guard::refused).unwrap_or_default()
-    }
-
-    /// Which walls cannot be had on this machine, each in a sentence.
-    pub fn missing_walls(&self) -> Vec<String> {
-        dumps::leak().into_iter().collect()
     }
 
     /// Where it tells of processes that end, until [`HostBox::no_more_ends`].

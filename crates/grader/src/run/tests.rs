@@ -355,6 +355,30 @@ fn settings_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
 
 #[test]
 #[ignore = "needs root: make test"]
+fn the_guard_takes_self_in_a_path_for_the_caller_in_each_pid_namespace() {
+    let script = r#"
+        look() {
+            echo 7 >/proc/self/oom_score_adj && cat /proc/self/oom_score_adj
+            : >/proc/thread-self/root/tmp/made-$1 && ls /tmp/made-$1
+            echo by descriptor | tee /dev/fd/3
+            for path in root/sys cwd/sys task/../root/sys; do
+                (cd / && : >>/proc/self/$path/kernel/mm/ksm/run) 2>/dev/null && echo "reached by $path"
+            done
+            ulimit -c 0 && ulimit -c
+        }
+        export -f look
+        exec 3>/dev/null
+        look outer
+        unshare --pid --fork --mount-proc bash -c 'exec 3>/dev/null; look inner; unshare --pid --fork --mount-proc bash -c "look innermost"'"#;
+    let run = bash(script, Observer::Frozen, 1.0);
+    let each = |name: &str| format!("7\n/tmp/made-{name}\nby descriptor\n0\n");
+    assert_eq!(run.output.stdout, each("outer") + &each("inner") + &each("innermost"), "{}", run.output.stderr);
+    let told: Vec<&String> = run.refused.iter().filter(|told| told.contains("ksm/run")).collect();
+    assert_eq!(told.len(), 1, "{:?}", run.refused);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
 fn devices_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
     let mark = Path::new("/dev/grade-attack-marker");
     let before = Machine::now();

@@ -632,7 +632,7 @@ impl<'a> Stage<'a> {
             builds_layers: self.builds_layers,
         };
         let wall = self.begun.elapsed();
-        let (refused, build_remarks) = (self.host.refused(), self.host.missing_walls());
+        let refused = self.host.refused();
         // The box first: the cables to it go with it.
         let not_clean = self.host.take_down();
         Run {
@@ -643,7 +643,6 @@ impl<'a> Stage<'a> {
             end: End::Exited(0),
             wall,
             session,
-            build_remarks,
             not_clean,
             refused,
             kept,
