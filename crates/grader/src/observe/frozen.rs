@@ -5,6 +5,7 @@
 //! lies. Then the cgroup freezer stops every process of the box, `/proc` is read as one picture, and the box goes on; one
 //! packet is taken, so one write goes through and is the next plug. The program has no tracer, no filter, nothing
 //! preloaded: it cannot tell this run from one into a slow pager.
+//! In task 1 the box's guard, which every run has, also holds each process at its end: one that writes nothing is seen there.
 //! Look: `cat /proc/PID/syscall` of a writer into `| sleep 100`. Manual: pipe(7) (`O_DIRECT`), proc(5), cgroups(7).
 
 use std::collections::HashMap;
