@@ -132,8 +132,10 @@ fn watch(plan: &RunPlan<'_>, host: &HostBox, handed: &Handed, signals: &Signals)
         scope.spawn(|| read_all(read, &collected, host, &watch));
         let clock = scope.spawn(|| sampler::keep_time(host, &watch, root, limit, &signals.fd));
         scope.spawn(|| sampler::look(host, &recorder, &watch));
+        // Before the program goes: it may be done before we look.
+        let ends = host.ends();
         let seen = held.go().and_then(|()| match plugged {
-            Some(pipe) => frozen::watch(host, &recorder, &watch, (root, &state), pipe, &collected),
+            Some(pipe) => frozen::watch(host, &recorder, &watch, (root, &state), pipe, ends, &collected),
             None => Ok(traced::watch(host, &recorder, &watch, root, files, &collected)),
         });
         recorder.find_container_root(host);

@@ -12,6 +12,7 @@
 //! - making a cgroup in a v1 hierarchy, which has no limit of its own on how many.
 //! - the limit of core dumps, which stays as it is.
 //! - a few calls that act on the whole machine, or could make the grader wait: never.
+//! - where the observer wants it, the end of a process, which waits until it was [looked at](ends).
 //!
 //! Between this look and the kernel's own, a program that means harm can exchange the path. The walls that hold against that
 //! too are the kernel's: the two [programs](super::bpf), and what capabilities were taken away. The guard is for

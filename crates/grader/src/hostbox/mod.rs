@@ -213,6 +213,11 @@ impl HostBox {
         self.guard.as_ref().map(|guard| guard.ends().hear())
     }
 
+    /// Whether a process may have ended that was not looked at.
+    pub fn missed_an_end(&self) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.ends().were_missed())
+    }
+
     /// From now on processes end without being looked at.
     pub fn no_more_ends(&self) {
         if let Some(guard) = &self.guard {

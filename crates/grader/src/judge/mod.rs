@@ -322,7 +322,11 @@ fn as_far_as_seen(finding: Finding, run: &Run) -> Finding {
         let why = run.session.cut.as_deref().unwrap_or("the session was broken off");
         finding.without_what_was_not_seen(&format!("it did not come to that: {why}"))
     } else if run.crowding > CROWDED && ran_out_of_time(run) {
-        let why = format!("the time was up on a machine that was {:.0} times too busy", run.crowding);
+        let stood = match &run.end {
+            End::TimedOut(stood) => format!(", {stood},"),
+            _ => String::new(),
+        };
+        let why = format!("the time was up{stood} on a machine that was {:.0} times too busy", run.crowding);
         finding.without_what_was_not_seen(&why)
     } else {
         finding

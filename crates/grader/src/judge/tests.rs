@@ -1073,3 +1073,21 @@ fn the_sample_in_the_handbook_is_what_comes_out() {
     let handbook = std::fs::read_to_string(handbook).unwrap();
     assert!(handbook.contains(&format!("```text\n{text}```\n")), "docs/grading.md should show:\n{text}");
 }
+
+#[test]
+fn a_program_that_ran_out_of_time_has_lost_on_a_quiet_machine_and_is_undecided_on_a_crowded_one() {
+    let graded = |crowding: f64| {
+        let mut runs = recorded("task1-right");
+        for run in &mut runs {
+            run.events.clear();
+            (run.output, run.crowding) = (Output::default(), crowding);
+            run.end = End::TimedOut("asleep in pause".to_owned());
+        }
+        let verdicts = judge(Task::Task1, &Rubric::in_edition(Task::Task1, false).unwrap(), &runs, C);
+        verdicts.into_iter().find(|verdict| verdict.check.id == "child1.uts").unwrap()
+    };
+    assert_eq!(graded(1.0).status, Status::Failed);
+    let crowded = graded(20.0);
+    assert_eq!((crowded.status, crowded.open), (Status::Undecided, crowded.check.marks));
+    assert!(crowded.reason.unwrap().contains("asleep in pause, on a machine that was 20 times too busy"));
+}

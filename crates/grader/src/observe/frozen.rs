@@ -5,12 +5,14 @@
 //! lies. Then the cgroup freezer stops every process of the box, `/proc` is read as one picture, and the box goes on; one
 //! packet is taken, so one write goes through and is the next plug. The program has no tracer, no filter, nothing
 //! preloaded: it cannot tell this run from one into a slow pager.
+//! In task 1 the box's guard, which every run has, also holds each process at its end: one that writes nothing is seen there.
 //! Look: `cat /proc/PID/syscall` of a writer into `| sleep 100`. Manual: pipe(7) (`O_DIRECT`), proc(5), cgroups(7).
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -105,6 +107,7 @@ pub fn watch(
     watch: &Watch,
     root: (Pid, &ProcessState),
     pipe: PluggedPipe,
+    ends: Option<Receiver<Ending>>,
     collected: &Collected,
 ) -> Result<(FirstEnd, Snapshot), Fault> {
     let mut freezer = Freezer {
@@ -121,11 +124,9 @@ pub fn watch(
     let root_in_box = root.1.inner_pids.get(1).copied().unwrap_or(0);
     let mut pause = Duration::from_millis(1);
     let end = std::thread::scope(|scope| {
-        if let Some(ends) = host.ends() {
-            scope.spawn(move || {
-                ends.into_iter().take(MOST_ENDS).for_each(|ending| look_at_the_end(host, recorder, &ending))
-            });
-        }
+        let look = || ends.into_iter().flatten().take(MOST_ENDS).filter_map(|it| look_at_the_end(host, recorder, &it));
+        // The first process ends last.
+        let looks = scope.spawn(move || look().filter(|(_, pid, _)| *pid == root.0).last());
         let end = loop {
             match host.ended(pause) {
                 Ok(Some((pid, status))) if pid == root_in_box || pid == 0 => {
@@ -138,6 +139,12 @@ pub fn watch(
             pause = if freezer.step() { Duration::from_millis(1) } else { (pause * 2).min(Duration::from_millis(8)) };
         };
         host.no_more_ends();
+        let first = looks.join().ok().flatten().filter(|_| !host.missed_an_end());
+        if let Some((at, pid, state)) = first {
+            // It is noted when every end was looked at, and says so.
+            let what = What::Call { name: "exit_group".to_owned(), args: [0; 6], decoded: String::new(), result: 0 };
+            recorder.note_at(at, pid, state, what);
+        }
         end
     })?;
     let mut pace = Pace::start();
@@ -151,18 +158,18 @@ pub fn watch(
     Ok((end, snapshot::take(host)))
 }
 
-/// Looks at every process of the box while one of them waits to end itself, or another.
-fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) {
+/// Looks at every process of the box while one of them waits to end itself, or another; who ends itself is returned.
+fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) -> Option<(Duration, Pid, ProcessState)> {
     let (at, process) = (recorder.now(), proc::process_of(ending.tid));
+    let mut own = None;
     for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
-        if let Some(state) = proc::state(pid, host.cgroups()) {
-            if ending.is_own && process == Some(pid) {
-                let (name, decoded) = ("exit_group".to_owned(), String::new());
-                recorder.note_at(at, pid, state.clone(), What::Call { name, args: [0; 6], decoded, result: 0 });
-            }
-            recorder.note_at(at, pid, state, What::Seen);
+        let Some(state) = proc::state(pid, host.cgroups()) else { continue };
+        if ending.is_own && process == Some(pid) {
+            own = Some((at, pid, state.clone()));
         }
+        recorder.note_at(at, pid, state, What::Seen);
     }
+    own
 }
 
 /// Whose packet is in the slot.

@@ -525,7 +525,9 @@ fn a_hang_of_any_kind_ends_with_the_time() {
             let plan = plan(&submission, observer, 0.2);
             let run = observe(&plan).unwrap();
             assert!(matches!(run.end, End::TimedOut(_)), "{hang}: {:?}", run.end);
-            assert!(run.wall < time_limit(&plan) + Duration::from_secs(1), "{hang} {observer:?}: {:?}", run.wall);
+            // The clock of limits slows down beside other work, and no more than so much.
+            let limit = time_limit(&plan).mul_f64(run.crowding.clamp(1.0, 8.0)) + Duration::from_secs(1);
+            assert!(run.wall < limit, "{hang} {observer:?}: {:?}, crowding {}", run.wall, run.crowding);
             assert_eq!(run.not_clean, Vec::<String>::new(), "{hang}");
         }
     }

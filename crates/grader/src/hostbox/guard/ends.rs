@@ -4,14 +4,15 @@
 //! still, and so has the one that a kill(2) is meant for: in such a box these calls ask the guard, which lets them go on
 //! when the observer has looked. One question is answered at a time, so nobody else ends by such a call meanwhile.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::hostbox::filter::{Rule, When};
 
 /// How long a call waits to be looked at.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The calls by which a process ends, or ends another.
 const CALLS: [i64; 6] = [
     libc::SYS_exit_group,
@@ -39,19 +40,27 @@ pub struct Ending {
 
 /// Where they are told to.
 #[derive(Debug, Clone, Default)]
-pub struct Ends(Arc<Mutex<Option<Sender<Ending>>>>);
+pub struct Ends {
+    listener: Arc<Mutex<Option<Sender<Ending>>>>,
+    missed: Arc<AtomicBool>,
+}
 
 impl Ends {
     /// From now on they are told here.
     pub fn hear(&self) -> Receiver<Ending> {
         let (tell, heard) = channel();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
         heard
     }
 
     /// From now on they are not told any more.
     pub fn stop(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether one went on that had not been looked at.
+    pub fn were_missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Tells of the call `nr` of `tid`, and waits until it has been looked at.
@@ -59,12 +68,12 @@ impl Ends {
         if !CALLS.contains(&nr) {
             return;
         }
-        let listener = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(listener) = listener else { return };
         let (goes_on, seen) = channel();
         let ending = Ending { tid, is_own: nr == libc::SYS_exit_group, _goes_on: goes_on };
-        if listener.is_some_and(|listener| listener.send(ending).is_ok()) {
-            // The sender's end is all that is waited for.
-            let _ = seen.recv_timeout(PATIENCE);
-        }
+        // The end of the sender is all that is waited for.
+        let seen = listener.send(ending).is_ok() && seen.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Disconnected);
+        self.missed.fetch_or(!seen, Ordering::Relaxed);
     }
 }
