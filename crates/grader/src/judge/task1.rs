@@ -265,23 +265,27 @@ fn own_namespace(scene: &Scene<'_>, cast: &Cast, kind: &str) -> Outcome {
     }
 }
 
-/// Whether the parent was in the namespace `own` of `kind` when it created child 1: then it is not child 1's own. Where
-/// the parent goes afterwards, or one of its threads, is the matter of another check. None when the run cannot tell.
+/// Whether the parent was in the namespace `own` of `kind` when it created child 1, and stayed: then it is not child 1's
+/// own. Where the parent goes afterwards, or one of its threads, is the matter of another check. None when the run cannot tell.
 fn shared_at_creation(scene: &Scene<'_>, parent: Pid, child1: Pid, kind: &str, own: u64) -> Option<bool> {
     let was_there = |moment: &Moment<'_>| moment.state.namespaces.get(kind) == Some(&own);
     let born = scene.run.events.iter().find_map(|event| match &event.what {
         What::Born { child, .. } if *child == child1 => Some(event.at),
         _ => None,
     });
-    let parents = || scene.moments(parent).iter().filter(|moment| moment.state.thread.is_none());
+    let parents = own_moments(scene, parent);
+    // It created the namespace with unshare(2) and returned to its own: child 1 has it for itself.
+    if parents.last().is_some_and(|last| !was_there(last)) {
+        return Some(false);
+    }
     if let Some(at) = born {
-        return Some(parents().rfind(|moment| moment.at <= at).is_some_and(was_there));
+        return Some(parents.iter().rfind(|moment| moment.at <= at).is_some_and(|it| was_there(it)));
     }
     let first = scene.moments(child1).first()?.at;
-    if parents().any(|moment| moment.at < first && was_there(moment)) {
+    if parents.iter().any(|moment| moment.at < first && was_there(moment)) {
         return Some(true);
     }
-    let there_now = parents().find(|moment| moment.at >= first).is_some_and(was_there);
+    let there_now = parents.iter().find(|moment| moment.at >= first).is_some_and(|it| was_there(it));
     if there_now { None } else { Some(false) }
 }
 
@@ -409,33 +413,73 @@ fn parent_stays(scene: &Scene<'_>, cast: &Cast) -> Finding {
         let why = "no process left the host's namespaces, so staying there shows nothing".to_owned();
         return Finding::whole(Outcome::NotTried(&["child1.uts", "child1.pid"], why));
     }
-    Finding::parts([("namespaces", namespaces), ("name", name)])
+    let away = own_moments(scene, cast.parent).into_iter().find_map(|it| Some((it, moved_to(scene, it)?)));
+    let finding = Finding::parts([("namespaces", namespaces.clone()), ("name", name)]);
+    match away {
+        Some((moment, (kind, own))) if matches!(namespaces, Outcome::Held) => {
+            let (by, _) = moving_call(scene, cast, moment);
+            finding.remark(format!(
+                "the parent was in {} for a while{by}, and back when it wrote its lines",
+                link(kind, own)
+            ))
+        }
+        _ => finding,
+    }
 }
 
-/// Whether the parent was in the box's namespaces at every moment.
+/// Whether the parent was in the box's namespaces whenever it reported, and at its end.
+///
+/// A parent that creates a namespace for its child with unshare(2) and returns at once is right: unshare is among the
+/// calls that the assignment lists, and what it prints is true of its own namespaces.
 fn parent_namespaces(scene: &Scene<'_>, cast: &Cast) -> Outcome {
-    // A thread may go where its process must not: getpid(2) and the process's own links stay what they are.
-    for moment in scene.moments(cast.parent).iter().filter(|moment| moment.state.thread.is_none()) {
-        let moved = moment.state.namespaces.iter().find(|(kind, own)| {
-            // Where its next child is born is not where the parent lives.
-            let lives_there = !kind.ends_with("_for_children");
-            lives_there && scene.host_namespace(kind).is_some_and(|host| host != **own)
-        });
-        let Some((kind, own)) = moved else { continue };
-        let call = scene.mover(cast.parent, moment.at);
-        let by = match call.map(|call| &call.what) {
-            Some(What::Call { name, decoded, .. }) => format!(" after {name}({decoded})"),
-            _ => String::new(),
-        };
-        let mut evidence: Vec<Evidence> = call.map(|call| scene.evidence(call)).into_iter().collect();
-        evidence.push(scene.evidence_of(moment));
-        return Outcome::wrong(
-            format!("{} from start to end", link_of(kind, &scene.run.host.namespaces)),
-            format!("{}{by}, called by the parent (pid {})", link(kind, *own), box_pid_of(moment)),
-            evidence,
-        );
+    match parents_moments(scene, cast).into_iter().find_map(|moment| Some((moment, moved_to(scene, moment)?))) {
+        Some((moment, (kind, own))) => {
+            let (by, mut evidence) = moving_call(scene, cast, moment);
+            evidence.push(scene.evidence_of(moment));
+            Outcome::wrong(
+                format!("{} from start to end", link_of(kind, &scene.run.host.namespaces)),
+                format!("{}{by}, called by the parent (pid {})", link(kind, own), box_pid_of(moment)),
+                evidence,
+            )
+        }
+        None => Outcome::Held,
     }
-    Outcome::Held
+}
+
+/// The parent's moments that count: those at which it wrote a line, and its last one. All, where somebody else writes for it.
+fn parents_moments<'s, 'a>(scene: &'s Scene<'a>, cast: &Cast) -> Vec<&'s Moment<'a>> {
+    let own = own_moments(scene, cast.parent);
+    let wrote =
+        |moment: &&Moment<'_>| moment.event.is_some_and(|event| matches!(event.what, What::Wrote { stream: 1, .. }));
+    if !own.iter().any(|moment| wrote(&moment)) {
+        return own;
+    }
+    let last = own.last().map(|moment| moment.at);
+    own.into_iter().filter(|moment| wrote(moment) || Some(moment.at) == last).collect()
+}
+
+/// The moments of a process itself: a thread may go where its process must not, and getpid(2) and the process's own links
+/// stay what they are.
+fn own_moments<'s, 'a>(scene: &'s Scene<'a>, pid: Pid) -> Vec<&'s Moment<'a>> {
+    scene.moments(pid).iter().filter(|moment| moment.state.thread.is_none()).collect()
+}
+
+/// The namespace that is not the host's in which a process is then.
+fn moved_to<'a>(scene: &Scene<'_>, moment: &Moment<'a>) -> Option<(&'a String, u64)> {
+    // Where its next child is created is not where the process itself lives.
+    let lives_there = |kind: &str| !kind.ends_with("_for_children");
+    let mut all = moment.state.namespaces.iter().filter(|(kind, _)| lives_there(kind));
+    all.find(|(kind, own)| scene.host_namespace(kind).is_some_and(|host| host != **own)).map(|(kind, own)| (kind, *own))
+}
+
+/// The call by which the parent came to where it is then, in words, and as evidence.
+fn moving_call(scene: &Scene<'_>, cast: &Cast, moment: &Moment<'_>) -> (String, Vec<Evidence>) {
+    let call = scene.mover(cast.parent, moment.at);
+    let by = match call.map(|call| &call.what) {
+        Some(What::Call { name, decoded, .. }) => format!(" after {name}({decoded})"),
+        _ => String::new(),
+    };
+    (by, call.map(|call| scene.evidence(call)).into_iter().collect())
 }
 
 /// The process id of a moment's process as the box numbers it.
