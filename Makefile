@@ -11,9 +11,13 @@ GRADE := $(SUDO) target/release/grade
 
 # Recipes read these from the environment: no blank or quote in a path can then end a word. Not every shell expands NAME=~/path.
 override export SUBMISSION := $(subst ~/,$(HOME)/,$(SUBMISSION))
+override export HANDINS := $(subst ~/,$(HOME)/,$(HANDINS))
+override export OUT := $(subst ~/,$(HOME)/,$(OUT))
+override export ROSTER := $(subst ~/,$(HOME)/,$(ROSTER))
+export JOBS
 override export DIR := $(subst ~/,$(HOME)/,$(DIR))
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +60,10 @@ check-task3: grade ## grade task 3
 check-task4: grade ## grade task 4
 	task4-services/bundle
 	$(GRADE) task4 $(if $(SUBMISSION),--submission "$$SUBMISSION")
+
+check-class: grade ## grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
+	@$(if $(and $(HANDINS),$(OUT)),,echo 'make check-class: say where, as in make check-class HANDINS=hand-ins OUT=marks' >&2; exit 2)
+	$(GRADE) class "$$HANDINS" --out "$$OUT" $(if $(ROSTER),--roster "$$ROSTER") $(if $(JOBS),--jobs "$$JOBS")
 
 diff-task1: grade ## task 1's output beside the reference
 	$(GRADE) task1 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")

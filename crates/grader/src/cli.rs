@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bless::Bless;
 use crate::changes::{Changes, Graft};
+use crate::class::Class;
 use crate::diff;
 use crate::fault::Fault;
 use crate::grading::{self, Grade, Request};
@@ -43,6 +44,8 @@ enum Command {
     Task3(GradeArgs),
     /// Grade task 4, services in several containers
     Task4(GradeArgs),
+    /// Grade a whole class: every hand-in below a folder or in an export of the course's system
+    Class(Class),
     /// List the checks with their marks, lessons and claims
     List {
         /// Only this task: task1, task2, task3, task4
@@ -105,6 +108,9 @@ struct GradeArgs {
     /// Judge these recorded runs instead of running anything
     #[arg(long, value_name = "FILE", hide = true, value_delimiter = ',')]
     replay: Vec<PathBuf>,
+    /// End when the process that started this one does
+    #[arg(long, hide = true)]
+    end_with_parent: bool,
     /// The recorded runs are of a C program
     #[arg(long, hide = true, requires = "replay")]
     replay_c: bool,
@@ -154,6 +160,7 @@ impl Cli {
             Command::Task2(args) => args.run(Task::Task2),
             Command::Task3(args) => args.run(Task::Task3),
             Command::Task4(args) => args.run(Task::Task4),
+            Command::Class(class) => class.run(),
             Command::List { task } => list(task),
             Command::Starter(starter) => starter.run(),
             Command::Changes(changes) => changes.run(),
@@ -166,6 +173,10 @@ impl Cli {
 
 impl GradeArgs {
     fn run(self, task: Task) -> Result<u8, Fault> {
+        if self.end_with_parent {
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+                .map_err(|errno| Fault::Broken(format!("cannot bind its life to its parent's: {errno}")))?;
+        }
         let destinations = self.destinations()?;
         self.grade(task, &destinations).inspect_err(|fault| {
             // A class's table shall have no hole. That a report cannot be written either says nothing more.

@@ -8,6 +8,9 @@ pub enum Fault {
     /// The command line asks for something that is not there.
     #[error("{0}")]
     Usage(String),
+    /// The hand-in has no program for this task.
+    #[error("{0}")]
+    Missing(String),
     /// This machine, or this user, cannot run the checks; says what is missing and what to do.
     #[error("{0}")]
     CannotRun(String),
@@ -27,7 +30,7 @@ impl Fault {
     pub fn exit_code(&self) -> u8 {
         match self {
             Fault::DoesNotBuild(_) => 1,
-            Fault::Usage(_) => 2,
+            Fault::Usage(_) | Fault::Missing(_) => 2,
             Fault::CannotRun(_) => 3,
             Fault::Broken(_) => 70,
             Fault::Interrupted(signal) => 128_u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),

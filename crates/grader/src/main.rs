@@ -6,6 +6,7 @@
 
 mod bless;
 mod changes;
+mod class;
 mod cli;
 mod diff;
 mod fault;
@@ -14,6 +15,7 @@ mod handed_in;
 mod hostbox;
 mod judge;
 mod observe;
+mod pace;
 mod play;
 mod report;
 mod rubric;

@@ -201,6 +201,10 @@ impl SelfTest {
                 text += &format!("    {surprise}\n");
             }
         }
+        for (entry, outcome) in entries.iter().zip(outcomes).filter(|(entry, _)| entry.is_attack()) {
+            text +=
+                &outcome.skipped.as_ref().map_or(String::new(), |why| format!("{}: not tried, {why}\n", entry.name));
+        }
         let count = |what: fn(&Cell) -> bool| outcomes.iter().flat_map(|o| &o.cells).filter(|cell| what(cell)).count();
         let false_passes = count(|cell| matches!(cell, Cell::FalsePass(_)));
         let false_losses = count(|cell| matches!(cell, Cell::FalseLoss(_)));
@@ -272,6 +276,9 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
         outcome.surprises = attack::judge(&entry.expect, &runs);
         outcome.surprises.extend(before.changes(&attack::Machine::now()));
         outcome.surprises.extend(runs.iter().flat_map(|run| &run.not_clean).map(|left| format!("left behind: {left}")));
+        if outcome.surprises.is_empty() {
+            outcome.skipped = attack::not_tried(&runs);
+        }
         return Ok(());
     }
     if let Some(wanted) = &entry.expect.cpu {

@@ -8,7 +8,7 @@
 //! Whatever the layout, the box gets a copy of the few files the task needs, in a folder of its own; the original stays out
 //! of its reach.
 
-mod archive;
+pub mod archive;
 mod find;
 pub mod kit;
 mod repair;
@@ -28,6 +28,7 @@ use crate::fault::Fault;
 use crate::hostbox::{Planted, PlantedWhat, ROOTS_PATH, Start};
 use crate::task::Task;
 use crate::trace::StdoutKind;
+use archive::Limits;
 use find::Found;
 use kit::Kit;
 
@@ -111,6 +112,7 @@ impl Submission {
         let asked = given.unwrap_or(Path::new("."));
         let start =
             fs::canonicalize(asked).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", asked.display())))?;
+        refuse_link(asked, &start, task)?;
         let submission = |origin: &Path, layout| Submission {
             task,
             given: start.clone(),
@@ -136,7 +138,7 @@ impl Submission {
             }
         }
         let name = name_of(task);
-        Err(Fault::Usage(format!(
+        Err(Fault::Missing(format!(
             "no submission for {task} in {}: neither a Cargo workspace with {}/ nor task{}/{name}.c, .sh, .py or an executable {name}",
             start.display(),
             task.folder(),
@@ -149,7 +151,10 @@ impl Submission {
         if archive::kind_of(file).is_some() {
             let found = unpacked(file, task, ARCHIVES_INSIDE)?.ok_or_else(|| {
                 let name = name_of(task);
-                Fault::Usage(format!("no submission for {task} in {}: it has no {name}.c, .sh or .py", file.display()))
+                Fault::Missing(format!(
+                    "no submission for {task} in {}: it has no {name}.c, .sh or .py",
+                    file.display()
+                ))
             })?;
             return Ok(found.into(new));
         }
@@ -511,6 +516,24 @@ fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Below>, Fault>
     }
 }
 
+/// Refuses a link in place of the task's folder: it may lead to somebody else's work.
+fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<(), Fault> {
+    let entries = fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
+    let stands_for_it = |path: &PathBuf| find::task_of(path) == Some(task) || is_workspace(path, task);
+    let is_link = |path: &PathBuf| path.is_symlink() && path.is_dir();
+    // Without the slash at its end, with which the kernel follows it.
+    let asked = Some(asked.components().collect::<PathBuf>()).filter(|asked| find::task_of(asked) == Some(task));
+    match asked.into_iter().chain(entries).find(|path| is_link(path) && stands_for_it(path)) {
+        Some(link) => Err(Fault::Usage(format!(
+            "{} is a link, to {}: a link may lead to somebody else's work, so the folder itself must stand there; if that one is \
+             meant, name it with --submission",
+            link.display(),
+            fs::canonicalize(&link).unwrap_or_default().display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Unpacks an archive and finds the submission for `task` in it.
 fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Below>, Fault> {
     let refused = |why: String| Fault::Usage(format!("cannot unpack {}: {why}", file.display()));
@@ -518,7 +541,7 @@ fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Below>, Faul
     let temp = TempDir::with_prefix("grade-").map_err(|why| refused(why.to_string()))?;
     let into = temp.path().join(stem);
     fs::create_dir(&into).map_err(|why| refused(why.to_string()))?;
-    archive::unpack(file, kind, &into).map_err(refused)?;
+    archive::unpack(file, kind, &into, Limits { bytes: MOST_BYTES, files: MOST_FILES }).map_err(refused)?;
     let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
     found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
     found.unpacked.get_or_insert(Arc::new(temp));
@@ -742,6 +765,24 @@ mod tests {
     }
 
     #[test]
+    fn a_link_in_place_of_the_tasks_folder_is_refused_with_where_it_leads() {
+        let mate = folder(&[("task1/namespace_prog.c", 0o644), ("kit/task1-namespaces/Cargo.toml", 0o644)]);
+        let own = folder(&[("task2/simple_container.sh", 0o644)]);
+        let link = own.path().join("task1");
+        std::os::unix::fs::symlink(mate.path().join("task1"), &link).unwrap();
+        for given in [own.path(), &link, &link.join("")] {
+            let Err(Fault::Usage(why)) = find(given, Task::Task1) else { panic!("{} was taken", given.display()) };
+            assert!(why.contains("task1 is a link, to ") && why.contains(mate.path().to_str().unwrap()), "{why}");
+        }
+        assert!(find(own.path(), Task::Task2).is_ok(), "the other task is the student's own");
+        assert!(find(&mate.path().join("task1"), Task::Task1).is_ok(), "named without a link, it is meant");
+        let own = folder(&[]);
+        std::os::unix::fs::symlink(mate.path().join("kit/task1-namespaces"), own.path().join("task1-namespaces"))
+            .unwrap();
+        assert!(matches!(find(own.path(), Task::Task1), Err(Fault::Usage(why)) if why.contains("is a link")));
+    }
+
+    #[test]
     fn the_course_layout_is_found_from_its_top_and_from_the_task_folder() {
         let dir = folder(&[("task1/namespace_prog.c", 0o644), ("task2/simple_container.sh", 0o644)]);
         for start in [dir.path().to_owned(), dir.path().join("task1")] {
@@ -783,7 +824,7 @@ mod tests {
     fn a_file_that_is_not_executable_is_no_program() {
         let dir = folder(&[("task1/namespace_prog", 0o644)]);
         let why = find(dir.path(), Task::Task1).unwrap_err();
-        assert!(matches!(&why, Fault::Usage(text) if text.contains("namespace_prog.c")), "{why}");
+        assert!(matches!(&why, Fault::Missing(text) if text.contains("namespace_prog.c")), "{why}");
     }
 
     #[test]
@@ -826,7 +867,7 @@ mod tests {
             ("submissions/full/task1/namespace_prog.c", 0o644),
         ]);
         let why = find(&dir.path().join("submissions/empty"), Task::Task1).unwrap_err();
-        assert!(matches!(why, Fault::Usage(_)), "{why}");
+        assert!(matches!(why, Fault::Missing(_)), "{why}");
         for named in ["submissions", "submissions/full"] {
             assert!(!find(&dir.path().join(named), Task::Task1).unwrap().is_rust());
         }

@@ -331,7 +331,7 @@ impl BpfKind {
 ///
 /// # Errors
 /// Those of bpf(2): `EINVAL` where the kernel was built without this kind, `EACCES` for a program it does not trust.
-pub fn bpf_load(kind: BpfKind, program: &[BpfStep]) -> io::Result<OwnedFd> {
+pub fn bpf_load(kind: BpfKind, program: &[BpfStep], name: [u8; 16]) -> io::Result<OwnedFd> {
     /// The first members of the kernel's `union bpf_attr` for `BPF_PROG_LOAD`; what follows counts as zero.
     #[repr(C)]
     struct Load {
@@ -360,7 +360,7 @@ pub fn bpf_load(kind: BpfKind, program: &[BpfStep]) -> io::Result<OwnedFd> {
         log: 0,
         kernel: 0,
         flags: 0,
-        name: *b"grade_box\0\0\0\0\0\0\0",
+        name,
         interface: 0,
         attach_type: kind.attach_type(),
     };
@@ -376,6 +376,66 @@ pub fn bpf_load(kind: BpfKind, program: &[BpfStep]) -> io::Result<OwnedFd> {
             },
         }
     }
+}
+
+/// What bpf(2) numbers over the whole machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BpfObject {
+    /// A loaded program.
+    Program,
+    /// What holds a program where it was attached.
+    Link,
+}
+
+/// The numbers of all programs or links of the machine that are there now.
+pub fn bpf_objects(kind: BpfObject) -> Vec<u32> {
+    // BPF_PROG_GET_NEXT_ID, BPF_LINK_GET_NEXT_ID: the first number after `start`, or ENOENT.
+    let command = match kind {
+        BpfObject::Program => 11,
+        BpfObject::Link => 31,
+    };
+    let (mut found, mut start) = (Vec::new(), 0);
+    loop {
+        let mut next: [u32; 3] = [start, 0, 0];
+        // SAFETY: the call reads and writes the three words of `next`, whose length it is given.
+        if unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut next, size_of_val(&next)) } != 0 {
+            return found;
+        }
+        start = next[1];
+        found.push(start);
+    }
+}
+
+/// The name that a program was loaded with.
+///
+/// # Errors
+/// `ENOENT` when it is gone.
+pub fn bpf_program_name(number: u32) -> io::Result<String> {
+    const BPF_PROG_GET_FD_BY_ID: i32 = 13;
+    const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
+    let which: [u32; 3] = [number, 0, 0];
+    // SAFETY: the call reads the three words of `which`.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, &raw const which, size_of_val(&which)) };
+    let program = own(RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?);
+    /// The members of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+    #[repr(C)]
+    struct Info {
+        program: i32,
+        length: u32,
+        info: u64,
+    }
+    /// Of the kernel's `struct bpf_prog_info`, so much as holds the name.
+    const LENGTH: usize = 80;
+    const NAME: std::ops::Range<usize> = 64..80;
+    let mut info = [0_u8; LENGTH];
+    let ask = Info { program: program.as_raw_fd(), length: LENGTH as u32, info: info.as_mut_ptr() as u64 };
+    // SAFETY: `ask` has the length given with it; `info` has the length that it names, and the kernel writes no more. All
+    // zero, it asks for nothing that lies elsewhere.
+    if unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const ask, size_of::<Info>()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let name = info.get(NAME).unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
 }
 
 /// Takes a descriptor that the kernel has just made.

@@ -56,6 +56,9 @@ pub struct Run {
     /// On v2: whether the box's root was seen to have `cpu` in cgroup.subtree_control while the submission ran.
     #[serde(default)]
     pub cpu_was_enabled: bool,
+    /// How many times slower than on a machine of its own it got on, on average; less than 1 when that is not known.
+    #[serde(default)]
+    pub crowding: f64,
     /// What building it brought up and what costs nothing, such as a compiler's warning.
     #[serde(default)]
     pub build_remarks: Vec<String>,

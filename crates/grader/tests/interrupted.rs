@@ -47,10 +47,13 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Starts a run, waits until the submission computes in its box, and sends the grader `signal`.
-fn ended_by(task: &str, signal: &str) -> (u32, ExitStatus) {
+/// What runs until it is ended.
+const SLEEPS: &str = "(setsid sleep 1000 &); sleep 1000";
+
+/// Starts a run, waits until the submission's processes are in its box, and sends the grader `signal`.
+fn ended_by(task: &str, signal: &str, script: &str) -> (u32, ExitStatus) {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = grade(task, dir.path(), "(setsid sleep 1000 &); sleep 1000");
+    let mut child = grade(task, dir.path(), script);
     let pid = child.id();
     let has_started = || cgroups(pid).iter().any(|cgroup| procs(cgroup).len() >= 4);
     until("the box has init, the script and its two children", has_started);
@@ -62,9 +65,38 @@ fn ended_by(task: &str, signal: &str) -> (u32, ExitStatus) {
 #[ignore = "needs root: make test"]
 fn a_signal_takes_the_box_down_before_the_grader_ends() {
     for (task, signal, code) in [("task1", "-INT", 130), ("task1", "-TERM", 143), ("task3", "-INT", 130)] {
-        let (grader, status) = ended_by(task, signal);
+        let (grader, status) = ended_by(task, signal, SLEEPS);
         assert_eq!(status.code(), Some(code));
         assert_eq!(cgroups(grader), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_session_that_hangs_is_ended_by_a_signal_at_once() {
+    // Stopped, deaf to signals, frozen by itself.
+    let stopped = "(setsid sleep 1000 &); sleep 1000 & kill -STOP $$";
+    let deaf = "trap '' TERM INT HUP QUIT; (setsid sleep 1000 &); while :; do sleep 1000; done";
+    let frozen = r#"(setsid sleep 1000 &); sleep 1000 & sleep 1
+        while IFS=: read -r _ controllers path; do
+            [ "$controllers" = freezer ] && echo FROZEN >"/sys/fs/cgroup/freezer$path/freezer.state"
+            for file in /sys/fs/cgroup{,/unified}"$path"/cgroup.freeze; do
+                [ -z "$controllers" ] && [ -w "$file" ] && echo 1 >"$file"
+            done
+        done </proc/self/cgroup
+        sleep 1000"#;
+    for script in [stopped, deaf, frozen] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = grade("task3", dir.path(), script);
+        let pid = child.id();
+        until("the box has its processes", || cgroups(pid).iter().any(|cgroup| procs(cgroup).len() >= 4));
+        std::thread::sleep(Duration::from_secs(3)); // the frozen one is frozen by then
+        let start = Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{script}");
+        // A second of patience, and what it takes to take a box down: far from the minutes that a session may last.
+        assert!(start.elapsed() < Duration::from_secs(15), "{script}: {:?}", start.elapsed());
+        assert_eq!(cgroups(pid), Vec::<PathBuf>::new());
     }
 }
 
@@ -77,7 +109,7 @@ fn a_killed_grader_leaves_no_process_and_the_next_run_takes_its_cgroups() {
 }
 
 fn killed_in_the_middle(task: &str) {
-    let (grader, status) = ended_by(task, "-KILL");
+    let (grader, status) = ended_by(task, "-KILL", SLEEPS);
     assert_eq!(status.code(), None);
     until("every process of the box is gone", || cgroups(grader).iter().all(|cgroup| procs(cgroup).is_empty()));
     let dir = tempfile::tempdir().unwrap();

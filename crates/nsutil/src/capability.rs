@@ -13,80 +13,47 @@
 use std::fmt;
 use std::str::FromStr;
 
-use nix::errno::Errno;
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use caps::{CapSet, Capability as Cap};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
-use crate::error::{OrCannot, Result};
-use crate::{step, sys};
+use crate::error::{Cause, OrCannot, Result};
+use crate::step;
 
-/// One capability, by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Capability(u8);
+/// One capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Capability(Cap);
 
-/// A set of capabilities.
+/// A set of capabilities, as the kernel's mask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Set(u64);
 
-/// The kernel's names, each at its number. See capabilities(7).
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
 /// The eleven that root in a container has, as Podman gives them: Docker's without `MKNOD`, `NET_RAW`, `AUDIT_WRITE`.
-pub const CONTAINER: Set = Set(mask(&[0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31]));
+pub const CONTAINER: Set = Set(mask(&[
+    Cap::CAP_CHOWN,
+    Cap::CAP_DAC_OVERRIDE,
+    Cap::CAP_FOWNER,
+    Cap::CAP_FSETID,
+    Cap::CAP_KILL,
+    Cap::CAP_SETGID,
+    Cap::CAP_SETUID,
+    Cap::CAP_SETPCAP,
+    Cap::CAP_NET_BIND_SERVICE,
+    Cap::CAP_SYS_CHROOT,
+    Cap::CAP_SETFCAP,
+]));
 
-const fn mask(numbers: &[u8]) -> u64 {
+const fn mask(members: &[Cap]) -> u64 {
     let (mut mask, mut index) = (0, 0);
-    while index < numbers.len() {
-        mask |= 1 << numbers[index];
+    while index < members.len() {
+        mask |= 1 << members[index] as u8;
         index += 1;
     }
     mask
 }
 
 impl Set {
-    /// All that this table knows.
-    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
+    /// All that the caps crate knows.
+    pub const ALL: Self = Self((1 << (Cap::CAP_CHECKPOINT_RESTORE as u8 + 1)) - 1);
 
     /// The set as /proc/PID/status shows it: a number whose bits are the members.
     pub const fn of_mask(mask: u64) -> Self {
@@ -100,24 +67,26 @@ impl Set {
 
     /// Whether `capability` is in it.
     pub fn contains(self, capability: Capability) -> bool {
-        self.0 & (1 << capability.0) != 0
+        self.0 & capability.0.bitmask() != 0
     }
 
     /// With `capability` in it.
     #[must_use]
     pub fn with(self, capability: Capability) -> Self {
-        Self(self.0 | (1 << capability.0))
+        Self(self.0 | capability.0.bitmask())
     }
 
     /// Without `capability`.
     #[must_use]
     pub fn without(self, capability: Capability) -> Self {
-        Self(self.0 & !(1 << capability.0))
+        Self(self.0 & !capability.0.bitmask())
     }
 
     /// Its members, by number.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
-        (0..NAMES.len() as u8).map(Capability).filter(move |capability| self.contains(*capability))
+        let mut members: Vec<Cap> = caps::all().into_iter().filter(|known| self.0 & known.bitmask() != 0).collect();
+        members.sort_unstable_by_key(Cap::index);
+        members.into_iter().map(Capability)
     }
 }
 
@@ -148,12 +117,16 @@ pub fn bound_by(keep: Set) -> Result<()> {
         call: "prctl(PR_CAPBSET_DROP, each but {keep}); capset(effective = permitted = {keep}; inheritable = 0); prctl(PR_CAP_AMBIENT_CLEAR_ALL)";
         why: "root here may act as root inside and reach nothing outside; what has left the bounding set never comes back";
         shell: "capsh --drop=ALL_BUT_THESE -- -c COMMAND   # {keep}");
-    // Also those that a newer kernel has and this table has not: the kernel says where they end.
-    for number in (0..64).filter(|number| keep.0 & (1 << number) == 0) {
-        match sys::drop_from_bounding_set(number) {
-            Ok(()) => (),
-            Err(Errno::EINVAL) => break,
-            Err(errno) => return Err(errno).or_cannot("give up", Capability(number)),
+    for capability in caps::runtime::thread_all_supported() {
+        if !keep.contains(Capability(capability)) {
+            caps::drop(None, CapSet::Bounding, capability).or_cannot("give up", capability)?;
+        }
+    }
+    // Those that a newer kernel has and the caps crate does not know: the kernel says where they end.
+    for number in Cap::CAP_CHECKPOINT_RESTORE.index() + 1..64 {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Err(rustix::io::Errno::INVAL) => break,
+            outcome => outcome.or_cannot("give up", format_args!("capability {number}"))?,
         }
     }
     Ok(())
@@ -164,20 +137,26 @@ pub fn bound_by(keep: Set) -> Result<()> {
 /// # Errors
 /// None that giving up could cause.
 pub fn hold_only(keep: Set) -> Result<()> {
-    rustix::thread::clear_ambient_capability_set().or_cannot("empty", "the ambient capabilities")?;
-    let now = rustix::thread::capabilities(None).or_cannot("read", "the caller's capabilities")?;
-    let kept = now.permitted & CapabilitySet::from_bits_retain(keep.0);
-    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).or_cannot("give up", "capabilities")
+    let attempt = "give up capabilities of";
+    caps::clear(None, CapSet::Ambient).or_cannot(attempt, "the ambient set")?;
+    let permitted = caps::read(None, CapSet::Permitted).or_cannot("read", "the caller's capabilities")?;
+    let kept = permitted.into_iter().filter(|capability| keep.contains(Capability(*capability))).collect();
+    // The effective set first: it can hold no capability that is not permitted.
+    caps::set(None, CapSet::Effective, &kept).or_cannot(attempt, "the effective set")?;
+    caps::set(None, CapSet::Permitted, &kept).or_cannot(attempt, "the permitted set")?;
+    caps::clear(None, CapSet::Inheritable).or_cannot(attempt, "the inheritable set")
+}
+
+impl From<caps::errors::CapsError> for Cause {
+    fn from(error: caps::errors::CapsError) -> Self {
+        Self::Words(error.to_string())
+    }
 }
 
 /// As the manual writes it: `CAP_CHOWN`.
 impl fmt::Display for Capability {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match NAMES.get(usize::from(self.0)) {
-            Some(name) => write!(out, "CAP_{name}"),
-            None => write!(out, "capability {}", self.0),
-        }
+        self.0.fmt(out)
     }
 }
 
@@ -186,7 +165,7 @@ impl fmt::Display for Set {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, capability) in self.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
-            write!(out, "{comma}{}", NAMES[usize::from(capability.0)])?;
+            write!(out, "{comma}{}", capability.to_string().trim_start_matches("CAP_"))?;
         }
         Ok(())
     }
@@ -197,10 +176,7 @@ impl FromStr for Capability {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let upper = text.to_ascii_uppercase();
-        let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        let number = NAMES.iter().position(|known| *known == name);
-        number.map(|number| Self(number as u8)).ok_or_else(|| {
+        caps::to_canonical(text).parse().map(Self).map_err(|_| {
             format!("{text:?} is no capability: use a name of capabilities(7), for example CAP_NET_RAW or net_raw")
         })
     }

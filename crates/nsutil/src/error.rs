@@ -64,6 +64,19 @@ impl Error {
         Self { attempt, cause: cause.into(), hint: None }
     }
 
+    /// The outcome of several parts of one attempt, each of which was tried: every failure in one error.
+    ///
+    /// # Errors
+    /// The failure, when there is one; all of them, in words, when there are several.
+    pub fn all(attempt: &str, object: &str, outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+        let mut failures: Vec<Self> = outcomes.into_iter().filter_map(Result::err).collect();
+        if failures.len() < 2 {
+            return failures.pop().map_or(Ok(()), Err);
+        }
+        let words: Vec<String> = failures.iter().map(line).collect();
+        Err(Self::new(attempt, object, words.join("; ")))
+    }
+
     /// Says what the user can do about it, in place of what was said so far: a caller knows more of the user's options.
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
@@ -210,6 +223,18 @@ mod tests {
         let outer = Error::new("fill", "the root", inner);
         assert_eq!(line(&outer), "cannot fill the root: cannot open /x: No such file or directory (ENOENT); make it");
         assert_eq!(outer.errno(), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn of_several_attempts_every_failure_is_told() {
+        let failed = |object: &str| Err(Error::new("remove", object, Errno::EBUSY));
+        assert_eq!(Error::all("take back", "it", [Ok(()), Ok(())]), Ok(()));
+        assert_eq!(Error::all("take back", "it", [Ok(()), failed("a")]), failed("a"));
+        let told = line(&Error::all("take back", "it", [failed("a"), Ok(()), failed("b")]).unwrap_err());
+        assert!(
+            told.starts_with("cannot take back it: cannot remove a: ") && told.contains("; cannot remove b: "),
+            "{told}"
+        );
     }
 
     #[test]

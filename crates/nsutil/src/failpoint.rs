@@ -11,6 +11,9 @@
 //! | `fail:ERRNO@POINT` | the step is not taken and fails with this number |
 //! | `wait:DIR@POINT` | the point is added to `DIR/hit`; the process goes on when a byte comes through the FIFO `DIR/go` |
 //!
+//! A second variable, [`STRUCK`], names a file: the point at which the fault strikes is added to it. A test can then require
+//! that its fault was met, and was not a point that nothing comes to any more.
+//!
 //! A point is `LINEAGE/STEP#N`: the N-th time that a process comes to the step. The lineage tells the processes of a
 //! command apart: empty is the program itself, `2` its second child, `2.1` the first child of that.
 //!
@@ -32,6 +35,8 @@ use crate::sys;
 
 /// Says what is to happen, and where.
 pub const VARIABLE: &str = "NSUTIL_FAILPOINT";
+/// Names the file in which a fault that strikes is noted.
+pub const STRUCK: &str = "NSUTIL_FAILPOINT_STRUCK";
 /// How a shell shows a process that was killed: 128 + 9.
 const KILLED: i32 = 137;
 
@@ -69,6 +74,13 @@ enum Fault {
     Wait { hit: File, go: File, point: String },
 }
 
+/// What the environment asks for.
+#[derive(Debug)]
+struct Plan {
+    fault: Fault,
+    struck: Option<File>,
+}
+
 /// Where the process stands.
 #[derive(Debug)]
 struct Here {
@@ -78,7 +90,7 @@ struct Here {
     counts: BTreeMap<&'static str, u32>,
 }
 
-static FAULT: OnceLock<Result<Option<Fault>>> = OnceLock::new();
+static PLAN: OnceLock<Result<Option<Plan>>> = OnceLock::new();
 static HERE: Mutex<Here> = Mutex::new(Here { process: 0, lineage: String::new(), counts: BTreeMap::new() });
 
 /// A step is about to be taken: does what the test wants here, if this is the point.
@@ -86,16 +98,23 @@ static HERE: Mutex<Here> = Mutex::new(Here { process: 0, lineage: String::new(),
 /// # Errors
 /// The one that was asked for; in words when the variable cannot be understood.
 pub fn reach(step: &'static str) -> Result<()> {
-    let fault = FAULT.get_or_init(|| match std::env::var(VARIABLE) {
-        Ok(text) => Fault::read(&text).map(Some),
+    let plan = PLAN.get_or_init(|| match std::env::var(VARIABLE) {
+        Ok(text) => Plan::read(&text).map(Some),
         Err(_) => Ok(None),
     });
-    let Some(fault) = fault.as_ref().map_err(Clone::clone)? else { return Ok(()) };
+    let Some(Plan { fault, struck }) = plan.as_ref().map_err(Clone::clone)? else { return Ok(()) };
     let here = HERE.lock().unwrap_or_else(PoisonError::into_inner).point(std::process::id(), step);
+    let note = || struck.as_ref().map_or(Ok(()), |file| add_line(file, &here));
     match fault {
         Fault::Tell(file) => add_line(file, &here),
-        Fault::Kill(point) if *point == here => end_as_if_killed(),
-        Fault::Fail(errno, point) if *point == here => Err(*errno).or_cannot("take step", here),
+        Fault::Kill(point) if *point == here => {
+            note()?;
+            end_as_if_killed()
+        }
+        Fault::Fail(errno, point) if *point == here => {
+            note()?;
+            Err(*errno).or_cannot("take step", here)
+        }
         Fault::Wait { hit, go, point } if *point == here => {
             add_line(hit, &here)?;
             (&mut &*go).read_exact(&mut [0]).or_cannot("wait at", here)
@@ -121,11 +140,16 @@ impl Here {
     }
 }
 
+impl Plan {
+    fn read(text: &str) -> Result<Self> {
+        let struck = std::env::var_os(STRUCK).map(|path| append(Path::new(&path))).transpose()?;
+        Ok(Self { fault: Fault::read(text)?, struck })
+    }
+}
+
 impl Fault {
     fn read(text: &str) -> Result<Self> {
         let understood = |what: &str| Error::new("understand", format_args!("{VARIABLE}={text}"), what);
-        let append =
-            |path: &Path| File::options().append(true).create(true).open(path).or_cannot("open", path.display());
         if let Some(path) = text.strip_prefix("tell:") {
             return append(Path::new(path)).map(Self::Tell);
         }
@@ -146,6 +170,10 @@ impl Fault {
             _ => Err(understood("no such action")),
         }
     }
+}
+
+fn append(path: &Path) -> Result<File> {
+    File::options().append(true).create(true).open(path).or_cannot("open", path.display())
 }
 
 fn add_line(mut file: &File, point: &str) -> Result<()> {

@@ -241,16 +241,6 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
     Errno::result(outcome).map(drop)
 }
 
-/// Takes one capability, by its number, out of the calling thread's bounding set. See prctl(2), `PR_CAPBSET_DROP`.
-///
-/// # Errors
-/// `EINVAL` for a number that this kernel does not know; `EPERM` without `CAP_SETPCAP`.
-pub fn drop_from_bounding_set(capability: u8) -> Result<(), Errno> {
-    // SAFETY: the call takes a number and no pointer.
-    let outcome = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
-    Errno::result(outcome).map(drop)
-}
-
 /// Lets go of the pages of a mapping of a file, of which none has been changed; see madvise(2), `MADV_DONTNEED`.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ pub struct AddNetwork {
     /// Let it reach the internet, behind the host's address
     #[arg(short, long)]
     internet: bool,
-    /// Have a port of the host lead to it, as [ADDRESS:]HOST:CONTAINER, both perhaps ranges, or INNER-OUTER; /udp may follow; can be repeated
+    /// Have a port of the host lead to it, as HOST:CONTAINER or INNER-OUTER; ranges can stand for both, an address of the host before them, and /udp behind; can be repeated
     #[arg(short, long, value_name = "PORTS")]
     expose: Vec<Ports>,
     /// The host's only interface to the internet; whichever its routes name at that moment when empty

@@ -54,6 +54,10 @@ impl Unpause {
 
 fn freeze(store: &Store, name: &ContainerName, attempt: &str, frozen: bool) -> Result<()> {
     store.running_container(name, attempt)?;
-    cgroup::freeze(&cgroup::of(&store.tag(name))?, frozen)?;
+    cgroup::of(&store.tag(name))?.freeze(frozen).map_err(|error| match error.errno() {
+        // Without a v2 tree.
+        None => error.hint("`conductor kill -s STOP NAME` holds the first process alone"),
+        Some(_) => error,
+    })?;
     say(&format!("{name}\n"))
 }

@@ -65,17 +65,6 @@ pub fn of(name: &str) -> Result<Cgroup> {
     Cgroup::at_top(name, needed())
 }
 
-/// Freezes or thaws a container's cgroup.
-///
-/// # Errors
-/// Those of [`Cgroup::freeze`].
-pub fn freeze(cgroup: &Cgroup, frozen: bool) -> Result<()> {
-    cgroup.freeze(frozen).map_err(|error| match error.errno() {
-        None => error.hint("`conductor kill -s STOP NAME` holds the first process alone"),
-        Some(_) => error,
-    })
-}
-
 /// Makes sure that a process that is created in a container's cgroup can begin.
 ///
 /// # Errors

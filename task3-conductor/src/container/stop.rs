@@ -83,8 +83,8 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
     let processes = cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
     let network = network::detach(store, name);
     // Its root is where it always is, whatever has become of the ledger.
-    let host = both(ledger.undo(undo), detach_all(&dir.join("rootfs")));
-    both(processes, both(network, host))?;
+    let (host, root) = (ledger.undo(undo), detach_all(&dir.join("rootfs")));
+    Error::all("take back", "a container", [processes, network, host, root])?;
     remove_folder(&dir)?;
     drop(lock);
     Ok(())
@@ -116,16 +116,6 @@ fn undo(change: &Change) -> Result<()> {
         Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } | Change::NetworkGivenBack => {
             Ok(())
         }
-    }
-}
-
-/// Both were tried; their failures in one.
-fn both(one: Result<()>, other: Result<()>) -> Result<()> {
-    match (one, other) {
-        (Err(one), Err(other)) => {
-            Err(Error::new("take back", "a container", format!("{}; {}", line(&one), line(&other))))
-        }
-        (one, other) => one.and(other),
     }
 }
 

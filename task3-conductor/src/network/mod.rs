@@ -20,7 +20,7 @@
 //! | [`rules`] | what the firewall lets through |
 //! | [`publish`] | ports of the host that lead inside |
 //! | [`peer`] | two containers that may talk |
-//! | [`names`] | hosts and resolv.conf |
+//! | [`crate::hosts_file`] | hosts and resolv.conf |
 //! | [`check`] | whether it all still is as it was asked for |
 //!
 //! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
@@ -350,7 +350,7 @@ fn forget_peer(store: &Store, networks: &mut Networks, name: &ContainerName) -> 
         record.later_peers.remove(name);
         record.save(&store.container_dir(other))
     });
-    all(saved.collect::<Vec<_>>())
+    all(saved)
 }
 
 /// Writes a container's hosts file anew.
@@ -520,14 +520,8 @@ fn chains(name: &ContainerName) -> impl Iterator<Item = Change> + '_ {
     Table::ALL.iter().map(|table| Change::Chain { table: table.to_string(), name: rules::chain(name) })
 }
 
-/// All of them were tried; their failures in one.
-fn all(outcomes: Vec<Result<()>>) -> Result<()> {
-    let mut failures: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
-    if failures.len() < 2 {
-        return failures.pop().map_or(Ok(()), Err);
-    }
-    let words: Vec<String> = failures.iter().map(line).collect();
-    Err(Error::new("give back", "the network", words.join("; ")))
+fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    Error::all("give back", "the network", outcomes)
 }
 
 /// Types of nsutil in records, by the text they are written and read as.

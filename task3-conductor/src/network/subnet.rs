@@ -53,10 +53,11 @@ pub fn container_address(subnet: Subnet) -> Ipv4Addr {
 /// # Errors
 /// In words when all are taken, or the pool is too small to hold one.
 pub fn choose(pool: Subnet, taken: &[Subnet]) -> Result<Subnet> {
-    let candidates = (1..).map_while(|n| pool.part(PREFIX, n));
-    let free = candidates.into_iter().find(|candidate| !taken.iter().any(|other| other.overlaps(*candidate)));
+    // Counted from 1.
+    let mut candidates = pool.parts(PREFIX).skip(1);
+    let free = candidates.find(|candidate| !taken.iter().any(|other| other.overlaps(*candidate)));
     free.ok_or_else(|| {
-        let all_taken = match pool.part(PREFIX, 1) {
+        let all_taken = match pool.parts(PREFIX).nth(1) {
             Some(_) => format!("every /{PREFIX} of {pool} has a route or a container already"),
             None => {
                 format!("{pool} is too small: it must hold two of /{PREFIX} at least, of which the first stays unused")
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn an_exhausted_pool_is_an_error_and_never_starts_again_from_the_front() {
         let pool = subnet("192.168.0.0/16");
-        let mut taken: Vec<Subnet> = (1..255).filter_map(|n| pool.part(24, n)).collect();
+        let mut taken: Vec<Subnet> = pool.parts(24).skip(1).take(254).collect();
         assert_eq!(choose(pool, &taken).unwrap(), subnet("192.168.255.0/24"), "the last one");
         taken.push(subnet("192.168.255.0/24"));
         let error = nsutil::error::line(&choose(pool, &taken).unwrap_err());

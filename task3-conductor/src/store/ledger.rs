@@ -107,18 +107,9 @@ impl Ledger {
     ///
     /// # Errors
     /// All that failed, in one error.
-    pub fn undo(&self, mut undo: impl FnMut(&Change) -> Result<()>) -> Result<()> {
-        let failures: Vec<String> = self
-            .understood()
-            .iter()
-            .rev()
-            .filter_map(|change| undo(change).err().map(|error| nsutil::error::line(&error)))
-            .collect();
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::new("undo", "all changes of the host", failures.join("; ")))
-        }
+    pub fn undo(&self, undo: impl FnMut(&Change) -> Result<()>) -> Result<()> {
+        let changes = self.understood();
+        Error::all("undo", "all changes of the host", changes.iter().rev().map(undo))
     }
 
     fn text(&self) -> Result<Vec<u8>> {

@@ -140,11 +140,21 @@ impl Yard {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Runs a command with a fault, to its end.
+    /// Runs a command with a fault, to its end. The fault must strike: a test whose point no process comes to shows nothing.
     pub fn hurt(&self, fault: &str, arguments: &[&str]) -> End {
+        let struck = tempfile::NamedTempFile::new().unwrap();
         let mut command = self.command(fault, arguments);
-        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
-        End::of(output)
+        command.env("NSUTIL_FAILPOINT_STRUCK", struck.path());
+        let end = End::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap());
+        // The kernel deletes a pair of links with the namespace of either, and may be faster.
+        if let Some((_, point)) = fault.split_once('@').filter(|(_, point)| !point.contains("/link.delete#")) {
+            let wanted = format!("{point}\n");
+            until(
+                || fs::read_to_string(struck.path()).unwrap() == wanted,
+                &format!("{arguments:?} comes to {point}: {end:?}"),
+            );
+        }
+        end
     }
 
     /// Holds a command at a point, sends it a signal there, and lets it go on.

@@ -332,8 +332,11 @@ fn cp_puts_in_what_is_named_and_a_link_inside_leads_no_copy_out() {
     host.ok(&["run", "-d", "-v", &format!("{}:/v", shared.display()), "img", "db", "--", "sleep", "infinity"]);
     host.ok(&["cp", &format!("{site}/index"), "db:/v/"]);
     assert_eq!(fs::read_to_string(shared.join("index")).unwrap(), "page\n");
-    // What is mounted on a name is not taken away with it.
-    let refused = host.run(&["cp", &format!("{site}/index"), "db:/etc/hosts"]);
+    // A file that is mounted is written to; what is mounted on a name is not taken away with it, as by a link in its place.
+    host.ok(&["cp", &format!("{site}/index"), "db:/etc/hosts"]);
+    assert_eq!(host.ok(&["-q", "exec", "db", "--", "cat", "/etc/hosts"]), "page\n");
+    std::os::unix::fs::symlink("nowhere", here.join("link")).unwrap();
+    let refused = host.run(&["cp", here.join("link").to_str().unwrap(), "db:/etc/hosts"]);
     assert!(refused.code == 125 && refused.err.contains("db:/etc/hosts: Device or resource busy"), "{refused:?}");
     assert!(host.ok(&["exec", "db", "--", "grep", "-c", " /etc/hosts ", "/proc/self/mountinfo"]).ends_with("\n1\n"));
     // Without end: the root into itself.

@@ -291,6 +291,9 @@ fn a_hundred_execs_leave_nothing_in_the_container_or_on_the_host() {
         let mut child = host.piped(&["exec", "web", "--", "cat"]);
         feed(&mut child, b"x");
         assert!(child.wait_with_output().unwrap().status.success());
+        // And with a terminal, which is a device in the container: the last one is given back, so it is the first again.
+        let terminal = host.run(&["-q", "exec", "-t", "web", "--", "tty"]);
+        assert_eq!((terminal.code, terminal.out.as_str()), (0, "/dev/pts/0\r\n"), "{terminal:?}");
     }
     assert_eq!((inside(), host.snapshot()), before);
 }

@@ -16,6 +16,9 @@ pub const DEVICES: [(u32, u32); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5
 /// Major numbers of pseudo terminals: those of the box's own devpts instances, since a node elsewhere leads to none.
 pub const TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
 
+/// What both programs are called.
+pub const NAME: [u8; 16] = *b"grade_box\0\0\0\0\0\0\0";
+
 /// Settings below `/proc/sys` that belong to a namespace of the box. A name that ends in `/` stands for all below it.
 const SETTINGS: [&str; 15] = [
     "net/",
@@ -35,15 +38,19 @@ const SETTINGS: [&str; 15] = [
     "kernel/sem_next_id",
 ];
 
+/// Settings below those that belong to the machine all the same.
+const OF_ALL: [&str; 1] = ["net/netfilter/nf_hooks_lwtunnel"];
+
 /// One that belongs to each PID namespace since Linux 6.14, and to the machine before.
 const PID_MAX: &str = "kernel/pid_max";
 
 /// Bytes of a setting's name that the program compares; no name of [`SETTINGS`] is as long.
-const NAME: i16 = 32;
+const LONGEST: i16 = 32;
 
 /// Whether `name`, a path below `/proc/sys`, belongs to a namespace of the box.
 pub fn is_setting_of_a_namespace(name: &str) -> bool {
-    settings().any(|known| known == name || known.ends_with('/') && name.starts_with(known))
+    let is_below = |known: &str| known == name || known.ends_with('/') && name.starts_with(known);
+    !OF_ALL.contains(&name) && settings().any(is_below)
 }
 
 fn settings() -> impl Iterator<Item = &'static str> {
@@ -72,8 +79,14 @@ pub fn lock_settings(cgroup: BorrowedFd<'_>) -> io::Result<()> {
 
 fn attach(kind: BpfKind, program: &[BpfStep], cgroup: BorrowedFd<'_>) -> io::Result<()> {
     use std::os::fd::AsFd;
-    let loaded = sys::bpf_load(kind, program)?;
+    let loaded = sys::bpf_load(kind, program, NAME)?;
     sys::bpf_attach(kind, loaded.as_fd(), cgroup)
+}
+
+/// Loads a program under this name and attaches it to nothing; it goes with its descriptor.
+#[cfg(test)]
+pub fn load_probe(name: [u8; 16]) -> io::Result<std::os::fd::OwnedFd> {
+    sys::bpf_load(BpfKind::Device, &device_program(), name)
 }
 
 /// Class and operation codes of the kernel's BPF instruction set.
@@ -148,32 +161,33 @@ fn sysctl_program() -> Vec<BpfStep> {
     program.push(step(code::SKIP_UNLESS_EQUAL, scratch, 0, 2, 0));
     program.extend(answer(true));
     program.push(step(code::MOVE, scratch, 0, 0, 0));
-    program.extend((1..=NAME / 8).map(|nth| step(code::STORE_DOUBLE, FRAME, scratch, -8 * nth, 0)));
+    program.extend((1..=LONGEST / 8).map(|nth| step(code::STORE_DOUBLE, FRAME, scratch, -8 * nth, 0)));
     program.extend([
         step(code::COPY, 1, context, 0, 0),
         step(code::COPY, 2, FRAME, 0, 0),
-        step(code::ADD, 2, 0, 0, i32::from(-NAME)),
-        step(code::MOVE, 3, 0, 0, i32::from(NAME)),
+        step(code::ADD, 2, 0, 0, i32::from(-LONGEST)),
+        step(code::MOVE, 3, 0, 0, i32::from(LONGEST)),
         step(code::MOVE, 4, 0, 0, 0),
         step(code::CALL, 0, 0, 0, GET_NAME),
     ]);
-    for setting in settings() {
+    let of_all = OF_ALL.into_iter().map(|setting| (setting, false));
+    for (setting, allowed) in of_all.chain(settings().map(|setting| (setting, true))) {
         let mut wanted = setting.as_bytes().to_vec();
         if !setting.ends_with('/') {
             wanted.push(0);
         }
-        program.extend(when_name_begins(&wanted, scratch, constant));
+        program.extend(when_name_begins(&wanted, allowed, scratch, constant));
     }
     program.extend(answer(false));
     program
 }
 
-/// Allows when the name on the stack begins with `wanted`, else goes on with the next step.
-fn when_name_begins(wanted: &[u8], scratch: u8, constant: u8) -> Vec<BpfStep> {
+/// Gives this answer when the name on the stack begins with `wanted`, else goes on with the next step.
+fn when_name_begins(wanted: &[u8], allowed: bool, scratch: u8, constant: u8) -> Vec<BpfStep> {
     // Comparisons, each with the number of steps that it is long; the jump over the rest is filled in at the end.
     let mut steps = Vec::new();
     let mut jumps = Vec::new();
-    let mut at = -NAME;
+    let mut at = -LONGEST;
     for chunk in wanted.chunks(8) {
         if let Ok(eight) = <[u8; 8]>::try_from(chunk) {
             let word = u64::from_ne_bytes(eight);
@@ -192,7 +206,7 @@ fn when_name_begins(wanted: &[u8], scratch: u8, constant: u8) -> Vec<BpfStep> {
             }
         }
     }
-    steps.extend(answer(true));
+    steps.extend(answer(allowed));
     let end = steps.len();
     for jump in jumps {
         if let Some(step) = steps.get_mut(jump) {
@@ -208,14 +222,20 @@ mod tests {
 
     #[test]
     fn every_setting_fits_into_what_is_compared() {
-        assert!(SETTINGS.iter().all(|name| name.len() < usize::try_from(NAME).unwrap()));
+        assert!(SETTINGS.iter().chain(&OF_ALL).all(|name| name.len() < usize::try_from(LONGEST).unwrap()));
+    }
+
+    #[test]
+    fn a_setting_of_the_machine_among_those_of_a_namespace_is_the_machines() {
+        assert!(is_setting_of_a_namespace("net/netfilter/nf_conntrack_log_invalid"));
+        assert!(!is_setting_of_a_namespace("net/netfilter/nf_hooks_lwtunnel"));
     }
 
     #[test]
     #[ignore = "needs root: make test"]
     fn the_kernel_takes_both_programs() {
         for (kind, program) in [(BpfKind::Device, device_program()), (BpfKind::Sysctl, sysctl_program())] {
-            sys::bpf_load(kind, &program).unwrap();
+            sys::bpf_load(kind, &program, NAME).unwrap();
         }
     }
 }

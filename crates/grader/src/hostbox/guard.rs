@@ -5,11 +5,12 @@
 //! only where it finds an uncovered one of each. So the [filter](super::filter) lets some calls ask first, and this
 //! thread looks at what they mean:
 //!
-//! - opening for writing, and changing owner or mode, of a file in procfs or sysfs: only what belongs to a process or to
+//! - opening for writing, and changing owner, mode or attributes, of a file in procfs or sysfs: only what belongs to a process or to
 //!   the box's namespaces. The answer depends on the file that is found and not on its path or its mount.
 //! - mounting: an allow-list of file systems. The machine has one devtmpfs for all; who mounts that gets the box's `/dev`.
 //! - going back to the root of the cgroup v2 tree, which a host's root allows: the process comes to a cgroup below it.
 //! - making a cgroup in a v1 hierarchy, which has no limit of its own on how many.
+//! - the limit of core dumps, which stays as it is.
 //! - a few calls that act on the whole machine, or could make the grader wait: never.
 //!
 //! Between this look and the kernel's own, a program that means harm can exchange the path. The walls that hold against that
@@ -17,6 +18,7 @@
 //! accidents, and for telling. It never waits for the box: no file system whose look-ups a process answers can be mounted.
 //! Look: `ls -l /proc/PID/fd` of the grader shows `anon_inode:seccomp notify`. Manual: seccomp_unotify(2).
 
+pub mod ends;
 mod files;
 mod mounts;
 mod rules;
@@ -34,11 +36,16 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::cgroup::Cgroups;
 use crate::observe::proc;
 use crate::sys::{self, Asked, Verdict};
 use crate::trace::FileId;
+use ends::Ends;
 use files::Act;
-use rules::{JOIN_SESSION_KEYRING, NETLINK, REFUSED, RELEASE_AGENT, SOCKETS, SYS_FCHMODAT2, TIOCCONS, WRITING};
+use rules::{
+    JOIN_SESSION_KEYRING, NETLINK, NETLINK_KINDS, NETLINK_TRIED, RANDOM, REFUSED, RELEASE_AGENT, REQUEST, SOCKETS,
+    SYS_FCHMODAT2, SYS_REMOVEXATTRAT, SYS_SETXATTRAT, TIOCCONS, TIOCSETD, WRITING,
+};
 
 pub use rules::rules;
 
@@ -52,6 +59,7 @@ pub struct Guard {
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    ends: Ends,
 }
 
 impl Guard {
@@ -59,21 +67,28 @@ impl Guard {
     ///
     /// # Errors
     /// Those of pipe2(2) and open(2).
-    pub fn start(listener: OwnedFd, init: i32, redirect: Option<Redirect>) -> io::Result<Guard> {
+    pub fn start(listener: OwnedFd, init: i32, cgroups: &Cgroups) -> io::Result<Guard> {
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let refused = Arc::<Mutex<BTreeSet<String>>>::default();
+        let (refused, ends) = (Arc::<Mutex<BTreeSet<String>>>::default(), Ends::default());
         let look = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let post = Post {
             listener,
             init,
-            redirect,
+            redirect: cgroups.redirect(),
+            hierarchies: cgroups.controllers(),
             root: rustix::fs::open("/", look, Mode::empty())?,
             proc: rustix::fs::open("/proc", look, Mode::empty())?,
             refused: Arc::clone(&refused),
-            cgroups: AtomicUsize::new(0),
+            ends: ends.clone(),
+            cgroups_made: AtomicUsize::new(0),
         };
         let thread = std::thread::Builder::new().name("guard".into()).spawn(move || post.stand(&stopped))?;
-        Ok(Guard { stop: Some(stop), thread: Some(thread), refused })
+        Ok(Guard { stop: Some(stop), thread: Some(thread), refused, ends })
+    }
+
+    /// Where the ends of processes are told.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     /// What was refused so far, each once.
@@ -96,13 +111,16 @@ struct Post {
     listener: OwnedFd,
     init: i32,
     redirect: Option<Redirect>,
+    /// What the v1 hierarchies are called in which the box has cgroups: controllers, `name=…`.
+    hierarchies: Vec<String>,
     /// The grader's own root, to which it comes back: a root that is held cannot be unmounted.
     root: OwnedFd,
     /// The procfs in which callers have the numbers that the kernel tells us.
     proc: OwnedFd,
     refused: Arc<Mutex<BTreeSet<String>>>,
+    ends: Ends,
     /// How many cgroups were made in v1 hierarchies.
-    cgroups: AtomicUsize,
+    cgroups_made: AtomicUsize,
 }
 
 /// The file of the box's v2 root through which processes come back to it, and the one that takes them there.
@@ -179,18 +197,28 @@ impl Post {
             libc::SYS_fchmodat => self.file(asked, Some(a), b, true, Act::Change),
             SYS_FCHMODAT2 => self.file(asked, Some(a), b, d & nofollow == 0, Act::Change),
             libc::SYS_fchownat => self.file(asked, Some(a), b, e & nofollow == 0, Act::Change),
+            libc::SYS_setxattr | libc::SYS_removexattr => self.file(asked, None, a, true, Act::Change),
+            libc::SYS_lsetxattr | libc::SYS_lremovexattr => self.file(asked, None, a, false, Act::Change),
+            libc::SYS_fsetxattr | libc::SYS_fremovexattr => self.open_file(asked, a),
+            SYS_SETXATTRAT | SYS_REMOVEXATTRAT => self.file(asked, Some(a), b, c & nofollow == 0, Act::Change),
+            libc::SYS_setrlimit => self.core_limit(asked, b),
+            libc::SYS_prlimit64 => self.core_limit(asked, c),
+            libc::SYS_madvise => self.refuse("madvise with MADV_HWPOISON".to_owned(), libc::EPERM),
+            libc::SYS_ioprio_set => self.refuse("ioprio_set to a real-time class".to_owned(), libc::EPERM),
             libc::SYS_mount => self.mount(asked),
             libc::SYS_fsopen => match self.text(asked, a) {
-                // By this, mount(8) asks whether the kernel knows the call. In the box it takes mount(2), for which
-                // there is an answer to devtmpfs.
+                // By this, mount(8) asks whether the kernel knows the call. In the box it takes mount(2), which tells
+                // all options at once, and for which there is an answer to devtmpfs.
                 None => Verdict::Return(-libc::ENOSYS),
-                Some(kind) if kind == mounts::DEVTMPFS => Verdict::Return(-libc::ENOSYS),
+                Some(kind) if [mounts::DEVTMPFS, mounts::CGROUP].contains(&kind.as_str()) => {
+                    Verdict::Return(-libc::ENOSYS)
+                }
                 Some(kind) => self.file_system(&kind).unwrap_or(Verdict::GoOn),
             },
             libc::SYS_fsconfig if self.text(asked, c).as_deref() == Some(RELEASE_AGENT) => {
                 self.refuse(format!("fsconfig of {RELEASE_AGENT}"), libc::EPERM)
             }
-            libc::SYS_socket if a == NETLINK => Verdict::Return(-libc::EPROTONOSUPPORT),
+            libc::SYS_socket if a == NETLINK => self.netlink(c),
             libc::SYS_socket if SOCKETS.iter().all(|known| u64::from(*known) != a) => {
                 self.refuse(format!("socket of family {a}"), libc::EAFNOSUPPORT)
             }
@@ -198,10 +226,44 @@ impl Post {
             libc::SYS_keyctl if a == JOIN_SESSION_KEYRING && b == 0 => Verdict::GoOn,
             libc::SYS_keyctl => self.refuse("keyctl".to_owned(), libc::ENOSYS),
             libc::SYS_ioctl if b == u64::from(TIOCCONS) => self.refuse("ioctl TIOCCONS".to_owned(), libc::EPERM),
+            libc::SYS_ioctl if b == u64::from(TIOCSETD) => match proc::memory(asked.tid, c, 4).as_slice() {
+                // The usual one, N_TTY; or there is no number, which the kernel tells.
+                [] | [0, 0, 0, 0] => Verdict::GoOn,
+                _ => self.refuse("ioctl TIOCSETD".to_owned(), libc::EPERM),
+            },
+            libc::SYS_ioctl if RANDOM.iter().any(|request| u64::from(*request) == b & u64::from(REQUEST)) => {
+                self.refuse("ioctl to the random device".to_owned(), libc::EPERM)
+            }
             libc::SYS_ioctl => self.refuse("ioctl NS_MNT_GET_NEXT".to_owned(), libc::ENOTTY),
             libc::SYS_fcntl => self.refuse("fcntl with F_SETLEASE".to_owned(), libc::EINVAL),
-            _ => Verdict::GoOn,
+            _ => {
+                self.ends.tell(asked.tid, asked.nr);
+                Verdict::GoOn
+            }
         }
+    }
+
+    /// socket(2) of the netlink family.
+    fn netlink(&self, protocol: u64) -> Verdict {
+        if NETLINK_KINDS.iter().any(|known| u64::from(*known) == protocol) {
+            Verdict::GoOn
+        } else if NETLINK_TRIED.contains(&protocol) {
+            Verdict::Return(-libc::EPROTONOSUPPORT)
+        } else {
+            self.refuse(format!("netlink socket of protocol {protocol}"), libc::EPROTONOSUPPORT)
+        }
+    }
+
+    /// setrlimit(2) of `RLIMIT_CORE`: with 0 in place of [1](super::init), a dump would go to the machine's program. So it is
+    /// not done, whoever switches dumps off is told that it was, and who wants some that it may not be.
+    fn core_limit(&self, asked: &Asked, limit: u64) -> Verdict {
+        if limit == 0 {
+            return Verdict::GoOn; // it only asks for the limit
+        }
+        // struct rlimit: two numbers of 64 bits.
+        let bytes = proc::memory(asked.tid, limit, 16);
+        let most = bytes.chunks(8).filter_map(|half| Some(u64::from_ne_bytes(half.try_into().ok()?))).max();
+        Verdict::Return(if most.is_some_and(|most| most <= 1) { 0 } else { -libc::EPERM })
     }
 
     fn refuse(&self, what: String, errno: i32) -> Verdict {

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::Channel;
 use super::root::{self, RootPlan};
 use super::walls::{self, Wall};
-use super::{filter, guard};
+use super::{dumps, filter, guard};
 use crate::sys;
 
 /// What the grader asks init for.
@@ -91,10 +92,12 @@ pub struct InitPlan {
     pub root: RootPlan,
     /// The process id after which the box goes on counting.
     pub last_pid: i32,
+    /// Whether the ends of processes ask the guard.
+    pub tells_of_ends: bool,
 }
 
 /// Rights over the whole machine that no lab needs: a root shell in the box keeps all others.
-const WITHHELD: [CapabilitySet; 16] = [
+const WITHHELD: [CapabilitySet; 17] = [
     CapabilitySet::SYS_PTRACE,
     CapabilitySet::DAC_READ_SEARCH,
     CapabilitySet::SYS_MODULE,
@@ -111,6 +114,8 @@ const WITHHELD: [CapabilitySet; 16] = [
     CapabilitySet::PERFMON,
     CapabilitySet::SYS_BOOT,
     CapabilitySet::SYS_NICE,
+    // With it, limits that a machine sets its root do not hold, those of real-time scheduling and core dumps among them.
+    CapabilitySet::SYS_RESOURCE,
 ];
 
 /// Is process 1 until the grader hangs up. To be called in a fresh fork.
@@ -128,6 +133,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|why| format!("cannot tie init's life to the grader's: {why}"))?;
     keep_only(channel.as_fd())?;
+    // The grader's own haste is not the box's.
+    let _ = rustix::process::setpriority_process(None, 0);
     // Not even a core dump or /proc/1/mem; and a name that does not give the grader away.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|why| format!("cannot make init undumpable: {why}"))?;
@@ -142,7 +149,10 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
         match ask.message {
             Ask::SetUp => {
                 set_up(plan)?;
-                let rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
+                // Before the guard's filter, which keeps this limit as it is.
+                dumps::switch_off()?;
+                let mut rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
+                rules.extend(guard::ends::rules().filter(|_| plan.tells_of_ends));
                 // Last: from here on each call that the filter names waits for the guard, which has no listener yet.
                 let listener = sys::load_asking_filter(&filter::for_guard(&rules))
                     .map_err(|why| format!("cannot load the guard's filter: {why}"))?;
@@ -257,11 +267,11 @@ fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Chan
     dup(rustix::stdio::dup2_stdout(stdout))?;
     dup(rustix::stdio::dup2_stderr(stderr))?;
     std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;
-    // Where core dumps go to a program, the machine runs it, whatever the limit: but for 1, see the kernel's do_coredump.
-    // sudo(8) of Debian 13 sets 0, and a root without CAP_SYS_RESOURCE cannot go back to 1: then it stays.
-    match nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 1, 1) {
-        Ok(()) | Err(nix::errno::Errno::EPERM) => {}
-        Err(why) => return Err(format!("cannot switch core dumps off: {why}")),
+    if walls::stands(Wall::Capabilities) {
+        // The ways to real-time scheduling and to a lower nice value without the capability.
+        for resource in [Resource::RLIMIT_RTPRIO, Resource::RLIMIT_NICE] {
+            setrlimit(resource, 0, 0).map_err(|why| format!("cannot set its limits: {why}"))?;
+        }
     }
     for capability in WITHHELD.into_iter().filter(|_| walls::stands(Wall::Capabilities)) {
         // EINVAL: this kernel does not know it, so it cannot be used either.

@@ -11,6 +11,7 @@
 mod bpf;
 mod cgroup;
 mod channel;
+mod dumps;
 mod filter;
 mod guard;
 mod init;
@@ -24,6 +25,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::ForkResult;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
+#[cfg(test)]
+pub use bpf::load_probe;
 pub use cgroup::{Cgroups, INIT, Limits, SESSION};
 pub use init::Start;
 pub use root::{Planted, PlantedWhat};
@@ -45,6 +49,7 @@ use crate::fault::Fault;
 use crate::sys;
 use channel::Channel;
 use guard::Guard;
+pub use guard::ends::Ending;
 use init::{Ask, Gate, InitPlan, Tell};
 use root::RootPlan;
 use watchdog::Watchdog;
@@ -76,6 +81,8 @@ pub struct BoxPlan {
     pub limits: Limits,
     /// On v2: whether its cgroup root hands the cpu controller on before anything is started.
     pub cpu_enabled: bool,
+    /// Whether a process that ends waits until it was looked at: see [`HostBox::ends`]. A tracer does not see these calls.
+    pub tells_of_ends: bool,
 }
 
 /// A box that runs. Taken down by [`HostBox::take_down`], or when dropped.
@@ -131,6 +138,7 @@ impl HostBox {
                 own_home: plan.own_home,
                 cgroups: cgroups.mounts(),
             },
+            tells_of_ends: plan.tells_of_ends,
             last_pid: 1000 + i32::try_from(mix(plan.seed ^ 1) % 20_000).unwrap_or(0),
         };
         let (channel, theirs) = Channel::pair().map_err(|why| broken("make the line to init", &why))?;
@@ -157,8 +165,7 @@ impl HostBox {
         made.ask(&Ask::SetUp, &[])?;
         match made.hear()? {
             (Tell::Ready, mut listener) if listener.len() == 1 => {
-                let redirect = made.cgroups.redirect();
-                let guard = listener.pop().map(|listener| Guard::start(listener, init, redirect)).transpose();
+                let guard = listener.pop().map(|listener| Guard::start(listener, init, &made.cgroups)).transpose();
                 made.guard = guard.map_err(|why| broken("start the box's guard", &why))?;
             }
             other => return Err(unexpected(&other.0)),
@@ -194,6 +201,23 @@ impl HostBox {
     /// What its programs tried and the guard refused.
     pub fn refused(&self) -> Vec<String> {
         self.guard.as_ref().map(Guard::refused).unwrap_or_default()
+    }
+
+    /// Which walls cannot be had on this machine, each in a sentence.
+    pub fn missing_walls(&self) -> Vec<String> {
+        dumps::leak().into_iter().collect()
+    }
+
+    /// Where it tells of processes that end, until [`HostBox::no_more_ends`].
+    pub fn ends(&self) -> Option<Receiver<Ending>> {
+        self.guard.as_ref().map(|guard| guard.ends().hear())
+    }
+
+    /// From now on processes end without being looked at.
+    pub fn no_more_ends(&self) {
+        if let Some(guard) = &self.guard {
+            guard.ends().stop();
+        }
     }
 
     /// A terminal of the box: master and slave.
@@ -432,6 +456,7 @@ mod tests {
             disk_bytes: 16 << 20,
             limits: Limits { pids: 64, memory_bytes: 256 << 20 },
             cpu_enabled: false,
+            tells_of_ends: false,
         };
         let mut times: Vec<Duration> = Vec::new();
         for _ in 0..20 {

@@ -16,8 +16,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::pidfd_send_signal;
 
+use crate::pace::Pace;
+
 /// How long a signal may wait to be taken.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the thread sleeps at most before it asks how crowded the machine is.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The thread; it ends when dropped.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ impl Watchdog {
         let has_acted = Arc::<AtomicBool>::default();
         let acts = Arc::clone(&has_acted);
         let wait = move || {
-            if is_to_end(&stopped, Instant::now() + limit, &signals) {
+            if is_to_end(&stopped, limit, &signals) {
                 acts.store(true, Ordering::Relaxed);
                 let _ = pidfd_send_signal(&init, rustix::process::Signal::KILL);
             }
@@ -64,16 +68,18 @@ impl Drop for Watchdog {
 }
 
 /// Waits; true when the box is to end, false when it is no concern any more.
-fn is_to_end(stopped: &OwnedFd, deadline: Instant, signals: &OwnedFd) -> bool {
+fn is_to_end(stopped: &OwnedFd, limit: Duration, signals: &OwnedFd) -> bool {
+    let mut pace = Pace::start();
     let mut came: Option<Instant> = None;
     loop {
-        let until = came.map_or(deadline, |came| deadline.min(came + PATIENCE));
-        let left = until.saturating_duration_since(Instant::now());
+        pace.tick(|| 0);
+        let left = limit.saturating_sub(pace.passed());
+        let left = came.map_or(left, |came| left.min(PATIENCE.saturating_sub(came.elapsed())));
         if left.is_zero() {
             return true;
         }
         // While a signal waits, it is asked for now and then whether it still does.
-        let left = if came.is_some() { left.min(Duration::from_millis(50)) } else { left };
+        let left = left.min(if came.is_some() { Duration::from_millis(50) } else { LOOK });
         let mut fds = vec![PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
         if came.is_none() {
             fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN));
@@ -100,7 +106,7 @@ mod tests {
     fn the_end_comes_with_the_time_or_an_untaken_signal_and_not_when_it_is_stopped() {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).unwrap();
         let ((stopped, stop), (signals, signal)) = (pipe(), pipe());
-        let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
+        let in_ms = Duration::from_millis;
         assert!(is_to_end(&stopped, in_ms(30), &signals));
         rustix::io::write(&signal, b"x").unwrap();
         let start = Instant::now();

@@ -20,13 +20,16 @@ mod tests;
 mod transcript;
 pub mod words;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rubric::{Check, Edition, Rubric};
 use crate::task::Task;
 use crate::trace::session::Did;
 use crate::trace::{End, Namespaces, Output, Pid, Run};
 use scene::Scene;
+
+/// From here on, limits that follow the machine's speed cannot tell slow from stuck: what was not seen is undecided.
+const CROWDED: f64 = 12.0;
 
 /// What the judge must know of the submission besides its runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct Style {
 }
 
 /// How one check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// The claim is true.
@@ -318,9 +321,18 @@ fn as_far_as_seen(finding: Finding, run: &Run) -> Finding {
     } else if run.session.broken_off {
         let why = run.session.cut.as_deref().unwrap_or("the session was broken off");
         finding.without_what_was_not_seen(&format!("it did not come to that: {why}"))
+    } else if run.crowding > CROWDED && ran_out_of_time(run) {
+        let why = format!("the time was up on a machine that was {:.0} times too busy", run.crowding);
+        finding.without_what_was_not_seen(&why)
     } else {
         finding
     }
+}
+
+/// Whether the program, or a command of a tool, had to be ended.
+fn ran_out_of_time(run: &Run) -> bool {
+    let hung = |did: &Did| matches!(did, Did::Command(command) if matches!(command.end, Some(End::TimedOut(_))));
+    matches!(run.end, End::TimedOut(_)) || run.session.steps.iter().any(|step| hung(&step.did))
 }
 
 /// Of a program that stops at an unwritten section: what held in one run did happen, though another saw nothing of it. One

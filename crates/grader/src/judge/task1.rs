@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::scene::{Moment, Scene};
 use super::words::{end_told, first_said, link, link_of, list};
 use super::{Evidence, Finding, Outcome, Style, Why, transcript as text};
-use crate::trace::{Event, Observer, Pid, What};
+use crate::trace::{End, Event, Observer, Pid, What};
 
 /// What child 1 calls its host.
 const CHILD1_HOSTNAME: &str = "Child1Hostname";
@@ -49,7 +49,14 @@ pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Findi
 fn is_out_of_sight(scene: &Scene<'_>, cast: &Cast) -> bool {
     let Some(relay) = relay(scene) else { return false };
     // Child 1 lives while the parent writes.
-    scene.run.observer == Observer::Frozen && (relay != scene.run.root_pid || cast.child1.is_some())
+    let is_blind = scene.run.observer == Observer::Frozen && !ends_were_seen(scene);
+    is_blind && (relay != scene.run.root_pid || cast.child1.is_some())
+}
+
+/// Whether every process was looked at when it ended: the first one was, and it ends last.
+fn ends_were_seen(scene: &Scene<'_>) -> bool {
+    let by_itself = scene.calls("exit_group").any(|(event, _)| event.pid == scene.run.root_pid);
+    by_itself && scene.run.observer == Observer::Frozen
 }
 
 /// The roles with their processes.
@@ -185,6 +192,11 @@ fn no_child(scene: &Scene<'_>, label: &str, which: &str) -> Outcome {
                 format!("its lines were written by the parent (pid {})", box_pid(writer)),
                 evidence,
             )
+        }
+        // Nobody's own line speaks of it, so only the ends tell.
+        None if ends_were_seen(scene) && scene.run.end == End::Exited(0) => {
+            let found = "each was looked at when it ended, without a tracer, and none";
+            Outcome::wrong(expected, format!("{found} could be {which}; {}", ended(scene)), Vec::new())
         }
         None => Outcome::absent(expected, format!("no process was seen that could be {which}; {}", ended(scene))),
     }

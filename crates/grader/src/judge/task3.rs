@@ -293,12 +293,16 @@ impl<'a> Play<'a> {
         let own_view = eg.state.namespaces.get("cgroup") != self.host.namespaces.get("cgroup");
         let has_volume = egg.is_none_or(|egg| egg.trees.contains_key(VOLUME));
         let covered = ["/etc/hosts", "/etc/resolv.conf"].iter().all(|place| eg.trees.contains_key(*place));
+        // Made under a mask, it would be its owner's alone to write to.
+        let unmasked = eg.null_mode.is_none_or(|mode| mode & 0o002 != 0);
         let wanted = [
             (lo_is_up, "lo is not switched on"),
             (own_cgroup, "two containers are in one cgroup"),
             (own_view, "it sees the host's cgroups"),
             (covered, "its /etc/hosts or /etc/resolv.conf is the image's"),
             (has_volume, "a volume is not there"),
+            (unmasked, "its /dev/null cannot be written by everybody, as if made under a umask"),
+            (eg.own_session != Some(false), "its streams are not connected: it is in its caller's session"),
         ];
         wanted.into_iter().filter(|(is_there, _)| !is_there).map(|(_, missing)| missing).collect()
     }

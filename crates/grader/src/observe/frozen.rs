@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::OFlags;
@@ -22,13 +22,16 @@ use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
 use super::{FirstEnd, Recorder, calls, proc, snapshot};
 use crate::fault::Fault;
-use crate::hostbox::HostBox;
+use crate::hostbox::{Ending, HostBox};
+use crate::pace::Pace;
 use crate::trace::{FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER, What};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
 /// Most times that the box is frozen; a program that writes more often is read without being held.
 const MOST_HOLDS: usize = 400;
+/// Most ends of processes that are looked at: a fork bomb is told by the first few.
+const MOST_ENDS: usize = 300;
 /// Longest packet: one page.
 const PACKET: usize = 4096;
 
@@ -117,23 +120,49 @@ pub fn watch(
     };
     let root_in_box = root.1.inner_pids.get(1).copied().unwrap_or(0);
     let mut pause = Duration::from_millis(1);
-    let end = loop {
-        if let Some((pid, status)) = host.ended(pause)? {
-            if pid == root_in_box || pid == 0 {
-                break FirstEnd { status: (pid != 0).then_some(status), wall: recorder.now() };
-            }
+    let end = std::thread::scope(|scope| {
+        if let Some(ends) = host.ends() {
+            scope.spawn(move || {
+                ends.into_iter().take(MOST_ENDS).for_each(|ending| look_at_the_end(host, recorder, &ending))
+            });
         }
-        // Quick while it writes, seldom while it computes.
-        pause = if freezer.step() { Duration::from_millis(1) } else { (pause * 2).min(Duration::from_millis(8)) };
-    };
-    let start = Instant::now();
-    while start.elapsed() < GRACE && !snapshot::processes(host.init()).is_empty() {
+        let end = loop {
+            match host.ended(pause) {
+                Ok(Some((pid, status))) if pid == root_in_box || pid == 0 => {
+                    break Ok(FirstEnd { status: (pid != 0).then_some(status), wall: recorder.now() });
+                }
+                Ok(_) => {}
+                Err(fault) => break Err(fault),
+            }
+            // Quick while it writes, seldom while it computes.
+            pause = if freezer.step() { Duration::from_millis(1) } else { (pause * 2).min(Duration::from_millis(8)) };
+        };
+        host.no_more_ends();
+        end
+    })?;
+    let mut pace = Pace::start();
+    while pace.passed() < GRACE && !snapshot::processes(host.init()).is_empty() {
+        pace.tick(|| sampler::running(host));
         if !freezer.step() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
     freezer.drain();
     Ok((end, snapshot::take(host)))
+}
+
+/// Looks at every process of the box while one of them waits to end itself, or another.
+fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) {
+    let (at, process) = (recorder.now(), proc::process_of(ending.tid));
+    for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
+        if let Some(state) = proc::state(pid, host.cgroups()) {
+            if ending.is_own && process == Some(pid) {
+                let (name, decoded) = ("exit_group".to_owned(), String::new());
+                recorder.note_at(at, pid, state.clone(), What::Call { name, args: [0; 6], decoded, result: 0 });
+            }
+            recorder.note_at(at, pid, state, What::Seen);
+        }
+    }
 }
 
 /// Whose packet is in the slot.

@@ -100,6 +100,8 @@ pub struct Stat {
     pub state: char,
     /// The parent.
     pub parent: Pid,
+    /// Its session.
+    pub session: Pid,
     /// It has begun to end (`PF_EXITING` of its flags).
     pub exiting: bool,
     /// CPU time used, its own, in user and kernel mode.
@@ -119,7 +121,8 @@ pub fn stat(pid: Pid) -> Option<Stat> {
     let cpu = Duration::from_millis(ticks * 10);
     let flags: u64 = fields.get(6)?.parse().ok()?;
     let (state, parent) = (fields.first()?.chars().next()?, fields.get(1)?.parse().ok()?);
-    Some(Stat { state, parent, exiting: flags & PF_EXITING != 0, cpu })
+    let session = fields.get(3)?.parse().ok()?;
+    Some(Stat { state, parent, session, exiting: flags & PF_EXITING != 0, cpu })
 }
 
 /// A system call that a thread is blocked in.

@@ -8,12 +8,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
 
 use super::{Recorder, calls, proc, snapshot};
 use crate::hostbox::{HostBox, INIT};
+use crate::pace::Pace;
 use crate::trace::{Pid, Sample, Snapshot};
 
 /// Time between two looks.
@@ -101,18 +102,27 @@ impl Watch {
 
 /// Watches the clock until [`Watch::finish`]; cuts the run when the time is up or a signal came.
 ///
-/// A thread of its own, and one that looks at nothing: a look may have to wait for the box.
-pub fn keep_time(host: &HostBox, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) {
-    let start = Instant::now();
+/// A thread of its own, and one that looks at nothing: a look may have to wait for the box. Returns by how much the machine
+/// was crowded.
+pub fn keep_time(host: &HostBox, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) -> f64 {
+    let mut pace = Pace::start();
     while watch.pause() {
+        pace.tick(|| running(host));
         if let Some(signal) = pending(signals) {
             watch.cut(host, Cut::Signal(signal));
         }
-        if start.elapsed() > limit && watch.reason().is_none() {
+        if pace.passed() > limit && watch.reason().is_none() {
             let stood = briefly(host, || where_it_stands(root, watch));
             watch.cut(host, Cut::Time(stood.unwrap_or_else(|| "where it could not be looked at".to_owned())));
         }
     }
+    pace.average()
+}
+
+/// How many processes of the box run or want to.
+pub fn running(host: &HostBox) -> usize {
+    let wants = |pid: &Pid| proc::stat(*pid).is_some_and(|stat| stat.state == 'R');
+    host.cgroups().processes().iter().filter(|pid| wants(pid)).count()
 }
 
 /// Looks, and gives up soon: then the box is killed, and with it whatever the look waits for.

@@ -17,6 +17,7 @@ use super::sampler::{self, Watch, is_container_prog};
 use super::{FirstEnd, Recorder, calls, proc, snapshot};
 use crate::fault::Fault;
 use crate::hostbox::{Held, HostBox};
+use crate::pace::Pace;
 use crate::sys::{self, CallStop, Resume, Waited};
 use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
 
@@ -83,8 +84,9 @@ pub fn watch(
             break;
         }
     }
-    let start = Instant::now();
-    while start.elapsed() < GRACE && !snapshot::processes(host.init()).is_empty() {
+    let mut pace = Pace::start();
+    while pace.passed() < GRACE && !snapshot::processes(host.init()).is_empty() {
+        pace.tick(|| sampler::running(host));
         match sys::wait_any(false) {
             Ok(Some(event)) => tracer.handle(event),
             _ => std::thread::sleep(Duration::from_millis(2)),

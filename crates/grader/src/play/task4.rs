@@ -15,7 +15,7 @@
 //! known before. It is read before and after each visit: what the visitor is told must be that number.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::hostbox::PlantedWhat;
@@ -172,27 +172,28 @@ impl Tool<'_, '_> {
         }
         let (interval, limit) = (self.stage.scaled(INTERVAL), self.stage.scaled(SCRIPT_LIMIT));
         let (prompt, idle) = (self.stage.scaled(AT_A_PROMPT), self.stage.scaled(IDLE));
-        let begin = Instant::now();
+        let begin = self.stage.passed();
         // Since when no process came, went or worked, and since when something answers that is no greeting.
-        let (mut pids, mut worked, mut quiet, mut answered) = (Vec::new(), Duration::ZERO, Instant::now(), None);
+        let (mut pids, mut worked, mut quiet, mut answered) = (Vec::new(), Duration::ZERO, begin, None);
         for nth in 0.. {
             let visit = format!("{name} while it works {nth}");
             let greeted = self.visit(&visit, Place::Host)?;
             let answers = self.stage.last_answer().is_some_and(speaks_http);
-            answered = answered.filter(|_| answers).or(answers.then(Instant::now));
+            let at = self.stage.passed();
+            answered = answered.filter(|_| answers).or(answers.then_some(at));
             let (now, used) = (self.stage.inventory().0, self.stage.cpu_used());
             if now != pids || used > worked + WORK {
-                (pids, worked, quiet) = (now, used, Instant::now());
+                (pids, worked, quiet) = (now, used, at);
             }
-            let nothing_more = quiet.elapsed() > idle || answered.is_some_and(|since| since.elapsed() > prompt);
-            let is_over = self.stage.has_ended(name) || begin.elapsed() > limit || nothing_more;
+            let nothing_more = at - quiet > idle || answered.is_some_and(|since| at - since > prompt);
+            let is_over = self.stage.has_ended(name) || at - begin > limit || nothing_more;
             if greeted || is_over || self.stage.is_over() {
                 break;
             }
             // Services may still install themselves while the script asks for the key that ends it.
-            if quiet.elapsed() > prompt && self.stage.waits_for_a_key() {
+            if at - quiet > prompt && self.stage.waits_for_a_key() {
                 self.stage.type_in(name, "\n");
-                quiet = Instant::now();
+                quiet = self.stage.passed();
             }
             self.stage.until(interval, |stage| stage.has_ended(name).then_some(()))?;
         }
@@ -292,10 +293,10 @@ impl Tool<'_, '_> {
     /// Waits for a greeting, or for the end of `command`.
     fn page_comes(&mut self, command: &str, when: &str, limit: Duration) -> Result<bool, Fault> {
         let (interval, limit) = (self.stage.scaled(INTERVAL), self.stage.scaled(limit));
-        let begin = Instant::now();
+        let begin = self.stage.passed();
         for nth in 0.. {
             let greeted = self.visit(&format!("{command} {when} {nth}"), Place::Host)?;
-            let is_over = begin.elapsed() > limit || !command.is_empty() && self.stage.has_ended(command);
+            let is_over = self.stage.passed() - begin > limit || !command.is_empty() && self.stage.has_ended(command);
             if greeted || is_over || self.stage.is_over() {
                 return Ok(greeted);
             }

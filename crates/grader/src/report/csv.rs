@@ -30,6 +30,7 @@ pub(super) fn not_graded(what: &NotGraded<'_>) -> String {
     let max = Rubric::of(what.task).map_or_else(|_| String::new(), |rubric| rubric.max_marks().to_string());
     let status = match what.fault {
         Fault::Usage(_) => "refused",
+        Fault::Missing(_) => "missing",
         Fault::Interrupted(_) => "interrupted",
         Fault::CannotRun(_) | Fault::DoesNotBuild(_) | Fault::Broken(_) => "not-run",
     };

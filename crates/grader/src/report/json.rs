@@ -14,7 +14,7 @@ use crate::rubric::Kind;
 use crate::trace::{End, Observer, StdoutKind};
 
 /// Grows when a field is added; fields are never renamed.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -35,6 +35,8 @@ struct Report<'a> {
     #[serde(flatten)]
     results: Results<'a>,
     exit_code: u8,
+    /// Whether cargo built it.
+    is_rust: bool,
     next: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     build_error: Option<&'a str>,
@@ -147,6 +149,7 @@ pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
         max_score: grade.max_marks(),
         results: results(grade, hints),
         exit_code: grade.exit_code(),
+        is_rust: grade.style.is_rust,
         next: grade.next(),
         build_error: grade.build_error.as_deref(),
         leftovers: Leftovers { outside: grade.not_clean().map(String::as_str).collect() },
@@ -166,6 +169,8 @@ struct Refusal<'a> {
     exit_code: u8,
     /// Why there is no verdict.
     error: String,
+    /// Whether that is because the hand-in has no program for this task.
+    missing: bool,
     #[serde(flatten)]
     results: Results<'a>,
 }
@@ -180,6 +185,7 @@ pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
         student: what.student(),
         exit_code: what.fault.exit_code(),
         error: what.fault.to_string(),
+        missing: matches!(what.fault, Fault::Missing(_)),
         results: no_results(what),
     })
 }

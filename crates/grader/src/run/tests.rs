@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::hostbox::{Wall, without};
-use crate::self_test::attack::Bait;
+use crate::self_test::attack::{Bait, Machine};
 use crate::stage::session_limit;
 use crate::submission::kit::Kit;
 use crate::trace::{Event, What};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 /// A submission for `task` of one file, and the folder it lies in.
 fn submission(task: Task, file: &str, text: &str) -> (tempfile::TempDir, Submission) {
@@ -338,8 +340,9 @@ fn reached(run: &Run) -> Vec<&str> {
 #[ignore = "needs root: make test"]
 fn settings_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
     const BURST: &str = "/tmp/proc/sys/kernel/printk_ratelimit_burst";
+    const BY_SELF: &str = "/proc/thread-self/root/tmp/sys/kernel/mm/ksm/run";
     let run = without(&[Wall::Guard, Wall::Settings], || attack("kernel-settings"));
-    for open in ["/tmp/proc/sys/kernel/core_pattern", BURST, "/tmp/sys/kernel/mm/ksm/run", "mode of ksm/run"] {
+    for open in ["/tmp/proc/sys/kernel/core_pattern", BURST, "/tmp/sys/kernel/mm/ksm/run", "mode of ksm/run", BY_SELF] {
         assert!(reached(&run).contains(&open), "{open} is not alive: {:?}", reached(&run));
     }
     // The kernel's own wall, without the guard: a file may be opened, but nothing can be written.
@@ -354,22 +357,52 @@ fn settings_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
 #[ignore = "needs root: make test"]
 fn devices_of_the_machine_are_reached_without_the_walls_and_not_with_them() {
     let mark = Path::new("/dev/grade-attack-marker");
+    let before = Machine::now();
     let run = without(&[Wall::Guard, Wall::Devices], || attack("devices"));
-    let alive = mark.exists();
+    let alive = before.changes(&Machine::now()).join("\n");
     let _ = fs::remove_file(mark);
-    assert!(alive && reached(&run).contains(&"writing kmsg"), "{:?}", reached(&run));
+    assert!(alive.contains("/dev/grade-attack-marker") && alive.contains("kernel log"), "{alive}");
+    assert!(reached(&run).contains(&"writing kmsg"), "{:?}", reached(&run));
     assert!(reached(&run).contains(&"the machine's /dev: kmsg"), "{:?}", reached(&run));
+    let before = Machine::now();
     let run = attack("devices");
     assert_eq!(reached(&run), Vec::<&str>::new());
-    assert!(!mark.exists());
+    assert_eq!(before.changes(&Machine::now()), Vec::<String>::new());
     assert!(run.refused.iter().any(|told| told == "mount of debugfs"), "{:?}", run.refused);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn calls_on_the_whole_machine_get_through_without_the_walls_and_not_with_them() {
+    /// Each gets through on every kernel of a distribution; the kernel's build may lack the others.
+    const ALIVE: [&str; 23] = [
+        "bpf",
+        "perf_event_open",
+        "io_uring_setup",
+        "io_uring_enter",
+        "io_uring_register",
+        "add_key",
+        "request_key",
+        "keyctl",
+        "swapon",
+        "swapoff",
+        "fanotify_init",
+        "userfaultfd",
+        "open_by_handle_at",
+        "syslog",
+        "acct",
+        "adjtimex",
+        "reboot",
+        "ioprio_set",
+        "the random device",
+        "nice",
+        "attributes of /sys/kernel",
+        "leases",
+        "line disciplines",
+    ];
+    let before = Machine::now();
     let run = without(&[Wall::Guard, Wall::Capabilities], || attack("kernel-calls"));
-    for open in ["bpf", "perf_event_open", "io_uring_setup", "add_key", "userfaultfd", "nice"] {
+    for open in ALIVE {
         assert!(reached(&run).iter().any(|line| line.starts_with(open)), "{open} is not alive: {:?}", reached(&run));
     }
     let run = attack("kernel-calls");
@@ -377,6 +410,36 @@ fn calls_on_the_whole_machine_get_through_without_the_walls_and_not_with_them() 
     for told in ["bpf", "io_uring_setup", "keyctl", "socket of family 40"] {
         assert!(run.refused.iter().any(|line| line == told), "{told}: {:?}", run.refused);
     }
+    assert_eq!(before.changes(&Machine::now()), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_program_of_a_v1_hierarchy_is_set_without_the_wall_and_not_with_it() {
+    // A hierarchy in which all processes stand at the root, mounted where only its keeper sees it: so the box has no cgroup in it.
+    let script =
+        "mount -t cgroup -o none,name=grade-attack none /mnt && echo mounted && read line; cat /mnt/release_agent";
+    let mut keeper = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut said, mut line) = (BufReader::new(keeper.stdout.take().unwrap()), String::new());
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "mounted\n");
+    let run = without(&[Wall::Guard], || attack("release-agent"));
+    for open in ["release_agent of none,name=grade-attack", "the root of none,name=grade-attack"] {
+        assert!(reached(&run).contains(&open), "{open} is not alive: {:?}", run.output);
+    }
+    let run = attack("release-agent");
+    assert_eq!(reached(&run), Vec::<&str>::new());
+    assert!(run.refused.iter().any(|told| told == "mount of cgroup name=grade-attack"), "{:?}", run.refused);
+    drop(keeper.stdin.take());
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "", "the attack took its mark away, and nobody else left one");
+    keeper.wait().unwrap();
 }
 
 #[test]
@@ -401,6 +464,7 @@ fn a_compiler_without_memory_is_the_machines_fault_and_a_greedy_program_its_own(
             disk_bytes: DISK_BYTES,
             limits: Limits { memory_bytes, ..limits() },
             cpu_enabled: false,
+            tells_of_ends: false,
         };
         let host = HostBox::start(&plan)?;
         build(&host, &handed, &handed.build[0], &signals)

@@ -1,15 +1,17 @@
 //! Attacks: programs that try to leave the box, which must reach nothing and be told of.
 //!
-//! An attack prints `REACHED …` for each thing that it could reach, and `tried` at its end. It changes nothing, or leaves
-//! a marker that does no harm. So that it is not believed alone, the machine is compared before and after.
+//! An attack prints `REACHED …` for each thing that it could reach, `NOT TRIED …` with the reason for what a machine does not let
+//! it try, and `tried` at its end. It changes nothing, or leaves a marker that does no harm. So that it is not believed alone, the machine is compared before and after.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::zoo::Expect;
+use crate::sys::{self, BpfObject};
 use crate::trace::Run;
 
 /// Settings of the machine that attacks try to change.
@@ -24,6 +26,19 @@ const SETTINGS: [&str; 9] = [
     "/sys/kernel/mm/ksm/run",
     "/proc/mtrr",
 ];
+/// What prints the rules by which packets go, without counters. A machine that lacks a program has none of its rules.
+const COMMANDS: [(&str, &[&str]); 6] = [
+    ("packet filter (nft)", &["nft", "--stateless", "list", "ruleset"]),
+    ("packet filter (iptables)", &["iptables-save"]),
+    ("packet filter (ip6tables)", &["ip6tables-save"]),
+    ("routes", &["ip", "route", "show", "table", "all"]),
+    ("IPv6 routes", &["ip", "-6", "route", "show", "table", "all"]),
+    ("routing rules", &["ip", "rule"]),
+];
+/// How the names of the BPF programs begin that come and go by themselves: those of boxes, and of systemd's services.
+const OTHERS_PROGRAMS: [&str; 2] = ["grade_box", "sd_"];
+/// Files below the overlay of each box.
+const FILES: [&str; 3] = ["/etc/profile", "/etc/passwd", "/usr/lib/os-release"];
 /// What an attack's own marks are called, wherever it can leave one.
 const MARKER: &str = "grade-attack";
 /// What a file is called that the grader must never see when it looks into the box.
@@ -50,11 +65,30 @@ impl Machine {
             let text = fs::read_to_string(file).unwrap_or_default();
             text.lines().filter_map(|line| line.split_whitespace().nth(nth)).map(str::to_owned).collect()
         };
-        found.insert("mounts".to_owned(), column("/proc/self/mountinfo", 4).join(" "));
-        found.insert("links".to_owned(), column("/proc/net/dev", 0).join(" "));
+        // Of this thread, as all that is started below is.
+        found.insert("mounts".to_owned(), column("/proc/thread-self/mountinfo", 4).join(" "));
+        found.insert("links".to_owned(), column("/proc/thread-self/net/dev", 0).join(" "));
+        for (what, command) in COMMANDS {
+            found.insert(what.to_owned(), printed_by(command));
+        }
+        found.insert("BPF programs".to_owned(), bpf_programs().join(" "));
+        let links = sys::bpf_objects(BpfObject::Link).iter().map(u32::to_string).collect::<Vec<_>>();
+        found.insert("BPF links".to_owned(), links.join(" "));
+        found.insert("kernel log".to_owned(), marked_in_kernel_log().join(" "));
+        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let taken_out = memory.lines().filter(|line| line.starts_with("HardwareCorrupted"));
+        found.insert("memory taken out of use".to_owned(), taken_out.collect());
+        for path in ["/sys/kernel", "/sys/fs/cgroup"].into_iter().chain(FILES) {
+            found.insert(format!("attributes of {path}"), attributes(path));
+        }
+        for file in FILES {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let meta = fs::metadata(file).map(|meta| (meta.mode(), meta.ino(), meta.nlink(), meta.mtime()));
+            found.insert(file.to_owned(), format!("{:?} {text}", meta.ok()));
+        }
         let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
         found.insert("keys".to_owned(), keys.lines().filter(|line| line.contains(MARKER)).collect());
-        for folder in ["/", "/tmp", "/var/tmp", "/run", "/dev/shm", "/srv", "/opt", "/root"] {
+        for folder in ["/", "/etc", "/tmp", "/var/tmp", "/run", "/dev/shm", "/srv", "/opt", "/root"] {
             let names = fs::read_dir(folder).into_iter().flatten().flatten();
             let marks = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(MARKER));
             found.insert(
@@ -108,8 +142,59 @@ impl Drop for Bait {
     }
 }
 
+fn printed_by(command: &[&str]) -> String {
+    let [program, arguments @ ..] = command else { return String::new() };
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    // iptables-save writes the time into comments, and the counters of a chain behind its name.
+    let rules = text.lines().filter(|line| !line.starts_with('#'));
+    let rules = rules.map(|line| line.split_once(" [").map_or(line, |(chain, _)| chain).trim());
+    // A route of IPv6 that was learned runs out in so many seconds.
+    rules.map(|line| line.split(" expires ").next().unwrap_or_default()).collect::<Vec<_>>().join("; ")
+}
+
+fn bpf_programs() -> Vec<String> {
+    let named = |number: u32| sys::bpf_program_name(number).ok().map(|name| format!("{number}:{name}"));
+    let programs = sys::bpf_objects(BpfObject::Program).into_iter().filter_map(named);
+    let is_others = |program: &str| {
+        let name = program.split_once(':').map_or("", |(_, name)| name);
+        OTHERS_PROGRAMS.iter().any(|others| name.starts_with(others))
+    };
+    programs.filter(|program| !is_others(program)).collect()
+}
+
+/// The lines of the kernel's log that hold an attack's mark. It has others of each box: of its links, of its crashes.
+fn marked_in_kernel_log() -> Vec<String> {
+    let options = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let Ok(mut log) = options else { return Vec::new() };
+    let (mut found, mut record) = (Vec::new(), vec![0; 8192]);
+    loop {
+        match log.read(&mut record) {
+            Ok(length) if length > 0 => {
+                let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default()).into_owned();
+                found.extend(text.lines().next().filter(|line| line.contains(MARKER)).map(str::to_owned));
+            }
+            // The next record was overwritten before it was read.
+            Err(why) if why.raw_os_error() == Some(libc::EPIPE) => {}
+            Ok(_) | Err(_) => return found,
+        }
+    }
+}
+
+fn attributes(path: &str) -> String {
+    let mut names = vec![0; 4096];
+    let length = rustix::fs::listxattr(path, names.as_mut_slice()).unwrap_or(0);
+    String::from_utf8_lossy(names.get(..length).unwrap_or_default()).replace('\0', " ")
+}
+
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(file)).unwrap_or_default().trim().to_owned()
+}
+
+/// Why a part of an attack could not be tried on this machine, if one could not.
+pub fn not_tried(runs: &[Run]) -> Option<String> {
+    let lines = runs.iter().flat_map(|run| run.output.stdout.lines());
+    lines.filter_map(|line| line.strip_prefix("NOT TRIED ")).next().map(|why| format!("in part: {why}"))
 }
 
 /// What an attack reached, and what of it was not told.
@@ -131,4 +216,45 @@ pub fn judge(expect: &Expect, runs: &[Run]) -> Vec<String> {
     found.sort();
     found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostbox::load_probe;
+    use nix::sched::{CloneFlags, unshare};
+
+    #[test]
+    #[ignore = "needs root: make test"]
+    fn each_kind_of_change_on_the_machine_is_seen() {
+        let changed = std::thread::spawn(|| {
+            // A network and mounts of this thread's own, so that the machine keeps its rules.
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
+            let run = |line: &str| assert!(Command::new("sh").args(["-c", line]).status().unwrap().success(), "{line}");
+            run("mount --make-rprivate / && ip link set lo up");
+            let before = Machine::now();
+            assert_eq!(before.changes(&Machine::now()), Vec::<String>::new());
+            let _program = load_probe(*b"grade_attack\0\0\0\0").unwrap();
+            run("ip link add dummy-attack type veth peer name peer-attack && ip route add 192.0.2.0/24 dev lo");
+            run("ip rule add from 192.0.2.0/24 table 77 && iptables -w -A INPUT -s 192.0.2.1 -j DROP");
+            run("mkdir -p /tmp/grade-attack-mount && mount -t tmpfs none /tmp/grade-attack-mount");
+            run("echo grade-attack: a line of the test >/dev/kmsg");
+            let changed = before.changes(&Machine::now());
+            run("umount /tmp/grade-attack-mount && rmdir /tmp/grade-attack-mount");
+            changed
+        });
+        let changed = changed.join().unwrap().join("\n");
+        for what in [
+            "BPF programs",
+            "links",
+            "routes",
+            "routing rules",
+            "packet filter (iptables)",
+            "mounts",
+            "kernel log",
+            "markers in /tmp",
+        ] {
+            assert!(changed.contains(&format!("changed on the machine: {what}: ")), "{what}: {changed}");
+        }
+    }
 }

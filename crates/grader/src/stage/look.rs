@@ -67,6 +67,8 @@ pub fn process(pid: Pid, host: &HostBox) -> Option<Process> {
         proc_of: proc_of(pid),
         trees: trees(pid),
         dev_null: has_null(pid),
+        null_mode: mode(pid, "dev/null"),
+        own_session: Some(stat.session == pid),
         entries: entries(pid, "/"),
         sys_links: entries(pid, "sys/class/net"),
         root_mode: mode(pid, ".").unwrap_or(0),

@@ -50,6 +50,7 @@ use crate::fault::Fault;
 use crate::hostbox::{BoxPlan, Held, HostBox, ROOTS_PATH, SESSION, mix, sudo};
 use crate::observe::output::Collected;
 use crate::observe::{proc, sampler};
+use crate::pace::Pace;
 use crate::run::{self, RunPlan, Signals};
 use crate::submission::Handed;
 use crate::task::Task;
@@ -120,6 +121,8 @@ pub struct Stage<'a> {
     /// The tool was asked for layers.
     builds_layers: bool,
     begun: Instant,
+    /// The clock of all limits.
+    pace: Pace,
     /// How much longer things may take here than on a plain machine.
     slowness: f64,
     root: Host,
@@ -176,6 +179,7 @@ impl<'a> Stage<'a> {
             disk_bytes: run::DISK_BYTES,
             limits: run::limits(),
             cpu_enabled: plan.cpu_enabled,
+            tells_of_ends: false,
         })?;
         // A session ends by itself when its time is up, unless it waits for the box.
         host.watch_over(scaled(session_limit(plan.task) + LAST_RESORT, slowness), signals.fd.as_fd())?;
@@ -198,6 +202,7 @@ impl<'a> Stage<'a> {
             forward_policy: None,
             builds_layers: false,
             begun: Instant::now(),
+            pace: Pace::start(),
             slowness,
             root: Host::default(),
         };
@@ -340,12 +345,12 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// [`Fault::Interrupted`], [`Fault::Broken`].
     pub fn until<T>(&mut self, limit: Duration, is_so: impl Fn(&Stage<'a>) -> Option<T>) -> Result<Option<T>, Fault> {
-        let deadline = Instant::now() + limit;
+        let deadline = self.passed() + limit;
         loop {
             if let Some(found) = is_so(self) {
                 return Ok(Some(found));
             }
-            if self.is_over() || Instant::now() >= deadline {
+            if self.is_over() || self.passed() >= deadline {
                 return Ok(None);
             }
             self.pump(INTERVAL)?;
@@ -390,7 +395,7 @@ impl<'a> Stage<'a> {
         patience: Duration,
         is_it: impl Fn(&Stage<'a>, Pid) -> Option<Process>,
     ) -> Result<Option<Process>, Fault> {
-        let at = self.begun.elapsed();
+        let (at, since) = (self.begun.elapsed(), self.passed());
         let seek =
             |stage: &Stage<'a>| look::pids(stage.host.init()).into_iter().rev().find_map(|pid| is_it(stage, pid));
         // Asked before the seeking: what ends in between has brought what it was to bring.
@@ -409,7 +414,7 @@ impl<'a> Stage<'a> {
             }
         }
         if found.is_some() {
-            self.slowest = self.slowest.max(self.begun.elapsed().saturating_sub(at));
+            self.slowest = self.slowest.max(self.passed().saturating_sub(since));
         }
         self.write_down(name, at, Did::Found(found.clone().map(Box::new)));
         Ok(found)
@@ -537,7 +542,8 @@ impl<'a> Stage<'a> {
         if self.is_over() {
             return Ok(Vec::new());
         }
-        let (at, patience) = (self.begun.elapsed(), self.scaled(PATIENCE));
+        let patience = self.scaled(PATIENCE).mul_f64(self.pace.crowding());
+        let at = self.begun.elapsed();
         let probes: Vec<Probe> = std::thread::scope(|scope| {
             let asked: Vec<_> = wanted
                 .into_iter()
@@ -626,16 +632,18 @@ impl<'a> Stage<'a> {
             builds_layers: self.builds_layers,
         };
         let wall = self.begun.elapsed();
-        let refused = self.host.refused();
+        let (refused, build_remarks) = (self.host.refused(), self.host.missing_walls());
         // The box first: the cables to it go with it.
         let not_clean = self.host.take_down();
         Run {
             observer: Observer::Between,
             stdout_kind: StdoutKind::Pipe,
             host: self.root,
+            crowding: self.pace.average(),
             end: End::Exited(0),
             wall,
             session,
+            build_remarks,
             not_clean,
             refused,
             kept,
@@ -657,6 +665,11 @@ impl<'a> Stage<'a> {
             cpu_controller: self.host.cgroups().cpu_controller().map(str::to_owned),
             cpu_enabled: self.host.cgroups().cpu_enabled(),
         }
+    }
+
+    /// How much time has passed, on the clock of limits.
+    pub fn passed(&self) -> Duration {
+        self.pace.passed()
     }
 
     /// A limit as it is on this machine.
@@ -694,6 +707,8 @@ impl<'a> Stage<'a> {
 
     /// Reads what is there to be read, and hears who has ended; waits for something to come for up to `wait`.
     fn pump(&mut self, wait: Duration) -> Result<(), Fault> {
+        let host = &self.host;
+        self.pace.tick(|| sampler::running(host));
         let millis = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
         let mut fds = vec![
             PollFd::new(self.signals.fd.as_fd(), PollFlags::POLLIN),
@@ -727,7 +742,7 @@ impl<'a> Stage<'a> {
         for program in &mut self.programs {
             program.read_what_is_there();
         }
-        if self.cut.is_none() && self.begun.elapsed() > self.scaled(session_limit(self.plan.task)) {
+        if self.cut.is_none() && self.passed() > self.scaled(session_limit(self.plan.task)) {
             self.broken_off = true;
             self.cut.get_or_insert_with(|| "the time for the whole session was up".to_owned());
         }

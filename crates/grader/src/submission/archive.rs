@@ -17,8 +17,6 @@ use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use tar::EntryType;
 
-use super::{MOST_BYTES, MOST_FILES};
-
 /// The most folders above a file.
 const DEEPEST: usize = 16;
 /// An unpacked tar has headers and padding besides its files.
@@ -56,13 +54,22 @@ pub fn kind_of(path: &Path) -> Option<(Kind, String)> {
     Some((kind, stem.to_owned()))
 }
 
+/// What an archive may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub bytes: u64,
+    /// Files, folders and links.
+    pub files: usize,
+}
+
 /// Unpacks `archive` into the folder `into`, which must be empty.
 ///
 /// # Errors
 /// In words: the entry that is refused, the limit that is passed, or why it cannot be read.
-pub fn unpack(archive: &Path, kind: Kind, into: &Path) -> Result<(), String> {
+pub fn unpack(archive: &Path, kind: Kind, into: &Path, limits: Limits) -> Result<(), String> {
     let file = File::open(archive).map_err(|why| why.to_string())?;
-    let mut folder = Folder::new(into);
+    let mut folder = Folder::new(into, limits);
     match kind {
         Kind::Tar => folder.take_tar(file)?,
         Kind::TarGz => folder.take_tar(GzDecoder::new(file))?,
@@ -75,6 +82,7 @@ pub fn unpack(archive: &Path, kind: Kind, into: &Path) -> Result<(), String> {
 /// The folder that an archive is unpacked into.
 struct Folder<'a> {
     path: &'a Path,
+    limits: Limits,
     bytes: u64,
     files: usize,
     /// Links that are still to be made, with their targets.
@@ -82,12 +90,12 @@ struct Folder<'a> {
 }
 
 impl<'a> Folder<'a> {
-    fn new(path: &'a Path) -> Self {
-        Self { path, bytes: 0, files: 0, links: Vec::new() }
+    fn new(path: &'a Path, limits: Limits) -> Self {
+        Self { path, limits, bytes: 0, files: 0, links: Vec::new() }
     }
 
     fn take_tar(&mut self, packed: impl Read) -> Result<(), String> {
-        let mut archive = tar::Archive::new(packed.take(MOST_BYTES + OVERHEAD));
+        let mut archive = tar::Archive::new(packed.take(self.limits.bytes + OVERHEAD));
         let unreadable = |why: io::Error| format!("it cannot be read as a tar: {why}");
         for entry in archive.entries().map_err(unreadable)? {
             let mut entry = entry.map_err(unreadable)?;
@@ -141,8 +149,9 @@ impl<'a> Folder<'a> {
     /// A path below the folder, without `.`; counts it.
     fn place(&mut self, path: &Path) -> Result<PathBuf, String> {
         self.files += 1;
-        if self.files > MOST_FILES {
-            return Err(format!("it has more than {MOST_FILES} files"));
+        let most = self.limits.files;
+        if self.files > most {
+            return Err(format!("it has more than {most} files"));
         }
         let mut place = PathBuf::new();
         for part in path.components() {
@@ -177,10 +186,10 @@ impl<'a> Folder<'a> {
         // Made new: an archive may hold two files of one name, and the second would change the first unseen.
         let file =
             OpenOptions::new().write(true).create_new(true).mode(mode & 0o777 | 0o600).open(self.path.join(&place));
-        let left = MOST_BYTES.saturating_sub(self.bytes);
+        let left = self.limits.bytes.saturating_sub(self.bytes);
         let written = io::copy(&mut content.take(left + 1), &mut file.map_err(cannot)?).map_err(cannot)?;
         if written > left {
-            return Err(format!("it is too big: more than {} MiB", MOST_BYTES >> 20));
+            return Err(format!("it is too big: more than {} MiB", self.limits.bytes >> 20));
         }
         self.bytes += written;
         Ok(())
@@ -221,6 +230,8 @@ impl<'a> Folder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits { bytes: 64 << 20, files: 2000 };
     use std::io::{Cursor, Write};
 
     /// A tar of these entries: path, kind, link's target, content.
@@ -241,7 +252,7 @@ mod tests {
 
     fn unpacked(tar: &[u8]) -> Result<tempfile::TempDir, String> {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = Folder::new(dir.path());
+        let mut folder = Folder::new(dir.path(), LIMITS);
         folder.take_tar(tar)?;
         folder.make_links()?;
         Ok(dir)
@@ -292,9 +303,9 @@ mod tests {
         let packed = gz.finish().unwrap();
         assert!(packed.len() < 1 << 20);
         let dir = tempfile::tempdir().unwrap();
-        let why = Folder::new(dir.path()).take_tar(GzDecoder::new(packed.as_slice())).unwrap_err();
+        let why = Folder::new(dir.path(), LIMITS).take_tar(GzDecoder::new(packed.as_slice())).unwrap_err();
         assert!(why.contains("more than 64 MiB") || why.contains("cannot"), "{why}");
-        let many: Vec<String> = (0..=MOST_FILES).map(|nth| format!("f{nth}")).collect();
+        let many: Vec<String> = (0..=LIMITS.files).map(|nth| format!("f{nth}")).collect();
         let entries: Vec<(&str, EntryType, &str, &[u8])> =
             many.iter().map(|name| (name.as_str(), EntryType::Regular, "", &b""[..])).collect();
         assert!(unpacked(&tar_of(&entries)).unwrap_err().contains("more than 2000 files"));
@@ -307,12 +318,12 @@ mod tests {
         zip.start_file("x\\task1\\namespace_prog.c", options).unwrap();
         zip.write_all(b"int main(void) {}\n").unwrap();
         let dir = tempfile::tempdir().unwrap();
-        Folder::new(dir.path()).take_zip(zip.finish().unwrap()).unwrap();
+        Folder::new(dir.path(), LIMITS).take_zip(zip.finish().unwrap()).unwrap();
         assert!(dir.path().join("x/task1/namespace_prog.c").is_file());
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         zip.start_file("../evil", options).unwrap();
         let out = tempfile::tempdir().unwrap();
-        let why = Folder::new(out.path()).take_zip(zip.finish().unwrap()).unwrap_err();
+        let why = Folder::new(out.path(), LIMITS).take_zip(zip.finish().unwrap()).unwrap_err();
         assert!(why.contains("leads out"), "{why}");
     }
 

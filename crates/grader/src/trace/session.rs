@@ -145,6 +145,12 @@ pub struct Process {
     pub sys_links: Vec<String>,
     /// Its `/dev/null` is the device of that name.
     pub dev_null: bool,
+    /// The permission bits of its `/dev/null`, if there is one.
+    #[serde(default)]
+    pub null_mode: Option<u32>,
+    /// Whether it leads a session of its own; none in records that do not tell.
+    #[serde(default)]
+    pub own_session: Option<bool>,
     /// The names in its root directory, sorted.
     pub entries: Vec<String>,
     /// The permission bits of its root directory.

@@ -6,20 +6,24 @@
 //! Look: `cat /sys/fs/cgroup/NAME/{cgroup.procs,cgroup.events}`. Manual: cgroups(7), "Control Group v2".
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::{PATIENCE, v2, write_existing};
+use super::write_existing;
 use crate::error::{Error, OrCannot, Result};
 use crate::process::PidFd;
 use crate::step;
 
+/// How long killed processes may stay without one of them going.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// After what time those that are still there are killed once more.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -42,7 +46,7 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
             Err(errno) => return Err(errno).or_cannot("write", kill.display()),
         }
         // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
-        if v2::says_within(directory, "populated 0", KILL_AGAIN)? {
+        if reports_within(directory, "populated 0", KILL_AGAIN)? {
             return Ok(());
         }
         // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
@@ -108,6 +112,30 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
 fn count(directory: &Path) -> String {
     let counted = fs::read_to_string(directory.join("pids.current"));
     counted.or_else(|_| fs::read_to_string(directory.join("cgroup.procs"))).unwrap_or_default()
+}
+
+/// Waits until the kernel reports this in `cgroup.events`, as `populated 0` when the last process has gone; false when it
+/// does not in time.
+pub fn reports_within(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
+    let deadline = Instant::now() + time;
+    let path = directory.join("cgroup.events");
+    let mut events = File::open(&path).or_cannot("open", path.display())?;
+    let mut text = String::new();
+    loop {
+        // By the descriptor that is polled: what it has not been used to read yet is an event for it.
+        text.clear();
+        events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
+        if text.lines().any(|line| line == wanted) {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ends = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+        match poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => (),
+            Err(errno) => return Err(errno).or_cannot("wait for", path.display()),
+        }
+    }
 }
 
 /// Those that are in it or below it.

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | this one | the type, and what the kernel counts for it |
 //! | `limits` | which file takes which limit; each is read back |
+//! | `freeze` | stops its processes and lets them run again |
 //! | `kill` | ends the processes of a directory and removes it |
 //! | `v1`, `v2` | where the trees are mounted; passing controllers on |
 //! | `caller` | the cgroups around the calling process |
@@ -26,6 +27,7 @@
 //! cgroup_namespaces(7); the kernel's documents "Control Group v2" and "CFS Bandwidth Control".
 
 mod caller;
+mod freeze;
 mod kill;
 mod limits;
 mod owner;
@@ -35,7 +37,6 @@ mod v2;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -61,9 +62,6 @@ struct Directory {
     /// The controllers that it is in a tree of its own for; none at the top of v2, where all are in one.
     controllers: Vec<Controller>,
 }
-
-/// How long the processes of a cgroup may take to end, or to stand still.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Version of a tree of cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,10 +160,9 @@ impl Cgroup {
     /// refuses the value.
     pub fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
         let of_its_own = self.directories.iter().find(|directory| directory.controllers.contains(&controller));
-        let in_v2 = || self.directories.iter().find(|directory| directory.version == Version::V2);
         let attempt = "limit by";
         let what = format_args!("the {controller} controller");
-        let Some(directory) = of_its_own.or_else(in_v2) else {
+        let Some(directory) = of_its_own.or_else(|| self.in_v2()) else {
             return Err(Error::new(attempt, what, format!("no tree of cgroups has the {controller} controller")));
         };
         match directory.limit(controller, limits) {
@@ -189,8 +186,9 @@ impl Cgroup {
     /// # Errors
     /// `ENOENT` when it has been removed.
     pub fn clone_target(&self) -> Result<Option<File>> {
-        let in_v2 = self.directories.iter().find(|directory| directory.version == Version::V2);
-        in_v2.map(|directory| File::open(&directory.path).or_cannot("open", directory.path.display())).transpose()
+        self.in_v2()
+            .map(|directory| File::open(&directory.path).or_cannot("open", directory.path.display()))
+            .transpose()
     }
 
     /// The `cgroup.procs` of its v1 directories, open: a process joins each by writing `0` to it, also when it cannot see
@@ -259,26 +257,6 @@ impl Cgroup {
         })
     }
 
-    /// Stops all its processes and waits until none runs, or lets them go on. Source: the kernel's document "Control Group
-    /// v2", `cgroup.freeze`.
-    ///
-    /// # Errors
-    /// In words without a v2 tree; `ETIMEDOUT` when a process hangs in the kernel and does not stop: then all go on.
-    pub fn freeze(&self, frozen: bool) -> Result<()> {
-        match self.directories.iter().find(|directory| directory.version == Version::V2) {
-            Some(directory) => v2::freeze(&directory.path, frozen),
-            None => Err(Error::new("pause", "a cgroup", "it takes a tree of version 2, and none is mounted")),
-        }
-    }
-
-    /// Whether its processes have been stopped.
-    pub fn is_frozen(&self) -> bool {
-        self.directories
-            .iter()
-            .filter_map(|directory| directory.read("cgroup.freeze"))
-            .any(|text| text.trim_end() == "1")
-    }
-
     /// Kills every process in it and waits until none is left, then removes it; nothing to do when it is not there.
     ///
     /// # Errors
@@ -288,10 +266,14 @@ impl Cgroup {
         self.remove_directories()
     }
 
+    fn in_v2(&self) -> Option<&Directory> {
+        self.directories.iter().find(|directory| directory.version == Version::V2)
+    }
+
     fn remove_directories(&mut self) -> Result<()> {
         let remove =
             |directory: Directory| kill::kill_all(&directory.path).and_then(|()| kill::remove(&directory.path));
-        self.directories.drain(..).map(remove).fold(Ok(()), Result::and)
+        Error::all("remove", "the cgroup", self.directories.drain(..).map(remove))
     }
 }
 

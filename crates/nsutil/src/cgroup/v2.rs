@@ -4,16 +4,10 @@
 //! `cpu.max`. And but for the root, a cgroup that passes controllers on can have no processes of its own (cgroups(7), "no
 //! internal processes").
 
-use std::fs::{self, File};
-use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use super::{Controller, Directory, PATIENCE, Version, write_existing};
+use super::{Controller, Directory, Version, write_existing};
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
 
@@ -76,46 +70,6 @@ pub(super) fn enable_for_children(parent: &Path, controllers: &[Controller]) -> 
         why: "a v2 cgroup has only the controllers that the one above enables for it; without this the limit's file would not be there";
         shell: "echo {names} > {shown}/cgroup.subtree_control");
     write_existing(&parent.join("cgroup.subtree_control"), &names).or_cannot(attempt, shown)
-}
-
-/// Stops all processes of a cgroup and waits until none runs, or lets them go on.
-///
-/// `ETIMEDOUT` when a process hangs in the kernel and does not stop: then all go on.
-pub(super) fn freeze(directory: &Path, frozen: bool) -> Result<()> {
-    let file = directory.join("cgroup.freeze");
-    let value = if frozen { "1" } else { "0" };
-    step!("cgroup.freeze", call: "write(\"{}\", \"{value}\")", file.display();
-        why: "all processes at once: none can notice it, or go on while others stand still";
-        shell: "echo {value} > {}", file.display());
-    write_existing(&file, value).or_cannot("write", file.display())?;
-    if !frozen || says_within(directory, "frozen 1", PATIENCE)? {
-        return Ok(());
-    }
-    write_existing(&file, "0").or_cannot("write", file.display())?;
-    Err(Error::new("pause", file.display(), Errno::ETIMEDOUT).hint("a process in it hangs in the kernel"))
-}
-
-/// Waits until the kernel says so in `cgroup.events`, such as that the last process has gone; false when it does not in time.
-pub(super) fn says_within(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
-    let deadline = Instant::now() + time;
-    let path = directory.join("cgroup.events");
-    let mut events = File::open(&path).or_cannot("open", path.display())?;
-    let mut text = String::new();
-    loop {
-        // By the descriptor that is polled: what it has not been used to read yet is an event for it.
-        text.clear();
-        events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
-        if text.lines().any(|line| line == wanted) {
-            return Ok(true);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut ends = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-        match poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) => return Ok(false),
-            Ok(_) | Err(Errno::EINTR) => (),
-            Err(errno) => return Err(errno).or_cannot("wait for", path.display()),
-        }
-    }
 }
 
 /// Those of the controllers that a list of the kernel's does not name.

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use futures_util::TryStreamExt;
+use ipnet::Ipv4Net;
 use nix::errno::Errno;
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
@@ -21,10 +22,7 @@ use crate::step;
 
 /// A range of IPv4 addresses that share their first bits: `192.168.1.0/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Subnet {
-    network: Ipv4Addr,
-    prefix: u8,
-}
+pub struct Subnet(Ipv4Net);
 
 /// A route of the kernel's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,59 +38,41 @@ struct Route {
 impl Subnet {
     /// The subnet of `prefix` bits that `address` is in; none when there are no such prefixes.
     pub fn containing(address: Ipv4Addr, prefix: u8) -> Option<Self> {
-        let network = address.to_bits() & mask(prefix)?;
-        Some(Self { network: Ipv4Addr::from_bits(network), prefix })
+        Ipv4Net::new(address, prefix).ok().map(|net| Self(net.trunc()))
     }
 
     /// Its first address, which stands for the subnet itself.
     pub fn network(self) -> Ipv4Addr {
-        self.network
+        self.0.network()
     }
 
     /// How many leading bits its addresses share.
     pub fn prefix(self) -> u8 {
-        self.prefix
+        self.0.prefix_len()
     }
 
     /// Its address number `n`; none when it has not that many.
     pub fn host(self, n: u32) -> Option<Ipv4Addr> {
-        let size = 1u64 << (32 - u32::from(self.prefix));
-        (u64::from(n) < size).then(|| Ipv4Addr::from_bits(self.network.to_bits() + n))
+        let address = Ipv4Addr::from_bits(self.network().to_bits().checked_add(n)?);
+        self.0.contains(&address).then_some(address)
     }
 
-    /// Its part number `n` when cut into subnets of `prefix` bits; none when it has not that many.
-    pub fn part(self, prefix: u8, n: u32) -> Option<Self> {
-        let bits = prefix.checked_sub(self.prefix)?;
-        if prefix > 32 || u64::from(n) >= 1u64 << bits {
-            return None;
-        }
-        // A shift by 32 only happens with n = 0: one part that is everything.
-        let offset = n.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        Some(Self { network: Ipv4Addr::from_bits(self.network.to_bits() + offset), prefix })
+    /// Its parts when cut into subnets of `prefix` bits, in order; none when it is smaller than those.
+    pub fn parts(self, prefix: u8) -> impl Iterator<Item = Self> {
+        self.0.subnets(prefix).into_iter().flatten().map(Self)
     }
 
     /// Whether any address is in both.
     pub fn overlaps(self, other: Self) -> bool {
-        let shared = mask(self.prefix.min(other.prefix)).unwrap_or(u32::MAX);
-        self.network.to_bits() & shared == other.network.to_bits() & shared
+        self.0.contains(&other.0) || other.0.contains(&self.0)
     }
-}
-
-fn mask(prefix: u8) -> Option<u32> {
-    let zeros = 32u32.checked_sub(u32::from(prefix))?;
-    Some(u32::MAX.checked_shl(zeros).unwrap_or(0))
 }
 
 impl FromStr for Subnet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(address, prefix)| {
-            let address: Ipv4Addr = address.parse().ok()?;
-            // u8's own parser takes "+8" too.
-            let prefix = prefix.bytes().all(|byte| byte.is_ascii_digit()).then(|| prefix.parse().ok())??;
-            Self::containing(address, prefix).filter(|subnet| subnet.network == address)
-        });
+        let parsed = text.parse().ok().map(|net: Ipv4Net| Self(net)).filter(|subnet| subnet.0 == subnet.0.trunc());
         parsed.ok_or_else(|| {
             let shown: String = text.chars().take(40).collect();
             format!("{shown:?} is no subnet: write its first address and its prefix, like 192.168.0.0/16")
@@ -102,7 +82,7 @@ impl FromStr for Subnet {
 
 impl fmt::Display for Subnet {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.network, self.prefix)
+        self.0.fmt(out)
     }
 }
 
@@ -129,12 +109,13 @@ impl Netlink {
     /// # Errors
     /// `ENETUNREACH` when the gateway is nobody's neighbour here.
     pub fn add_route(&self, to: Subnet, gateway: Ipv4Addr) -> Result<()> {
-        let shown = if to.prefix == 0 { "default".to_owned() } else { to.to_string() };
+        let shown = if to.prefix() == 0 { "default".to_owned() } else { to.to_string() };
         step!("route.add",
             call: "sendto(netlink, RTM_NEWROUTE {{ to {to}, by {gateway} }})";
             why: "whoever is not on the same cable is reached by a neighbour that passes packets on";
             shell: "ip route replace {shown} via {gateway}");
-        let message = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network, to.prefix).gateway(gateway);
+        let message =
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix()).gateway(gateway);
         self.ask(self.handle.route().add(message.build()).replace().execute())
             .or_cannot("route", format_args!("{shown} by {gateway}"))
     }
@@ -144,7 +125,7 @@ impl Netlink {
     /// # Errors
     /// Those of netlink(7).
     pub fn routed(&self) -> Result<Vec<Subnet>> {
-        Ok(self.routes()?.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix > 0).collect())
+        Ok(self.routes()?.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix() > 0).collect())
     }
 
     /// The name of the link by which packets leave that have no better route; none without a default route. One in two halves,
@@ -155,9 +136,9 @@ impl Netlink {
     pub fn default_interface(&self) -> Result<Option<String>> {
         let main = u32::from(RouteHeader::RT_TABLE_MAIN);
         let ways = self.routes()?.into_iter().filter(|route| {
-            route.to.prefix <= 1 && route.table == main && route.kind == RouteType::Unicast && route.link.is_some()
+            route.to.prefix() <= 1 && route.table == main && route.kind == RouteType::Unicast && route.link.is_some()
         });
-        let best = ways.min_by_key(|route| (Reverse(route.to.prefix), route.metric));
+        let best = ways.min_by_key(|route| (Reverse(route.to.prefix()), route.metric));
         best.and_then(|route| route.link).map(|link| self.name(link)).transpose()
     }
 
@@ -246,12 +227,11 @@ mod tests {
 
     #[test]
     fn parts_and_hosts_are_counted_from_the_first_and_end_at_the_last() {
-        let pool = subnet("192.168.0.0/16");
-        assert_eq!(pool.part(24, 1), Some(subnet("192.168.1.0/24")));
-        assert_eq!(pool.part(24, 255), Some(subnet("192.168.255.0/24")));
-        assert_eq!(pool.part(24, 256), None, "not wrapped past its end");
-        assert_eq!(pool.part(8, 0), None, "a part is not larger than the whole");
-        assert_eq!(subnet("0.0.0.0/0").part(0, 0), Some(subnet("0.0.0.0/0")));
+        let parts: Vec<Subnet> = subnet("192.168.0.0/16").parts(24).collect();
+        assert_eq!(parts.len(), 256, "not wrapped past its end");
+        assert_eq!((parts[1], parts[255]), (subnet("192.168.1.0/24"), subnet("192.168.255.0/24")));
+        assert_eq!(subnet("192.168.0.0/16").parts(8).next(), None, "a part is not larger than the whole");
+        assert_eq!(subnet("0.0.0.0/0").parts(0).next(), Some(subnet("0.0.0.0/0")));
         assert_eq!(subnet("192.168.1.0/24").host(2), Some(Ipv4Addr::new(192, 168, 1, 2)));
         assert_eq!(subnet("192.168.1.0/24").host(256), None);
         assert_eq!(subnet("255.255.255.255/32").host(0), Some(Ipv4Addr::BROADCAST));

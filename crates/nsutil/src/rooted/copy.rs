@@ -48,7 +48,7 @@ enum Purpose {
     Commit,
 }
 
-/// Permissions that are kept, but for [`Purpose::Commit`].
+/// Permissions that are kept, but for those of a `commit`.
 pub const HARMLESS: u32 = 0o1777;
 
 impl Tree {

@@ -1,7 +1,9 @@
 //! Calls about a file: which file it is, and whether it is the box's own.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -15,6 +17,9 @@ use crate::hostbox::root::unescape;
 use crate::sys::{self, Asked, Verdict};
 use crate::trace::FileId;
 
+/// `f_type` of statfs(2).
+const PROC: i64 = 0x9fa0;
+
 /// A file that a call is about.
 struct Found {
     file: OwnedFd,
@@ -27,7 +32,7 @@ struct Found {
 pub(super) enum Act {
     /// Opens it for writing, with these flags of open(2).
     Write(u64),
-    /// Changes its mode or its owner.
+    /// Changes its mode, its owner or its extended attributes.
     Change,
 }
 
@@ -57,7 +62,7 @@ impl Post {
         let found = self.find(asked.tid, &base(asked.tid, from), Some((above, OFlags::PATH | OFlags::CLOEXEC)));
         let Some(found) = found.filter(|found| is_on(&found.file, CGROUP)) else { return Verdict::GoOn };
         let levels = self.below_mount(asked.tid, &found).map_or(0, |path| path.components().count());
-        if levels > MOST_LEVELS || self.cgroups.fetch_add(1, Ordering::Relaxed) >= MOST_CGROUPS {
+        if levels > MOST_LEVELS || self.cgroups_made.fetch_add(1, Ordering::Relaxed) >= MOST_CGROUPS {
             return self.refuse(format!("more cgroups in {}", found.path.display()), libc::EAGAIN);
         }
         Verdict::GoOn
@@ -80,7 +85,8 @@ impl Post {
                     if !path.starts_with('/') {
                         fchdir(&base).ok()?;
                     }
-                    rustix::fs::open(path, look, Mode::empty()).ok()?
+                    let opened = rustix::fs::open(path, look, Mode::empty());
+                    opened.ok().or_else(|| self.walk(tid, Path::new(path), base, look))?
                 }
                 None => base,
             };
@@ -89,6 +95,68 @@ impl Post {
             Some(Found { file, path: PathBuf::from(path.to_string_lossy().into_owned()) })
         });
         found.flatten()
+    }
+
+    /// As open(2) with `O_PATH`, but `self` in a procfs is the caller and not this thread, which is in no procfs of the box.
+    fn walk(&self, tid: i32, path: &Path, base: OwnedFd, look: OFlags) -> Option<OwnedFd> {
+        /// As many as the kernel follows: path_resolution(7).
+        const MOST_LINKS: usize = 40;
+        let backwards = |path: &Path| path.iter().rev().map(OsStr::to_owned).collect::<Vec<_>>();
+        let (mut here, mut rest, mut links) = (base, backwards(path), 0);
+        while let Some(name) = rest.pop() {
+            if name == "/" {
+                here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+                continue;
+            }
+            let next = openat(&here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+            let is_link = FileType::from_raw_mode(fstat(&next).ok()?.st_mode) == FileType::Symlink;
+            if !is_link || rest.is_empty() && look.contains(OFlags::NOFOLLOW) {
+                here = next;
+                continue;
+            }
+            links += 1;
+            if links > MOST_LINKS {
+                return None;
+            }
+            let is_own = is_on(&next, PROC) && (name == "self" || name == "thread-self");
+            let target = if is_own { self.in_proc(tid, &here, name == "self") } else { None };
+            // A link of procfs such as cwd leads to a file and not to a path.
+            let magic = || openat(&here, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
+            match target {
+                Some(target) => rest.extend(backwards(&target)),
+                None => match magic().filter(|_| is_on(&next, PROC)) {
+                    Some(file) => here = file,
+                    None => {
+                        let target = readlinkat(&next, c"", Vec::new()).ok()?;
+                        rest.extend(backwards(Path::new(OsStr::from_bytes(target.to_bytes()))));
+                    }
+                },
+            }
+        }
+        Some(here)
+    }
+
+    /// The folder of a thread, or of its process, in the procfs `proc`, which may be that of any PID namespace of the box.
+    fn in_proc(&self, tid: i32, proc: &OwnedFd, is_process: bool) -> Option<PathBuf> {
+        let numbers = |from: &OwnedFd, folder: &str| -> Option<[Vec<String>; 2]> {
+            let file =
+                openat(from, format!("{folder}/status"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+            let status = io::read_to_string(std::fs::File::from(file)).ok()?;
+            let line = |key: &str| {
+                let numbers = status.lines().find_map(|line| line.strip_prefix(key))?;
+                Some(numbers.split_whitespace().map(str::to_owned).collect())
+            };
+            Some([line("NStgid:")?, line("NSpid:")?])
+        };
+        // From our own PID namespace down to the caller's. Each procfs tells those from its own namespace on.
+        let [processes, threads] = numbers(&self.proc, &tid.to_string())?;
+        let mut levels = processes.iter().zip(&threads).enumerate();
+        levels.find_map(|(level, (process, thread))| {
+            let folder = format!("{process}/task/{thread}");
+            let [_, seen] = numbers(proc, &folder)?;
+            let is_it = threads.get(level..).is_some_and(|below| below == seen);
+            is_it.then(|| PathBuf::from(if is_process { process.clone() } else { folder }))
+        })
     }
 
     /// Does something with `root` as this thread's root directory, and comes back.
@@ -100,11 +168,9 @@ impl Post {
     }
 
     fn answer(&self, asked: &Asked, found: &Found, act: Act) -> Verdict {
-        /// `f_type` of statfs(2).
-        const PROC: i64 = 0x9fa0;
         const SYSFS: i64 = 0x6265_6572;
         let Ok(stat) = fstat(&found.file) else { return Verdict::GoOn };
-        let verb = if act == Act::Change { "changing the mode or owner" } else { "opening for writing" };
+        let verb = if act == Act::Change { "changing the mode, owner or attributes" } else { "opening for writing" };
         let told = || format!("{verb} of {}", found.path.display());
         let kind = FileType::from_raw_mode(stat.st_mode);
         if act != Act::Change && matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {

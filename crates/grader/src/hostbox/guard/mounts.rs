@@ -17,6 +17,11 @@ const FILE_SYSTEMS: [&str; 10] =
     ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "overlay", "cgroup", "cgroup2", "hugetlbfs"];
 /// The one that all of the machine have together.
 pub(super) const DEVTMPFS: &str = "devtmpfs";
+/// Of this one, the machine has an instance for each hierarchy.
+pub(super) const CGROUP: &str = "cgroup";
+/// Options of it that name no hierarchy: cgroup(7), and the kernel's document on cgroups v1.
+const CGROUP_OPTIONS: [&str; 7] =
+    ["none", "all", "noprefix", "clone_children", "cpuset_v2_mode", "xattr", "favordynmods"];
 
 /// A value in the upper half of mount(2)'s flags that very old programs put there, and the kernel takes away.
 const OLD_MAGIC: u64 = 0xC0ED_0000;
@@ -44,7 +49,22 @@ impl Post {
         }
         match self.file_system(&kind) {
             Some(refused) => refused,
+            None if kind == CGROUP => self.hierarchy(&self.text(asked, data).unwrap_or_default()),
             None if names_agent() => self.refuse(format!("mount with {RELEASE_AGENT}"), libc::EPERM),
+            None => Verdict::GoOn,
+        }
+    }
+
+    /// A mount of a cgroup v1 hierarchy. Where the box has no cgroup in it, its root is the machine's.
+    fn hierarchy(&self, options: &str) -> Verdict {
+        if options.contains(RELEASE_AGENT) {
+            return self.refuse(format!("mount with {RELEASE_AGENT}"), libc::EPERM);
+        }
+        let mut names = options.split(',').filter(|word| !word.is_empty() && !CGROUP_OPTIONS.contains(word));
+        match names.find(|name| !self.hierarchies.iter().any(|known| known == name)) {
+            // As the kernel answers in a cgroup namespace when there is none of that name.
+            Some(other) => self.refuse(format!("mount of cgroup {other}"), libc::EPERM),
+            None if self.hierarchies.is_empty() => Verdict::Return(-libc::EPERM),
             None => Verdict::GoOn,
         }
     }

@@ -416,3 +416,23 @@ fn a_script_is_told_of_subtasks_and_a_workspace_of_lessons() {
     assert!(hints(true).any(|hint| hint.contains("the section of Lesson 3.b")));
     assert!(hints(false).any(|hint| hint.contains("Subtask 3b")) && !hints(false).any(|hint| hint.contains("Lesson")));
 }
+
+#[test]
+fn in_rust_a_mask_that_stays_and_streams_that_are_not_connected_are_told() {
+    let told = |change: &dyn Fn(&mut Process)| {
+        let mut runs = recorded("task3-right");
+        for run in &mut runs {
+            change(found(&mut run.session, EG));
+        }
+        let rubric = Rubric::in_edition(Task::Task3, true).unwrap();
+        let verdicts = judge(Task::Task3, &rubric, &runs, RUST);
+        let usable = verdicts.into_iter().find(|verdict| verdict.check.id == "run.usable").unwrap();
+        usable.losses.into_iter().map(|loss| loss.observed).collect::<String>()
+    };
+    let right = told(&|eg| (eg.null_mode, eg.own_session) = (Some(0o666), Some(true)));
+    assert!(!right.contains("umask") && !right.contains("streams"), "{right}");
+    let masked = told(&|eg| (eg.null_mode, eg.own_session) = (Some(0o644), Some(true)));
+    assert!(masked.contains("umask") && !masked.contains("streams"), "{masked}");
+    let unconnected = told(&|eg| (eg.null_mode, eg.own_session) = (Some(0o666), Some(false)));
+    assert!(!unconnected.contains("umask") && unconnected.contains("streams"), "{unconnected}");
+}

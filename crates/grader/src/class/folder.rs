@@ -1,0 +1,61 @@
+//! The folder of results: one command at a time writes there, and each file is there whole or not at all.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::fault::Fault;
+
+/// `--out DIR`, locked.
+#[derive(Debug)]
+pub struct Folder {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Holds the lock, see flock(2), until the program ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where there is none, and locks it.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] when it cannot be made or written, or when another `grade class` works in it.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        fs::create_dir_all(path).map_err(cannot("make the folder", path))?;
+        let path = fs::canonicalize(path).map_err(cannot("open", path))?;
+        let lock = path.join(".lock");
+        let file = File::options().append(true).create(true).open(&lock).map_err(cannot("write", &lock))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path, _lock: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(Fault::Usage(format!("another grade class is at work in {}", path.display())))
+            }
+            Err(errno) => Err(cannot("lock", &lock)(errno.into())),
+        }
+    }
+
+    /// Writes a file below the folder. It is renamed when it is whole.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] with the file and the errno.
+    pub fn write(&self, file: &Path, content: &str) -> Result<(), Fault> {
+        let path = self.path.join(file);
+        let parent = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(parent).map_err(cannot("make the folder", parent))?;
+        let whole = tempfile::NamedTempFile::new_in(parent)
+            .and_then(|mut new| io::Write::write_all(&mut new, content.as_bytes()).map(|()| new))
+            .and_then(|new| new.persist(&path).map_err(|failed| failed.error));
+        let file = whole.map_err(cannot("write", &path))?;
+        // Instructors read it, and feedback is copied to where students do; a temporary file is for its owner alone.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.set_permissions(mode).map_err(cannot("write", &path))
+    }
+}
+
+/// An error of the file system as the person who typed DIR reads it.
+pub fn cannot(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Fault {
+    let text = format!("cannot {what} {}", path.display());
+    move |why| Fault::Usage(format!("{text}: {why}"))
+}

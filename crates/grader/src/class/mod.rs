@@ -1,0 +1,105 @@
+//! `grade class`: from a folder of hand-ins to a table of marks, a page to look at and feedback for each student.
+//!
+//! ```text
+//! HANDINS --handin--> one entry each --roster--> one student each --work--> DIR/work/ROLL/taskN --marks--> the tables
+//! ```
+//!
+//! Each task of each student is graded by a process of its own, `grade taskN`, in a box of its own: [`work`] starts as many
+//! at once as are asked for. Its reports and the record of its runs stay in `DIR/work` under a hash of all that decides
+//! them, so the same command continues after an interruption and grades only what is new. Everything else in DIR is made anew
+//! from `DIR/work` each time.
+//!
+//! Look: `grade class hand-ins --out marks --jobs 2`, then `marks/class.html`.
+
+mod feedback;
+mod folder;
+mod handin;
+mod marks;
+mod page;
+mod report;
+mod roster;
+mod sheets;
+mod stamp;
+mod work;
+
+use std::path::{Path, PathBuf};
+
+use crate::fault::Fault;
+use crate::task::Task;
+
+use folder::Folder;
+use roster::{Roster, Student};
+
+/// Grade a whole class: every hand-in below a folder or in an export of the course's system
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 everybody has a final report, 4 somebody has not, 2 wrong usage, 3 could not be run here, \
+    130 or 143 interrupted (the same command continues)."
+)]
+pub struct Class {
+    /// What was handed in: a folder with a folder or archive a student, or Moodle's export as one .zip
+    #[arg(value_name = "HANDINS")]
+    handins: PathBuf,
+    /// Where the results go: marks.csv, class.html, students/ROLL/…
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Who is in the class: a .csv whose first line names its columns, one of them `roll` (or `id number`, `sid`), and `name`
+    #[arg(long, value_name = "FILE")]
+    roster: Option<PathBuf>,
+    /// Only these tasks
+    #[arg(long = "task", value_name = "TASK", value_delimiter = ',')]
+    tasks: Vec<Task>,
+    /// How many are graded at the same time; task 2 measures CPU time and never runs beside another task 2
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// Folder of the course's kit, from which what was not handed in is taken [default: the grader's own kit]
+    #[arg(long, value_name = "DIR")]
+    kit: Option<PathBuf>,
+    /// How much hints say: 0 nothing, 1 a question, 2 the rule, 3 where to read and what to change
+    #[arg(long, value_name = "0..3", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
+    hint: u8,
+    /// Factor on all time limits, for slow machines
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::cli::positive)]
+    time_scale: f64,
+    /// Judge the recorded runs again, after a change of the rubric, and run nothing
+    #[arg(long)]
+    rejudge: bool,
+}
+
+impl Class {
+    /// Grades the class; the exit code is 0 when everybody has a final report, else 4.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] for a folder, roster or DIR that cannot be used, [`Fault::CannotRun`] when this machine cannot grade,
+    /// [`Fault::Interrupted`] after a signal; what was graded until then is kept.
+    pub fn run(&self) -> Result<u8, Fault> {
+        handin::keep_apart(&self.handins, &self.out)?;
+        let folder = Folder::open(&self.out)?;
+        let handins = handin::all(&self.handins, &folder)?;
+        let roster = self.roster.as_deref().map(Roster::read).transpose()?;
+        let students = roster::students(handins, roster.as_ref());
+        if students.is_empty() {
+            return Err(Fault::Usage(format!("{}: there is no hand-in in it", self.handins.display())));
+        }
+        work::all(self, &folder, &students)?;
+        let class = marks::gather(&folder, &students, &self.tasks())?;
+        sheets::write(&folder, &class)?;
+        for row in &class.rows {
+            feedback::write(&folder, row)?;
+        }
+        folder.write(Path::new("class.html"), &page::page(&class))?;
+        print!("{}", class.summary());
+        println!("{}", folder.path.join("class.html").display());
+        Ok(if class.is_final() { 0 } else { 4 })
+    }
+
+    /// The tasks that are graded, each once.
+    fn tasks(&self) -> Vec<Task> {
+        Task::ALL.into_iter().filter(|task| self.tasks.is_empty() || self.tasks.contains(task)).collect()
+    }
+}
+
+/// Where the reports on one task of a student are kept.
+fn work_of(student: &Student, task: Task) -> PathBuf {
+    Path::new("work").join(&student.id).join(task.id())
+}

@@ -1,0 +1,158 @@
+//! Grades everything that is to be graded, so many at once as were asked for.
+//!
+//! A tracer must be the thread that waits, and it waits for whatever child it has, so each task of each student is a process
+//! of its own: `grade taskN`. Its files are written in `DIR/work/ROLL/taskN.part`, which is renamed when the process
+//! has ended, so what is in `taskN` is whole. What decides the result (the hand-in, this program, the options) is a hash in
+//! `taskN/stamp`; where it is the same as before, nothing runs.
+
+mod child;
+mod progress;
+mod queue;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::folder::{Folder, cannot};
+use super::report::Report;
+use super::roster::Student;
+use super::stamp::Stamp;
+use super::{Class, work_of};
+use crate::fault::Fault;
+use crate::report::{Format, NotGraded};
+use crate::task::Task;
+
+use child::{Child, Signals};
+use progress::Progress;
+use queue::Queue;
+
+/// One task of one student.
+#[derive(Debug, Clone)]
+struct Job {
+    id: String,
+    task: Task,
+    submission: PathBuf,
+    /// Where its files are, below the folder of results.
+    place: PathBuf,
+    stamp: String,
+}
+
+/// How a child's end is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Its report holds.
+    Done,
+    /// Something was not decided, or the grader itself failed: worth a second try.
+    Doubtful,
+}
+
+/// Grades every task of every student whose result is not there yet.
+///
+/// # Errors
+/// [`Fault::CannotRun`] when this machine cannot grade, [`Fault::Interrupted`] after a signal, [`Fault::Usage`] when the folder
+/// cannot be written.
+pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), Fault> {
+    let signals = Signals::block()?;
+    let wanted = jobs(class, students)?;
+    let jobs: Vec<Job> = match class.rejudge {
+        true => wanted.into_iter().filter(|job| folder.path.join(&job.place).join("runs").is_dir()).collect(),
+        false => wanted.into_iter().filter(|job| !is_done(folder, job)).collect(),
+    };
+    let (progress, queue) = (Progress::new(jobs.len()), Queue::new(jobs));
+    let fault: Mutex<Option<Fault>> = Mutex::new(None);
+    signals.watched(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..class.jobs {
+                scope.spawn(|| {
+                    while let Some(job) = queue.take() {
+                        let done = graded(class, folder, &job, &signals);
+                        queue.give_back(&job);
+                        match done {
+                            Ok(report) => progress.done(&job, &report),
+                            Err(why) => {
+                                queue.close();
+                                signals.end_children();
+                                let mut fault = fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                                // What came first is the cause of the others.
+                                fault.get_or_insert(why);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+    });
+    progress.end();
+    match (signals.received(), fault.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())) {
+        (Some(signal), _) => Err(Fault::Interrupted(signal)),
+        (None, Some(fault)) => Err(fault),
+        (None, None) => Ok(()),
+    }
+}
+
+/// What there is to be graded.
+fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>, Fault> {
+    let program = std::env::current_exe().map_err(|why| Fault::Broken(format!("its own program: {why}")))?;
+    let mut base = Stamp::default().tree(&program).map_err(cannot("read", &program))?;
+    if let Some(kit) = &class.kit {
+        base = base.tree(kit).map_err(cannot("read", kit))?;
+    }
+    base = base.word([class.hint]).word(class.time_scale.to_bits().to_le_bytes());
+    let mut jobs = Vec::new();
+    for student in students.iter().filter(|student| !student.is_refused) {
+        let Some(handin) = &student.handin else { continue };
+        let whole = base.clone().tree(&handin.path).map_err(cannot("read", &handin.path))?;
+        for task in class.tasks() {
+            jobs.push(Job {
+                id: student.id.clone(),
+                task,
+                submission: handin.path.clone(),
+                place: work_of(student, task),
+                stamp: whole.clone().word(task.id()).end(),
+            });
+        }
+    }
+    Ok(jobs)
+}
+
+fn is_done(folder: &Folder, job: &Job) -> bool {
+    let place = folder.path.join(&job.place);
+    fs::read_to_string(place.join("stamp")).is_ok_and(|stamp| stamp == job.stamp) && place.join("report.json").exists()
+}
+
+/// Grades one task of one student, twice where the first time leaves a doubt.
+fn graded(class: &Class, folder: &Folder, job: &Job, signals: &Signals) -> Result<Report, Fault> {
+    let place = folder.path.join(&job.place);
+    let part = place.with_extension("part");
+    for is_last in [false, true] {
+        if part.exists() {
+            fs::remove_dir_all(&part).map_err(cannot("remove the folder", &part))?;
+        }
+        fs::create_dir_all(&part).map_err(cannot("make the folder", &part))?;
+        if class.rejudge {
+            fs::rename(place.join("runs"), part.join("runs")).map_err(cannot("keep", &place.join("runs")))?;
+        }
+        let ended = Child { class, job, part: &part, old: &place }.run(signals)?;
+        if ended == Ended::Done || is_last || class.rejudge {
+            break;
+        }
+    }
+    let report = part.join("report.json");
+    if !report.exists() {
+        // The second try failed as well: that is what the report says.
+        let fault = Fault::Broken(format!("no report after two tries: {}", read(&part.join("stderr")).trim()));
+        let what = NotGraded { task: job.task, submission: Some(&job.submission), fault: &fault };
+        fs::write(&report, Format::Json.render_not_graded(&what)?).map_err(cannot("write", &report))?;
+    }
+    let stamp = if class.rejudge { read(&place.join("stamp")) } else { job.stamp.clone() };
+    fs::write(part.join("stamp"), stamp).map_err(cannot("write", &part.join("stamp")))?;
+    if place.exists() {
+        fs::remove_dir_all(&place).map_err(cannot("remove the folder", &place))?;
+    }
+    fs::rename(&part, &place).map_err(cannot("rename", &part))?;
+    Report::read(&place.join("report.json"))?.ok_or_else(|| Fault::Broken(format!("{} went away", report.display())))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}

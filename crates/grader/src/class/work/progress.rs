@@ -1,0 +1,69 @@
+//! How far it is: one line that changes on a terminal, one line a result elsewhere.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use super::{Job, Report};
+
+/// Counts the results.
+pub struct Progress {
+    bar: ProgressBar,
+    all: usize,
+}
+
+impl Progress {
+    /// Of so many.
+    pub fn new(all: usize) -> Self {
+        let bar = ProgressBar::new(all as u64);
+        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} graded, {left} left: {msg}") {
+            let left = |state: &ProgressState, text: &mut dyn Write| {
+                let _ = text.write_str(&in_words(state.eta()));
+            };
+            bar.set_style(style.with_key("left", left));
+        }
+        Self { bar, all }
+    }
+
+    /// One is done.
+    pub fn done(&self, job: &Job, report: &Report) {
+        self.bar.inc(1);
+        let outcome = match &report.error {
+            Some(_) if report.missing => "not handed in".to_owned(),
+            Some(why) => format!("not graded: {}", crate::transcript::drawn(why)),
+            None if report.build_error.is_some() => "does not build".to_owned(),
+            None => format!("{} of {}", report.score, report.max_score.unwrap_or_default()),
+        };
+        let line = format!("{} {}: {outcome}", job.id, job.task);
+        if self.bar.is_hidden() {
+            eprintln!("[{}/{}] {line}", self.bar.position(), self.all);
+        } else {
+            self.bar.set_message(line);
+        }
+    }
+
+    /// All are done, or no more will be.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_said_in_the_largest_unit_that_fits() {
+        let said = [5, 61, 7300].map(|seconds| in_words(Duration::from_secs(seconds)));
+        assert_eq!(said, ["5 s", "2 min", "2 h 1 min"]);
+    }
+}
