@@ -74,9 +74,14 @@ pub enum PlantedWhat {
 type Tried<T> = Result<T, String>;
 
 /// Folders of the host that are empty in every box, with their modes.
-const EMPTY: [(&str, u32); 13] = [
+const EMPTY: [(&str, u32); 18] = [
     ("/tmp", 0o1777),
     ("/var/tmp", 0o1777),
+    ("/var/log", 0o755),
+    ("/var/spool", 0o755),
+    ("/var/opt", 0o755),
+    ("/var/local", 0o755),
+    ("/var/backups", 0o755),
     ("/run", 0o755),
     ("/home", 0o755),
     ("/root", 0o700),
@@ -319,8 +324,14 @@ fn strangers() -> Tried<Vec<PathBuf>> {
 /// What of [`PARTS`] the box has not.
 fn parts() -> impl Iterator<Item = PathBuf> {
     PARTS.into_iter().flat_map(|(folder, shown)| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.filter(|entry| !shown.iter().any(|name| entry.file_name() == *name)).map(|entry| entry.path())
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_shown = move |path: &PathBuf| {
+            // `/var/run` and `/var/lock` are links to places that are empty in the box.
+            let leads_to_run =
+                || fs::read_link(path).is_ok_and(|to| to.starts_with("/run") || to.starts_with("../run"));
+            shown.iter().any(|name| path.ends_with(name)) || leads_to_run()
+        };
+        entries.filter(move |path| !is_shown(path))
     })
 }
 
