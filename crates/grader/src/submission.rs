@@ -616,14 +616,27 @@ fn planted(file: &Path, path: PathBuf, mode: u32) -> Result<Planted, Fault> {
     Ok(Planted { path, what: PlantedWhat::File { bytes, mode } })
 }
 
-/// The value of `NAME="value"  # comment` in a shell's settings file.
+/// The value of `NAME="value"  # comment` in a shell's settings file; also as `NAME=${NAME:-value}` and `: ${NAME:=value}`.
 fn setting(text: &str, name: &str) -> Option<String> {
     let line = |line: &str| {
+        let words = ["export ", "readonly ", "declare ", ": "];
         let line = line.trim_start();
-        let value = line.strip_prefix("export ").unwrap_or(line).trim_start().strip_prefix(name)?.strip_prefix('=')?;
-        Some(value.split(['#', ' ', '\t', ';']).next()?.trim_matches(['"', '\'']).to_owned())
+        let line = words.iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line).trim_start();
+        let value = match line.trim_start_matches('"') {
+            expansion if expansion.starts_with(&format!("${{{name}:=")) => expansion,
+            assignment => assignment.strip_prefix(name)?.strip_prefix('=')?,
+        };
+        let value = value.split(['#', ' ', '\t', ';']).next()?.trim_matches(['"', '\'']);
+        Some(default_of(value, name).trim_matches(['"', '\'']).to_owned())
     };
     text.lines().filter_map(line).next_back()
+}
+
+/// What `value` is where the variable is not set: the word in `${NAME:-word}`, else the value itself.
+fn default_of<'a>(value: &'a str, name: &str) -> &'a str {
+    let inside = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).and_then(|it| it.strip_prefix(name));
+    let word = inside.and_then(|rest| [":-", ":=", "-", "="].iter().find_map(|operator| rest.strip_prefix(operator)));
+    word.unwrap_or(value)
 }
 
 /// Whether the kernel takes this as a link's name, and no link of the box has it already.
@@ -813,6 +826,10 @@ mod tests {
         assert_eq!(called_by("task3/notes.txt", "DEFAULT_IFC=enp0s3\n"), "eth0");
         assert_eq!(called("# x\nDEFAULT_IFC=\"enp1s0\" # Example\n"), "enp1s0");
         assert_eq!(called("export DEFAULT_IFC=ens3\n"), "ens3");
+        assert_eq!(called("DEFAULT_IFC=${DEFAULT_IFC:-ens4}\n"), "ens4");
+        assert_eq!(called("readonly DEFAULT_IFC=\"${DEFAULT_IFC:-\"ens5\"}\" # mine\n"), "ens5");
+        assert_eq!(called(": \"${DEFAULT_IFC:=ens6}\"\n"), "ens6");
+        assert_eq!(called("DEFAULT_IFC=${OTHER:-ens7}\n"), "eth0");
         for none in
             ["", "DEFAULT_IFC=\"\"", "DEFAULT_IFC=$(ip route)", "DEFAULT_IFC=lo", "DEFAULT_IFC=far-too-long-a-name"]
         {

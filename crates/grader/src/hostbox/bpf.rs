@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::is_linux;
 use crate::sys::{self, BpfKind, BpfStep};
 
 /// Character devices that the box may open: major and minor number. null, zero, full, random, urandom; tty, ptmx.
@@ -54,10 +55,7 @@ pub fn is_setting_of_a_namespace(name: &str) -> bool {
 }
 
 fn settings() -> impl Iterator<Item = &'static str> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let has_pid_max = (numbers.next(), numbers.next()) >= (Some(6), Some(14));
-    SETTINGS.into_iter().chain(has_pid_max.then_some(PID_MAX))
+    SETTINGS.into_iter().chain(is_linux(6, 14).then_some(PID_MAX))
 }
 
 /// Lets the processes of `cgroup` open [`DEVICES`] and [`TERMINALS`] only. Any node may be made: one that cannot be

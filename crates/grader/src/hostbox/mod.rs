@@ -35,6 +35,13 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::ForkResult;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
+/// Whether the kernel is of this version or a later one.
+fn is_linux(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
 #[cfg(test)]
 pub use bpf::load_probe;
 pub use cgroup::{Cgroups, INIT, Limits, SESSION};
