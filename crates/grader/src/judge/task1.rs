@@ -451,7 +451,7 @@ fn parents_moments<'s, 'a>(scene: &'s Scene<'a>, cast: &Cast) -> Vec<&'s Moment<
     let own = own_moments(scene, cast.parent);
     let wrote =
         |moment: &&Moment<'_>| moment.event.is_some_and(|event| matches!(event.what, What::Wrote { stream: 1, .. }));
-    if !own.iter().any(|moment| wrote(&moment)) {
+    if !own.iter().any(wrote) {
         return own;
     }
     let last = own.last().map(|moment| moment.at);
