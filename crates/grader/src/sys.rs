@@ -29,6 +29,18 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// The number of a mount namespace: `NS_GET_MNTNS_ID` of ioctl_nsfs(2), from Linux 6.10 on.
+///
+/// # Errors
+/// `ENOTTY` when the file is no namespace, or the kernel is older.
+pub fn mount_namespace_number(namespace: &std::fs::File) -> nix::Result<u64> {
+    nix::ioctl_read!(number_of, 0xb7, 5, u64);
+    let mut number = 0;
+    // SAFETY: the kernel writes one u64 there.
+    unsafe { number_of(namespace.as_raw_fd(), &raw mut number) }?;
+    Ok(number)
+}
+
 /// Gives `signal` its default action back: what a Rust program ignores (SIGPIPE), its children would ignore too.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::Channel;
 use super::root::{self, RootPlan};
 use super::walls::{self, Wall};
-use super::{dumps, filter, guard, is_linux};
+use super::{dumps, filter, guard, numbers};
 use crate::sys;
 
 /// What the grader asks init for.
@@ -209,33 +209,13 @@ fn reap(channel: &Channel, started: &mut Vec<Pid>) -> Result<(), String> {
 }
 
 /// Turns this process and the namespaces it makes into a host.
-/// Keeps the box on one processor where it must be, chosen by the grader's own number so that graders spread out.
-///
-/// From Linux 6.18 on each processor numbers new namespaces from a range of its own. A mount namespace's file cannot be bound
-/// from a namespace with a higher number (`EINVAL`, taken for a loop), so `unshare --mount=FILE`, which is right, fails whenever the
-/// two were made on different processors. On one processor the numbers rise.
-fn stay_on_one_processor() -> Result<(), String> {
-    let failed = |why: nix::errno::Errno| format!("cannot keep the box on one processor: {why}");
-    let this_thread = Pid::from_raw(0);
-    if !is_linux(6, 18) {
-        return Ok(());
-    }
-    let allowed = sched_getaffinity(this_thread).map_err(failed)?;
-    let allowed: Vec<usize> = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect();
-    let grader = usize::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
-    let Some(cpu) = allowed.get(grader % allowed.len().max(1)) else { return Ok(()) };
-    let mut one = CpuSet::new();
-    one.set(*cpu).and_then(|()| sched_setaffinity(this_thread, &one)).map_err(failed)
-}
-
 fn set_up(plan: &InitPlan) -> Result<(), String> {
-    stay_on_one_processor()?;
     let spaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP;
-    unshare(spaces).map_err(|why| format!("cannot make the box's namespaces: {why}"))?;
+    numbers::lowest(|| unshare(spaces).map_err(|why| format!("cannot make the box's namespaces: {why}")))?;
     nix::unistd::sethostname(&plan.root.hostname).map_err(|why| format!("cannot name the box: {why}"))?;
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
         .map_err(|why| format!("cannot open a socket: {why}"))?;

@@ -15,6 +15,7 @@ mod dumps;
 mod filter;
 mod guard;
 mod init;
+mod numbers;
 mod root;
 mod rooted;
 mod sudo;

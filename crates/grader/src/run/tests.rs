@@ -641,3 +641,16 @@ fn honest_programs_mount_and_make_what_a_host_lets_them() {
         assert_eq!(run.refused, Vec::<String>::new());
     }
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn a_mount_namespace_can_be_kept_in_a_file_wherever_it_is_made() {
+    // On each processor, some times over.
+    let script = r#"
+        mkdir /run/kept && mount --bind /run/kept /run/kept && mount --make-private /run/kept && touch /run/kept/mnt
+        for round in 1 2 3 4 5; do for cpu in $(seq 0 $(($(nproc) - 1))); do
+            taskset -c $cpu unshare --mount=/run/kept/mnt true && umount /run/kept/mnt || echo failed on $cpu
+        done; done; ls -ld /var/run /var/lock | grep -o '[^ ]* -> .*'"#;
+    let run = bash(script, Observer::Frozen, 1.0);
+    assert_eq!(run.output.stdout, "/var/lock -> /run/lock\n/var/run -> /run\n", "{}", run.output.stderr);
+}
