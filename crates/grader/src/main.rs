@@ -4,6 +4,7 @@
 //! record ([`trace::Run`]); the judges turn records into verdicts, and the reports turn verdicts into text for a person
 //! or for a machine. See `docs/grading.md`.
 
+mod arguments;
 mod bless;
 mod changes;
 mod class;
@@ -16,12 +17,14 @@ mod hostbox;
 mod judge;
 mod observe;
 mod pace;
+mod plan;
 mod play;
 mod report;
 mod rubric;
 mod run;
 mod section;
 mod self_test;
+mod signals;
 mod stage;
 mod starter;
 mod submission;

@@ -291,7 +291,7 @@ impl Rubric {
                 return wrong(format!("check {id:?} has {} hints, not 3", check.hints.len()));
             }
         }
-        for label in crate::transcript::labels(&self.reference.text) {
+        for label in labels(&self.reference.text) {
             if !self.reference.blanks.by_label.contains_key(&label) {
                 return Err((label.clone(), format!("output.txt: blank <{label}> is not in blanks.toml")));
             }
@@ -331,6 +331,18 @@ impl Check {
         let place = place.unwrap_or_else(|| "your part of the program".to_owned());
         self.hints.iter_mut().for_each(|hint| *hint = hint.replace(PLACE, &place));
     }
+}
+
+/// The labels of the named blanks in `text`, each once, in order.
+fn labels(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for piece in text.split('<').skip(1) {
+        let Some((label, _)) = piece.split_once('>') else { continue };
+        if !found.iter().any(|seen| seen == label) {
+            found.push(label.to_owned());
+        }
+    }
+    found
 }
 
 #[cfg(test)]

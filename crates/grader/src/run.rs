@@ -8,17 +8,18 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::fault::Fault;
+use crate::hostbox::proc;
 use crate::hostbox::{BoxPlan, Held, HostBox, Limits, Rooted, Start, sudo};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::sampler::{self, Cut, Watch};
-use crate::observe::{FirstEnd, Recorder, calls, frozen, proc, snapshot, traced};
+use crate::observe::{FirstEnd, Recorder, calls, frozen, snapshot, traced};
 use crate::pace::Ahead;
+use crate::plan::RunPlan;
 use crate::play;
+use crate::signals::Signals;
 use crate::submission::{Handed, Submission};
 use crate::task::Task;
 use crate::trace::session::Session;
@@ -34,27 +35,6 @@ const MOST_MEMORY: u64 = 2 << 30;
 const ENOUGH_MEMORY: u64 = 512 << 20;
 /// How long a compiler may take.
 const BUILD_LIMIT: Duration = Duration::from_secs(120);
-
-/// How a submission is to be run once.
-#[derive(Debug, Clone, Copy)]
-pub struct RunPlan<'a> {
-    /// The task it is run for.
-    pub task: Task,
-    /// What is run.
-    pub submission: &'a Submission,
-    /// How it is watched.
-    pub observer: Observer,
-    /// What its stdout is. [`Observer::Frozen`] needs [`StdoutKind::Pipe`].
-    pub stdout: StdoutKind,
-    /// What is random in the box (its host name, the first process id) follows from this number.
-    pub seed: u64,
-    /// Factor on the time limit.
-    pub time_scale: f64,
-    /// Whether the submission's folder is kept after the run, for a person to look at: see [`Run::kept`].
-    pub keep: bool,
-    /// On v2: whether the box's cgroup root has `cpu` in `cgroup.subtree_control` before the program starts.
-    pub cpu_enabled: bool,
-}
 
 /// Runs a submission once, and takes the box down again.
 ///
@@ -427,36 +407,6 @@ fn available_memory() -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or("");
     let kib: u64 = line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
     if kib == 0 { MOST_MEMORY * 2 } else { kib * 1024 }
-}
-
-/// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
-pub struct Signals {
-    /// Readable when one came.
-    pub fd: SignalFd,
-    before: SigSet,
-}
-
-impl Signals {
-    /// Holds them back in this thread.
-    ///
-    /// # Errors
-    /// Those of signalfd(2).
-    pub fn held_back() -> Result<Signals, Fault> {
-        let broken = |why: nix::errno::Errno| Fault::Broken(format!("cannot hold back signals: {}", why.desc()));
-        let mut mask = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            mask.add(signal);
-        }
-        let before = mask.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).map_err(broken)?;
-        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(broken)?;
-        Ok(Signals { fd, before })
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        let _ = self.before.thread_set_mask();
-    }
 }
 
 #[cfg(test)]

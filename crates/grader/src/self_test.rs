@@ -41,7 +41,7 @@ pub struct SelfTest {
     #[arg(long, default_value_t = 1, value_name = "N")]
     jobs: usize,
     /// Factor on all time limits, for slow machines
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::cli::positive)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::arguments::positive)]
     time_scale: f64,
     /// Name the programs and what they are, and run nothing
     #[arg(long)]

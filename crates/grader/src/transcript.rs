@@ -75,18 +75,6 @@ pub enum Row {
     },
 }
 
-/// The labels of the named blanks in `text`, each once, in order.
-pub fn labels(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for piece in text.split('<').skip(1) {
-        let Some((label, _)) = piece.split_once('>') else { continue };
-        if !found.iter().any(|seen| seen == label) {
-            found.push(label.to_owned());
-        }
-    }
-    found
-}
-
 /// The lines that `run` wrote to stdout, as they are compared.
 pub fn lines(run: &Run, normalise: Normalise) -> Vec<Line> {
     let mut pieces: Vec<(Option<usize>, &str)> = Vec::new();

@@ -59,7 +59,7 @@ pub struct Class {
     #[arg(long, value_name = "0..3", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
     hint: u8,
     /// Factor on all time limits, for slow machines
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::cli::positive)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::arguments::positive)]
     time_scale: f64,
     /// Judge the recorded runs again, after a change of the rubric, and run nothing
     #[arg(long)]

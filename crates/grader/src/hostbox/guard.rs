@@ -38,7 +38,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::cgroup::Cgroups;
-use crate::observe::proc;
+use super::proc;
 use crate::sys::{self, Asked, Verdict};
 use crate::trace::FileId;
 use ends::Ends;

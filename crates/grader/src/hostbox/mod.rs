@@ -16,6 +16,7 @@ mod filter;
 mod guard;
 mod init;
 mod numbers;
+pub mod proc;
 mod root;
 mod rooted;
 mod sudo;

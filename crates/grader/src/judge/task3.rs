@@ -11,10 +11,10 @@ use super::words::{command_told, link, link_of, list, plain, probe_told};
 use super::{Evidence, Finding, Outcome, Style};
 use crate::play::task3::{
     ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
-    RENAMED, STAMP, STATUS, TWICE, VOLUME, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
+    RENAMED, STAMP, STATUS, TWICE, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
 };
 use crate::rubric::Check;
-use crate::stage::OURS;
+use crate::stage::{OURS, VOLUME};
 use crate::trace::session::{Answer, CommandRun, Did, Link, Look, Network, Process, Session};
 use crate::trace::{End, Host};
 

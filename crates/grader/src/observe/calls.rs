@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use super::proc::{self, BlockedCall};
+use crate::hostbox::proc::{self, BlockedCall};
 use crate::trace::Pid;
 
 /// A call that the traced observer stops at.

@@ -8,7 +8,6 @@
 pub mod calls;
 pub mod frozen;
 pub mod output;
-pub mod proc;
 pub mod sampler;
 pub mod snapshot;
 pub mod traced;

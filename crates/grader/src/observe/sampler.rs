@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
 
-use super::{Recorder, calls, proc, snapshot};
+use super::{Recorder, calls, snapshot};
+use crate::hostbox::proc;
 use crate::hostbox::{HostBox, INIT};
 use crate::pace::Pace;
 use crate::trace::{Pid, Sample, Snapshot};

@@ -11,8 +11,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::os::fd::AsFd;
 
-use super::proc;
 use crate::hostbox::HostBox;
+use crate::hostbox::proc;
 use crate::trace::{Pid, Snapshot};
 
 /// Settings that belong to a namespace of the box and that a lab could change.

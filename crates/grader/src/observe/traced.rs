@@ -14,8 +14,9 @@ use nix::sys::ptrace::{self, Options};
 
 use super::output::Collected;
 use super::sampler::{self, Watch, is_container_prog};
-use super::{FirstEnd, Recorder, calls, proc, snapshot};
+use super::{FirstEnd, Recorder, calls, snapshot};
 use crate::fault::Fault;
+use crate::hostbox::proc;
 use crate::hostbox::{Held, HostBox};
 use crate::pace::Pace;
 use crate::sys::{self, CallStop, Resume, Waited};

@@ -7,7 +7,8 @@ pub mod task3;
 pub mod task4;
 
 use crate::fault::Fault;
-use crate::run::{RunPlan, Signals};
+use crate::plan::RunPlan;
+use crate::signals::Signals;
 use crate::stage::Stage;
 use crate::task::Task;
 use crate::trace::Run;
@@ -15,7 +16,7 @@ use crate::trace::Run;
 /// Runs a tool once through its play, and takes the box down again.
 ///
 /// # Errors
-/// As [`crate::run::observe`].
+/// Those of a run with any observer.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
     let handed = plan.submission.hand_over()?;
     let signals = Signals::held_back()?;

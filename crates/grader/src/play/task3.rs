@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::hostbox::PlantedWhat;
-use crate::stage::{OURS, Stage, Terminal, WEB_PORT};
+use crate::stage::{OURS, Stage, Terminal, VOLUME, WEB_PORT};
 use crate::submission::Handed;
 use crate::trace::session::{Ask, Look, Mount, Place, Process};
 use crate::trace::{Host, Pid};
@@ -48,8 +48,6 @@ pub const WORD: &str = "said-inside";
 const ANOTHER_WORD: &str = "said-anew";
 /// The exit status of a command that `exec` is given.
 pub const STATUS: i32 = 124;
-/// Where a folder of the host's is to be seen in `egg`, of a tool whose lesson has volumes.
-pub const VOLUME: &str = "/shared";
 /// What `egg` is called, by a tool whose lesson gives host names.
 pub const CALLED: &str = "called-egg";
 /// What `eg` is called from some moment on.

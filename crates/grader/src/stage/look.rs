@@ -15,12 +15,14 @@ use nix::sched::CloneFlags;
 use rustix::fs::{FileType, Mode, OFlags, makedev};
 
 use super::world::{tool, within};
+use crate::hostbox::proc;
 use crate::hostbox::{HostBox, Rooted};
-use crate::observe::{proc, snapshot};
-use crate::play::task3::VOLUME;
+use crate::observe::snapshot;
 use crate::trace::Pid;
 use crate::trace::session::{Link, Look, Mount, Network, Process};
 
+/// Where a folder of the host's is to be seen in `egg`, of a tool whose lesson has volumes.
+pub const VOLUME: &str = "/shared";
 /// How deep below the submission's folder names are listed.
 const DEPTH: usize = 3;
 /// Most names that are listed, and most processes that are looked at.

@@ -47,16 +47,20 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::fault::Fault;
+use crate::hostbox::proc;
 use crate::hostbox::{BoxPlan, Held, HostBox, ROOTS_PATH, SESSION, mix, sudo};
 use crate::observe::output::Collected;
-use crate::observe::{proc, sampler};
+use crate::observe::sampler;
 use crate::pace::Pace;
-use crate::run::{self, RunPlan, Signals};
+use crate::plan::RunPlan;
+use crate::run;
+use crate::signals::Signals;
 use crate::submission::Handed;
 use crate::task::Task;
 use crate::trace::session::{Answer, Ask, CommandRun, Did, Look, Place, Probe, Process, Session, Step};
 use crate::trace::{End, Host, Observer, Pid, Run, StdoutKind};
 
+pub use look::VOLUME;
 pub use sockets::Listener;
 pub use world::{Server, WEB_PORT, World};
 

@@ -6,7 +6,7 @@ use rustix::fs::{IFlags, OFlags, ioctl_getflags, ioctl_setflags};
 
 use super::Stage;
 use super::look::{in_root, pids};
-use crate::observe::proc;
+use crate::hostbox::proc;
 
 impl Stage<'_> {
     /// CPU time that the box's processes have used which are there now.

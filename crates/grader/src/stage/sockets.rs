@@ -10,7 +10,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Stage;
 use super::look::pids;
-use crate::observe::proc;
+use crate::hostbox::proc;
 use crate::trace::Pid;
 
 /// `LISTEN` of the kernel's TCP states.

@@ -25,8 +25,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::fault::Fault;
+use crate::hostbox::proc;
 use crate::hostbox::{HostBox, ROOTS_PATH, mix};
-use crate::observe::proc;
 use crate::trace::session::Addresses;
 
 /// The port of the internet's web server.

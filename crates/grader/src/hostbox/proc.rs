@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 
-use crate::hostbox::Cgroups;
+use super::Cgroups;
 use crate::trace::{FileId, Namespaces, Pid, ProcessState};
 
 /// The state of `pid`, which may be a thread; `None` when it is gone.
