@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -17,7 +16,7 @@ use crate::diff;
 use crate::fault::Fault;
 use crate::grading::{self, Grade, Request};
 use crate::judge::Style;
-use crate::report::{self, Format, NotGraded};
+use crate::report::{self, Format, NotGraded, write};
 use crate::rubric::Rubric;
 use crate::self_test::SelfTest;
 use crate::starter::Starter;
@@ -262,21 +261,6 @@ impl GradeArgs {
             }
             [] => Ok(wanted),
         }
-    }
-}
-
-/// Writes a report: styled to a terminal, plain to anything else.
-fn write(file: Option<&Path>, text: &str) -> Result<(), Fault> {
-    match file {
-        Some(path) => fs::write(path, anstream::adapter::strip_str(text).to_string())
-            .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", path.display()))),
-        None => match anstream::stdout().write_all(text.as_bytes()) {
-            // Whoever reads may stop reading, as head(1) does.
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Fault::CannotRun(format!("cannot write to stdout: {e}")))
-            }
-            _ => Ok(()),
-        },
     }
 }
 

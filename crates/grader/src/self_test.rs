@@ -319,5 +319,11 @@ fn progress(done: usize, all: usize, outcome: &Outcome) {
 
 /// Writes to stdout.
 fn say(out: &mut impl std::io::Write, text: &str) -> Result<(), Fault> {
-    out.write_all(text.as_bytes()).map_err(|e| Fault::Broken(format!("cannot write to stdout: {e}")))
+    match out.write_all(text.as_bytes()) {
+        // The reader may stop reading, as head(1) does.
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Fault::CannotRun(format!("cannot write to stdout: {why}")))
+        }
+        _ => Ok(()),
+    }
 }

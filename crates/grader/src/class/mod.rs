@@ -25,6 +25,7 @@ mod work;
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
+use crate::report::write;
 use crate::task::Task;
 
 use folder::Folder;
@@ -88,8 +89,7 @@ impl Class {
             feedback::write(&folder, row)?;
         }
         folder.write(Path::new("class.html"), &page::page(&class))?;
-        print!("{}", class.summary());
-        println!("{}", folder.path.join("class.html").display());
+        write(None, &format!("{}{}\n", class.summary(), folder.path.join("class.html").display()))?;
         Ok(if class.is_final() { 0 } else { 4 })
     }
 

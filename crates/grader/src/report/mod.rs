@@ -12,6 +12,8 @@ mod junit;
 mod tap;
 pub mod text;
 
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -107,6 +109,24 @@ impl Format {
             Format::Tap => Ok(tap::bail_out(&what.fault.to_string())),
             Format::Csv => Ok(csv::not_graded(what)),
         }
+    }
+}
+
+/// Writes a report to a file, or to stdout: styled to a terminal, plain to anything else.
+///
+/// # Errors
+/// [`Fault::Usage`] with the file and the errno, [`Fault::CannotRun`] for stdout.
+pub fn write(file: Option<&Path>, text: &str) -> Result<(), Fault> {
+    match file {
+        Some(path) => fs::write(path, anstream::adapter::strip_str(text).to_string())
+            .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", path.display()))),
+        None => match anstream::stdout().write_all(text.as_bytes()) {
+            // Whoever reads may stop reading, as head(1) does.
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Fault::CannotRun(format!("cannot write to stdout: {e}")))
+            }
+            _ => Ok(()),
+        },
     }
 }
 
