@@ -15,6 +15,7 @@ use crate::grading::random_seed;
 use crate::judge::Status;
 use crate::judge::scene::Scene;
 use crate::plan::RunPlan;
+use crate::report::write;
 use crate::rubric::Rubric;
 use crate::run;
 use crate::submission::Submission;
@@ -52,7 +53,7 @@ impl Bless {
         if self.accept {
             fs::rename(&waiting, &reference)
                 .map_err(|e| Fault::Usage(format!("cannot accept {}: {e}", waiting.display())))?;
-            anstream::println!("{} is now what was recorded", reference.display());
+            write(None, &format!("{} is now what was recorded\n", reference.display()))?;
             return Ok(0);
         }
         let rubric = Rubric::of(self.task)?;
@@ -74,18 +75,14 @@ impl Bless {
             .map_err(|e| Fault::Usage(format!("cannot read {}: {e}", reference.display())))?;
         match diff::unified(&old, &blessed.text) {
             None => {
-                anstream::println!("{}: no difference in {RUNS} runs", reference.display());
+                write(None, &format!("{}: no difference in {RUNS} runs\n", reference.display()))?;
                 Ok(0)
             }
             Some(text) => {
                 fs::write(&waiting, &blessed.text)
                     .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", waiting.display())))?;
-                anstream::print!("{text}");
-                anstream::println!(
-                    "written to {}; grade bless {} --accept takes it",
-                    waiting.display(),
-                    self.task.id()
-                );
+                let then = format!("grade bless {} --accept takes it", self.task.id());
+                write(None, &format!("{text}written to {}; {then}\n", waiting.display()))?;
                 Ok(1)
             }
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
 use crate::handed_in::HandedIn;
+use crate::report::write;
 use crate::section;
 use crate::transcript::drawn;
 use crate::workspace::{Workspace, broken, is_crate_root, is_source, read};
@@ -41,9 +42,9 @@ impl Changes {
             changes.extend(change(&workspace, &theirs, path)?);
         }
         changes.extend(theirs.added_to(&workspace)?.iter().map(|path| format!("added    {}", path.display())));
-        changes.iter().for_each(|change| anstream::println!("{}", drawn(change)));
+        changes.iter().try_for_each(|change| write(None, &format!("{}\n", drawn(change))))?;
         if changes.is_empty() {
-            anstream::println!("{}: only marked functions differ", self.dir.display());
+            write(None, &format!("{}: only marked functions differ\n", self.dir.display()))?;
         }
         Ok(u8::from(!changes.is_empty()))
     }
@@ -76,9 +77,9 @@ impl Graft {
             }
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
-        unwritten.iter().for_each(|line| anstream::println!("{}", drawn(line)));
+        unwritten.iter().try_for_each(|line| write(None, &format!("{}\n", drawn(line))))?;
         let grafted = lessons.len() - unwritten.len();
-        anstream::println!("{grafted} functions of {} in {}", self.dir.display(), self.into.display());
+        write(None, &format!("{grafted} functions of {} in {}\n", self.dir.display(), self.into.display()))?;
         Ok(u8::from(!unwritten.is_empty()))
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fault::Fault;
+use crate::report::write;
 use crate::section::{self, Section};
 use crate::workspace::{Workspace, broken, is_crate_root};
 
@@ -36,9 +37,9 @@ impl Starter {
             let _ = std::fs::remove_dir_all(&self.dir);
         })?;
         for (path, Section { lesson, marks, title, function, .. }) in &lessons {
-            anstream::println!("{lesson}  {marks:>2} marks  {}: {function}, {title}", path.display());
+            write(None, &format!("{lesson}  {marks:>2} marks  {}: {function}, {title}\n", path.display()))?;
         }
-        anstream::println!("{} lessons to write in {}", lessons.len(), self.dir.display());
+        write(None, &format!("{} lessons to write in {}\n", lessons.len(), self.dir.display()))?;
         Ok(0)
     }
 }
