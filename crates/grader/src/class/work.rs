@@ -54,6 +54,7 @@ enum Ended {
 pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), Fault> {
     let signals = Signals::block()?;
     let wanted = jobs(class, students)?;
+    wanted.iter().try_for_each(|job| take_back(folder, job))?;
     let jobs: Vec<Job> = match class.rejudge {
         true => wanted.into_iter().filter(|job| folder.path.join(&job.place).join("runs").is_dir()).collect(),
         false => wanted.into_iter().filter(|job| !is_done(folder, job)).collect(),
@@ -115,6 +116,17 @@ fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>, Fault> {
     Ok(jobs)
 }
 
+/// Gives a result its place again that an interruption kept from being replaced; removes it where it was replaced.
+fn take_back(folder: &Folder, job: &Job) -> Result<(), Fault> {
+    let place = folder.path.join(&job.place);
+    let old = place.with_extension("old");
+    match (old.exists(), place.exists()) {
+        (false, _) => Ok(()),
+        (true, false) => fs::rename(&old, &place).map_err(cannot("rename", &old)),
+        (true, true) => fs::remove_dir_all(&old).map_err(cannot("remove the folder", &old)),
+    }
+}
+
 fn is_done(folder: &Folder, job: &Job) -> bool {
     let place = folder.path.join(&job.place);
     fs::read_to_string(place.join("stamp")).is_ok_and(|stamp| stamp == job.stamp) && place.join("report.json").exists()
@@ -130,7 +142,7 @@ fn graded(class: &Class, folder: &Folder, job: &Job, signals: &Signals) -> Resul
         }
         fs::create_dir_all(&part).map_err(cannot("make the folder", &part))?;
         if class.rejudge {
-            fs::rename(place.join("runs"), part.join("runs")).map_err(cannot("keep", &place.join("runs")))?;
+            link_files(&place.join("runs"), &part.join("runs"))?;
         }
         let ended = Child { class, job, part: &part, old: &place }.run(signals)?;
         if ended == Ended::Done || is_last || class.rejudge {
@@ -146,11 +158,26 @@ fn graded(class: &Class, folder: &Folder, job: &Job, signals: &Signals) -> Resul
     }
     let stamp = if class.rejudge { read(&place.join("stamp")) } else { job.stamp.clone() };
     fs::write(part.join("stamp"), stamp).map_err(cannot("write", &part.join("stamp")))?;
+    // At every moment one whole result is there: the old one goes last, and is taken back where the new one did not come.
+    let old = place.with_extension("old");
     if place.exists() {
-        fs::remove_dir_all(&place).map_err(cannot("remove the folder", &place))?;
+        fs::rename(&place, &old).map_err(cannot("rename", &place))?;
     }
     fs::rename(&part, &place).map_err(cannot("rename", &part))?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(cannot("remove the folder", &old))?;
+    }
     Report::read(&place.join("report.json"))?.ok_or_else(|| Fault::Broken(format!("{} went away", report.display())))
+}
+
+/// Gives the files of a folder a second name in another: the records stay where they are until the new result is whole.
+fn link_files(from: &Path, to: &Path) -> Result<(), Fault> {
+    fs::create_dir(to).map_err(cannot("make the folder", to))?;
+    for entry in fs::read_dir(from).map_err(cannot("read", from))? {
+        let entry = entry.map_err(cannot("read", from))?;
+        fs::hard_link(entry.path(), to.join(entry.file_name())).map_err(cannot("link", &entry.path()))?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> String {
