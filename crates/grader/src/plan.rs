@@ -19,7 +19,7 @@ pub struct RunPlan<'a> {
     pub seed: u64,
     /// Factor on the time limit.
     pub time_scale: f64,
-    /// Whether the submission's folder is kept after the run, for a person to look at: see [`Run::kept`].
+    /// Whether the submission's folder is kept after the run, for a person to look at: see [`crate::trace::Run::kept`].
     pub keep: bool,
     /// On v2: whether the box's cgroup root has `cpu` in `cgroup.subtree_control` before the program starts.
     pub cpu_enabled: bool,
