@@ -161,15 +161,15 @@ impl Cgroup {
     pub fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
         let of_its_own = self.directories.iter().find(|directory| directory.controllers.contains(&controller));
         let attempt = "limit by";
-        let what = format_args!("the {controller} controller");
+        let what = format!("the {controller} controller");
         let Some(directory) = of_its_own.or_else(|| self.in_v2()) else {
-            return Err(Error::new(attempt, what, format!("no tree of cgroups has the {controller} controller")));
+            return Err(Error::new(attempt, &what, format!("no tree of cgroups has the {controller} controller")));
         };
         match directory.limit(controller, limits) {
             // The directory above has to pass the controller on first.
             Err(error) if error.errno() == Some(Errno::ENOENT) && directory.version == Version::V2 => {
                 let parent = directory.path.parent().unwrap_or(&directory.path);
-                v2::enable_for_children(parent, &[controller]).or_cannot(attempt, what)?;
+                v2::enable_for_children(parent, &[controller]).or_cannot(attempt, &what)?;
                 directory.limit(controller, limits)
             }
             outcome => outcome,
