@@ -9,7 +9,9 @@ for controllers in memory pids cpu devices freezer none,name=grade-attack; do
     [ -e $agent ] && echo /grade/attack/marker >$agent && grep -q marker $agent && echo "REACHED release_agent of $controllers"
     [ -e $agent ] && echo >$agent
     mount -o remount,$controllers,release_agent=/grade/attack/marker /tmp/v1 2>/dev/null && echo "REACHED release_agent of $controllers"
+    # Not every mount(8) takes an empty value.
     mount -o remount,$controllers,release_agent= /tmp/v1 2>/dev/null
+    [ -e $agent ] && echo >$agent
     umount /tmp/v1
 done
 echo tried
