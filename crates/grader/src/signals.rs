@@ -6,6 +6,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::fault::Fault;
 
 /// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
+#[derive(Debug)]
 pub struct Signals {
     /// Readable when one came.
     pub fd: SignalFd,

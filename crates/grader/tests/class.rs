@@ -172,7 +172,7 @@ fn ctrl_c_ends_it_soon_leaves_nothing_running_and_loses_only_what_was_in_work() 
     for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(143)), ("-KILL", None)] {
         let mut class = friday.class().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
-        while !begins(&friday.out("work/24m0002/task1.part")) || start.elapsed() < Duration::from_secs(1) {
+        while !begins(&friday.out("kept/24m0002/task1.part")) || start.elapsed() < Duration::from_secs(1) {
             assert!(is_alive(&mut class) && start.elapsed() < Duration::from_secs(300));
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -196,9 +196,9 @@ fn ctrl_c_ends_it_soon_leaves_nothing_running_and_loses_only_what_was_in_work() 
             assert!(start.elapsed() < Duration::from_secs(60), "{signal}: a worker goes on");
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(friday.out("work/24m0001/task1/report.json").exists(), "what was graded is kept");
-        assert!(!friday.out("work/24m0002/task1").exists(), "what was in work is not taken for whole");
-        fs::remove_dir_all(friday.out("work/24m0002")).unwrap();
+        assert!(friday.out("kept/24m0001/task1/report.json").exists(), "what was graded is kept");
+        assert!(!friday.out("kept/24m0002/task1").exists(), "what was in work is not taken for whole");
+        fs::remove_dir_all(friday.out("kept/24m0002")).unwrap();
     }
     fs::remove_dir_all(friday.handins().join("24m0002")).unwrap();
     friday.hands_in("24m0002", "c-clone");
@@ -246,7 +246,13 @@ fn what_cannot_be_graded_at_all_is_one_line_and_makes_nothing() {
     inside.arg("class").arg(friday.handins()).arg("--out").arg(friday.handins().join("out"));
     assert!(refusal(&mut inside).contains("would be taken for a hand-in"));
     assert!(!friday.handins().join("out").exists(), "nothing stays");
-    let lock = fs::File::create(friday.out(".lock")).unwrap();
+    let own = friday.folder.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("marks.csv"), "precious").unwrap();
+    let mut into = grade();
+    assert!(refusal(into.arg("class").arg(friday.handins()).arg("--out").arg(&own)).contains("is neither empty nor"));
+    assert_eq!(fs::read_dir(&own).unwrap().count(), 1, "nothing is added");
+    let lock = fs::File::create(friday.out(".grade-class")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert!(refusal(&mut friday.class()).contains("another grade class is at work in"));
 }

@@ -8,6 +8,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::fault::Fault;
 
+/// The file by which a folder of results is known, and which is locked.
+const MARK: &str = ".grade-class";
+
 /// `--out DIR`, locked.
 #[derive(Debug)]
 pub struct Folder {
@@ -25,7 +28,13 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, Fault> {
         fs::create_dir_all(path).map_err(cannot("make the folder", path))?;
         let path = fs::canonicalize(path).map_err(cannot("open", path))?;
-        let lock = path.join(".lock");
+        let lock = path.join(MARK);
+        // What is in a folder of somebody else's would be overwritten, or taken for results.
+        let is_ours = lock.exists() || fs::read_dir(&path).map_err(cannot("read", &path))?.next().is_none();
+        if !is_ours {
+            let what = format!("{} is neither empty nor made by grade class", path.display());
+            return Err(Fault::Usage(format!("{what}; give a new folder as --out")));
+        }
         let file = File::options().append(true).create(true).open(&lock).map_err(cannot("write", &lock))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, _lock: file }),

@@ -28,7 +28,7 @@ pub struct HandIn {
     pub refused: Option<String>,
 }
 
-/// Somebody in Moodle.
+/// A participant of a Moodle course.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Participant {
     /// As it stands in the entry's name.

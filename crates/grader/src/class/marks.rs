@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::folder::Folder;
 use super::handin::Participant;
+use super::kept;
 use super::report::{Check, Report};
 use super::roster::Student;
-use super::work_of;
 use crate::fault::Fault;
 use crate::judge::Status;
 use crate::rubric::Rubric;
@@ -137,7 +137,7 @@ impl Row {
 pub struct Rate<'a> {
     /// The task.
     pub task: Task,
-    /// The check, of somebody's report.
+    /// The check, as one of the reports has it.
     pub check: &'a Check,
     /// How many passed it.
     pub passed: usize,
@@ -155,7 +155,7 @@ impl Rate<'_> {
 }
 
 impl Marks {
-    /// The most that somebody can have.
+    /// The sum of what all tasks give at most.
     pub fn max(&self) -> u32 {
         self.tasks.iter().map(|(_, max)| max).sum()
     }
@@ -193,7 +193,7 @@ impl Marks {
         rates
     }
 
-    /// A few lines for whoever started it.
+    /// The result in a few lines.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for (nth, (task, max)) in self.tasks.iter().enumerate() {
@@ -230,7 +230,7 @@ pub fn gather(folder: &Folder, students: &[Student], tasks: &[Task]) -> Result<M
         let mut cells = Vec::new();
         for (task, max) in &tasks {
             let report = match student.handin.as_ref().filter(|_| !student.is_refused) {
-                Some(_) => Report::read(&folder.path.join(work_of(student, *task)).join("report.json"))?,
+                Some(_) => Report::read(&folder.path.join(kept(&student.id, *task)).join("report.json"))?,
                 None => None,
             };
             let max = report.as_ref().and_then(|report| report.max_score).unwrap_or(*max);

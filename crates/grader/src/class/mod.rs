@@ -1,13 +1,13 @@
 //! `grade class`: from a folder of hand-ins to a table of marks, a page to look at and feedback for each student.
 //!
 //! ```text
-//! HANDINS --handin--> one entry each --roster--> one student each --work--> DIR/work/ROLL/taskN --marks--> the tables
+//! HANDINS --handin--> one entry each --roster--> one student each --work--> DIR/kept/ROLL/taskN --marks--> the tables
 //! ```
 //!
 //! Each task of each student is graded by a process of its own, `grade taskN`, in a box of its own: [`work`] starts as many
-//! at once as are asked for. Its reports and the record of its runs stay in `DIR/work` under a hash of all that decides
+//! at once as are asked for. Its reports and the record of its runs stay in `DIR/kept` under a hash of all that decides
 //! them, so the same command continues after an interruption and grades only what is new. Everything else in DIR is made anew
-//! from `DIR/work` each time.
+//! from `DIR/kept` each time.
 //!
 //! Look: `grade class hand-ins --out marks --jobs 2`, then `marks/class.html`.
 
@@ -29,7 +29,7 @@ use crate::report::write;
 use crate::task::Task;
 
 use folder::Folder;
-use roster::{Roster, Student};
+use roster::Roster;
 
 /// Grade a whole class: every hand-in below a folder or in an export of the course's system
 #[derive(Debug, Clone, clap::Args)]
@@ -75,9 +75,9 @@ impl Class {
     /// [`Fault::Interrupted`] after a signal; what was graded until then is kept.
     pub fn run(&self) -> Result<u8, Fault> {
         handin::keep_apart(&self.handins, &self.out)?;
+        let roster = self.roster.as_deref().map(Roster::read).transpose()?;
         let folder = Folder::open(&self.out)?;
         let handins = handin::all(&self.handins, &folder)?;
-        let roster = self.roster.as_deref().map(Roster::read).transpose()?;
         let students = roster::students(handins, roster.as_ref());
         if students.is_empty() {
             return Err(Fault::Usage(format!("{}: there is no hand-in in it", self.handins.display())));
@@ -99,7 +99,7 @@ impl Class {
     }
 }
 
-/// Where the reports on one task of a student are kept.
-fn work_of(student: &Student, task: Task) -> PathBuf {
-    Path::new("work").join(&student.id).join(task.id())
+/// Where the reports on one task of a student are kept, below the folder of results.
+fn kept(student: &str, task: Task) -> PathBuf {
+    Path::new("kept").join(student).join(task.id())
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::folder::Folder;
+use super::kept;
 use super::marks::{Marks, Row};
 use crate::fault::Fault;
+use crate::report::csv::table;
 use crate::transcript::drawn;
 
 /// Writes all of them.
@@ -51,7 +53,7 @@ fn marks_csv(marks: &Marks) -> Result<String, Fault> {
         cells.push(row.remarks().join("; "));
         rows.push(cells);
     }
-    csv(&rows)
+    table(&rows)
 }
 
 /// The checks of a task that anybody was judged by, in the rubric's order.
@@ -77,7 +79,7 @@ fn moodle_csv(marks: &Marks) -> Result<String, Fault> {
             rows.push(vec![number, who.full_name.clone(), row.total().to_string(), marks.max().to_string()]);
         }
     }
-    csv(&rows)
+    table(&rows)
 }
 
 /// All tasks in the one `results.json` that Gradescope reads.
@@ -110,28 +112,9 @@ fn gradescope(row: &Row, marks: &Marks) -> Result<String, Fault> {
 fn text(folder: &Folder, row: &Row) -> String {
     let mut text = format!("{} {}: {} marks\n", row.id, row.name, row.total());
     for cell in &row.tasks {
-        let path = folder.path.join("work").join(&row.id).join(cell.task.id()).join("report.txt");
+        let path = folder.path.join(kept(&row.id, cell.task)).join("report.txt");
         let report = cell.report.as_ref().and_then(|_| std::fs::read_to_string(path).ok());
         text += &format!("\n{}\n", report.unwrap_or_else(|| format!("{}: {}\n", cell.task, drawn(&cell.why()))));
-    }
-    text
-}
-
-fn csv(rows: &[Vec<String>]) -> Result<String, Fault> {
-    let broken = |why: String| Fault::Broken(format!("a table: {why}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.write_record(row.iter().map(|text| harmless(text))).map_err(|why| broken(why.to_string()))?;
-    }
-    let bytes = writer.into_inner().map_err(|why| broken(why.to_string()))?;
-    String::from_utf8(bytes).map_err(|why| broken(why.to_string()))
-}
-
-/// A cell that no terminal acts on, and that no spreadsheet runs: what begins a formula gets an apostrophe before it.
-fn harmless(text: &str) -> String {
-    let mut text = drawn(text);
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        text.insert(0, '\'');
     }
     text
 }

@@ -1,7 +1,7 @@
 //! Grades everything that is to be graded, so many at once as were asked for.
 //!
 //! A tracer must be the thread that waits, and it waits for whatever child it has, so each task of each student is a process
-//! of its own: `grade taskN`. Its files are written in `DIR/work/ROLL/taskN.part`, which is renamed when the process
+//! of its own: `grade taskN`. Its files are written in `DIR/kept/ROLL/taskN.part`, which is renamed when the process
 //! has ended, so what is in `taskN` is whole. What decides the result (the hand-in, this program, the options) is a hash in
 //! `taskN/stamp`; where it is the same as before, nothing runs.
 
@@ -17,12 +17,12 @@ use super::folder::{Folder, cannot};
 use super::report::Report;
 use super::roster::Student;
 use super::stamp::Stamp;
-use super::{Class, work_of};
+use super::{Class, kept};
 use crate::fault::Fault;
 use crate::report::{Format, NotGraded};
 use crate::task::Task;
 
-use child::{Child, Signals};
+use child::{Child, Children};
 use progress::Progress;
 use queue::Queue;
 
@@ -52,7 +52,7 @@ enum Ended {
 /// [`Fault::CannotRun`] when this machine cannot grade, [`Fault::Interrupted`] after a signal, [`Fault::Usage`] when the folder
 /// cannot be written.
 pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), Fault> {
-    let signals = Signals::block()?;
+    let children = Children::new()?;
     let wanted = jobs(class, students)?;
     wanted.iter().try_for_each(|job| take_back(folder, job))?;
     let jobs: Vec<Job> = match class.rejudge {
@@ -61,18 +61,18 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), F
     };
     let (progress, queue) = (Progress::new(jobs.len()), Queue::new(jobs));
     let fault: Mutex<Option<Fault>> = Mutex::new(None);
-    signals.watched(|| {
+    children.watched(|| {
         std::thread::scope(|scope| {
             for _ in 0..class.jobs {
                 scope.spawn(|| {
                     while let Some(job) = queue.take() {
-                        let done = graded(class, folder, &job, &signals);
+                        let done = graded(class, folder, &job, &children);
                         queue.give_back(&job);
                         match done {
                             Ok(report) => progress.done(&job, &report),
                             Err(why) => {
                                 queue.close();
-                                signals.end_children();
+                                children.end();
                                 let mut fault = fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                                 // What came first is the cause of the others.
                                 fault.get_or_insert(why);
@@ -84,7 +84,7 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), F
         });
     });
     progress.end();
-    match (signals.received(), fault.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())) {
+    match (children.signal(), fault.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())) {
         (Some(signal), _) => Err(Fault::Interrupted(signal)),
         (None, Some(fault)) => Err(fault),
         (None, None) => Ok(()),
@@ -102,13 +102,14 @@ fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>, Fault> {
     let mut jobs = Vec::new();
     for student in students.iter().filter(|student| !student.is_refused) {
         let Some(handin) = &student.handin else { continue };
-        let whole = base.clone().tree(&handin.path).map_err(cannot("read", &handin.path))?;
+        // One that cannot be read is told by the process that grades it, and is no reason to end the others.
+        let whole = base.clone().tree(&handin.path).unwrap_or_else(|_| base.clone().word("unreadable"));
         for task in class.tasks() {
             jobs.push(Job {
                 id: student.id.clone(),
                 task,
                 submission: handin.path.clone(),
-                place: work_of(student, task),
+                place: kept(&student.id, task),
                 stamp: whole.clone().word(task.id()).end(),
             });
         }
@@ -133,7 +134,7 @@ fn is_done(folder: &Folder, job: &Job) -> bool {
 }
 
 /// Grades one task of one student, twice where the first time leaves a doubt.
-fn graded(class: &Class, folder: &Folder, job: &Job, signals: &Signals) -> Result<Report, Fault> {
+fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Result<Report, Fault> {
     let place = folder.path.join(&job.place);
     let part = place.with_extension("part");
     for is_last in [false, true] {
@@ -144,7 +145,7 @@ fn graded(class: &Class, folder: &Folder, job: &Job, signals: &Signals) -> Resul
         if class.rejudge {
             link_files(&place.join("runs"), &part.join("runs"))?;
         }
-        let ended = Child { class, job, part: &part, old: &place }.run(signals)?;
+        let ended = Child { class, job, part: &part, old: &place }.run(children)?;
         if ended == Ended::Done || is_last || class.rejudge {
             break;
         }

@@ -9,10 +9,10 @@ use crate::grading::Grade;
 use crate::rubric::Rubric;
 use crate::transcript::drawn;
 
-const COLUMNS: &str = "student,task,marks,max,status,reason\n";
+const COLUMNS: [&str; 6] = ["student", "task", "marks", "max", "status", "reason"];
 
 /// The row of a graded submission.
-pub(super) fn report(grade: &Grade) -> String {
+pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
     let (status, reason) = match &grade.build_error {
         Some(error) => ("not-built", error.clone()),
         None if !grade.is_final() => {
@@ -26,7 +26,7 @@ pub(super) fn report(grade: &Grade) -> String {
 }
 
 /// The row of one that was not graded: no marks, which is not the same as none.
-pub(super) fn not_graded(what: &NotGraded<'_>) -> String {
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
     let max = Rubric::of(what.task).map_or_else(|_| String::new(), |rubric| rubric.max_marks().to_string());
     let status = match what.fault {
         Fault::Usage(_) => "refused",
@@ -37,18 +37,31 @@ pub(super) fn not_graded(what: &NotGraded<'_>) -> String {
     row([&what.student(), what.task.id(), "", &max, status, &what.fault.to_string()])
 }
 
-fn row(cells: [&str; 6]) -> String {
-    let cells = cells.map(cell);
-    format!("{COLUMNS}{}\n", cells.join(","))
+fn row(cells: [&str; 6]) -> Result<String, Fault> {
+    table(&[COLUMNS, cells].map(|row| row.map(str::to_owned).to_vec()))
 }
 
-/// A cell as RFC 4180 has it.
-fn cell(text: &str) -> String {
+/// A table as RFC 4180 has it. No cell acts on a terminal, and none is run by a spreadsheet: what begins a formula gets an
+/// apostrophe before it.
+///
+/// # Errors
+/// [`Fault::Broken`] when rows differ in length.
+pub fn table(rows: &[Vec<String>]) -> Result<String, Fault> {
+    let broken = |why: String| Fault::Broken(format!("a table: {why}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row.iter().map(|text| harmless(text))).map_err(|why| broken(why.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|why| broken(why.to_string()))?;
+    String::from_utf8(bytes).map_err(|why| broken(why.to_string()))
+}
+
+fn harmless(text: &str) -> String {
     let mut text = drawn(text);
     if text.starts_with(['=', '+', '-', '@']) {
         text.insert(0, '\'');
     }
-    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    text
 }
 
 #[cfg(test)]
@@ -58,10 +71,10 @@ mod tests {
 
     #[test]
     fn a_row_is_two_lines_and_no_cell_is_a_formula() {
-        let csv = report(&of_every_kind());
+        let csv = report(&of_every_kind()).unwrap();
         let lines: Vec<&str> = csv.lines().collect();
         assert_eq!((lines.len(), lines[0]), (2, "student,task,marks,max,status,reason"));
         assert!(lines[1].starts_with("'=24m␛0001,task1,6,20,not-final,"), "{csv}");
-        assert_eq!(cell("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(table(&[vec!["a \"b\", c".to_owned()]]).unwrap(), "\"a \"\"b\"\", c\"\n");
     }
 }

@@ -4,7 +4,7 @@
 //! from those that are lost, as far as it has words for that. What a submission wrote is hostile in each: no control
 //! character of it reaches a terminal, and each format's own escaping is done by the code that knows the format.
 
-mod csv;
+pub mod csv;
 pub mod explain;
 mod gradescope;
 mod json;
@@ -92,7 +92,7 @@ impl Format {
             Format::Gradescope => gradescope::report(grade, hints),
             Format::Junit => junit::report(grade, hints),
             Format::Tap => Ok(tap::report(grade, hints)),
-            Format::Csv => Ok(csv::report(grade)),
+            Format::Csv => csv::report(grade),
         }
     }
 
@@ -107,7 +107,7 @@ impl Format {
             Format::Gradescope => gradescope::not_graded(what),
             Format::Junit => junit::not_graded(what),
             Format::Tap => Ok(tap::bail_out(&what.fault.to_string())),
-            Format::Csv => Ok(csv::not_graded(what)),
+            Format::Csv => csv::not_graded(what),
         }
     }
 }

@@ -5,10 +5,11 @@
 
 use nix::errno::Errno;
 
+use super::Cgroup;
 use super::kill::{PATIENCE, reports_within};
-use super::{Cgroup, write_existing};
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
+use crate::syscall::write_existing;
 
 const FILE: &str = "cgroup.freeze";
 

@@ -17,10 +17,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::write_existing;
 use crate::error::{Error, OrCannot, Result};
 use crate::process::PidFd;
 use crate::step;
+use crate::syscall::write_existing;
 
 /// How long killed processes may stay without one of them going.
 pub const PATIENCE: Duration = Duration::from_secs(5);

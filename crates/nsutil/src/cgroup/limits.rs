@@ -18,9 +18,10 @@ use cgroups_rs::cpu::CpuController;
 use cgroups_rs::pid::PidController;
 use nix::errno::Errno;
 
-use super::{Version, write_existing};
+use super::Version;
 use crate::error::{Cause, Error, OrCannot, Result};
 use crate::step;
+use crate::syscall::write_existing;
 
 /// What a cgroup's processes may use together; what is `None` is not limited by it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

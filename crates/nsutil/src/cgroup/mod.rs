@@ -326,17 +326,6 @@ impl Directory {
     }
 }
 
-/// Writes to a file of the kernel's, which is never made here.
-///
-/// `ENOENT` when it is not there; `EINVAL` for a value that the kernel does not take.
-fn write_existing(path: &Path, text: &str) -> nix::Result<()> {
-    use std::io::Write;
-    // std::fs::write would add O_CREAT, and a missing controller would become EACCES.
-    let file = File::options().write(true).truncate(true).open(path);
-    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,9 +7,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Controller, Directory, Version, write_existing};
+use super::{Controller, Directory, Version};
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
+use crate::syscall::write_existing;
 
 /// Where every distribution mounts v2; on a host that still has v1 trees, these are mounted below.
 pub(super) const UNIFIED: &str = "/sys/fs/cgroup";

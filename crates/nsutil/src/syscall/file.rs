@@ -1,7 +1,10 @@
 //! Files of the kernel's own, such as those of a cgroup: what is written is a command, what is read an answer.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+
+use nix::errno::Errno;
 
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
@@ -27,7 +30,15 @@ pub fn write_file(path: impl AsRef<Path>, text: &str) -> Result<()> {
     step!("write", call: "write(\"{shown}\", \"{text}\")";
         why: "a file of the kernel's own takes a setting as text, and refuses what it does not understand";
         shell: "echo {text} > {shown}");
-    let file = fs::OpenOptions::new().write(true).truncate(true).open(path);
-    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .map_err(|reason| Error::new(format_args!("write(\"{shown}\", \"{text}\")"), "", reason))
+    write_existing(path, text).map_err(|errno| Error::new(format_args!("write(\"{shown}\", \"{text}\")"), "", errno))
+}
+
+/// The same without a word, for callers that announce what they do and name it in their errors.
+///
+/// `ENOENT` when it is not there; `EINVAL` for a value that the kernel does not take.
+pub(crate) fn write_existing(path: &Path, text: &str) -> nix::Result<()> {
+    // std::fs::write would add O_CREAT, and a missing controller would become EACCES.
+    let file = fs::File::options().write(true).truncate(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }

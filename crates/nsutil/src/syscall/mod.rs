@@ -35,6 +35,7 @@ mod process;
 pub use nix::mount::{MntFlags, MsFlags};
 pub use nix::sched::CloneFlags;
 
+pub(crate) use file::write_existing;
 pub use file::{read_file, write_file};
 pub use kind::{Kind, Row, TABLE};
 pub(crate) use kind::{flags, joined};

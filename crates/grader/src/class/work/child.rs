@@ -1,21 +1,20 @@
-//! `grade taskN` as a process, and the signals that end all of them.
+//! `grade taskN` as a process.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::super::folder::cannot;
 use super::{Class, Ended, Job, Report, read};
 use crate::fault::Fault;
+use crate::signals::Signals;
 
 /// Longer than any task takes: the grader's own limits end a hung submission long before. Times `--time-scale`.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -38,7 +37,7 @@ impl Child<'_> {
     ///
     /// # Errors
     /// [`Fault::CannotRun`] with the child's words when this machine cannot grade; [`Fault::Interrupted`] when a signal ended it.
-    pub fn run(&self, signals: &Signals) -> Result<Ended, Fault> {
+    pub fn run(&self, children: &Children) -> Result<Ended, Fault> {
         let broken = |why: std::io::Error| Fault::Broken(format!("cannot start grade: {why}"));
         let said = self.part.join("stderr");
         let stderr = File::create(&said).map_err(cannot("write", &said))?;
@@ -46,11 +45,11 @@ impl Child<'_> {
         child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut child = child.spawn().map_err(broken)?;
         let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
-        signals.add(pid);
+        children.add(pid);
         let (mut begun, mut next) = (Instant::now(), Signal::SIGTERM);
         let mut limit = LIMIT.mul_f64(self.class.time_scale.max(1.0));
         let status = loop {
-            if let Some(status) = signals.ended(&mut child).map_err(broken)? {
+            if let Some(status) = children.ended(&mut child).map_err(broken)? {
                 break status;
             }
             if begun.elapsed() > limit {
@@ -60,8 +59,10 @@ impl Child<'_> {
             std::thread::sleep(LOOK);
         };
         let said = read(&said).trim().trim_start_matches("grade: ").to_owned();
+        if let Some(signal) = children.signal() {
+            return Err(Fault::Interrupted(signal));
+        }
         match status.code() {
-            _ if signals.received().is_some() => Err(Fault::Interrupted(signals.received().unwrap_or(0))),
             Some(0..=2) => Ok(Ended::Done),
             Some(3) => Err(Fault::CannotRun(said)),
             _ => Ok(Ended::Doubtful),
@@ -99,24 +100,23 @@ impl Child<'_> {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP of the whole program: the children are asked to end, which take their boxes down.
+/// The processes that grade now. A signal that asks this program to end asks them, and they take their boxes down.
 #[derive(Debug)]
-pub struct Signals {
-    fd: SignalFd,
-    children: Mutex<Vec<Pid>>,
+pub struct Children {
+    signals: Signals,
+    running: Mutex<Vec<Pid>>,
     received: AtomicI32,
     is_over: AtomicBool,
 }
 
-impl Signals {
-    /// Blocks them, so that they wait to be read. A child starts with none blocked.
-    pub fn block() -> Result<Self, Fault> {
-        let broken = |errno: Errno| Fault::Broken(format!("cannot block signals: {errno}"));
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-        set.thread_block().map_err(broken)?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(broken)?;
-        let (children, received, is_over) = Default::default();
-        Ok(Self { fd, children, received, is_over })
+impl Children {
+    /// None yet. From here on the signals wait to be read; a child starts with none held back.
+    ///
+    /// # Errors
+    /// Those of signalfd(2).
+    pub fn new() -> Result<Self, Fault> {
+        let (running, received, is_over) = Default::default();
+        Ok(Self { signals: Signals::held_back()?, running, received, is_over })
     }
 
     /// Does `work` while a thread reads the signals.
@@ -124,9 +124,9 @@ impl Signals {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !self.is_over.load(Ordering::Acquire) {
-                    if let Ok(Some(signal)) = self.fd.read_signal() {
+                    if let Ok(Some(signal)) = self.signals.fd.read_signal() {
                         self.received.store(signal.ssi_signo.try_into().unwrap_or(0), Ordering::Release);
-                        self.end_children();
+                        self.end();
                     }
                     std::thread::sleep(LOOK);
                 }
@@ -137,32 +137,36 @@ impl Signals {
     }
 
     /// The signal that came.
-    pub fn received(&self) -> Option<i32> {
+    pub fn signal(&self) -> Option<i32> {
         Some(self.received.load(Ordering::Acquire)).filter(|signal| *signal != 0)
     }
 
-    /// Asks every child to end.
-    pub fn end_children(&self) {
-        for pid in self.children.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+    /// Asks each to end.
+    pub fn end(&self) {
+        for pid in self.running().iter() {
             let _ = kill(*pid, Signal::SIGTERM);
         }
     }
 
     fn add(&self, pid: Pid) {
-        self.children.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(pid);
-        // It may have begun after the others were told.
-        if self.received().is_some() {
+        self.running().push(pid);
+        // It may have begun after the others were asked.
+        if self.signal().is_some() {
             let _ = kill(pid, Signal::SIGTERM);
         }
     }
 
     /// How the child ended, once it has. Until then its number is its own, so a signal meets nobody else.
     fn ended(&self, child: &mut std::process::Child) -> std::io::Result<Option<ExitStatus>> {
-        let mut children = self.children.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut running = self.running();
         let status = child.try_wait()?;
         if status.is_some() {
-            children.retain(|pid| pid.as_raw().unsigned_abs() != child.id());
+            running.retain(|pid| pid.as_raw().unsigned_abs() != child.id());
         }
         Ok(status)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Pid>> {
+        self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -1,6 +1,7 @@
 //! How far it is: one line that changes on a terminal, one line a result elsewhere.
 
-use std::fmt::Write;
+use std::fmt;
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -18,7 +19,7 @@ impl Progress {
     pub fn new(all: usize) -> Self {
         let bar = ProgressBar::new(all as u64);
         if let Ok(style) = ProgressStyle::with_template("{pos}/{len} graded, {left} left: {msg}") {
-            let left = |state: &ProgressState, text: &mut dyn Write| {
+            let left = |state: &ProgressState, text: &mut dyn fmt::Write| {
                 let _ = text.write_str(&in_words(state.eta()));
             };
             bar.set_style(style.with_key("left", left));
@@ -37,7 +38,8 @@ impl Progress {
         };
         let line = format!("{} {}: {outcome}", job.id, job.task);
         if self.bar.is_hidden() {
-            eprintln!("[{}/{}] {line}", self.bar.position(), self.all);
+            // Nobody has to read it.
+            let _ = writeln!(std::io::stderr(), "[{}/{}] {line}", self.bar.position(), self.all);
         } else {
             self.bar.set_message(line);
         }
