@@ -17,7 +17,7 @@ override export ROSTER := $(subst ~/,$(HOME)/,$(ROSTER))
 export JOBS
 override export DIR := $(subst ~/,$(HOME)/,$(DIR))
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh book docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -109,7 +109,10 @@ msrv: setup ## build with Debian 13's cargo, in a bare Debian 13
 fresh: setup ## README's two commands on a bare Debian 13 (ONLY=bookworm on a bare 12)
 	vm/bare --fresh $(or $(ONLY),trixie) make demo test
 
-docs: ## the source's documentation as web pages: target/doc/index.html
+book: ## the handbook as a site that needs no network: target/book/index.html
+	docs/book
+
+docs: book ## the handbook, and the source's documentation beside it: target/doc/index.html
 	cargo doc --locked --workspace --no-deps --document-private-items
 	cp docs/crates.html "$${CARGO_TARGET_DIR:-target}/doc/index.html"
 

@@ -1,6 +1,6 @@
-//! The manual's transcripts, typed again: what README.md shows is what comes out.
+//! The transcripts of the manual and the handbook, typed again: what a page shows is what comes out.
 //!
-//! A block of it counts when `<!-- tested -->` stands above. All blocks are one session, on a host of this test's own, and
+//! A block counts when `<!-- tested -->` stands above. All blocks of a page are one session, on a host of its own, and
 //! each line after `$ ` is given to a shell in a copy of this folder's two scripts. In the output that is shown,
 //!
 //! * `<label>` is a blank: some letters, not none, without white space. The same label is the same text everywhere;
@@ -32,20 +32,33 @@ type Blanks = BTreeMap<String, String>;
 #[test]
 #[ignore = "needs root: make test"]
 fn what_the_manual_shows_is_what_comes_out() {
-    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let session = session(&manual);
-    assert!(session.len() > 40, "only {} commands of the manual are marked as tested", session.len());
-    let lab = Lab::new();
+    let commands = typed_again("README.md");
+    assert!(commands > 40, "only {commands} commands of the manual are marked as tested");
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn what_the_handbook_shows_is_what_comes_out() {
+    for page in ["container", "layers", "cgroups", "privileges", "nat"] {
+        let commands = typed_again(&format!("../docs/{page}.md"));
+        assert!(commands > 3, "only {commands} commands of {page}.md are marked as tested");
+    }
+}
+
+/// Types the commands of a page, and compares; returns how many there were.
+fn typed_again(page: &str) -> usize {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let session = session(&text);
+    let lab = Lab::new(page);
     let mut blanks = Blanks::new();
-    for Exchange { command, output } in session {
-        let said = lab.type_in(&command);
-        blanks = fit(&output, &lines(&said), &blanks).unwrap_or_else(|| {
-            panic!(
-                "$ {command}\n--- the manual shows\n{}\n--- it prints\n{said}--- blanks {blanks:?}",
-                output.join("\n")
-            )
+    for Exchange { command, output } in &session {
+        let said = lab.type_in(command);
+        blanks = fit(output, &lines(&said), &blanks).unwrap_or_else(|| {
+            let shown = output.join("\n");
+            panic!("{page}\n$ {command}\n--- it shows\n{shown}\n--- what comes out\n{said}--- blanks {blanks:?}")
         });
     }
+    session.len()
 }
 
 /// A host with the two scripts in a folder, called as in the manual and with a way to the world.
@@ -55,7 +68,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn new() -> Self {
+    fn new(page: &str) -> Self {
         // Only this thread, and what it starts, is on a host of that name.
         unshare(CloneFlags::CLONE_NEWUTS).unwrap();
         nix::unistd::sethostname("cs695").unwrap();
@@ -65,7 +78,9 @@ impl Lab {
              ip address add 10.0.2.15/24 dev uplink; ip link set uplink up; ip link set world up
              ip route add default via 10.0.2.2; echo 0 > /proc/sys/net/ipv4/ip_forward",
         );
-        let lab = Self { folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("transcripts"), space };
+        let name = Path::new(page).with_extension("").file_name().unwrap().to_owned();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("transcripts").join(name);
+        let lab = Self { folder, space };
         lab.clear();
         fs::create_dir_all(&lab.folder).unwrap();
         for script in ["conductor.sh", "config.sh"] {
