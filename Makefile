@@ -25,8 +25,11 @@ help: ## this list
 setup: ## make a bare Debian 12 or 13 ready (packages, a cargo that is new enough)
 	vm/provision
 
-build: setup ## build everything, as `cargo build --release`
-	cargo build --release --locked --workspace
+build: programs grade ## build everything, as `cargo build --release`
+
+# What the tasks run. The grader takes as long to compile as all of this.
+programs: setup
+	cargo build --release --locked --workspace --exclude grader
 	@# Half of a short command was the start of the program. Linked for one place and with all it needs, there is no loader
 	@# to run, no library to map and no address to correct. (Of its memory, only the program's own place is no secret then.)
 	cargo rustc --release --locked --package task3-conductor --bin conductor -- -C target-feature=+crt-static -C relocation-model=static
@@ -34,11 +37,11 @@ build: setup ## build everything, as `cargo build --release`
 	task4-services/bundle
 
 # The grader alone: it builds the task that it is to grade, and no other.
-.PHONY: grade
+.PHONY: grade programs
 grade: setup
 	cargo build --release --locked --package grader
 
-demo: build ## run the tasks in order, each told and checked
+demo: programs ## run the tasks in order, each told and checked
 	$(SUDO) docs/demo
 
 test: setup ## all tests; those that need root get it through sudo (ONLY=task1-namespaces for one package's)

@@ -45,6 +45,21 @@ fn what_the_handbook_shows_is_what_comes_out() {
     }
 }
 
+#[test]
+fn the_reading_tour_leads_to_functions_that_are_there() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let tour = fs::read_to_string(docs.join("tour.md")).unwrap();
+    let stops: Vec<&str> = tour.lines().filter(|line| line.starts_with('`') && line.contains("` in [")).collect();
+    assert_eq!(stops.len(), 10, "{stops:?}");
+    for stop in stops {
+        let function = stop.split('`').nth(1).unwrap();
+        let file = stop.split("](").nth(1).unwrap().trim_end_matches(')');
+        let source = fs::read_to_string(docs.join(file)).unwrap();
+        let is_there = ["(", "<"].iter().any(|after| source.contains(&format!("fn {function}{after}")));
+        assert!(is_there, "{file} has no function {function}");
+    }
+}
+
 /// Types the commands of a page, and compares; returns how many there were.
 fn typed_again(page: &str) -> usize {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
