@@ -40,7 +40,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.explain {
-        step::tell(anstream::stderr());
+        step::print_to(anstream::stderr());
     }
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,7 +20,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::{geteuid, gethostname};
 use nsutil::error::{Error, OrCannot, Result, line};
-use nsutil::process::{Exit, Requests, adopt_orphans, keep_exit_statuses};
+use nsutil::process::{Exit, TerminationSignals, become_subreaper, reset_sigchld};
 use nsutil::rootfs::Rootfs;
 use nsutil::step;
 
@@ -32,7 +32,7 @@ const SEPARATOR: &str = "__________________________________________";
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.explain {
-        step::tell(anstream::stderr());
+        step::print_to(anstream::stderr());
     }
     match run(&options) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
@@ -57,9 +57,9 @@ fn run(options: &Options) -> Result<Ended> {
     if !geteuid().is_root() {
         return Err(Error::new("make", "containers", Errno::EPERM).hint("it takes root: run it with sudo"));
     }
-    keep_exit_statuses()?;
-    let mut requests = Requests::hold()?;
-    adopt_orphans()?;
+    reset_sigchld()?;
+    let mut requests = TerminationSignals::block()?;
+    become_subreaper()?;
     let container = Container { root: Rootfs::at(&options.root)?, program: program()?, cpu: options.cpus.quota() };
     for (index, subtask) in options.what.subtasks().iter().enumerate() {
         if index > 0 {
@@ -73,7 +73,7 @@ fn run(options: &Options) -> Result<Ended> {
 }
 
 /// Runs `container_prog` in one kind of container to its end, or until the user asks for that.
-fn show(subtask: Subtask, container: &Container, requests: &mut Requests) -> Result<Ended> {
+fn show(subtask: Subtask, container: &Container, requests: &mut TerminationSignals) -> Result<Ended> {
     say(&format!("Output Subtask {subtask}"))?;
     let running = subtask.start(container)?;
     if let Some(directory) = running.limit_in_v1() {
@@ -82,7 +82,7 @@ fn show(subtask: Subtask, container: &Container, requests: &mut Requests) -> Res
             directory.display()
         );
     }
-    if let Some(signal) = requests.or_end_of(running.process())? {
+    if let Some(signal) = requests.wait_for_signal_or_end(running.process())? {
         running.abort()?;
         return Ok(Ended::OnRequest(signal));
     }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use nsutil::cgroup::Cgroup;
 use nsutil::error::Result;
-use nsutil::process::{Child, Exit, PidFd, Report, end_descendants, leave_nothing_to_exec};
+use nsutil::process::{Child, Exit, PidFd, Report, kill_descendants, prepare_for_exec};
 
 /// What a child does from its first instruction on: `work`, which ends in an execve(2) and so never returns. Its error goes
 /// to the parent by `report`. The program is to find no descriptor and no blocked signal of this one.
 pub fn in_child(report: Report, work: impl FnOnce() -> Result<Infallible>) -> i32 {
     report.run(|_| {
-        leave_nothing_to_exec()?;
+        prepare_for_exec()?;
         match work()? {}
     })
 }
@@ -21,15 +21,15 @@ pub fn in_child(report: Report, work: impl FnOnce() -> Result<Infallible>) -> i3
 pub struct Running {
     // They go in this order: when the cgroup's turn comes nobody is in it any more.
     child: Child,
-    others: Others,
+    descendants: Descendants,
     limit: Option<Cgroup>,
 }
 
 /// Whatever the program has started itself. In a PID namespace it ends with process 1; 2a has none.
 ///
-/// It falls to this process when its parent ends, see [`nsutil::process::adopt_orphans`].
+/// It falls to this process when its parent ends, see [`nsutil::process::become_subreaper`].
 #[derive(Debug)]
-struct Others;
+struct Descendants;
 
 impl Running {
     /// Takes charge of a container, when its child has become `container_prog`.
@@ -38,7 +38,7 @@ impl Running {
     /// The child's own, if it did not get that far.
     pub fn new(mut child: Child, limit: Option<Cgroup>) -> Result<Self> {
         child.ready()?;
-        Ok(Self { child, others: Others, limit })
+        Ok(Self { child, descendants: Descendants, limit })
     }
 
     /// Its first process.
@@ -56,9 +56,9 @@ impl Running {
     /// # Errors
     /// The first of: the child's, one of ending what it has left, one of removing the cgroup. All are tried.
     pub fn finish(self) -> Result<Exit> {
-        let Self { child, others, limit } = self;
+        let Self { child, descendants, limit } = self;
         let exit = child.wait();
-        let ended = others.end();
+        let ended = descendants.end();
         let removed = limit.map_or(Ok(()), Cgroup::remove);
         exit.and_then(|exit| ended.and(removed).map(|()| exit))
     }
@@ -68,20 +68,20 @@ impl Running {
     /// # Errors
     /// As [`Running::finish`].
     pub fn abort(self) -> Result<()> {
-        let Self { child, others, limit } = self;
+        let Self { child, descendants, limit } = self;
         drop(child);
-        let ended = others.end();
+        let ended = descendants.end();
         limit.map_or(Ok(()), Cgroup::remove).and(ended)
     }
 }
 
-impl Others {
+impl Descendants {
     fn end(&self) -> Result<()> {
-        end_descendants().map(drop)
+        kill_descendants().map(drop)
     }
 }
 
-impl Drop for Others {
+impl Drop for Descendants {
     fn drop(&mut self) {
         // Who wants to know calls `end`.
         let _ = self.end();

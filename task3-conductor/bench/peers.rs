@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::clock::Subject;
-use crate::stage::Stage;
+use crate::setup::BenchSetup;
 
-pub fn births(stage: &Stage) -> Vec<Subject> {
-    let layer = stage.layer.as_str();
+pub fn starts(setup: &BenchSetup) -> Vec<Subject> {
+    let layer = setup.layer.as_str();
     let root = format!("--root={layer}");
     let unshare =
         ["unshare", "--uts", "--pid", "--net", "--mount", "--ipc", "--cgroup", "--fork", "--mount-proc", &root, "true"];
@@ -19,7 +19,7 @@ pub fn births(stage: &Stage) -> Vec<Subject> {
     let mut subjects =
         vec![Subject::new("unshare (no overlay, no sandbox)", unshare), Subject::new("bwrap (no overlay)", bwrap)];
     for (runtime, name) in [("runc", "runc run"), ("crun", "crun run")] {
-        let bundle = bundle(stage, runtime, "true", &["true"]);
+        let bundle = bundle(setup, runtime, "true", &["true"]);
         subjects.push(Subject::new(name, [runtime, "run", "--bundle", &bundle, "bench-timed"]));
     }
     let podman = ["podman", "run", "--rm", "--network=none", "--rootfs", &format!("{layer}:O"), "true"];
@@ -27,22 +27,22 @@ pub fn births(stage: &Stage) -> Vec<Subject> {
     subjects
 }
 
-pub fn stays(stage: &Stage) -> Vec<Subject> {
-    let stays = |runtime: &'static str, name| {
-        let bundle = bundle(stage, runtime, "sleep", &["sleep", "infinity"]);
+pub fn detached_starts(setup: &BenchSetup) -> Vec<Subject> {
+    let detached_starts = |runtime: &'static str, name| {
+        let bundle = bundle(setup, runtime, "sleep", &["sleep", "infinity"]);
         let start = [runtime, "run", "--detach", "--bundle", &bundle, "bench-stays"];
         Subject::new(name, start).then([runtime, "delete", "--force", "bench-stays"])
     };
-    vec![stays("runc", "runc run -d, delete -f"), stays("crun", "crun run -d, delete -f")]
+    vec![detached_starts("runc", "runc run -d, delete -f"), detached_starts("crun", "crun run -d, delete -f")]
 }
 
-pub fn entries(stage: &Stage) -> Vec<Subject> {
+pub fn execs(setup: &BenchSetup) -> Vec<Subject> {
     let enter = |runtime: &'static str, name| {
         let container = format!("bench-held-{runtime}");
-        let bundle = bundle(stage, runtime, "held", &["sleep", "infinity"]);
+        let bundle = bundle(setup, runtime, "held", &["sleep", "infinity"]);
         let started = Command::new(runtime).args(["run", "--detach", "--bundle", &bundle, &container]).status();
         if started.is_ok_and(|status| status.success()) {
-            stage.at_end([runtime, "delete", "--force", &container]);
+            setup.at_end([runtime, "delete", "--force", &container]);
         }
         Subject::new(name, [runtime, "exec", &container, "true"])
     };
@@ -50,8 +50,8 @@ pub fn entries(stage: &Stage) -> Vec<Subject> {
 }
 
 /// An OCI bundle as `runtime spec` writes it, with our root and command, and no terminal.
-fn bundle(stage: &Stage, runtime: &str, name: &str, command: &[&str]) -> String {
-    let folder = stage.path(&format!("bundle-{runtime}-{name}"));
+fn bundle(setup: &BenchSetup, runtime: &str, name: &str, command: &[&str]) -> String {
+    let folder = setup.path(&format!("bundle-{runtime}-{name}"));
     fs::create_dir_all(&folder).unwrap();
     let made = Command::new(runtime).arg("spec").current_dir(&folder).status();
     if made.is_ok_and(|status| status.success()) {
@@ -59,7 +59,7 @@ fn bundle(stage: &Stage, runtime: &str, name: &str, command: &[&str]) -> String 
         let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         config["process"]["args"] = command.into();
         config["process"]["terminal"] = false.into();
-        config["root"]["path"] = stage.layer.as_str().into();
+        config["root"]["path"] = setup.layer.as_str().into();
         fs::write(&path, config.to_string()).unwrap();
     }
     folder

@@ -3,33 +3,33 @@
 use std::fs;
 
 use crate::clock::{must, time};
-use crate::stage::Stage;
+use crate::setup::BenchSetup;
 
 const SIZES: [usize; 4] = [1, 10, 100, 300];
 /// The assignment's 192.168.0.0/16 has 255 subnets to give.
 const POOL: &str = "172.16.0.0/12";
 
-pub fn report(stage: &Stage, rounds: usize) {
-    stage.at_end(stage.conductor(&["stop", "more"]));
+pub fn report(setup: &BenchSetup, rounds: usize) {
+    setup.at_end(setup.conductor(&["stop", "more"]));
     println!("{:<38} {}", "with so many networked containers", SIZES.map(|size| format!("{size:>8}")).join(" "));
     let timed: Vec<Vec<f64>> = SIZES
         .into_iter()
         .map(|size| {
-            fill(stage, size);
-            commands(stage)
+            fill(setup, size);
+            commands(setup)
                 .iter()
                 .map(|command| time(&command.before, &command.line, &command.after, rounds).as_secs_f64() * 1e3)
                 .collect()
         })
         .collect();
-    for (row, command) in commands(stage).iter().enumerate() {
+    for (row, command) in commands(setup).iter().enumerate() {
         println!(
             "  {:<36} {}",
             command.name,
             timed.iter().map(|column| format!("{:>8.2}", column[row])).collect::<Vec<_>>().join(" ")
         );
     }
-    println!("\nmemory of a detached container's monitor: {} KiB resident\n", monitor_kib(stage));
+    println!("\nmemory of a detached container's monitor: {} KiB resident\n", monitor_kib(setup));
 }
 
 /// A command line to time, and what has to be so before it and is put right after it, neither of them timed.
@@ -40,8 +40,8 @@ struct Timed {
     after: Vec<String>,
 }
 
-fn commands(stage: &Stage) -> Vec<Timed> {
-    let line = |words: &[&str]| stage.conductor(words);
+fn commands(setup: &BenchSetup) -> Vec<Timed> {
+    let line = |words: &[&str]| setup.conductor(words);
     let start = || line(&["run", "-d", "bench", "more", "--", "sleep", "infinity"]);
     let stop = || line(&["stop", "more"]);
     let nothing = Vec::new;
@@ -57,14 +57,14 @@ fn commands(stage: &Stage) -> Vec<Timed> {
 }
 
 /// Starts containers until there are so many.
-fn fill(stage: &Stage, size: usize) {
+fn fill(setup: &BenchSetup, size: usize) {
     for number in 0..size {
-        if fs::exists(stage.path(&format!(".containers/{}", name(number)))).unwrap() {
+        if fs::exists(setup.path(&format!(".containers/{}", name(number)))).unwrap() {
             continue;
         }
-        stage.at_end(stage.conductor(&["stop", &name(number)]));
-        must(&stage.conductor(&["run", "-d", "bench", &name(number), "--", "sleep", "infinity"]));
-        must(&stage.conductor(&["addnetwork", &name(number), "--pool", POOL]));
+        setup.at_end(setup.conductor(&["stop", &name(number)]));
+        must(&setup.conductor(&["run", "-d", "bench", &name(number), "--", "sleep", "infinity"]));
+        must(&setup.conductor(&["addnetwork", &name(number), "--pool", POOL]));
     }
 }
 
@@ -73,12 +73,12 @@ fn name(number: usize) -> String {
 }
 
 /// Resident memory of the parent of a container's first process. See `VmRSS` in proc(5).
-fn monitor_kib(stage: &Stage) -> u64 {
+fn monitor_kib(setup: &BenchSetup) -> u64 {
     let field = |pid: u64, name: &str| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
         line.split_whitespace().next().unwrap().parse().unwrap()
     };
-    let init = stage.record(".containers/held")["init"]["pid"].as_u64().unwrap();
+    let init = setup.record(".containers/held")["init"]["pid"].as_u64().unwrap();
     field(field(init, "PPid:"), "VmRSS:")
 }

@@ -18,20 +18,20 @@ use crate::store::Store;
 const BANNER: &str = "CS695 Conductor that manages containers";
 
 /// Where help shows the options that every command has.
-const EVERY: &str = "Options of every command";
+const GLOBAL_OPTIONS: &str = "Options of every command";
 
 /// A container manager without a daemon
 #[derive(Parser)]
 #[command(name = "conductor", version, about = BANNER, propagate_version = true)]
 pub struct Conductor {
     /// Where images, containers and the cache live
-    #[arg(long, global = true, help_heading = EVERY, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
     root: PathBuf,
     /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
-    #[arg(long, global = true, help_heading = EVERY)]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
     explain: bool,
     /// Leave out the banner, what exec says first, and of lists all but the names
-    #[arg(short, long, global = true, help_heading = EVERY, overrides_with = "quiet")]
+    #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, overrides_with = "quiet")]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
@@ -148,13 +148,13 @@ impl Conductor {
     /// The command's own.
     pub fn run(self) -> Result<ExitCode, Failure> {
         if self.explain {
-            nsutil::step::tell(anstream::stderr());
+            nsutil::step::print_to(anstream::stderr());
         }
         // The caller's is about files of the caller's own. What is made here has the mode that it is made with.
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-        nsutil::process::keep_exit_statuses()?;
+        nsutil::process::reset_sigchld()?;
         if self.command.enters_container() && nix::unistd::geteuid().is_root() {
-            reexec::out_of_reach()?;
+            reexec::reexec_sealed_copy()?;
         }
         if !self.quiet && !self.command.prints_data() {
             say(&format!("{BANNER}\n"))?;
@@ -200,10 +200,10 @@ impl Command {
 /// What has to be done before anything enters a container, done before the command line is understood: that costs more
 /// than a start of the program, and would be done twice. By one word alone it may be done in vain, which does no harm; if
 /// it is not done, or fails, [`Conductor::run`] does it, and tells.
-pub fn start_anew_early() {
+pub fn reexec_early() {
     let has = |wanted: &[&str]| std::env::args_os().skip(1).any(|word| wanted.iter().any(|name| word == *name));
     if has(&["attack", "build", "exec", "run"]) && !has(&["--explain"]) && nix::unistd::geteuid().is_root() {
-        let _ = reexec::out_of_reach();
+        let _ = reexec::reexec_sealed_copy();
     }
 }
 

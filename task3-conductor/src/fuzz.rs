@@ -11,13 +11,13 @@ use nsutil::net::address::Subnet;
 use crate::container::plan::WorkingDirectory;
 use crate::image::base::Base;
 use crate::image::conductorfile::Conductorfile;
-use crate::image::plan::{Settings, plan};
+use crate::image::layer_steps::{Settings, plan};
 use crate::network::NetworkRecord;
-use crate::network::publish::Publish;
+use crate::network::publish::PublishedPort;
 use crate::spec::env::Variable;
 use crate::spec::hostname::Hostname;
-use crate::spec::limits::{Cpus, Memory, Processes};
 use crate::spec::name::{ContainerName, ImageName};
+use crate::spec::resources::{Cpus, Memory, ProcessCount};
 use crate::spec::user::User;
 use crate::spec::volume::Volume;
 use crate::store::ledger::Change;
@@ -27,9 +27,9 @@ use crate::store::record::{ContainerRecord, ImageRecord, read};
 pub fn conductorfile(bytes: &[u8]) {
     let planned = Conductorfile::parse("Conductorfile", bytes).and_then(|file| plan(&file, Settings::default()));
     match planned {
-        Ok((acts, settings)) => {
-            for act in acts {
-                assert!(act.at.line >= 1 && act.at.column >= 1, "{act:?}");
+        Ok((steps, settings)) => {
+            for step in steps {
+                assert!(step.at.line >= 1 && step.at.column >= 1, "{step:?}");
             }
             assert!(settings.working_directory.is_none_or(|folder| folder.starts_with('/')));
         }
@@ -43,7 +43,7 @@ pub fn conductorfile(bytes: &[u8]) {
 
 /// A word is understood, and then is the same when it is written and read again; or it is refused in one short line.
 pub fn words(text: &str) {
-    back_and_forth::<Publish>(text);
+    back_and_forth::<PublishedPort>(text);
     back_and_forth::<Subnet>(text);
     back_and_forth::<Base>(text);
     back_and_forth::<ImageName>(text);
@@ -57,7 +57,7 @@ pub fn words(text: &str) {
         text.parse::<User>().err(),
         text.parse::<Cpus>().err(),
         text.parse::<Memory>().err(),
-        text.parse::<Processes>().err(),
+        text.parse::<ProcessCount>().err(),
         text.parse::<WorkingDirectory>().err(),
     ];
     refusals.iter().flatten().for_each(|refusal| is_short(refusal));

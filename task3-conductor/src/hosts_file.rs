@@ -29,9 +29,9 @@ const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-l
 const BEGIN: &str = "# conductor: from here on rewritten by addnetwork, peer and stop\n";
 const END: &str = "# conductor: end\n";
 /// More than any honest file of names holds; what a container puts there must not fill our memory.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
-const OF_THE_HOST: &str = "/etc/resolv.conf";
+const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Files of a host whose resolver listens on its own loopback name the real servers in one of these.
 const UPSTREAM: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf"];
 /// Servers to ask when the host names none that a container could reach.
@@ -39,7 +39,7 @@ const PUBLIC: &[u8] = b"# the host names no server that this network reaches\nna
 
 /// One line of a hosts file: an address and its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct HostsEntry {
     /// The address.
     pub address: IpAddr,
     /// Its names, the canonical one first.
@@ -48,23 +48,23 @@ pub struct Entry {
 
 /// What the user wishes of names in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NameWishes {
+pub struct ResolverOptions {
     /// The servers to ask; none is those of the host.
     pub servers: Vec<IpAddr>,
     /// Further names.
-    pub hosts: Vec<Entry>,
+    pub hosts: Vec<HostsEntry>,
 }
 
 /// Whose network the names are looked up in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum ResolverNetwork {
     /// The container's own: the host's loopback is out of reach.
-    Own,
+    Container,
     /// The host's.
-    Hosts,
+    Host,
 }
 
-impl FromStr for Entry {
+impl FromStr for HostsEntry {
     type Err = String;
 
     /// `NAME:ADDRESS`.
@@ -83,21 +83,21 @@ impl FromStr for Entry {
 ///
 /// # Errors
 /// `ENOSPC`, `EROFS` … with the path.
-pub fn create(container_dir: &Path, hostname: &str, whose: Whose, wishes: &NameWishes) -> Result<()> {
+pub fn create(container_dir: &Path, hostname: &str, network: ResolverNetwork, options: &ResolverOptions) -> Result<()> {
     // Until it has an address of its own, its name means its loopback, as Debian has it.
-    let own = Entry { address: Ipv4Addr::new(127, 0, 1, 1).into(), names: vec![hostname.to_owned()] };
+    let own = HostsEntry { address: Ipv4Addr::new(127, 0, 1, 1).into(), names: vec![hostname.to_owned()] };
     let mut before = LOOPBACK.as_bytes().to_vec();
-    before.extend(lines(&wishes.hosts));
-    write_in_place(&container_dir.join("hosts"), &with_ours(&before, &lines(&[own])))?;
-    let host = read_host(OF_THE_HOST);
-    let text = if !wishes.servers.is_empty() {
+    before.extend(lines(&options.hosts));
+    write_in_place(&container_dir.join("hosts"), &replace_managed_section(&before, &lines(&[own])))?;
+    let host = read_host(HOST_RESOLV_CONF);
+    let text = if !options.servers.is_empty() {
         let rest = host.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_server(line));
-        let servers = wishes.servers.iter().flat_map(|server| format!("nameserver {server}\n").into_bytes());
+        let servers = options.servers.iter().flat_map(|server| format!("nameserver {server}\n").into_bytes());
         rest.flatten().copied().chain(servers).collect()
-    } else if whose == Whose::Hosts {
+    } else if network == ResolverNetwork::Host {
         host
     } else {
-        with_ours(b"", &resolv_conf(&host, &UPSTREAM.map(read_host)))
+        replace_managed_section(b"", &resolv_conf(&host, &UPSTREAM.map(read_host)))
     };
     write_in_place(&container_dir.join("resolv.conf"), &text)
 }
@@ -112,8 +112,8 @@ pub fn refresh_resolvers(container_dir: &Path) -> Result<()> {
     match read_private(&path)? {
         Some(before) if find(&before, BEGIN.as_bytes()).is_none() => Ok(()),
         before => {
-            let ours = resolv_conf(&read_host(OF_THE_HOST), &UPSTREAM.map(read_host));
-            write_in_place(&path, &with_ours(&before.unwrap_or_default(), &ours))
+            let ours = resolv_conf(&read_host(HOST_RESOLV_CONF), &UPSTREAM.map(read_host));
+            write_in_place(&path, &replace_managed_section(&before.unwrap_or_default(), &ours))
         }
     }
 }
@@ -122,24 +122,24 @@ pub fn refresh_resolvers(container_dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `ENOSPC`, `EROFS`, `EFBIG` … with the path. A container without private files is nothing to do.
-pub fn refresh_hosts(container_dir: &Path, entries: &[Entry]) -> Result<()> {
+pub fn refresh_hosts(container_dir: &Path, entries: &[HostsEntry]) -> Result<()> {
     let path = container_dir.join("hosts");
     let Some(before) = read_private(&path)? else { return Ok(()) };
-    write_in_place(&path, &with_ours(&before, &lines(entries)))
+    write_in_place(&path, &replace_managed_section(&before, &lines(entries)))
 }
 
 /// Whether it is one of the names that every container has for itself. See RFC 6761, "localhost".
-pub fn is_of_loopback(name: &str) -> bool {
+pub fn is_loopback_name(name: &str) -> bool {
     LOOPBACK.split_whitespace().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn lines(entries: &[Entry]) -> Vec<u8> {
-    let line = |entry: &Entry| format!("{}\t{}\n", entry.address, entry.names.join(" "));
+fn lines(entries: &[HostsEntry]) -> Vec<u8> {
+    let line = |entry: &HostsEntry| format!("{}\t{}\n", entry.address, entry.names.join(" "));
     entries.iter().map(line).collect::<String>().into_bytes()
 }
 
 /// A file with `ours` in the part that is ours, and all else as it was.
-fn with_ours(before: &[u8], ours: &[u8]) -> Vec<u8> {
+fn replace_managed_section(before: &[u8], ours: &[u8]) -> Vec<u8> {
     let (head, rest) = split(before, BEGIN).unwrap_or((before, b""));
     let tail = split(rest, END).map_or(&b""[..], |(_, tail)| tail);
     let newline: &[u8] = if head.is_empty() || head.ends_with(b"\n") { b"" } else { b"\n" };
@@ -199,7 +199,7 @@ fn read_host(path: &str) -> Vec<u8> {
     match opened {
         Ok(file) if file.metadata().is_ok_and(|about| about.is_file()) => {
             // What was read until an error is what there is.
-            let _ = file.take(LARGEST).read_to_end(&mut text);
+            let _ = file.take(MAX_BYTES).read_to_end(&mut text);
         }
         _ => (),
     }
@@ -210,7 +210,7 @@ fn read_host(path: &str) -> Vec<u8> {
 fn read_private(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
-        Ok(file) => file.take(LARGEST).read_to_end(&mut text).or_cannot("read", path.display())?,
+        Ok(file) => file.take(MAX_BYTES).read_to_end(&mut text).or_cannot("read", path.display())?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::new("open", path.display(), error)),
     };
@@ -238,12 +238,12 @@ mod tests {
 
     use super::*;
 
-    fn entry(address: [u8; 4], name: &str) -> Entry {
-        Entry { address: address.into(), names: vec![name.to_owned()] }
+    fn entry(address: [u8; 4], name: &str) -> HostsEntry {
+        HostsEntry { address: address.into(), names: vec![name.to_owned()] }
     }
 
-    fn hosts(before: &str, entries: &[Entry]) -> String {
-        String::from_utf8(with_ours(before.as_bytes(), &lines(entries))).unwrap()
+    fn hosts(before: &str, entries: &[HostsEntry]) -> String {
+        String::from_utf8(replace_managed_section(before.as_bytes(), &lines(entries))).unwrap()
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         assert!(second.ends_with(&format!("192.168.2.2\tdb\n{END}10.0.0.9\tmine\n")), "{second}");
         assert_eq!(second.matches("web").count(), 1, "{second}");
         assert_eq!(second.matches(BEGIN).count(), 1, "{second}");
-        let odd = with_ours(b"1.2.3.4\t\xff\n", b"");
+        let odd = replace_managed_section(b"1.2.3.4\t\xff\n", b"");
         assert!(odd.starts_with(b"1.2.3.4\t\xff\n"), "what is no UTF-8 stays as well");
     }
 
@@ -275,18 +275,18 @@ mod tests {
 
     #[test]
     fn a_name_is_written_with_its_address() {
-        let parsed: Entry = "db:10.0.0.7".parse().unwrap();
+        let parsed: HostsEntry = "db:10.0.0.7".parse().unwrap();
         assert_eq!(parsed, entry([10, 0, 0, 7], "db"));
-        assert_eq!("six:fe80::1".parse::<Entry>().unwrap().address.to_string(), "fe80::1");
+        assert_eq!("six:fe80::1".parse::<HostsEntry>().unwrap().address.to_string(), "fe80::1");
         for wrong in ["", "db", "db:", ":10.0.0.7", "a b:10.0.0.7", "db:10.0.0", "db:host-gateway", "db\n:10.0.0.7"] {
-            assert!(wrong.parse::<Entry>().unwrap_err().contains("db:10.0.0.7"), "{wrong:?}");
+            assert!(wrong.parse::<HostsEntry>().unwrap_err().contains("db:10.0.0.7"), "{wrong:?}");
         }
     }
 
     #[test]
     fn a_private_file_stays_the_same_file_and_no_link_is_followed() {
         let dir = tempfile::tempdir().unwrap();
-        create(dir.path(), "eg", Whose::Own, &NameWishes::default()).unwrap();
+        create(dir.path(), "eg", ResolverNetwork::Container, &ResolverOptions::default()).unwrap();
         let path = dir.path().join("hosts");
         let inode = fs::metadata(&path).unwrap().ino();
         refresh_hosts(dir.path(), &[entry([192, 168, 1, 2], "eg")]).unwrap();

@@ -26,25 +26,25 @@ use crate::output::advice;
 
 /// The whole program: parses the command line, does what was asked, and tells what went wrong.
 pub fn main() -> ExitCode {
-    cli::start_anew_early();
+    cli::reexec_early();
     let options = match cli::Conductor::of_command_line() {
         Ok(options) => options,
         // clap prints usage errors itself; --help and --version are no errors.
         Err(error) => {
-            let code = if error.use_stderr() { output::failure::OURS } else { 0 };
-            let _ = advice::harmless(advice::advised(error)).print();
+            let code = if error.use_stderr() { output::failure::CONDUCTOR_FAILED } else { 0 };
+            let _ = advice::escape_words(advice::advised(error)).print();
             return ExitCode::from(code);
         }
     };
     match options.run() {
         Ok(code) => code,
         Err(failure) => {
-            if failure.is_that_nobody_reads() {
+            if failure.is_broken_pipe() {
                 // As any program that prints: what it wanted to say, nobody wants to hear.
                 let _ = nsutil::sys::default_action(Signal::SIGPIPE)
                     .and_then(|()| nix::sys::signal::raise(Signal::SIGPIPE));
             }
-            failure.tell();
+            failure.report();
             ExitCode::from(failure.code())
         }
     }

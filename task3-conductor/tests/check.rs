@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
-use world::{Host, INTERNET, address};
+use netlab::{Host, INTERNET, address};
 
 /// The lines of a check: what is there, and what is missing.
 fn check(host: &Host) -> (Vec<String>, Vec<String>) {
@@ -21,7 +21,7 @@ fn check(host: &Host) -> (Vec<String>, Vec<String>) {
 }
 
 /// Three containers: one with everything, two that are peers.
-fn town(host: &Host) -> [world::Space; 3] {
+fn three_networks(host: &Host) -> [netlab::Netns; 3] {
     let web = host.networked("web", "--internet --expose 3000:8080 --expose 53:5353/udp");
     let (a, b) = (host.networked("a", ""), host.networked("b", ""));
     host.conductor("peer a b");
@@ -33,7 +33,7 @@ fn town(host: &Host) -> [world::Space; 3] {
 fn what_was_just_made_is_all_there() {
     let host = Host::new();
     assert_eq!(host.conductor("-q network check"), "No networks found\n");
-    let _town = town(&host);
+    let _town = three_networks(&host);
     let (there, missing) = check(&host);
     assert_eq!(missing, [""; 0]);
     assert!(there.len() > 24, "{there:#?}");
@@ -46,7 +46,7 @@ fn what_was_just_made_is_all_there() {
 #[ignore = "needs root: make test"]
 fn each_thing_that_goes_missing_is_named_and_comes_back() {
     let host = Host::new();
-    let town = town(&host);
+    let three_networks = three_networks(&host);
     let before = (host.rules(), host.links());
     for (broken, named) in [
         ("iptables -t filter -F CONDUCTOR-FORWARD", "rules in filter: -A CONDUCTOR-FORWARD"),
@@ -74,7 +74,7 @@ fn each_thing_that_goes_missing_is_named_and_comes_back() {
         ("ip route delete default", "the default route inside"),
         ("ip link set web-inside down", "link web-inside"),
     ] {
-        town[0].run(inside);
+        three_networks[0].run(inside);
         let (_, missing) = check(&host);
         assert!(missing.iter().any(|line| line.contains(named)), "{inside}: {missing:#?}");
         host.conductor("network reload");
@@ -93,10 +93,10 @@ fn each_thing_that_goes_missing_is_named_and_comes_back() {
 fn after_a_flush_of_all_tables_reload_brings_every_permission_back_at_the_same_addresses() {
     let host = Host::new();
     host.be_a_router();
-    let [web, a, b] = town(&host);
+    let [web, a, b] = three_networks(&host);
     let _server = web.serve(8080);
     let works = || {
-        (web.pings(INTERNET), host.world.asks(world::HOST, 3000).is_some(), a.pings(address(3)), a.pings(address(1)))
+        (web.pings(INTERNET), host.world.asks(netlab::HOST, 3000).is_some(), a.pings(address(3)), a.pings(address(1)))
     };
     assert_eq!(works(), (true, true, true, false));
     host.space.run_script("for table in raw nat filter; do iptables -t $table -F; iptables -t $table -X; done");

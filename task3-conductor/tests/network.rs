@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
-use world::{HOST, Host, INTERNET, NEIGHBOUR, address, gateway};
+use netlab::{HOST, Host, INTERNET, NEIGHBOUR, address, gateway};
 
 #[test]
 #[ignore = "needs root: make test"]
@@ -196,7 +196,7 @@ fn neighbours_cannot_route_in_nor_reach_the_loopback() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn nobody_can_be_spoken_for() {
+fn source_addresses_cannot_be_forged() {
     let host = Host::new();
     let a = host.networked("a", "-i");
     let _b = host.networked("b", "-i");
@@ -256,7 +256,7 @@ fn the_host_is_as_it_was_when_the_last_network_has_gone() {
 #[ignore = "needs root: make test"]
 fn a_host_that_was_a_router_stays_one_and_one_that_was_none_serves_its_containers_only() {
     let host = Host::new();
-    let lan = world::Space::new();
+    let lan = netlab::Netns::new();
     host.space.run(&format!("ip link add lan0 type veth peer name lan0-far netns {}", lan.pid()));
     host.space.run("ip address add 10.8.0.1/24 dev lan0");
     host.space.run("ip link set lan0 up");
@@ -302,7 +302,7 @@ fn networks_are_added_to_and_said_twice_they_stay_the_same() {
 fn twenty_at_once_get_twenty_subnets() {
     let host = Host::new();
     let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
-    let spaces: Vec<world::Space> = names.iter().map(|name| host.container(name)).collect();
+    let spaces: Vec<netlab::Netns> = names.iter().map(|name| host.container(name)).collect();
     let started: Vec<_> = names
         .iter()
         .map(|name| {
@@ -417,7 +417,7 @@ fn a_network_that_cannot_be_made_leaves_nothing() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_link_that_is_somebody_elses_is_left_alone() {
+fn a_link_of_another_owner_is_left_alone() {
     let host = Host::new();
     host.space.run("ip link add web-outside type veth peer name elsewhere");
     let _web = host.container("web");
@@ -618,7 +618,7 @@ fn peer_and_stop_that_were_killed_can_be_said_again() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn rules_that_somebody_flushed_are_put_back_by_saying_it_again() {
+fn flushed_rules_are_restored_by_repeating_the_command() {
     let host = Host::new();
     let web = host.networked("web", "-i -e 3000:8080");
     let _server = web.serve(8080);
@@ -668,8 +668,8 @@ fn a_damaged_record_of_a_network_is_named_and_can_be_stopped() {
 }
 
 /// A network behind the host of its own, such as a VPN's or another provider's: its address, and what there is to reach.
-fn another_world(host: &Host, link: &str, number: u8) -> (world::Space, Ipv4Addr) {
-    let there = world::Space::new();
+fn another_internet(host: &Host, link: &str, number: u8) -> (netlab::Netns, Ipv4Addr) {
+    let there = netlab::Netns::new();
     host.space.run(&format!("ip link add {link} type veth peer name far netns {}", there.pid()));
     host.space.run(&format!("ip address add 10.{number}.0.2/24 dev {link}"));
     host.space.run(&format!("ip link set {link} up"));
@@ -710,7 +710,7 @@ fn the_internet_is_reached_by_whatever_way_the_host_takes_at_that_moment() {
         let other = host.networked("other", "-i");
         let friend = host.networked("friend", "");
         host.conductor("peer eg friend");
-        let (vpn, own) = another_world(&host, "tun0", 77);
+        let (vpn, own) = another_internet(&host, "tun0", 77);
         let (_first, _second) = (host.world.serve(80), vpn.serve(80));
         assert_eq!(eg.asks(INTERNET, 80), Some(HOST.to_string()), "{policy}");
         host.space.run("ip route replace default via 10.77.0.1");
@@ -789,7 +789,7 @@ fn a_rule_that_refuses_all_the_rest_is_a_policy_and_one_that_means_us_is_named()
 fn another_router_that_came_meanwhile_is_served_and_stays_so() {
     let host = Host::new();
     let eg = host.networked("eg", "-i");
-    let (guest, _) = another_world(&host, "virbr0", 77);
+    let (guest, _) = another_internet(&host, "virbr0", 77);
     guest.run("ip address del 198.51.100.7/32 dev lo");
     guest.run("ip route add default via 10.77.0.2");
     // As it would do it: at the end, or not at all where the policy is to accept.

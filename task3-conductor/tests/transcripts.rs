@@ -10,14 +10,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use netlab::Netns;
 use nix::sched::{CloneFlags, unshare};
-use world::Space;
 
 /// A command and the lines it is said to print.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ fn typed_again(page: &str) -> usize {
 /// A host with the two scripts in a folder, called as in the manual and with a way to the world.
 struct Lab {
     folder: PathBuf,
-    space: Space,
+    space: Netns,
 }
 
 impl Lab {
@@ -87,7 +87,7 @@ impl Lab {
         // Only this thread, and what it starts, is on a host of that name.
         unshare(CloneFlags::CLONE_NEWUTS).unwrap();
         nix::unistd::sethostname("cs695").unwrap();
-        let space = Space::new();
+        let space = Netns::new();
         space.run_script(
             "ip link set lo up; ip link add uplink type veth peer name world
              ip address add 10.0.2.15/24 dev uplink; ip link set uplink up; ip link set world up

@@ -13,8 +13,8 @@
 )]
 
 mod client;
-#[path = "../../task3-conductor/tests/world/space.rs"]
-mod space;
+#[path = "../../task3-conductor/tests/netlab/netns.rs"]
+mod netns;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::{Outcome, Visits, visit};
-use space::{HOST, Space, host_and_world};
+use netns::{HOST, Netns, host_and_internet};
 
 /// How many requests are on their way at the same moment.
 const CLIENTS: usize = 64;
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
 
 /// A host with both kinds of deployment, and another machine.
 struct Stage {
-    host: Space,
-    outside: Space,
+    host: Netns,
+    outside: Netns,
     folder: tempfile::TempDir,
     binaries: PathBuf,
     plain: Vec<Child>,
@@ -54,7 +54,7 @@ struct Stage {
 
 impl Stage {
     fn set(binaries: &Path) -> Self {
-        let (host, outside) = host_and_world();
+        let (host, outside) = host_and_internet();
         let folder = tempfile::Builder::new().prefix("services-bench").tempdir_in("/var/tmp").unwrap();
         let mut stage =
             Self { host, outside, folder, binaries: fs::canonicalize(binaries).unwrap(), plain: Vec::new() };

@@ -43,7 +43,7 @@ impl<'a> Background<'a> {
     pub fn wait_until(mut self, is_so: impl Fn() -> bool) -> Result<()> {
         while !is_so() {
             let why = match self.process.try_wait().or_cannot("ask after", "a command in the background")? {
-                Some(status) if !self.has_left_it_to_another(status)? => format!("its command ended with {status}"),
+                Some(status) if !self.lost_race(status)? => format!("its command ended with {status}"),
                 _ if self.began.elapsed() < PATIENCE => {
                     // Nothing tells us when another process is ready, so we ask again.
                     std::thread::sleep(Duration::from_millis(20));
@@ -56,7 +56,7 @@ impl<'a> Background<'a> {
         Ok(())
     }
 
-    fn has_left_it_to_another(&self, status: ExitStatus) -> Result<bool> {
+    fn lost_race(&self, status: ExitStatus) -> Result<bool> {
         let writers = self.conductor.writers(self.service)?;
         Ok(status.success() && writers.iter().any(|writer| !self.earlier.contains(writer)))
     }

@@ -15,9 +15,9 @@ use std::process::{Child, Command, Stdio};
 use nsutil::error::{Error, OrCannot, Result};
 use rustix::process::Pid;
 
+use crate::command_lock::CommandLock;
 use crate::holders::holding;
 use crate::progress::Progress;
-use crate::turn::Turn;
 
 /// What a container is asked to say, to show that it runs. No tool says this of itself.
 const ALIVE: &str = "alive-and-well";
@@ -105,9 +105,9 @@ impl Conductor {
     ///
     /// # Errors
     /// In words when it ends with another code than 0.
-    pub fn command(&self, turn: &Turn, arguments: &[&str], why: &str) -> Result<()> {
+    pub fn command(&self, lock: &CommandLock, arguments: &[&str], why: &str) -> Result<()> {
         self.progress.command(&self.line(arguments), why);
-        let stdin = turn.pass_on()?;
+        let stdin = lock.inherit()?;
         let status = self.progress.aside(|| self.prepared(arguments).stdin(stdin).status());
         let status = status.or_cannot("run", self.program.display())?;
         if status.success() {
@@ -134,8 +134,8 @@ impl Conductor {
     ///
     /// # Errors
     /// When the tool fails, or says that it did it and the container is still there.
-    pub fn stop(&self, turn: &Turn, container: &str, why: &str) -> Result<()> {
-        self.command(turn, &["stop", container], why)?;
+    pub fn stop(&self, lock: &CommandLock, container: &str, why: &str) -> Result<()> {
+        self.command(lock, &["stop", container], why)?;
         let still_there = "it ended with code 0, and the container is still there";
         if self.has_container(container)? { Err(Error::new("stop", container, still_there)) } else { Ok(()) }
     }

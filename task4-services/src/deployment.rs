@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use nsutil::error::{Error, OrCannot, Result, line};
 
 use crate::background::{Background, PATIENCE};
+use crate::command_lock::CommandLock;
 use crate::conductor::Conductor;
 use crate::health;
 use crate::host;
 use crate::mirror;
 use crate::spec::{Service, Spec, missing};
-use crate::turn::Turn;
 
 /// After a step that failed.
 const WHAT_NOW: &str = "`up` goes on from there, `down` removes what stands";
@@ -53,7 +53,7 @@ enum Step {
 impl Deployment {
     /// # Lesson 4.a (6 marks): bring everything up, step by step
     ///
-    /// What is up already is left alone. Take the `turn` first: nobody else brings up or takes down meanwhile. Tell
+    /// What is up already is left alone. Take the `lock` first: nobody else brings up or takes down meanwhile. Tell
     /// `progress` how many steps to expect (one for the image, five for each service) and, when all are done, that it is
     /// the end. Then the steps of the assignment, each through `step`: build the image; launch each container; copy each
     /// service's files; connect each; start each service, those first that others ask (`in_start_order`); try each one's
@@ -62,23 +62,23 @@ impl Deployment {
     ///
     /// Checks: apart.services up.again
     ///
-    /// You may want: [`Turn::take`], [`Progress::expect`](crate::progress::Progress::expect), [`Spec::in_start_order`], and the methods below
+    /// You may want: [`CommandLock::take`], [`Progress::expect`](crate::progress::Progress::expect), [`Spec::in_start_order`], and the methods below
     ///
     /// # Errors
     /// The step that failed; what stands by then stays, for the next `up` or for `down`.
     pub fn up(&self, source: Source) -> Result<()> {
-        let turn = Turn::take(&self.conductor.notes())?;
+        let lock = CommandLock::take(&self.conductor.notes())?;
         let services = &self.spec.services;
         self.conductor.progress.expect(1 + 5 * services.len());
-        self.step(Step::Image, &self.spec.image, || self.build_image(&turn, source))?;
+        self.step(Step::Image, &self.spec.image, || self.build_image(&lock, source))?;
         for service in services {
-            self.step(Step::Container, &service.name, || self.start_container(&turn, service))?;
+            self.step(Step::Container, &service.name, || self.start_container(&lock, service))?;
         }
         for service in services {
             self.step(Step::Files, &service.name, || self.copy_files(service))?;
         }
         for service in services {
-            self.step(Step::Network, &service.name, || self.connect(&turn, service))?;
+            self.step(Step::Network, &service.name, || self.connect(&lock, service))?;
         }
         for service in self.spec.in_start_order().or_cannot("order", "the services")? {
             self.step(Step::Service, &service.name, || self.start_service(service))?;
@@ -130,7 +130,7 @@ impl Deployment {
         Ok(())
     }
 
-    fn build_image(&self, turn: &Turn, source: Source) -> Result<()> {
+    fn build_image(&self, lock: &CommandLock, source: Source) -> Result<()> {
         let image = self.spec.image.as_str();
         if self.conductor.has_image(image)? {
             return Ok(());
@@ -143,14 +143,14 @@ impl Deployment {
         if from_host {
             let file = self.conductor.notes().join("Conductorfile");
             std::fs::write(&file, OFFLINE).or_cannot("write", file.display())?;
-            self.conductor.command(turn, &["build", image, ".services/Conductorfile"], why)?;
+            self.conductor.command(lock, &["build", image, ".services/Conductorfile"], why)?;
         } else {
-            self.conductor.command(turn, &["build", image], why)?;
+            self.conductor.command(lock, &["build", image], why)?;
         }
         if self.conductor.has_image(image)? {
             Ok(())
         } else {
-            Err(nothing_came_of("build", "`images` does not list it"))
+            Err(unexpected_state("build", "`images` does not list it"))
         }
     }
 
@@ -165,7 +165,7 @@ impl Deployment {
         answer.is_err()
     }
 
-    fn start_container(&self, turn: &Turn, service: &Service) -> Result<()> {
+    fn start_container(&self, lock: &CommandLock, service: &Service) -> Result<()> {
         let name = &service.name;
         // One that an orchestrator started before it was killed may be on its way.
         wait(PATIENCE, || Ok(self.conductor.is_running(name) || self.conductor.writers(name)?.is_empty()))?;
@@ -173,7 +173,7 @@ impl Deployment {
             return Ok(());
         }
         if self.conductor.has_container(name)? {
-            self.conductor.stop(turn, name, "its first process has ended: make way for a new one")?;
+            self.conductor.stop(lock, name, "its first process has ended: make way for a new one")?;
         }
         let run = ["run", &self.spec.image, name, "--", "sleep", "infinity"];
         let run = Background::start(&self.conductor, name, &run, "a container that waits for its service")?;
@@ -214,19 +214,19 @@ impl Deployment {
     ///
     /// Checks: reach.outside reach.host apart.counter internet
     ///
-    /// You may want: `lay_cable`, `can_talk`, [`Conductor::command`], [`missing`], `nothing_came_of`
-    fn connect(&self, turn: &Turn, service: &Service) -> Result<()> {
-        self.lay_cable(turn, service)?;
+    /// You may want: `add_network`, `can_talk`, [`Conductor::command`], [`missing`], `unexpected_state`
+    fn connect(&self, lock: &CommandLock, service: &Service) -> Result<()> {
+        self.add_network(lock, service)?;
         for peer in &service.peers {
             let other = self.spec.services.iter().find(|other| other.name == *peer).ok_or_else(|| missing(peer))?;
-            self.lay_cable(turn, other)?;
+            self.add_network(lock, other)?;
             if self.can_talk(service, other) {
                 continue;
             }
             let why = "containers cannot reach each other until they are peers";
-            self.conductor.command(turn, &["peer", &service.name, peer], why)?;
+            self.conductor.command(lock, &["peer", &service.name, peer], why)?;
             if !self.can_talk(service, other) {
-                return Err(nothing_came_of(
+                return Err(unexpected_state(
                     "peer",
                     format_args!("{} gets no answer from {peer} by ping", service.name),
                 ));
@@ -235,7 +235,7 @@ impl Deployment {
         Ok(())
     }
 
-    fn lay_cable(&self, turn: &Turn, service: &Service) -> Result<()> {
+    fn add_network(&self, lock: &CommandLock, service: &Service) -> Result<()> {
         if self.address(&service.name).is_ok() {
             return Ok(());
         }
@@ -244,8 +244,8 @@ impl Deployment {
             words.push("--internet");
         }
         words.extend(service.expose.iter().flat_map(|pair| ["--expose", &pair.written]));
-        self.conductor.command(turn, &words, "a cable to the host, and what may pass through it")?;
-        self.address(&service.name).map(|_| ()).map_err(|error| nothing_came_of("addnetwork", line(&error)))
+        self.conductor.command(lock, &words, "a cable to the host, and what may pass through it")?;
+        self.address(&service.name).map(|_| ()).map_err(|error| unexpected_state("addnetwork", line(&error)))
     }
 
     fn can_talk(&self, from: &Service, to: &Service) -> bool {
@@ -262,10 +262,10 @@ impl Deployment {
     ///
     /// Checks: count.next count.asked
     ///
-    /// You may want: `health_url`, [`health::is_well`], `with_addresses`, [`Background::start`], [`Background::wait_until`]
+    /// You may want: `health_url`, [`health::is_healthy`], `with_addresses`, [`Background::start`], [`Background::wait_until`]
     fn start_service(&self, service: &Service) -> Result<()> {
         let url = self.health_url(service)?;
-        if health::is_well(&url) {
+        if health::is_healthy(&url) {
             return Ok(());
         }
         let mut words = vec!["exec".to_owned(), service.name.clone(), "--".to_owned()];
@@ -274,7 +274,7 @@ impl Deployment {
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let start = Background::start(&self.conductor, &service.name, &words, "the service itself")?;
-        start.wait_until(|| health::is_well(&url))?;
+        start.wait_until(|| health::is_healthy(&url))?;
         self.conductor.progress.say(&format!("  \x1b[32mok\x1b[0m  {} answers at {url}", service.name));
         Ok(())
     }
@@ -293,7 +293,7 @@ impl Deployment {
 }
 
 /// A tool that ended with code 0, and yet what it was to do is not there.
-fn nothing_came_of(command: &str, seen: impl Display) -> Error {
+fn unexpected_state(command: &str, seen: impl Display) -> Error {
     Error::new("see what came of", format_args!("`{command}`"), format!("it ended with code 0, but {seen}"))
 }
 

@@ -20,6 +20,6 @@ pub fn answer(url: &str) -> std::result::Result<(u16, String), String> {
 }
 
 /// Whether what answers at `url` says that it is well.
-pub fn is_well(url: &str) -> bool {
+pub fn is_healthy(url: &str) -> bool {
     answer(url).is_ok_and(|(status, _)| (200..300).contains(&status))
 }

@@ -17,7 +17,7 @@ pub fn address() -> IpAddr {
 }
 
 /// The interface of the default route, and the neighbour who passes packets on.
-pub fn way_out() -> Option<(String, Ipv4Addr)> {
+pub fn default_route() -> Option<(String, Ipv4Addr)> {
     first_default(&std::fs::read_to_string("/proc/net/route").ok()?)
 }
 

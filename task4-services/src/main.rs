@@ -5,6 +5,8 @@
 //! tool, and how a service is, of the service. So `up` may be called in any state, and so may `down`.
 
 mod background;
+mod check;
+mod command_lock;
 mod conductor;
 mod deployment;
 mod health;
@@ -15,8 +17,6 @@ mod progress;
 mod report;
 mod spec;
 mod takedown;
-mod trial;
-mod turn;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
 
 /// Does what was asked; false when it was done and the answer is no.
 fn run(options: Options) -> Result<bool> {
-    nsutil::process::keep_exit_statuses()?;
+    nsutil::process::reset_sigchld()?;
     let workspace = workspace();
     let spec = options.spec.map(absolute).transpose()?;
     let beside_spec = spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);
@@ -103,11 +103,11 @@ fn run(options: Options) -> Result<bool> {
     match options.action {
         Action::Up { offline } => {
             deployment.up(if offline { Source::Host } else { Source::Mirror })?;
-            deployment.tell()
+            deployment.print()
         }
         Action::Status => deployment.status(),
         Action::Logs { service } => deployment.logs(service.as_deref()).map(|()| true),
-        Action::Test => deployment.try_out(),
+        Action::Test => deployment.check(),
         Action::Down { rmi } => deployment.down(rmi).map(|()| true),
     }
 }

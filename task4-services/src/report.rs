@@ -8,7 +8,7 @@ use crate::host;
 use crate::spec::Service;
 
 /// Where a service's container stands, as it was found.
-pub struct Found<'a> {
+pub struct ServiceReport<'a> {
     service: &'a Service,
     state: State,
     address: Option<String>,
@@ -34,15 +34,15 @@ impl Deployment {
     ///
     /// # Errors
     /// When the tool cannot list its containers.
-    pub fn look(&self) -> Result<Vec<Found<'_>>> {
+    pub fn look(&self) -> Result<Vec<ServiceReport<'_>>> {
         self.spec.services.iter().map(|service| self.look_at(service)).collect()
     }
 
-    fn look_at<'a>(&self, service: &'a Service) -> Result<Found<'a>> {
+    fn look_at<'a>(&self, service: &'a Service) -> Result<ServiceReport<'a>> {
         let name = &service.name;
         let address = self.address(name).ok();
         let state = if address.is_some() {
-            let well = self.health_url(service).is_ok_and(|url| health::is_well(&url));
+            let well = self.health_url(service).is_ok_and(|url| health::is_healthy(&url));
             if well { State::Well } else { State::Silent }
         } else if self.conductor.is_running(name) {
             State::Unconnected
@@ -51,7 +51,7 @@ impl Deployment {
         } else {
             State::Absent
         };
-        Ok(Found { service, state, address })
+        Ok(ServiceReport { service, state, address })
     }
 
     /// Prints the state of every service; whether all are well.
@@ -68,9 +68,9 @@ impl Deployment {
     ///
     /// # Errors
     /// When the tool cannot list its containers.
-    pub fn tell(&self) -> Result<bool> {
+    pub fn print(&self) -> Result<bool> {
         let found = self.look()?;
-        let interface = host::way_out().map(|(interface, _)| interface);
+        let interface = host::default_route().map(|(interface, _)| interface);
         let host =
             Host { interface: interface.as_deref().unwrap_or("no way out"), address: host::address().to_string() };
         anstream::print!("\n{}\n{}{}", drawing(&found, &host), table(&found), urls(&found, &host));
@@ -84,9 +84,9 @@ struct Host<'a> {
     address: String,
 }
 
-fn table(found: &[Found<'_>]) -> String {
+fn table(found: &[ServiceReport<'_>]) -> String {
     let mut text = format!("{:<12} {:<12} {:<16} {}\n", "Service", "State", "Address", "Ports of the host");
-    for Found { service, state, address } in found {
+    for ServiceReport { service, state, address } in found {
         let state = match state {
             State::Absent => "not there",
             State::Ended => "ended",
@@ -102,14 +102,14 @@ fn table(found: &[Found<'_>]) -> String {
     text
 }
 
-fn urls(found: &[Found<'_>], host: &Host<'_>) -> String {
+fn urls(found: &[ServiceReport<'_>], host: &Host<'_>) -> String {
     let mut text = String::new();
-    for Found { service, .. } in found {
+    for ServiceReport { service, .. } in found {
         for pair in &service.expose {
             let at = |address: &str| format!("http://{address}:{}", pair.host);
             let (local, everywhere) = (at("127.0.0.1"), at(&host.address));
             // Not every tool forwards what the host asks of itself.
-            let here = if health::is_well(&format!("{local}{}", service.health)) { &local } else { &everywhere };
+            let here = if health::is_healthy(&format!("{local}{}", service.health)) { &local } else { &everywhere };
             text += &format!("\nOpen {here}/ here, {everywhere}/ from anywhere\n");
         }
     }
@@ -121,7 +121,7 @@ const HOST_WIDTH: usize = 40;
 const CONTAINER_WIDTH: usize = 21;
 
 /// The network as the assignment draws it: the host on the left, a cable to each container, links between peers.
-fn drawing(found: &[Found<'_>], host: &Host<'_>) -> String {
+fn drawing(found: &[ServiceReport<'_>], host: &Host<'_>) -> String {
     let mut text = String::new();
     for (index, it) in found.iter().enumerate() {
         let above = index > 0 && are_peers(it, &found[index - 1]);
@@ -136,12 +136,12 @@ fn drawing(found: &[Found<'_>], host: &Host<'_>) -> String {
     text
 }
 
-fn are_peers(one: &Found<'_>, other: &Found<'_>) -> bool {
+fn are_peers(one: &ServiceReport<'_>, other: &ServiceReport<'_>) -> bool {
     one.service.peers.contains(&other.service.name) || other.service.peers.contains(&one.service.name)
 }
 
 /// One container and the host's part of its cable.
-fn both(found: &Found<'_>, host: &Host<'_>, above: bool, below: bool) -> String {
+fn both(found: &ServiceReport<'_>, host: &Host<'_>, above: bool, below: bool) -> String {
     let service = found.service;
     let address = found.address.as_deref().unwrap_or("-");
     let gateway = address.rsplit_once('.').map_or("-".to_owned(), |(subnet, _)| format!("{subnet}.1"));
@@ -218,7 +218,7 @@ mod tests {
             .services
             .iter()
             .zip(addresses)
-            .map(|(service, address)| Found { service, state: State::Well, address: Some(address.to_owned()) })
+            .map(|(service, address)| ServiceReport { service, state: State::Well, address: Some(address.to_owned()) })
             .collect();
         let shown = drawing(&found, &Host { address: "10.0.2.15".to_owned(), ..HOST });
         assert!(include_str!("../README.md").contains(&shown), "the manual shows another one than\n{shown}");
@@ -229,8 +229,11 @@ mod tests {
         let mut spec = Spec::load(None).unwrap();
         spec.services[0].name = "a".repeat(60);
         spec.services[0].peers.clear();
-        let found: Vec<_> =
-            spec.services.iter().map(|service| Found { service, state: State::Absent, address: None }).collect();
+        let found: Vec<_> = spec
+            .services
+            .iter()
+            .map(|service| ServiceReport { service, state: State::Absent, address: None })
+            .collect();
         let shown = drawing(&found, &HOST);
         assert!(
             shown.lines().all(|line| line.is_empty() || line.chars().count() == HOST_WIDTH + CONTAINER_WIDTH + 8),

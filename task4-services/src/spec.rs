@@ -41,7 +41,7 @@ pub struct Service {
     pub internet: bool,
     /// Ports of the host that lead to it.
     #[serde(default)]
-    pub expose: Vec<Publish>,
+    pub expose: Vec<PublishedPort>,
     /// Services that it can talk to, and they to it.
     #[serde(default)]
     pub peers: Vec<String>,
@@ -51,7 +51,7 @@ pub struct Service {
 /// `8080-3000`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Publish {
+pub struct PublishedPort {
     /// Port of the host.
     pub host: u16,
     /// Port of the container.
@@ -149,7 +149,7 @@ impl Service {
     }
 }
 
-impl TryFrom<String> for Publish {
+impl TryFrom<String> for PublishedPort {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -200,7 +200,7 @@ mod tests {
         let spec = Spec::load(None).unwrap();
         let order: Vec<_> = spec.in_start_order().unwrap().iter().map(|service| service.name.as_str()).collect();
         assert_eq!(order, ["c2", "c1"]);
-        let ports = |text: &str| Publish::try_from(text.to_owned()).map(|pair| (pair.host, pair.inside));
+        let ports = |text: &str| PublishedPort::try_from(text.to_owned()).map(|pair| (pair.host, pair.inside));
         assert_eq!(spec.services[0].expose[0].written, "3000:8080");
         assert_eq!(ports("3000:8080"), Ok((3000, 8080)));
         assert_eq!(ports("8080-3000"), Ok((3000, 8080)), "the other spelling, the other way round");

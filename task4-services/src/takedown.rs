@@ -4,34 +4,34 @@ use std::time::Duration;
 
 use nsutil::error::{Error, OrCannot, Result, line};
 
+use crate::command_lock::CommandLock;
 use crate::deployment::{Deployment, wait};
 use crate::holders::end;
-use crate::turn::Turn;
 
 /// How long a container may take that is being made.
-const ARRIVAL: Duration = Duration::from_secs(10);
+const START_GRACE: Duration = Duration::from_secs(10);
 /// How long what was in a container may take to end after the container.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Deployment {
     /// # Lesson 4.d (5 marks): take everything down, in whatever state it is
     ///
-    /// Take the `turn`, so that no `up` is at work meanwhile. Remove every container, last made first, and the image too
+    /// Take the `lock`, so that no `up` is at work meanwhile. Remove every container, last made first, and the image too
     /// if that is wished (otherwise it stays for the next `up`). Try all of them: one that fails must not keep the others
     /// standing. Then tell every failure, or, if there was none, remove the folder of our `notes`.
     ///
     /// Checks: down.gone
     ///
-    /// You may want: [`Turn::take`], and the methods below
+    /// You may want: [`CommandLock::take`], and the methods below
     ///
     /// # Errors
     /// All that failed; what is left then can be tried again.
     pub fn down(&self, with_image: bool) -> Result<()> {
-        let turn = Turn::take(&self.conductor.notes())?;
+        let lock = CommandLock::take(&self.conductor.notes())?;
         let services = self.spec.services.iter().rev();
-        let mut outcomes: Vec<Result<()>> = services.map(|service| self.remove(&turn, &service.name)).collect();
+        let mut outcomes: Vec<Result<()>> = services.map(|service| self.remove(&lock, &service.name)).collect();
         if with_image {
-            outcomes.push(self.remove_image(&turn));
+            outcomes.push(self.remove_image(&lock));
         }
         let failures: Vec<String> = outcomes.into_iter().filter_map(|it| it.err().map(|error| line(&error))).collect();
         if !failures.is_empty() {
@@ -41,31 +41,31 @@ impl Deployment {
         std::fs::remove_dir_all(&notes).or_cannot("remove", notes.display())
     }
 
-    fn remove(&self, turn: &Turn, name: &str) -> Result<()> {
+    fn remove(&self, lock: &CommandLock, name: &str) -> Result<()> {
         let writers = || self.conductor.writers(name);
         // An orchestrator that was killed may have started a `run` that has not come as far as its container: not every
         // tool can stop one that is half made.
-        wait(ARRIVAL, || Ok(self.conductor.is_running(name) || writers()?.is_empty()))?;
-        self.stop_if_there(turn, name)?;
+        wait(START_GRACE, || Ok(self.conductor.is_running(name) || writers()?.is_empty()))?;
+        self.stop_if_there(lock, name)?;
         wait(GRACE, || Ok(writers()?.is_empty()))?;
         let left = writers()?;
         if left.is_empty() {
             return Ok(());
         }
         end(&left)?;
-        self.stop_if_there(turn, name)
+        self.stop_if_there(lock, name)
     }
 
-    fn stop_if_there(&self, turn: &Turn, name: &str) -> Result<()> {
+    fn stop_if_there(&self, lock: &CommandLock, name: &str) -> Result<()> {
         if !self.conductor.has_container(name)? {
             return Ok(());
         }
-        self.conductor.stop(turn, name, "ends its processes and gives back what it had of the host")
+        self.conductor.stop(lock, name, "ends its processes and gives back what it had of the host")
     }
 
-    fn remove_image(&self, turn: &Turn) -> Result<()> {
+    fn remove_image(&self, lock: &CommandLock) -> Result<()> {
         if self.conductor.has_image(&self.spec.image)? {
-            self.conductor.command(turn, &["rmi", &self.spec.image], "nothing is made from it any more")?;
+            self.conductor.command(lock, &["rmi", &self.spec.image], "nothing is made from it any more")?;
         }
         Ok(())
     }

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
 use std::fs;
 use std::net::Ipv4Addr;
 
-use world::space::HOST;
-use world::{World, ask, kill, number, text, typed, wait_for};
+use netlab::netns::HOST;
+use netlab::{World, ask, kill, number, text, typed, wait_for};
 
 const C2: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 2);
 

@@ -4,13 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use world::space::HOST;
-use world::{World, ask, number};
+use netlab::netns::HOST;
+use netlab::{World, ask, number};
 
 const NAME: &str = "a_browser_on_another_machine_shows_the_number_and_each_look_counts_once";
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
 use std::fs;
 use std::io::Write;
@@ -11,8 +11,8 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use world::space::{HOST, INTERNET};
-use world::{World, ask, kill, number, text, typed, wait_for};
+use netlab::netns::{HOST, INTERNET};
+use netlab::{World, ask, kill, number, text, typed, wait_for};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const C1: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
@@ -86,7 +86,7 @@ fn up_again_changes_nothing_and_down_leaves_nothing() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_counter_that_is_gone_is_told_with_its_cause_and_up_starts_what_has_died() {
+fn a_missing_counter_is_reported_with_its_cause_and_up_restarts_it() {
     let world = World::new();
     world.orchestrate("up");
     assert_eq!(number(&ask(&world.host, LOCAL, 3000, "/")), 1);

@@ -140,7 +140,7 @@ fn a_client_that_never_finishes_its_request_does_not_keep_it_from_ending() {
 }
 
 #[test]
-fn silent_connections_hold_up_nobody() {
+fn idle_connections_do_not_block_others() {
     let counter = Service::counter("1");
     let _silent: Vec<_> = (0..40).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, counter.port)).unwrap()).collect();
     let begin = Instant::now();

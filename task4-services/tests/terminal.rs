@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod netlab;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -10,10 +10,10 @@ use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
+use netlab::netns::HOST;
+use netlab::{World, ask, number, text, wait_for};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use world::space::HOST;
-use world::{World, ask, number, text, wait_for};
 
 /// Where a shell of the person's own is the terminal's session leader, as it is everywhere. It goes when Enter is pressed: a
 /// terminal is hung up with its leader, and what nobody has read by then is lost.
@@ -112,7 +112,7 @@ fn a_bar_shows_how_far_it_is_and_is_gone_at_the_end() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn where_nobody_looks_on_there_is_no_bar_and_no_colour() {
+fn without_a_terminal_there_is_no_bar_and_no_colour() {
     let world = World::new();
     let (out, err) = (world.folder().join("out"), world.folder().join("err"));
     let shown = Person::types(&world, "up", &format!(">{}", out.display())).waits();

@@ -5,11 +5,11 @@
 use std::fs;
 
 use nsutil::capability::{CONTAINER, keep_only};
-use nsutil::process::{Birth, spawn};
+use nsutil::process::{SpawnOptions, spawn};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("before: {}", effective()?);
-    let child = spawn(Birth::default(), |_| {
+    let child = spawn(SpawnOptions::default(), |_| {
         keep_only(CONTAINER)?;
         println!("after:  {} (user {})", effective().unwrap_or_default(), nix::unistd::getuid());
         let refused = nix::unistd::sethostname("mine").err();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nsutil::cgroup::{Cgroup, Controller, Limits, Quota};
-use nsutil::process::{Birth, Membership, spawn};
+use nsutil::process::{Membership, SpawnOptions, spawn};
 
 const BUSY: Duration = Duration::from_millis(600);
 
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let (target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let member = Membership { clone_target: target.as_ref().map(File::as_fd), procs_files: &procs_files };
-    let child = spawn(Birth { cgroup: member, ..Birth::default() }, |_| {
+    let child = spawn(SpawnOptions { cgroup: member, ..SpawnOptions::default() }, |_| {
         let end = Instant::now() + BUSY;
         while Instant::now() < end {
             std::hint::spin_loop();
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // It is one of the three itself.
         let mut children = Vec::new();
         while children.len() < 10 {
-            match spawn(Birth::default(), |_| Ok(0)) {
+            match spawn(SpawnOptions::default(), |_| Ok(0)) {
                 Ok(child) => children.push(child),
                 Err(error) => {
                     println!("child   {}", nsutil::error::line(&error));

@@ -8,12 +8,12 @@ use std::path::Path;
 use nsutil::error::{OrCannot, Result};
 use nsutil::mount::{self, Mount};
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, spawn};
+use nsutil::process::{SpawnOptions, spawn};
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let root = std::env::temp_dir().join(format!("nsutil-mount-{}", std::process::id()));
     fs::create_dir(&root)?;
-    let birth = Birth { namespaces: &[Kind::Mount, Kind::Pid], ..Birth::default() };
+    let birth = SpawnOptions { namespaces: &[Kind::Mount, Kind::Pid], ..SpawnOptions::default() };
     let outcome = spawn(birth, |_| inside(&root).map(|()| 0)).and_then(|child| child.wait());
     let seen = mounts()?.contains(&*root.to_string_lossy());
     fs::remove_dir(&root)?;

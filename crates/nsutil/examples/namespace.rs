@@ -3,7 +3,7 @@
 //! Run: `sudo cargo run --example namespace`
 
 use nsutil::namespace::{Identity, Kind, TABLE, join, unshare};
-use nsutil::process::{Birth, PidFd, spawn};
+use nsutil::process::{PidFd, SpawnOptions, spawn};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("namespace           what is in it            manual");
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A child can go back: its parent's parent still holds the old namespace open.
     let shell = PidFd::open(nix::unistd::getppid())?;
-    let child = spawn(Birth::default(), |_| {
+    let child = spawn(SpawnOptions::default(), |_| {
         join(&shell, &[Kind::Uts])?;
         println!("setns to process {}:  a child is in {} again", shell.pid(), Identity::of_self(Kind::Uts)?);
         Ok(i32::from(Identity::of_self(Kind::Uts)? != outside))

@@ -7,10 +7,10 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use nix::unistd::{getpid, pause};
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, Exit, exec, spawn};
+use nsutil::process::{Exit, SpawnOptions, exec, spawn};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let birth = Birth { namespaces: &[Kind::Pid], ..Birth::default() };
+    let birth = SpawnOptions { namespaces: &[Kind::Pid], ..SpawnOptions::default() };
     let mut child = spawn(birth, |report| {
         println!("inside:  I am process {}", getpid());
         report.ready()?;
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(exit, Exit::Signal(Signal::SIGKILL));
 
     // A child that nobody waits for does not stay: its guard ends it.
-    let pid = spawn(Birth::default(), |_| {
+    let pid = spawn(SpawnOptions::default(), |_| {
         loop {
             pause();
         }
@@ -36,7 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("dropped: process {pid} is {}", if alive { "still there" } else { "gone" });
 
     // What goes wrong in the child comes back as a value.
-    let mut failing = spawn(Birth::default(), |_| match exec(Path::new("/no/such/program"), &["program"], &[])? {})?;
+    let mut failing =
+        spawn(SpawnOptions::default(), |_| match exec(Path::new("/no/such/program"), &["program"], &[])? {})?;
     let error = failing.ready().err().ok_or("the child should have failed")?;
     println!("a child that failed: {}", nsutil::error::line(&error));
     assert_eq!(error.errno(), Some(nix::errno::Errno::ENOENT));

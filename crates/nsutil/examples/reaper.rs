@@ -6,8 +6,8 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, exec, spawn};
-use nsutil::reaper::stay_with;
+use nsutil::process::{SpawnOptions, exec, spawn};
+use nsutil::reaper::run_under_reaper;
 
 /// Its child starts another and ends, so the grandchild falls to process 1; which has waited for it when its number is free.
 const COMMAND: &str = "echo \"the command is process $$\"
@@ -17,11 +17,11 @@ const COMMAND: &str = "echo \"the command is process $$\"
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (read, write) = nix::unistd::pipe()?;
-    let birth = Birth { namespaces: &[Kind::Pid], ..Birth::default() };
+    let birth = SpawnOptions { namespaces: &[Kind::Pid], ..SpawnOptions::default() };
     let mut first = spawn(birth, |report| {
         nix::unistd::dup2_stdout(&write).map_err(|errno| nsutil::Error::new("set", "stdout", errno))?;
         let command = |_: &mut _| exec(Path::new("/bin/sh"), &["sh", "-c", COMMAND], &["PATH=/usr/bin:/bin"]);
-        match stay_with(command, || report.ready(), || Ok(()))? {}
+        match run_under_reaper(command, || report.ready(), || Ok(()))? {}
     })?;
     drop(write);
     first.ready()?;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use nsutil::process::{Birth, exec, spawn};
+use nsutil::process::{SpawnOptions, exec, spawn};
 use nsutil::rootfs::Rootfs;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("nsutil-rootfs-{}", std::process::id()));
     let root = Rootfs::at(&folder)?;
     let outcome = root.add_program(program, program).and_then(|()| {
-        let inside = spawn(Birth::default(), |_| {
+        let inside = spawn(SpawnOptions::default(), |_| {
             root.enter()?;
             let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
             match exec(program, &arguments, &[])? {}

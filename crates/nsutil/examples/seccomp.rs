@@ -4,11 +4,11 @@
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nsutil::process::{Birth, spawn};
+use nsutil::process::{SpawnOptions, spawn};
 use nsutil::seccomp::Filter;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let child = spawn(Birth::default(), |_| {
+    let child = spawn(SpawnOptions::default(), |_| {
         println!("unshare before: {:?}", unshare(CloneFlags::CLONE_NEWUTS));
         Filter::container().load()?;
         let after = unshare(CloneFlags::CLONE_NEWUTS);

@@ -3,11 +3,11 @@
 //! Run: `sudo cargo run --example step`
 
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, spawn};
+use nsutil::process::{SpawnOptions, spawn};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    nsutil::step::tell(std::io::stdout());
-    let birth = Birth { namespaces: &[Kind::Uts, Kind::Ipc], ..Birth::default() };
+    nsutil::step::print_to(std::io::stdout());
+    let birth = SpawnOptions { namespaces: &[Kind::Uts, Kind::Ipc], ..SpawnOptions::default() };
     let child = spawn(birth, |_| {
         nsutil::step!("sethostname", call: "sethostname(\"example\")";
             why: "only this child will see it"; shell: "hostname example");

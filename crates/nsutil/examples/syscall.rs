@@ -6,14 +6,14 @@
 use std::fs;
 
 use nsutil::error::line;
-use nsutil::process::{Child, leave_nothing_to_exec};
+use nsutil::process::{Child, prepare_for_exec};
 use nsutil::syscall::{
     CloneArgs, CloneFlags, MntFlags, MsFlags, chdir, chroot, clone3, execve, mount, pidfd_open, pivot_root, read_file,
     sethostname, setns, umount2, unshare, write_file,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    nsutil::step::tell(std::io::stderr());
+    nsutil::step::print_to(std::io::stderr());
     let folder = tempfile::tempdir()?;
     let root = folder.path();
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
                 println!("inside:  the root holds {names:?}");
                 report.ready()?;
-                leave_nothing_to_exec()?;
+                prepare_for_exec()?;
                 match execve("/no/such/program", &["program"], &[])? {}
             })
         })

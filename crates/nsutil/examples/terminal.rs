@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
-use nsutil::terminal::{Pair, Size, is_terminal, size};
+use nsutil::terminal::{Pty, Size, is_terminal, size};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = File::open("/")?;
     let wanted = Size { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    let Pair { master, slave } = Pair::new(root.as_fd(), Some(wanted))?;
+    let Pty { master, slave } = Pty::new(root.as_fd(), Some(wanted))?;
     let seen = size(slave.as_fd())?;
     println!("a terminal: {}, {} lines of {}", is_terminal(slave.as_fd()), seen.ws_row, seen.ws_col);
     let (mut master, mut slave) = (File::from(master), File::from(slave));

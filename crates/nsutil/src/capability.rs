@@ -103,16 +103,16 @@ impl FromIterator<Capability> for Set {
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
 pub fn keep_only(keep: Set) -> Result<()> {
-    bound_by(keep)?;
-    hold_only(keep)
+    limit_bounding_set(keep)?;
+    limit_current_sets(keep)
 }
 
 /// The first half of [`keep_only`]: no exec will give back what is not in `keep`. It takes `CAP_SETPCAP`, which a
-/// process loses when it becomes another user than root; so this comes before, and [`hold_only`] after.
+/// process loses when it becomes another user than root; so this comes before, and [`limit_current_sets`] after.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
-pub fn bound_by(keep: Set) -> Result<()> {
+pub fn limit_bounding_set(keep: Set) -> Result<()> {
     step!("capset",
         call: "prctl(PR_CAPBSET_DROP, each but {keep}); capset(effective = permitted = {keep}; inheritable = 0); prctl(PR_CAP_AMBIENT_CLEAR_ALL)";
         why: "root here may act as root inside and reach nothing outside; what has left the bounding set never comes back";
@@ -136,7 +136,7 @@ pub fn bound_by(keep: Set) -> Result<()> {
 ///
 /// # Errors
 /// None that giving up could cause.
-pub fn hold_only(keep: Set) -> Result<()> {
+pub fn limit_current_sets(keep: Set) -> Result<()> {
     let attempt = "give up capabilities of";
     caps::clear(None, CapSet::Ambient).or_cannot(attempt, "the ambient set")?;
     let permitted = caps::read(None, CapSet::Permitted).or_cannot("read", "the caller's capabilities")?;

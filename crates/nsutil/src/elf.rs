@@ -71,7 +71,7 @@ pub struct Library {
 }
 
 /// As many scripts may be each other's interpreter before the kernel gives up (`ELOOP`).
-const DEEPEST_SCRIPT: usize = 5;
+const MAX_SCRIPT_DEPTH: usize = 5;
 /// What the kernel reads of a file to see how to run it (`BINPRM_BUF_SIZE`).
 const FIRST_BYTES: u64 = 256;
 /// Where a script's `env NAME` is looked for: the folders every Debian shell has.
@@ -88,7 +88,7 @@ pub fn needs(program: &Path) -> Result<Needs> {
 }
 
 fn needs_at_depth(program: &Path, depth: usize) -> Result<Needs> {
-    if depth > DEEPEST_SCRIPT {
+    if depth > MAX_SCRIPT_DEPTH {
         return Err(Error::new("start", program.display(), Errno::ELOOP));
     }
     // The kernel tells the loader the program's true place, so that is the one `$ORIGIN` stands for.
@@ -158,10 +158,10 @@ fn script(program: &Path, after_mark: &[u8], depth: usize) -> Result<Needs> {
 
 /// Finds what env(1) would find.
 fn search(name: &OsStr, wanted_by: &Path) -> Result<PathBuf> {
-    let places = SEARCH_PATH.iter().map(|folder| Path::new(folder).join(name));
+    let library_destinations = SEARCH_PATH.iter().map(|folder| Path::new(folder).join(name));
     let is_program =
         |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    places.into_iter().find(is_program).ok_or_else(|| {
+    library_destinations.into_iter().find(is_program).ok_or_else(|| {
         Error::new(
             format_args!("find {}, the interpreter of", name.to_string_lossy()),
             wanted_by.display(),
@@ -182,38 +182,38 @@ fn ask_loader(loader: &Path, program: &Path) -> Result<Vec<Library>> {
         call: "execve(\"{}\", [\"--list\", \"{}\"])", loader.display(), program.display();
         why: "only the loader knows where it will look for libraries, and for those that these need";
         shell: "ldd {}", program.display());
-    let listed = run(loader, program, Ask::List)?;
+    let listed = run(loader, program, LoaderQuery::List)?;
     if listed.status.success() {
         return parse(&listed.stdout, loader).found.into_iter().map(|library| absolute(library, program)).collect();
     }
     // It stops at the first thing that is missing. The way ldd(1) takes goes on and names all.
-    let traced = parse(&run(loader, program, Ask::Trace)?.stdout, loader);
+    let traced = parse(&run(loader, program, LoaderQuery::Trace)?.stdout, loader);
     let reason = if traced.missing.is_empty() {
         String::from_utf8_lossy(&listed.stderr).trim().to_owned()
     } else {
         let needers = [program].into_iter().chain(traced.found.iter().map(|library| library.path.as_path()));
         let needers: Vec<&Path> = needers.collect();
-        traced.missing.iter().map(|name| blame(name, &needers)).collect::<Vec<_>>().join("; ")
+        traced.missing.iter().map(|name| missing_library(name, &needers)).collect::<Vec<_>>().join("; ")
     };
     Err(Error::new("start", program.display(), reason))
 }
 
 /// The two ways to have a loader list libraries.
 #[derive(Clone, Copy)]
-enum Ask {
+enum LoaderQuery {
     /// Fails when one is missing.
     List,
     /// Goes on, and says "not found".
     Trace,
 }
 
-fn run(loader: &Path, program: &Path, ask: Ask) -> Result<Output> {
+fn run(loader: &Path, program: &Path, ask: LoaderQuery) -> Result<Output> {
     let mut command = Command::new(loader);
     // An environment such as LD_LIBRARY_PATH would change the answer, and the container will not have it.
     command.env_clear().stdin(Stdio::null());
     match ask {
-        Ask::List => command.arg("--list"),
-        Ask::Trace => command.env("LD_TRACE_LOADED_OBJECTS", "1"),
+        LoaderQuery::List => command.arg("--list"),
+        LoaderQuery::Trace => command.env("LD_TRACE_LOADED_OBJECTS", "1"),
     };
     let asked = command.arg(program).output();
     asked.or_cannot("run", format_args!("{}, the loader of {}", loader.display(), program.display()))
@@ -264,7 +264,7 @@ fn absolute(library: Library, program: &Path) -> Result<Library> {
 }
 
 /// Says which of `needers` asks for a library that is missing.
-fn blame(missing: &OsStr, needers: &[&Path]) -> String {
+fn missing_library(missing: &OsStr, needers: &[&Path]) -> String {
     let asks = |path: &&&Path| Object::read(path).is_ok_and(|object| object.needed.iter().any(|name| name == missing));
     match needers.iter().find(asks) {
         Some(needer) => {
@@ -281,21 +281,21 @@ fn blame(missing: &OsStr, needers: &[&Path]) -> String {
 ///
 /// # Errors
 /// When the program or a library cannot be read.
-pub fn places(program: &Path, inside: &Path, libraries: &[Library]) -> Result<Vec<PathBuf>> {
+pub fn library_destinations(program: &Path, inside: &Path, libraries: &[Library]) -> Result<Vec<PathBuf>> {
     let program = fs::canonicalize(program).or_cannot("find", program.display())?;
-    let mut moved = moves(&program, inside)?;
-    let mut places = Vec::new();
+    let mut moved = origin_moves(&program, inside)?;
+    let mut library_destinations = Vec::new();
     for library in libraries {
         let new = |(from, to): &(PathBuf, PathBuf)| library.path.strip_prefix(from).ok().map(|rest| to.join(rest));
         let place = moved.iter().find_map(new).unwrap_or_else(|| library.path.clone());
-        moved.extend(moves(&library.path, &place)?);
-        places.push(place);
+        moved.extend(origin_moves(&library.path, &place)?);
+        library_destinations.push(place);
     }
-    Ok(places)
+    Ok(library_destinations)
 }
 
 /// The folders that an ELF file searches by way of `$ORIGIN`, before and after it moves from `from` to `to`.
-fn moves(from: &Path, to: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+fn origin_moves(from: &Path, to: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     if from == to {
         return Ok(Vec::new());
     }

@@ -86,7 +86,7 @@ impl Error {
 
     /// The same failure in the words of a caller that knows what the attempt was for.
     #[must_use]
-    pub fn told_as(self, attempt: impl Display, object: impl Display) -> Self {
+    pub fn with_attempt(self, attempt: impl Display, object: impl Display) -> Self {
         Self { hint: self.hint, ..Self::new(attempt, object, self.cause) }
     }
 
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_attempt_is_told_from_the_outside_in_and_keeps_its_hint() {
+    fn a_nested_error_is_printed_outermost_first_and_keeps_its_hint() {
         let inner = Error::new("open", "/x", Errno::ENOENT).hint("never seen").hint("make it");
         let outer = Error::new("fill", "the root", inner);
         assert_eq!(line(&outer), "cannot fill the root: cannot open /x: No such file or directory (ENOENT); make it");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_attempts_every_failure_is_told() {
+    fn every_one_of_several_failures_is_reported() {
         let failed = |object: &str| Err(Error::new("remove", object, Errno::EBUSY));
         assert_eq!(Error::all("take back", "it", [Ok(()), Ok(())]), Ok(()));
         assert_eq!(Error::all("take back", "it", [Ok(()), failed("a")]), failed("a"));

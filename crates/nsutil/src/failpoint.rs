@@ -43,25 +43,25 @@ const KILLED: i32 = 137;
 /// What a function returns when a step of its is not taken.
 pub trait Refusal {
     /// That, because of this.
-    fn because(error: Error) -> Self;
+    fn from_error(error: Error) -> Self;
 }
 
 impl<T, E: From<Error>> Refusal for Result<T, E> {
-    fn because(error: Error) -> Self {
+    fn from_error(error: Error) -> Self {
         Err(E::from(error))
     }
 }
 
 /// For functions whose answer is whether it worked.
 impl Refusal for bool {
-    fn because(_: Error) -> Self {
+    fn from_error(_: Error) -> Self {
         false
     }
 }
 
 /// For those that try and do not tell.
 impl Refusal for () {
-    fn because(_: Error) -> Self {}
+    fn from_error(_: Error) -> Self {}
 }
 
 /// What is to happen. The files are opened when the first step is announced: a child that has another root would not find
@@ -83,7 +83,7 @@ struct Plan {
 
 /// Where the process stands.
 #[derive(Debug)]
-struct Here {
+struct Position {
     process: u32,
     lineage: String,
     /// How often it has come to each step.
@@ -91,7 +91,7 @@ struct Here {
 }
 
 static PLAN: OnceLock<Result<Option<Plan>>> = OnceLock::new();
-static HERE: Mutex<Here> = Mutex::new(Here { process: 0, lineage: String::new(), counts: BTreeMap::new() });
+static POSITION: Mutex<Position> = Mutex::new(Position { process: 0, lineage: String::new(), counts: BTreeMap::new() });
 
 /// A step is about to be taken: does what the test wants here, if this is the point.
 ///
@@ -103,27 +103,27 @@ pub fn reach(step: &'static str) -> Result<()> {
         Err(_) => Ok(None),
     });
     let Some(Plan { fault, struck }) = plan.as_ref().map_err(Clone::clone)? else { return Ok(()) };
-    let here = HERE.lock().unwrap_or_else(PoisonError::into_inner).point(std::process::id(), step);
-    let note = || struck.as_ref().map_or(Ok(()), |file| add_line(file, &here));
+    let position = POSITION.lock().unwrap_or_else(PoisonError::into_inner).point(std::process::id(), step);
+    let note = || struck.as_ref().map_or(Ok(()), |file| append_line(file, &position));
     match fault {
-        Fault::Tell(file) => add_line(file, &here),
-        Fault::Kill(point) if *point == here => {
+        Fault::Tell(file) => append_line(file, &position),
+        Fault::Kill(point) if *point == position => {
             note()?;
-            end_as_if_killed()
+            die_as_if_killed()
         }
-        Fault::Fail(errno, point) if *point == here => {
+        Fault::Fail(errno, point) if *point == position => {
             note()?;
-            Err(*errno).or_cannot("take step", here)
+            Err(*errno).or_cannot("take step", position)
         }
-        Fault::Wait { hit, go, point } if *point == here => {
-            add_line(hit, &here)?;
-            (&mut &*go).read_exact(&mut [0]).or_cannot("wait at", here)
+        Fault::Wait { hit, go, point } if *point == position => {
+            append_line(hit, &position)?;
+            (&mut &*go).read_exact(&mut [0]).or_cannot("wait at", position)
         }
         _ => Ok(()),
     }
 }
 
-impl Here {
+impl Position {
     /// The point at which the process stands when it comes to `step`.
     fn point(&mut self, process: u32, step: &'static str) -> String {
         if self.process != process && self.process != 0 {
@@ -149,16 +149,16 @@ impl Plan {
 
 impl Fault {
     fn read(text: &str) -> Result<Self> {
-        let understood = |what: &str| Error::new("understand", format_args!("{VARIABLE}={text}"), what);
+        let malformed = |what: &str| Error::new("understand", format_args!("{VARIABLE}={text}"), what);
         if let Some(path) = text.strip_prefix("tell:") {
             return append(Path::new(path)).map(Self::Tell);
         }
-        let (action, point) = text.split_once('@').ok_or_else(|| understood("no @POINT"))?;
+        let (action, point) = text.split_once('@').ok_or_else(|| malformed("no @POINT"))?;
         let point = point.to_owned();
         match action.split_once(':') {
             None if action == "kill" => Ok(Self::Kill(point)),
             Some(("fail", number)) => {
-                let number = number.parse().map_err(|_| understood("the number of an error is wanted"))?;
+                let number = number.parse().map_err(|_| malformed("the number of an error is wanted"))?;
                 Ok(Self::Fail(Errno::from_raw(number), point))
             }
             Some(("wait", dir)) => {
@@ -167,7 +167,7 @@ impl Fault {
                 let go = File::options().read(true).write(true).open(&go).or_cannot("open", go.display())?;
                 Ok(Self::Wait { hit, go, point })
             }
-            _ => Err(understood("no such action")),
+            _ => Err(malformed("no such action")),
         }
     }
 }
@@ -176,11 +176,11 @@ fn append(path: &Path) -> Result<File> {
     File::options().append(true).create(true).open(path).or_cannot("open", path.display())
 }
 
-fn add_line(mut file: &File, point: &str) -> Result<()> {
+fn append_line(mut file: &File, point: &str) -> Result<()> {
     file.write_all(format!("{point}\n").as_bytes()).or_cannot("tell of", point)
 }
 
-fn end_as_if_killed() -> ! {
+fn die_as_if_killed() -> ! {
     // For process 1 of a PID namespace the kernel drops even this signal when it comes from within. See pid_namespaces(7).
     let _ = raise(Signal::SIGKILL);
     sys::exit_now(KILLED)
@@ -192,21 +192,22 @@ mod tests {
 
     #[test]
     fn a_point_names_the_process_by_its_ancestors_and_counts_what_it_did() {
-        let mut here = Here { process: 0, lineage: String::new(), counts: BTreeMap::new() };
-        assert_eq!(here.point(10, "mkdir"), "/mkdir#1");
-        assert_eq!(here.point(10, "clone3"), "/clone3#1");
-        assert_eq!(here.point(10, "mkdir"), "/mkdir#2");
-        let mut child = Here { process: here.process, lineage: here.lineage.clone(), counts: here.counts.clone() };
+        let mut position = Position { process: 0, lineage: String::new(), counts: BTreeMap::new() };
+        assert_eq!(position.point(10, "mkdir"), "/mkdir#1");
+        assert_eq!(position.point(10, "clone3"), "/clone3#1");
+        assert_eq!(position.point(10, "mkdir"), "/mkdir#2");
+        let mut child =
+            Position { process: position.process, lineage: position.lineage.clone(), counts: position.counts.clone() };
         assert_eq!(child.point(11, "mkdir"), "1/mkdir#1");
         assert_eq!(child.point(11, "clone3"), "1/clone3#1");
         // In a PID namespace of its own.
         assert_eq!(child.point(1, "mkdir"), "1.1/mkdir#1");
-        assert_eq!(here.point(10, "clone3"), "/clone3#2");
-        assert_eq!(here.point(12, "mkdir"), "2/mkdir#1");
+        assert_eq!(position.point(10, "clone3"), "/clone3#2");
+        assert_eq!(position.point(12, "mkdir"), "2/mkdir#1");
     }
 
     #[test]
-    fn what_is_wanted_is_read_and_nonsense_refused() {
+    fn faults_are_parsed_and_invalid_ones_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(Fault::read("kill@/mkdir#1").unwrap(), Fault::Kill(point) if point == "/mkdir#1"));
         let fail = Fault::read("fail:28@1/mount#2").unwrap();

@@ -69,7 +69,7 @@ impl fmt::Display for Identity {
 /// [`Kind::User`] or [`Kind::Mount`] from a process that has more than one thread.
 pub fn join(process: &PidFd, kinds: &[Kind]) -> Result<()> {
     syscall::setns(process, flags(kinds)).map_err(|error| {
-        error.told_as(format_args!("join the {} of", Named(kinds)), format_args!("process {}", process.pid()))
+        error.with_attempt(format_args!("join the {} of", Named(kinds)), format_args!("process {}", process.pid()))
     })
 }
 
@@ -79,7 +79,7 @@ pub fn join(process: &PidFd, kinds: &[Kind]) -> Result<()> {
 /// `EPERM` without `CAP_SYS_ADMIN` (not needed for [`Kind::User`]); `ENOSPC` when a limit under
 /// `/proc/sys/user/max_*_namespaces` is reached.
 pub fn unshare(kinds: &[Kind]) -> Result<()> {
-    syscall::unshare(flags(kinds)).map_err(|error| error.told_as("make new namespaces:", Named(kinds)))
+    syscall::unshare(flags(kinds)).map_err(|error| error.with_attempt("make new namespaces:", Named(kinds)))
 }
 
 /// Puts the caller into a user namespace of its own, in which it is root.

@@ -47,7 +47,7 @@ pub struct Child {
 
 /// How a child is to be born.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Birth<'a> {
+pub struct SpawnOptions<'a> {
     /// Namespaces made for it; the others it shares with its parent.
     pub namespaces: &'a [Kind],
     /// The cgroup that it is in before it runs `inside`; by default its parent's.
@@ -83,7 +83,7 @@ pub struct Report(File);
 const READY: u8 = b'R';
 const FAILED: u8 = b'E';
 /// Exit code of a child that could not do its part; the reason goes through its [`Report`].
-const COULD_NOT: i32 = 125;
+const SETUP_FAILED: i32 = 125;
 /// What a shell adds to the number of the signal that ended a process.
 const SIGNALLED: i32 = 128;
 
@@ -94,10 +94,10 @@ const SIGNALLED: i32 = 128;
 ///
 /// # Errors
 /// Those of clone(2), among them `EPERM` without the right to make the namespaces.
-pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
-    keep_exit_statuses()?;
-    let Membership { clone_target, procs_files } = birth.cgroup;
-    let args = CloneArgs { flags: flags(birth.namespaces), cgroup: clone_target };
+pub fn spawn(options: SpawnOptions<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) -> Result<Child> {
+    reset_sigchld()?;
+    let Membership { clone_target, procs_files } = options.cgroup;
+    let args = CloneArgs { flags: flags(options.namespaces), cgroup: clone_target };
     Child::created(|report| {
         let created = clone3(&args, || {
             report.run(|report| {
@@ -105,11 +105,11 @@ pub fn spawn(birth: Birth<'_>, inside: impl FnOnce(&mut Report) -> Result<i32>) 
                 inside(report)
             })
         });
-        created.map_err(|error| error.told_as("start", whom(birth.namespaces)))
+        created.map_err(|error| error.with_attempt("start", described(options.namespaces)))
     })
 }
 
-fn whom(namespaces: &[Kind]) -> String {
+fn described(namespaces: &[Kind]) -> String {
     if namespaces.is_empty() { "a child".to_owned() } else { format!("a child in new {}", Named(namespaces)) }
 }
 
@@ -165,7 +165,7 @@ impl Report {
             Err(error) => {
                 // When the parent is gone nobody wants to know any more.
                 let _ = self.send(FAILED, &error.to_bytes());
-                COULD_NOT
+                SETUP_FAILED
             }
         }
     }
@@ -214,7 +214,7 @@ impl Child {
     /// # Errors
     /// Those of `create`; `EMFILE` when no descriptor is free.
     pub fn created(create: impl FnOnce(Report) -> Result<PidFd>) -> Result<Self> {
-        keep_exit_statuses()?;
+        reset_sigchld()?;
         let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map(|(read, write)| (File::from(read), File::from(write)))
             .or_cannot("make", "a pipe for the child's report")?;
@@ -257,7 +257,7 @@ impl Child {
     ///
     /// # Errors
     /// The child's own error, if it failed on the way, also after it said that it was ready.
-    pub fn gone(&mut self) -> Result<()> {
+    pub fn wait_for_exec(&mut self) -> Result<()> {
         loop {
             match self.next_report()? {
                 Reported::Ready => (),
@@ -310,7 +310,7 @@ impl Child {
                 Err(error) if error.errno() == Some(Errno::EINTR) => (),
                 outcome => {
                     break outcome
-                        .map_err(|error| error.told_as("wait for", format_args!("process {}", self.pid())))?;
+                        .map_err(|error| error.with_attempt("wait for", format_args!("process {}", self.pid())))?;
                 }
             }
         };
@@ -356,7 +356,8 @@ impl PidFd {
     /// # Errors
     /// `ESRCH` when there is no such process; `EINVAL` for a thread that is not a process's first.
     pub fn open(pid: Pid) -> Result<Self> {
-        syscall::pidfd_open(pid).map_err(|error| error.told_as("open a descriptor of", format_args!("process {pid}")))
+        syscall::pidfd_open(pid)
+            .map_err(|error| error.with_attempt("open a descriptor of", format_args!("process {pid}")))
     }
 
     /// Sends the process a signal.
@@ -372,8 +373,9 @@ impl PidFd {
     /// # Errors
     /// Those of [`PidFd::signal`].
     pub fn send(&self, signal: SignalNumber) -> Result<()> {
-        syscall::pidfd_send_signal(self, signal)
-            .map_err(|error| error.told_as(format_args!("send {signal} to"), format_args!("process {}", self.pid())))
+        syscall::pidfd_send_signal(self, signal).map_err(|error| {
+            error.with_attempt(format_args!("send {signal} to"), format_args!("process {}", self.pid()))
+        })
     }
 
     /// What it has ended with, when it has and its parent has taken note: the kernel tells anybody who holds a descriptor
@@ -428,27 +430,27 @@ impl Exit {
             // Real-time signals have numbers only: what a shell would show has to do.
             (None, Some(number)) => Signal::try_from(number).map_or(Self::Code(SIGNALLED + number), Self::Signal),
             // EXITED lets no other kind through.
-            (None, None) => Self::Code(COULD_NOT),
+            (None, None) => Self::Code(SETUP_FAILED),
         }
     }
 }
 
 /// The signals by which users and systems ask a program to end. See signal(7).
-const REQUESTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+const TERMINATION_SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// Signals that ask a program to end: kept from ending it at once, so that it can give back what it borrowed.
 #[derive(Debug)]
-pub struct Requests(SignalFd);
+pub struct TerminationSignals(SignalFd);
 
-impl Requests {
-    /// From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT wait to be asked for with [`Requests::or_end_of`].
+impl TerminationSignals {
+    /// From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT wait to be asked for with [`TerminationSignals::wait_for_signal_or_end`].
     ///
     /// Children inherit that; [`exec`] undoes it.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
-    pub fn hold() -> Result<Self> {
-        Self::hold_also(&[])
+    pub fn block() -> Result<Self> {
+        Self::block_also(&[])
     }
 
     /// The same for these signals as well. One that this program was started to ignore goes on to mean nothing: a
@@ -456,8 +458,8 @@ impl Requests {
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
-    pub fn hold_also(others: &[Signal]) -> Result<Self> {
-        let asked = REQUESTS.iter().chain(others).copied();
+    pub fn block_also(others: &[Signal]) -> Result<Self> {
+        let asked = TERMINATION_SIGNALS.iter().chain(others).copied();
         let mask: SigSet = asked.filter(|signal| !sys::is_ignored(*signal).unwrap_or(false)).collect();
         mask.thread_block().or_cannot("hold back", "signals")?;
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
@@ -467,7 +469,7 @@ impl Requests {
     ///
     /// # Errors
     /// `ENOMEM` by poll(2).
-    pub fn or_end_of(&mut self, process: &PidFd) -> Result<Option<Signal>> {
+    pub fn wait_for_signal_or_end(&mut self, process: &PidFd) -> Result<Option<Signal>> {
         loop {
             let mut ends =
                 [PollFd::new(self.0.as_fd(), PollFlags::POLLIN), PollFd::new(process.as_fd(), PollFlags::POLLIN)];
@@ -493,26 +495,26 @@ impl Requests {
     }
 }
 
-impl Requests {
-    /// Puts a signal back as if it had not been taken: it acts as soon as it may ([`let_requests_act`]).
+impl TerminationSignals {
+    /// Puts a signal back as if it had not been taken: it acts as soon as it may ([`unblock`]).
     ///
     /// # Errors
     /// None that a signal which has come can cause.
-    pub fn put_back(&self, signal: Signal) -> Result<()> {
+    pub fn raise_again(&self, signal: Signal) -> Result<()> {
         // To the thread whose mask holds it back, and no other.
         nix::sys::signal::raise(signal).or_cannot("put back", signal)
     }
 }
 
-/// Undoes [`Requests::hold`]: a signal that has come and was not taken acts now, which usually ends the program.
+/// Undoes [`TerminationSignals::block`]: a signal that has come and was not taken acts now, which usually ends the program.
 ///
 /// # Errors
 /// None that the kernel could have.
-pub fn let_requests_act() -> Result<()> {
-    REQUESTS.iter().copied().collect::<SigSet>().thread_unblock().or_cannot("let go of", "signals")
+pub fn unblock() -> Result<()> {
+    TERMINATION_SIGNALS.iter().copied().collect::<SigSet>().thread_unblock().or_cannot("let go of", "signals")
 }
 
-impl AsFd for Requests {
+impl AsFd for TerminationSignals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -526,8 +528,8 @@ impl AsFd for Requests {
 /// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it
 /// may not be executed; `ENOEXEC` when it is not for this machine.
 pub fn exec(program: &Path, arguments: &[&str], environment: &[&str]) -> Result<Infallible> {
-    leave_nothing_to_exec()?;
-    syscall::execve(program, arguments, environment).map_err(|error| error.told_as("execute", program.display()))
+    prepare_for_exec()?;
+    syscall::execve(program, arguments, environment).map_err(|error| error.with_attempt("execute", program.display()))
 }
 
 /// Keeps from the next program what it should not find: descriptors other than 0, 1, 2, and signals that this one blocks or
@@ -535,33 +537,33 @@ pub fn exec(program: &Path, arguments: &[&str], environment: &[&str]) -> Result<
 ///
 /// # Errors
 /// `EINVAL` before Linux 5.11.
-pub fn leave_nothing_to_exec() -> Result<()> {
+pub fn prepare_for_exec() -> Result<()> {
     sys::close_on_exec_from(3).or_cannot("close", "descriptors before exec")?;
-    default_signals()
+    reset_signals()
 }
 
 /// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, its caller may ignore others (nohup(1)
-/// does), and [`Requests`] blocks signals.
-fn default_signals() -> Result<()> {
+/// does), and [`TerminationSignals`] blocks signals.
+fn reset_signals() -> Result<()> {
     for signal in Signal::iterator().filter(|signal| ![Signal::SIGKILL, Signal::SIGSTOP].contains(signal)) {
         sys::default_action(signal).or_cannot("reset", signal)?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).or_cannot("unblock", "signals")
 }
 
-/// Makes the caller the one to which orphaned descendants fall, so that [`end_descendants`] can find them all.
+/// Makes the caller the one to which orphaned descendants fall, so that [`kill_descendants`] can find them all.
 ///
 /// # Errors
 /// None on Linux 3.4 and later. See PR_SET_CHILD_SUBREAPER in prctl(2).
-pub fn adopt_orphans() -> Result<()> {
+pub fn become_subreaper() -> Result<()> {
     prctl::set_child_subreaper(true).or_cannot("become the reaper of", "orphaned descendants")
 }
 
-/// Kills and reaps every child and, because of [`adopt_orphans`], every further descendant; returns how many there were.
+/// Kills and reaps every child and, because of [`become_subreaper`], every further descendant; returns how many there were.
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn end_descendants() -> Result<usize> {
+pub fn kill_descendants() -> Result<usize> {
     let me = std::process::id() as i32;
     let mut ended = 0;
     loop {
@@ -585,7 +587,7 @@ pub fn end_descendants() -> Result<usize> {
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn give_back_clean_pages() -> Result<()> {
+pub fn release_clean_pages() -> Result<()> {
     let own = procfs::process::Process::myself().and_then(|process| process.smaps());
     let mappings = own.map_err(|error| error.to_string()).or_cannot("list", "the mappings of this process")?;
     let is_clean = |mapping: &&MemoryMap| {
@@ -593,7 +595,7 @@ pub fn give_back_clean_pages() -> Result<()> {
     };
     for mapping in mappings.iter().filter(is_clean) {
         let (start, end) = mapping.address;
-        sys::give_back(start as usize..end as usize).or_cannot("give back", "memory")?;
+        sys::dont_need(start as usize..end as usize).or_cannot("give back", "memory")?;
     }
     Ok(())
 }
@@ -603,7 +605,7 @@ pub fn give_back_clean_pages() -> Result<()> {
 ///
 /// # Errors
 /// None that the kernel could have.
-pub fn keep_exit_statuses() -> Result<()> {
+pub fn reset_sigchld() -> Result<()> {
     sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)
 }
 
@@ -612,7 +614,7 @@ pub fn keep_exit_statuses() -> Result<()> {
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn close_inherited() -> Result<()> {
+pub fn close_inherited_descriptors() -> Result<()> {
     const OPEN: &str = "/proc/self/fd";
     let open: Vec<RawFd> = std::fs::read_dir(OPEN)
         .or_cannot("list", OPEN)?

@@ -22,41 +22,41 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::{OrCannot, Result};
-use crate::process::{Birth, Exit, PidFd, Report, give_back_clean_pages, spawn};
+use crate::process::{Exit, PidFd, Report, SpawnOptions, release_clean_pages, spawn};
 use crate::{step, sys};
 
 /// Has `program` run in a child that becomes another program, and stays as its reaper until it ends; then the caller
-/// ends with its code. `born` is done when there is a child, `settled` when it has become that program.
+/// ends with its code. `on_spawn` is done when there is a child, `on_exec` when it has become that program.
 ///
 /// # Errors
-/// The child's own, when it could not become the program; those of `born` and `settled`.
-pub fn stay_with(
+/// The child's own, when it could not become the program; those of `on_spawn` and `on_exec`.
+pub fn run_under_reaper(
     program: impl FnOnce(&mut Report) -> Result<Infallible>,
-    born: impl FnOnce() -> Result<()>,
-    settled: impl FnOnce() -> Result<()>,
+    on_spawn: impl FnOnce() -> Result<()>,
+    on_exec: impl FnOnce() -> Result<()>,
 ) -> Result<Infallible> {
     step!("reaper", call: "clone3(0); read(signalfd); waitpid(-1)";
         why: "process 1 hands signals on and reaps orphans; the command is its child and needs to do neither";
         shell: "tini -- COMMAND");
     // From here on: whatever comes before the child can be told waits.
     SigSet::all().thread_block().or_cannot("hold back", "signals")?;
-    let mut child = spawn(Birth::default(), |report| {
-        take_the_terminal()?;
+    let mut child = spawn(SpawnOptions::default(), |report| {
+        become_foreground_group()?;
         program(report).map(|never| match never {})
     })?;
-    born()?;
-    child.gone()?;
+    on_spawn()?;
+    child.wait_for_exec()?;
     // It only waits from here on. Where it may not look at itself (another user's process that nobody may trace), it is
     // only larger.
-    let _ = give_back_clean_pages();
-    settled()?;
+    let _ = release_clean_pages();
+    on_exec()?;
     let pid = child.pid();
     child.release();
-    sys::close_from_and_end(3, || reap_until_end_of(pid).map_or(COULD_NOT, Exit::code))
+    sys::close_from_and_exit_with(3, || reap_until_end_of(pid).map_or(SETUP_FAILED, Exit::code))
 }
 
 /// Exit code when the reaper itself could not do its part.
-const COULD_NOT: i32 = 125;
+const SETUP_FAILED: i32 = 125;
 
 fn reap_until_end_of(program: Pid) -> Result<Exit> {
     let process = PidFd::open(program)?;
@@ -89,7 +89,7 @@ fn reap(program: Pid) -> Result<Option<Exit>> {
 }
 
 /// Puts the caller in front of its terminal, if it has one: Ctrl-C is then for it and not for the reaper as well.
-fn take_the_terminal() -> Result<()> {
+fn become_foreground_group() -> Result<()> {
     let Ok(terminal) = File::open("/dev/tty") else { return Ok(()) };
     rustix::process::setpgid(None, None).or_cannot("begin", "a process group")?;
     // All signals are blocked, SIGTTOU among them, which would stop who asks from behind.

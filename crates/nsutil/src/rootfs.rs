@@ -106,7 +106,7 @@ impl Rootfs {
         for (from, to) in &copies {
             self.copy(from, to)?;
         }
-        let check = || checks.iter().try_for_each(|(inside, needs)| self.ask_inside(inside, needs));
+        let check = || checks.iter().try_for_each(|(inside, needs)| self.check_inside(inside, needs));
         let outcome = check();
         if outcome.is_ok() || !Path::new(LOADER_CACHE).exists() {
             return outcome;
@@ -120,8 +120,8 @@ impl Rootfs {
     /// # Errors
     /// `EPERM` without `CAP_SYS_CHROOT`; `ENOENT` when it has been deleted.
     pub fn enter(&self) -> Result<()> {
-        chroot(&self.path).map_err(|error| error.told_as("change the root to", self.path.display()))?;
-        chdir("/").map_err(|error| error.told_as("change the working directory to", "/"))
+        chroot(&self.path).map_err(|error| error.with_attempt("change the root to", self.path.display()))?;
+        chdir("/").map_err(|error| error.with_attempt("change the working directory to", "/"))
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<()> {
@@ -187,13 +187,13 @@ impl Rootfs {
     }
 
     /// Has the loader, in this root, list what `program` needs.
-    fn ask_inside(&self, program: &Path, needs: &Needs) -> Result<()> {
+    fn check_inside(&self, program: &Path, needs: &Needs) -> Result<()> {
         let loader = match needs {
             Needs::Static => return Ok(()),
             Needs::Dynamic { loader, .. } => loader,
             Needs::Script { interpreter, by_env } => {
                 for program in [interpreter].into_iter().chain(by_env) {
-                    self.ask_inside(&program.path, &program.needs)?;
+                    self.check_inside(&program.path, &program.needs)?;
                 }
                 return Ok(());
             }
@@ -228,8 +228,8 @@ fn plan(program: &Path, inside: &Path, needs: &Needs, copies: &mut Vec<Copy>) ->
         Needs::Static => (),
         Needs::Dynamic { loader, libraries } => {
             copies.push((loader.clone(), loader.clone()));
-            let places = elf::places(program, inside, libraries)?;
-            copies.extend(libraries.iter().map(|library| library.path.clone()).zip(places));
+            let library_destinations = elf::library_destinations(program, inside, libraries)?;
+            copies.extend(libraries.iter().map(|library| library.path.clone()).zip(library_destinations));
         }
         Needs::Script { interpreter, by_env } => {
             for program in [interpreter].into_iter().chain(by_env) {

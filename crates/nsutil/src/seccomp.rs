@@ -33,14 +33,14 @@ pub struct Filter {
 
 /// What the filter answers to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Action {
     Allow,
     /// Known and forbidden.
     Refuse,
     /// Not there.
     Unknown,
     /// It depends on an argument.
-    Ask(Question),
+    Check(ArgumentCheck),
     /// It makes a socket, of any kind but two; the audit log's is one of these unless it may be written to.
     Socket {
         /// Whether it may.
@@ -50,7 +50,7 @@ enum Answer {
 
 /// One argument of a call, and what it must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Question {
+struct ArgumentCheck {
     /// 0 to 5; only its lower half is looked at, as the kernel does for these calls.
     argument: u8,
     test: Test,
@@ -59,11 +59,11 @@ struct Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Test {
     /// Refused when any of these bits is set.
-    Without(u32),
+    NoneOfBits(u32),
     /// Allowed only when it is one of these.
-    Only(&'static [u32]),
+    OneOf(&'static [u32]),
     /// Refused when it is one of these.
-    Except(&'static [u32]),
+    NoneOf(&'static [u32]),
 }
 
 macro_rules! numbers {
@@ -72,7 +72,7 @@ macro_rules! numbers {
 
 /// Calls that programs in a container need, on every machine: what Docker and Podman let through without a capability.
 #[rustfmt::skip]
-const EVERYWHERE: &[u32] = numbers![
+const ALL_ARCHITECTURES: &[u32] = numbers![
     SYS_accept SYS_accept4 SYS_adjtimex SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_chroot
     SYS_clock_adjtime SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_close_range SYS_connect
     SYS_copy_file_range SYS_dup SYS_dup3 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2
@@ -111,7 +111,7 @@ const EVERYWHERE: &[u32] = numbers![
 /// The same under the older names that only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const HERE: &[u32] = numbers![
+const THIS_ARCHITECTURE: &[u32] = numbers![
     SYS_access SYS_alarm SYS_arch_prctl SYS_chmod SYS_chown SYS_creat SYS_dup2 SYS_epoll_create SYS_epoll_ctl_old
     SYS_epoll_wait SYS_epoll_wait_old SYS_eventfd SYS_fork SYS_futimesat SYS_get_thread_area SYS_getdents
     SYS_getpgrp SYS_getrlimit SYS_inotify_init SYS_lchown SYS_link SYS_lstat SYS_mkdir SYS_mknod SYS_modify_ldt
@@ -120,13 +120,13 @@ const HERE: &[u32] = numbers![
     SYS_utime SYS_utimes SYS_vfork
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const HERE: &[u32] = &[];
+const THIS_ARCHITECTURE: &[u32] = &[];
 
 /// Calls of Linux 6.5 to 6.13 that the C library's table may not know yet, alike on every machine: cachestat, fchmodat2,
 /// map_shadow_stack, futex_wake, futex_wait, futex_requeue, setxattrat, getxattrat, listxattrat, removexattrat.
 const NEWER: &[u32] = &[451, 452, 453, 454, 455, 456, 463, 464, 465, 466];
 /// statmount, listmount and the three lsm_* calls: harmless, not needed, and whoever asks falls back at `ENOSYS`.
-const NOT_OFFERED: RangeInclusive<u32> = 457..=461;
+const UNSUPPORTED: RangeInclusive<u32> = 457..=461;
 /// io_pgetevents(2), which the C library's table leaves out.
 const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
 /// The last number that this list has an opinion on (removexattrat); what comes later is unknown to it.
@@ -134,7 +134,7 @@ const LAST_KNOWN: u32 = 466;
 
 /// Calls that are shut in general and that a capability opens. Docker's list, for those that every machine has.
 #[rustfmt::skip]
-const OPENED_BY: &[(&str, &[u32])] = &[
+const ALLOWED_BY_CAPABILITY: &[(&str, &[u32])] = &[
     ("DAC_READ_SEARCH", numbers![SYS_open_by_handle_at SYS_name_to_handle_at]),
     ("SYS_ADMIN", numbers![
         SYS_bpf SYS_clone SYS_clone3 SYS_fanotify_init SYS_fsconfig SYS_fsmount SYS_fsopen SYS_fspick SYS_lookup_dcookie
@@ -155,49 +155,49 @@ const OPENED_BY: &[(&str, &[u32])] = &[
 ];
 
 /// ioctl(2) requests that type into a terminal as if at its keyboard (CVE-2017-5226, CVE-2023-1523).
-const TYPING: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+const TERMINAL_INPUT: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 /// Execution domains of personality(2) that change nothing of importance: none, no address randomisation (gdb),
 /// Linux 2.6 numbering (uname26), both, and the question which it is.
 const PERSONALITIES: &[u32] = &[0x0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
 /// Virtual machine sockets would reach the hypervisor past every firewall.
-const HYPERVISOR: u32 = libc::AF_VSOCK as u32;
+const VSOCK: u32 = libc::AF_VSOCK as u32;
 /// The kernel's audit log takes what its sockets send only from who has `CAP_AUDIT_WRITE`. Programs like sshd(8) give up
 /// when they are refused, and go on where the kernel has no such log: so that is what they are told.
 const AUDIT: [u32; 2] = [libc::AF_NETLINK as u32, libc::NETLINK_AUDIT as u32];
 
 /// `AUDIT_ARCH_*` of linux/audit.h for the convention this program is compiled for.
 #[cfg(target_arch = "x86_64")]
-const CONVENTION: u32 = 0xc000_003e;
+const AUDIT_ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const CONVENTION: u32 = 0xc000_00b7;
+const AUDIT_ARCH: u32 = 0xc000_00b7;
 /// Bit in the numbers of x86-64's x32 convention, which shares the architecture's value with the ordinary one.
 const X32: u32 = 0x4000_0000;
 
 impl Filter {
     /// The filter of a container.
     pub fn container() -> Self {
-        Self::opened_for(Set::default())
+        Self::for_capabilities(Set::default())
     }
 
     /// The filter of a container that has these capabilities: calls that are of no use without one are let through with
     /// it, for then the capability decides.
-    pub fn opened_for(capabilities: Set) -> Self {
-        let opened: Vec<u32> = OPENED_BY
+    pub fn for_capabilities(capabilities: Set) -> Self {
+        let opened: Vec<u32> = ALLOWED_BY_CAPABILITY
             .iter()
             .filter(|(name, _)| has(capabilities, name))
             .flat_map(|(_, calls)| *calls)
             .copied()
             .collect();
         let audit = has(capabilities, "AUDIT_WRITE");
-        let ranges = ranges(|number| match answer(number) {
-            _ if opened.contains(&number) => Answer::Allow,
-            Answer::Socket { .. } => Answer::Socket { audit },
-            answer => answer,
+        let ranges = ranges(|number| match action(number) {
+            _ if opened.contains(&number) => Action::Allow,
+            Action::Socket { .. } => Action::Socket { audit },
+            action => action,
         });
         let mut program =
-            vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
+            vec![load(OFFSET_ARCH), jump(BPF_JEQ, AUDIT_ARCH, 1, 0), ret(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
-            program.extend([jump(BPF_JGE, X32, 0, 1), give(RET_KILL_PROCESS)]);
+            program.extend([jump(BPF_JGE, X32, 0, 1), ret(RET_KILL_PROCESS)]);
         }
         program.extend(search(&ranges));
         Self { program }
@@ -223,18 +223,18 @@ fn has(capabilities: Set, name: &str) -> bool {
 }
 
 /// The answer to one number of this machine's convention.
-fn answer(number: u32) -> Answer {
-    let ask = |argument, test| Answer::Ask(Question { argument, test });
+fn action(number: u32) -> Action {
+    let check = |argument, test| Action::Check(ArgumentCheck { argument, test });
     match i64::from(number) {
-        libc::SYS_clone3 => Answer::Unknown,
-        libc::SYS_clone => ask(0, Test::Without(namespace_flags())),
-        libc::SYS_ioctl => ask(1, Test::Except(TYPING)),
-        libc::SYS_personality => ask(0, Test::Only(PERSONALITIES)),
-        libc::SYS_socket => Answer::Socket { audit: false },
-        _ if [EVERYWHERE, HERE, NEWER].iter().any(|list| list.contains(&number)) => Answer::Allow,
-        _ if number == IO_PGETEVENTS => Answer::Allow,
-        _ if number > LAST_KNOWN || NOT_OFFERED.contains(&number) => Answer::Unknown,
-        _ => Answer::Refuse,
+        libc::SYS_clone3 => Action::Unknown,
+        libc::SYS_clone => check(0, Test::NoneOfBits(namespace_flags())),
+        libc::SYS_ioctl => check(1, Test::NoneOf(TERMINAL_INPUT)),
+        libc::SYS_personality => check(0, Test::OneOf(PERSONALITIES)),
+        libc::SYS_socket => Action::Socket { audit: false },
+        _ if [ALL_ARCHITECTURES, THIS_ARCHITECTURE, NEWER].iter().any(|list| list.contains(&number)) => Action::Allow,
+        _ if number == IO_PGETEVENTS => Action::Allow,
+        _ if number > LAST_KNOWN || UNSUPPORTED.contains(&number) => Action::Unknown,
+        _ => Action::Refuse,
     }
 }
 
@@ -245,13 +245,13 @@ fn namespace_flags() -> u32 {
 }
 
 /// Numbers that lie side by side and get the same answer, from 0 to the end.
-fn ranges(answer: impl Fn(u32) -> Answer) -> Vec<(RangeInclusive<u32>, Answer)> {
-    let mut ranges: Vec<(RangeInclusive<u32>, Answer)> = Vec::new();
+fn ranges(action: impl Fn(u32) -> Action) -> Vec<(RangeInclusive<u32>, Action)> {
+    let mut ranges: Vec<(RangeInclusive<u32>, Action)> = Vec::new();
     for number in 0..=LAST_KNOWN + 1 {
-        let answer = answer(number);
+        let action = action(number);
         match ranges.last_mut() {
-            Some((range, same)) if *same == answer => *range = *range.start()..=number,
-            _ => ranges.push((number..=number, answer)),
+            Some((range, same)) if *same == action => *range = *range.start()..=number,
+            _ => ranges.push((number..=number, action)),
         }
     }
     if let Some((last, _)) = ranges.last_mut() {
@@ -261,10 +261,10 @@ fn ranges(answer: impl Fn(u32) -> Answer) -> Vec<(RangeInclusive<u32>, Answer)> 
 }
 
 /// Instructions that find the range of the number by halves, and answer.
-fn search(ranges: &[(RangeInclusive<u32>, Answer)]) -> Vec<sock_filter> {
+fn search(ranges: &[(RangeInclusive<u32>, Action)]) -> Vec<sock_filter> {
     match ranges {
-        [] => vec![give(RET_KILL_PROCESS)],
-        [(_, answer)] => reply(*answer),
+        [] => vec![ret(RET_KILL_PROCESS)],
+        [(_, action)] => instructions_for(*action),
         _ => {
             let (lower, upper) = ranges.split_at(ranges.len() / 2);
             let first_of_upper = *upper[0].0.start();
@@ -281,32 +281,32 @@ fn search(ranges: &[(RangeInclusive<u32>, Answer)]) -> Vec<sock_filter> {
     }
 }
 
-fn reply(answer: Answer) -> Vec<sock_filter> {
-    match answer {
-        Answer::Allow => vec![give(RET_ALLOW)],
-        Answer::Refuse => vec![give(RET_ERRNO | libc::EPERM as u32)],
-        Answer::Unknown => vec![give(RET_ERRNO | libc::ENOSYS as u32)],
-        Answer::Socket { audit } => {
+fn instructions_for(action: Action) -> Vec<sock_filter> {
+    match action {
+        Action::Allow => vec![ret(RET_ALLOW)],
+        Action::Refuse => vec![ret(RET_ERRNO | libc::EPERM as u32)],
+        Action::Unknown => vec![ret(RET_ERRNO | libc::ENOSYS as u32)],
+        Action::Socket { audit } => {
             let argument = |number: u32| load(OFFSET_ARGUMENTS + 8 * number + LOWER_HALF);
-            let mut program = vec![argument(0), jump(BPF_JEQ, HYPERVISOR, 0, 1), give(RET_ERRNO | libc::EPERM as u32)];
+            let mut program = vec![argument(0), jump(BPF_JEQ, VSOCK, 0, 1), ret(RET_ERRNO | libc::EPERM as u32)];
             if !audit {
                 let [family, protocol] = AUDIT;
                 program.extend([jump(BPF_JEQ, family, 0, 3), argument(2), jump(BPF_JEQ, protocol, 0, 1)]);
-                program.push(give(RET_ERRNO | libc::EPROTONOSUPPORT as u32));
+                program.push(ret(RET_ERRNO | libc::EPROTONOSUPPORT as u32));
             }
-            program.push(give(RET_ALLOW));
+            program.push(ret(RET_ALLOW));
             program
         }
-        Answer::Ask(Question { argument, test }) => {
-            let refuse = give(RET_ERRNO | libc::EPERM as u32);
+        Action::Check(ArgumentCheck { argument, test }) => {
+            let refuse = ret(RET_ERRNO | libc::EPERM as u32);
             let mut program = vec![load(OFFSET_ARGUMENTS + 8 * u32::from(argument) + LOWER_HALF)];
             let (values, on_match, otherwise) = match test {
-                Test::Without(bits) => {
-                    program.extend([jump(BPF_JSET, bits, 0, 1), refuse, give(RET_ALLOW)]);
+                Test::NoneOfBits(bits) => {
+                    program.extend([jump(BPF_JSET, bits, 0, 1), refuse, ret(RET_ALLOW)]);
                     return program;
                 }
-                Test::Only(values) => (values, give(RET_ALLOW), refuse),
-                Test::Except(values) => (values, refuse, give(RET_ALLOW)),
+                Test::OneOf(values) => (values, ret(RET_ALLOW), refuse),
+                Test::NoneOf(values) => (values, refuse, ret(RET_ALLOW)),
             };
             for value in values {
                 program.extend([jump(BPF_JEQ, *value, 0, 1), on_match.clone()]);
@@ -344,7 +344,7 @@ fn skip(instructions: u32) -> sock_filter {
     sock_filter { code: BPF_JUMP, jt: 0, jf: 0, k: instructions }
 }
 
-fn give(value: u32) -> sock_filter {
+fn ret(value: u32) -> sock_filter {
     sock_filter { code: BPF_RETURN, jt: 0, jf: 0, k: value }
 }
 
@@ -379,62 +379,62 @@ mod tests {
     }
 
     const REFUSED: u32 = RET_ERRNO | libc::EPERM as u32;
-    const NOT_THERE: u32 = RET_ERRNO | libc::ENOSYS as u32;
+    const NOSYS: u32 = RET_ERRNO | libc::ENOSYS as u32;
 
     #[test]
     fn the_program_answers_every_number_as_the_list_says() {
         let filter = Filter::container();
         assert!(filter.program.len() < 600, "{} instructions", filter.program.len());
         for number in (0..2000).chain([X32 - 1]) {
-            let expected = match answer(number) {
-                Answer::Allow => RET_ALLOW,
-                Answer::Refuse => REFUSED,
-                Answer::Unknown => NOT_THERE,
-                Answer::Ask(_) | Answer::Socket { .. } => continue,
+            let expected = match action(number) {
+                Action::Allow => RET_ALLOW,
+                Action::Refuse => REFUSED,
+                Action::Unknown => NOSYS,
+                Action::Check(_) | Action::Socket { .. } => continue,
             };
-            assert_eq!(run(&filter, CONVENTION, number, [0; 6]), expected, "call {number}");
+            assert_eq!(run(&filter, AUDIT_ARCH, number, [0; 6]), expected, "call {number}");
         }
-        assert_eq!(run(&filter, CONVENTION, libc::SYS_read as u32, [0; 6]), RET_ALLOW);
-        assert_eq!(run(&filter, CONVENTION, libc::SYS_mount as u32, [0; 6]), REFUSED);
-        assert_eq!(run(&filter, CONVENTION, libc::SYS_clone3 as u32, [0; 6]), NOT_THERE);
+        assert_eq!(run(&filter, AUDIT_ARCH, libc::SYS_read as u32, [0; 6]), RET_ALLOW);
+        assert_eq!(run(&filter, AUDIT_ARCH, libc::SYS_mount as u32, [0; 6]), REFUSED);
+        assert_eq!(run(&filter, AUDIT_ARCH, libc::SYS_clone3 as u32, [0; 6]), NOSYS);
     }
 
     #[test]
     fn arguments_decide_where_the_number_alone_cannot() {
         let filter = Filter::container();
-        let clone = |flags| run(&filter, CONVENTION, libc::SYS_clone as u32, [flags, 0, 0, 0, 0, 0]);
+        let clone = |flags| run(&filter, AUDIT_ARCH, libc::SYS_clone as u32, [flags, 0, 0, 0, 0, 0]);
         assert_eq!(clone(libc::SIGCHLD as u32 | libc::CLONE_VM as u32), RET_ALLOW, "threads and forks");
         for row in &TABLE {
             assert_eq!(clone(row.flag.bits() as u32), REFUSED, "{}", row.flag_name);
         }
-        let ioctl = |request| run(&filter, CONVENTION, libc::SYS_ioctl as u32, [0, request, 0, 0, 0, 0]);
+        let ioctl = |request| run(&filter, AUDIT_ARCH, libc::SYS_ioctl as u32, [0, request, 0, 0, 0, 0]);
         assert_eq!((ioctl(libc::TIOCSTI as u32), ioctl(libc::TCGETS as u32)), (REFUSED, RET_ALLOW));
-        let socket = |family: i32| run(&filter, CONVENTION, libc::SYS_socket as u32, [family as u32, 0, 0, 0, 0, 0]);
+        let socket = |family: i32| run(&filter, AUDIT_ARCH, libc::SYS_socket as u32, [family as u32, 0, 0, 0, 0, 0]);
         assert_eq!((socket(libc::AF_VSOCK), socket(libc::AF_INET)), (REFUSED, RET_ALLOW));
         let netlink = |filter: &Filter, protocol: i32| {
             let arguments = [libc::AF_NETLINK as u32, 0, protocol as u32, 0, 0, 0];
-            run(filter, CONVENTION, libc::SYS_socket as u32, arguments)
+            run(filter, AUDIT_ARCH, libc::SYS_socket as u32, arguments)
         };
         assert_eq!(netlink(&filter, libc::NETLINK_ROUTE), RET_ALLOW, "ip(8) needs it");
         assert_eq!(netlink(&filter, libc::NETLINK_AUDIT), RET_ERRNO | libc::EPROTONOSUPPORT as u32);
-        let auditor = Filter::opened_for(CONTAINER.with("AUDIT_WRITE".parse().unwrap()));
+        let auditor = Filter::for_capabilities(CONTAINER.with("AUDIT_WRITE".parse().unwrap()));
         assert_eq!(netlink(&auditor, libc::NETLINK_AUDIT), RET_ALLOW, "the capability decides");
-        let personality = |domain| run(&filter, CONVENTION, libc::SYS_personality as u32, [domain, 0, 0, 0, 0, 0]);
+        let personality = |domain| run(&filter, AUDIT_ARCH, libc::SYS_personality as u32, [domain, 0, 0, 0, 0, 0]);
         assert_eq!((personality(0x40_0000), personality(0x8)), (REFUSED, RET_ALLOW));
     }
 
     #[test]
     fn a_capability_opens_the_calls_that_ask_for_it_and_no_others() {
-        let answer_to = |filter: &Filter, call| run(filter, CONVENTION, call as u32, [libc::CLONE_NEWUSER as u32; 6]);
-        let time = Filter::opened_for(CONTAINER.with("SYS_TIME".parse().unwrap()));
+        let answer_to = |filter: &Filter, call| run(filter, AUDIT_ARCH, call as u32, [libc::CLONE_NEWUSER as u32; 6]);
+        let time = Filter::for_capabilities(CONTAINER.with("SYS_TIME".parse().unwrap()));
         assert_eq!(answer_to(&time, libc::SYS_clock_settime), RET_ALLOW);
         assert_eq!((answer_to(&time, libc::SYS_mount), answer_to(&time, libc::SYS_clone)), (REFUSED, REFUSED));
-        let admin = Filter::opened_for(CONTAINER.with("SYS_ADMIN".parse().unwrap()));
+        let admin = Filter::for_capabilities(CONTAINER.with("SYS_ADMIN".parse().unwrap()));
         for call in [libc::SYS_mount, libc::SYS_clone, libc::SYS_clone3, libc::SYS_setns] {
             assert_eq!(answer_to(&admin, call), RET_ALLOW, "{call}");
         }
         assert_eq!(answer_to(&admin, libc::SYS_init_module), REFUSED);
-        for (name, _) in OPENED_BY {
+        for (name, _) in ALLOWED_BY_CAPABILITY {
             assert!(name.parse::<crate::capability::Capability>().is_ok(), "{name} is a capability");
         }
     }
@@ -445,6 +445,6 @@ mod tests {
         const I386: u32 = 0x4000_0003;
         assert_eq!(run(&filter, I386, 3, [0; 6]), RET_KILL_PROCESS);
         #[cfg(target_arch = "x86_64")]
-        assert_eq!(run(&filter, CONVENTION, X32 + libc::SYS_read as u32, [0; 6]), RET_KILL_PROCESS);
+        assert_eq!(run(&filter, AUDIT_ARCH, X32 + libc::SYS_read as u32, [0; 6]), RET_KILL_PROCESS);
     }
 }

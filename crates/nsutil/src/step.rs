@@ -5,7 +5,7 @@
 //! would do the same. Announcements are events of the `tracing` crate under the target [`TARGET`]; with nobody
 //! listening one costs a load and a branch, and its text is never even put together.
 //!
-//! A program's `--explain` listens with [`tell`]. A step is also the point at which tests inject a fault (see the module
+//! A program's `--explain` listens with [`print_to`]. A step is also the point at which tests inject a fault (see the module
 //! `failpoint`, which no installed program has), so "what if it is killed just before the mount" has a name.
 //!
 //! Look: `namespace_prog --explain`, beside `strace -f namespace_prog`.
@@ -67,7 +67,7 @@ macro_rules! __announce {
             step => {
                 $crate::step::announce(step);
                 if let Err(error) = $crate::failpoint::reach(step.name) {
-                    return $crate::failpoint::Refusal::because(error);
+                    return $crate::failpoint::Refusal::from_error(error);
                 }
             }
         }
@@ -103,24 +103,24 @@ pub fn announce(step: &Step<'_>) {
 /// Each line starts with the process id that the acting process has in its own PID namespace. ANSI colours are
 /// written; hand over an `anstream` stream to have them taken out where they do not belong.
 /// Has no effect when called a second time.
-pub fn tell(out: impl Write + Send + 'static) {
-    let told = tracing_subscriber::registry().with(Teller { out: Mutex::new(out) });
+pub fn print_to(out: impl Write + Send + 'static) {
+    let text = tracing_subscriber::registry().with(StepPrinter { out: Mutex::new(out) });
     // Fails only when somebody listens already: then they hear the steps.
-    let _ = tracing::subscriber::set_global_default(told);
+    let _ = tracing::subscriber::set_global_default(text);
 }
 
-struct Teller<W> {
+struct StepPrinter<W> {
     out: Mutex<W>,
 }
 
-impl<S: tracing::Subscriber, W: Write + Send + 'static> Layer<S> for Teller<W> {
+impl<S: tracing::Subscriber, W: Write + Send + 'static> Layer<S> for StepPrinter<W> {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != TARGET {
             return;
         }
-        let mut told = Told::default();
-        event.record(&mut told);
-        let text = told.paragraph(std::process::id());
+        let mut text = StepText::default();
+        event.record(&mut text);
+        let text = text.paragraph(std::process::id());
         if let Ok(mut out) = self.out.lock() {
             // The story is a companion: where it cannot be written, the work goes on.
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -129,13 +129,13 @@ impl<S: tracing::Subscriber, W: Write + Send + 'static> Layer<S> for Teller<W> {
 }
 
 #[derive(Default)]
-struct Told {
+struct StepText {
     call: String,
     why: String,
     shell: String,
 }
 
-impl Told {
+impl StepText {
     fn paragraph(&self, pid: u32) -> String {
         const BOLD: &str = "\x1b[1m";
         const PLAIN: &str = "\x1b[0m";
@@ -143,7 +143,7 @@ impl Told {
     }
 }
 
-impl Visit for Told {
+impl Visit for StepText {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = match field.name() {
             "call" => &mut self.call,
@@ -174,16 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_with_call_reason_and_shell_command() {
+    fn a_step_is_printed_with_call_reason_and_shell_command() {
         let out = Shared::default();
-        let told = tracing_subscriber::registry().with(Teller { out: Mutex::new(out.clone()) });
-        let told = tracing::subscriber::with_default(told, || -> crate::Result<()> {
+        let text = tracing_subscriber::registry().with(StepPrinter { out: Mutex::new(out.clone()) });
+        let text = tracing::subscriber::with_default(text, || -> crate::Result<()> {
             let name = "web";
             crate::step!("uts.name", call: "sethostname(\"{name}\")"; why: "a name of its own"; shell: "hostname {name}");
             tracing::info!("some other event");
             Ok(())
         });
-        told.unwrap();
+        text.unwrap();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("sethostname(\"web\")"), "{text}");
         assert!(text.contains("why    a name of its own\n      shell  hostname web\n"), "{text}");

@@ -71,16 +71,16 @@ pub fn clone3(
     }
 }
 
-/// Closes every descriptor from `first` on and ends the process with the code that `until_end` returns; nothing of what
+/// Closes every descriptor from `first` on and ends the process with the code that `exit_code_of` returns; nothing of what
 /// the process had is dropped.
 ///
 /// For a process that stays when its child has become another program: what both have open would never be closed
 /// otherwise, a lock or the end of a pipe that somebody waits for. See close_range(2).
-pub fn close_from_and_end(first: u32, until_end: impl FnOnce() -> i32) -> ! {
+pub fn close_from_and_exit_with(first: u32, exit_code_of: impl FnOnce() -> i32) -> ! {
     // SAFETY: whoever owns these numbers is on the stack of this process, which never returns there and ends without
-    // dropping anything; only what `until_end` opens from here on is used.
+    // dropping anything; only what `exit_code_of` opens from here on is used.
     let _ = unsafe { libc::close_range(first, u32::MAX, 0) };
-    let code = catch_unwind(AssertUnwindSafe(until_end)).unwrap_or(PANICKED);
+    let code = catch_unwind(AssertUnwindSafe(exit_code_of)).unwrap_or(PANICKED);
     exit_now(code)
 }
 
@@ -200,7 +200,7 @@ pub fn rand() -> i32 {
 
 /// Which mounts a change is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum MountScope {
     /// One: what is mounted below keeps its own attributes.
     Mount,
     /// It and all that is mounted below.
@@ -212,9 +212,9 @@ pub enum Reach {
 ///
 /// # Errors
 /// `EINVAL` when the descriptor is not a mount's root; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
-pub fn mount_setattr(mount: BorrowedFd<'_>, add: u64, take_away: u64, reach: Reach) -> Result<(), Errno> {
+pub fn mount_setattr(mount: BorrowedFd<'_>, add: u64, take_away: u64, scope: MountScope) -> Result<(), Errno> {
     let changes = libc::mount_attr { attr_set: add, attr_clr: take_away, propagation: 0, userns_fd: 0 };
-    let recursive = if reach == Reach::Tree { libc::AT_RECURSIVE } else { 0 };
+    let recursive = if scope == MountScope::Tree { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, `changes` has the size given, and the kernel writes to neither.
     let outcome = unsafe {
         libc::syscall(
@@ -245,7 +245,7 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
 ///
 /// # Errors
 /// `EINVAL` when the range is none of whole pages or is locked in memory.
-pub(crate) fn give_back(pages: Range<usize>) -> Result<(), Errno> {
+pub(crate) fn dont_need(pages: Range<usize>) -> Result<(), Errno> {
     let start: *mut libc::c_void = std::ptr::without_provenance_mut(pages.start);
     // SAFETY: the one caller passes mappings of files without a page that differs from the file, so that the kernel finds
     // the same content again when the memory is used next.
@@ -254,7 +254,7 @@ pub(crate) fn give_back(pages: Range<usize>) -> Result<(), Errno> {
 }
 
 /// Takes possession of a descriptor that the kernel has just made for this process, received over a socket.
-pub(crate) fn own(number: RawFd) -> OwnedFd {
+pub(crate) fn take_ownership(number: RawFd) -> OwnedFd {
     // SAFETY: the one caller passes a number out of a message it has just received: nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(number) }
 }

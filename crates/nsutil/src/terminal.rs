@@ -29,7 +29,7 @@ pub type Size = Winsize;
 
 /// A pseudo-terminal: both its ends.
 #[derive(Debug)]
-pub struct Pair {
+pub struct Pty {
     /// The caller's end: what is written here is as if typed.
     pub master: OwnedFd,
     /// The program's end.
@@ -38,7 +38,7 @@ pub struct Pair {
 
 /// A terminal in raw mode. Dropping it gives the terminal its old mode back.
 #[derive(Debug)]
-pub struct Raw<'a> {
+pub struct RawMode<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
 }
@@ -46,7 +46,7 @@ pub struct Raw<'a> {
 /// Device numbers of a `ptmx` node: Documentation/admin-guide/devices.txt.
 const PTMX: (u32, u32) = (5, 2);
 
-impl Pair {
+impl Pty {
     /// A new pair of the devpts that is mounted at `/dev/pts` below `root`, of this size from the first moment.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Pair {
     }
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawMode<'a> {
     /// Puts the terminal into raw mode.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl Drop for Raw<'_> {
+impl Drop for RawMode<'_> {
     fn drop(&mut self) {
         // Fails only when the terminal is gone.
         let _ = rustix::termios::tcsetattr(self.terminal, OptionalActions::Drain, &self.before);
@@ -119,7 +119,7 @@ pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
 ///
 /// # Errors
 /// `EPERM` when the caller leads no session, or has a terminal already.
-pub fn be_controlled_by(terminal: BorrowedFd<'_>) -> Result<()> {
+pub fn set_controlling_terminal(terminal: BorrowedFd<'_>) -> Result<()> {
     rustix::process::ioctl_tiocsctty(terminal).or_cannot("take as controlling terminal", "the new terminal")
 }
 
@@ -127,7 +127,7 @@ pub fn be_controlled_by(terminal: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// `EPIPE` when nobody does.
-pub fn send(descriptor: BorrowedFd<'_>, to: &UnixStream) -> Result<()> {
+pub fn send_descriptor(descriptor: BorrowedFd<'_>, to: &UnixStream) -> Result<()> {
     let numbers = [descriptor.as_raw_fd()];
     // A message of descriptors alone would be none: one byte goes with it.
     let byte = [IoSlice::new(&[0])];
@@ -140,7 +140,7 @@ pub fn send(descriptor: BorrowedFd<'_>, to: &UnixStream) -> Result<()> {
 ///
 /// # Errors
 /// `EMFILE` when no descriptor is free.
-pub fn receive(from: &UnixStream) -> Result<Option<OwnedFd>> {
+pub fn receive_descriptor(from: &UnixStream) -> Result<Option<OwnedFd>> {
     let mut byte = [0];
     let mut buffers = [IoSliceMut::new(&mut byte)];
     let mut space = nix::cmsg_space!([RawFd; 1]);
@@ -152,7 +152,7 @@ pub fn receive(from: &UnixStream) -> Result<Option<OwnedFd>> {
     };
     for control in message.cmsgs().or_cannot("receive", "the terminal")? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
-            return Ok(numbers.first().map(|&number| crate::sys::own(number)));
+            return Ok(numbers.first().map(|&number| crate::sys::take_ownership(number)));
         }
     }
     Ok(None)

@@ -153,7 +153,7 @@ fn libraries_beside_the_program_are_found_also_through_a_link_to_it() {
 }
 
 #[test]
-fn a_missing_library_is_named_with_who_needs_it() {
+fn a_missing_library_is_named_with_the_file_that_needs_it() {
     let bench = Bench::new();
     let program = bench.program_with_libraries();
     fs::remove_file(bench.path("lib/libinner.so")).unwrap();

@@ -155,7 +155,7 @@ fn overlay_shows_the_top_and_keeps_the_layers_as_they_were() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn detached_restricts_before_anybody_sees_it() {
+fn detached_restricts_before_attaching() {
     let shown = run("detached");
     assert!(shown.contains("read:  Linux\n") && shown.contains("write: Read-only file system"), "{shown}");
 }

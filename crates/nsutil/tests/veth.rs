@@ -11,8 +11,8 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use nsutil::namespace::{Kind, unshare};
 use nsutil::net::Netlink;
-use nsutil::net::link::Ends;
-use nsutil::net::netns::{Home, NetNs};
+use nsutil::net::link::VethNames;
+use nsutil::net::netns::{NetNs, OwnNetNs};
 use nsutil::process::PidFd;
 
 #[test]
@@ -29,8 +29,8 @@ fn a_veth_pair_connects_two_namespaces_and_each_sees_its_own_end() {
             std::thread::sleep(Duration::from_millis(1));
         }
         let process = PidFd::open(pid).unwrap();
-        let home = Home::open().unwrap();
-        let ends = Ends { here: "inside".to_owned(), there: "outside".to_owned() };
+        let home = OwnNetNs::open().unwrap();
+        let ends = VethNames { here: "inside".to_owned(), there: "outside".to_owned() };
         let (veth, number) = NetNs::of(&process)
             .run(|| {
                 let netlink = Netlink::open()?;
@@ -47,7 +47,7 @@ fn a_veth_pair_connects_two_namespaces_and_each_sees_its_own_end() {
         netlink.wait_until_up("outside").unwrap();
         assert!(number.is_some(), "the end inside");
         assert!(netlink.find("inside").unwrap().is_none(), "the other end is not ours to see");
-        assert!(!netlink.routed().unwrap().is_empty(), "the network of the pair is routed");
+        assert!(!netlink.routed_subnets().unwrap().is_empty(), "the network of the pair is routed");
         container.kill().unwrap();
         container.wait().unwrap();
     });

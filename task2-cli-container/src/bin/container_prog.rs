@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{gethostname, getpid, sethostname};
 use nsutil::error::{Error, OrCannot, Result, line};
-use nsutil::process::{Birth, spawn};
+use nsutil::process::{SpawnOptions, spawn};
 use nsutil::sys;
 
 const USAGE: &str = "usage: container_prog subtask1|subtask2|subtask3";
@@ -25,7 +25,7 @@ const ROUNDS: u32 = 10_000;
 
 /// Which part of the task it runs in: what it shows besides processes and files.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Subtask {
+enum ProgramMode {
     /// Nothing.
     One,
     /// Host name and benchmark.
@@ -35,11 +35,11 @@ enum Subtask {
 }
 
 fn main() -> ExitCode {
-    let Some(subtask) = subtask() else {
+    let Some(mode) = mode() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match run(subtask) {
+    match run(mode) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("container_prog: {}", line(&error));
@@ -48,27 +48,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn subtask() -> Option<Subtask> {
+fn mode() -> Option<ProgramMode> {
     let mut arguments = std::env::args_os().skip(1);
-    let subtask = match arguments.next()?.to_str()? {
-        "subtask1" => Subtask::One,
-        "subtask2" => Subtask::Two,
-        "subtask3" => Subtask::Three,
+    let mode = match arguments.next()?.to_str()? {
+        "subtask1" => ProgramMode::One,
+        "subtask2" => ProgramMode::Two,
+        "subtask3" => ProgramMode::Three,
         _ => return None,
     };
-    arguments.next().is_none().then_some(subtask)
+    arguments.next().is_none().then_some(mode)
 }
 
-fn run(subtask: Subtask) -> Result<()> {
+fn run(mode: ProgramMode) -> Result<()> {
     say(&format!("Process PID: {}\n", getpid()))?;
     show_child()?;
     show_root()?;
-    if subtask == Subtask::Two {
+    if mode == ProgramMode::Two {
         sethostname(NEW_HOSTNAME).or_cannot("set the host name to", NEW_HOSTNAME)?;
         let name = gethostname().or_cannot("ask for", "the host name")?;
         say(&format!("Hostname within container: {}\n", name.to_string_lossy()))?;
     }
-    if subtask != Subtask::One {
+    if mode != ProgramMode::One {
         benchmark()?;
     }
     Ok(())
@@ -76,7 +76,7 @@ fn run(subtask: Subtask) -> Result<()> {
 
 /// A child tells its own number: it is born where its parent is, namespaces, root, cgroup and all.
 fn show_child() -> Result<()> {
-    let child = spawn(Birth::default(), |_| {
+    let child = spawn(SpawnOptions::default(), |_| {
         say(&format!("Child Process PID: {}\n", getpid()))?;
         Ok(0)
     })?;

@@ -97,7 +97,7 @@ const LESSONS: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 /// Calls whose argument does not exist on purpose: who is told so has got through.
-const ASKS_FOR_WHAT_IS_NOT: [&str; 2] = ["swapon", "accounting"];
+const EXPECT_ENOENT: [&str; 2] = ["swapon", "accounting"];
 
 /// All lessons, in order.
 pub fn all() -> impl Iterator<Item = Lesson> {
@@ -125,7 +125,7 @@ impl Lesson {
             ("clone3", "ENOSYS") | ("other-convention", "SIGSYS" | "REFUSED") => Verdict::Stopped,
             (_, SUCCEEDED) => Verdict::GotThrough,
             (_, "EPERM" | "EACCES" | "EROFS" | "EMPTY" | "STILL INSIDE") => Verdict::Stopped,
-            (name, "ENOENT") if !ASKS_FOR_WHAT_IS_NOT.contains(&name) => Verdict::NothingThere,
+            (name, "ENOENT") if !EXPECT_ENOENT.contains(&name) => Verdict::NothingThere,
             (_, "ENOSYS" | "EAFNOSUPPORT") => Verdict::NothingThere,
             _ => Verdict::GotThrough,
         }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_errno_tells_how_far_an_attempt_came() {
+    fn an_errno_decides_the_verdict() {
         let lesson = |name: &str| all().find(|lesson| lesson.name == name).unwrap();
         for (name, outcome, verdict) in [
             ("reboot", "EPERM", Verdict::Stopped),

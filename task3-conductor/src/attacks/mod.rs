@@ -9,8 +9,8 @@
 //! container's root and run it there, and in a mere chroot to see that the same attempts get through. Usage: `attacks`,
 //! or `attacks NAME…` for some of them; `attacks watch` lies in wait for processes that come in (see the module `watch`).
 
-mod further;
 pub mod lessons;
+mod more;
 mod sys;
 mod watch;
 
@@ -28,11 +28,11 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid};
 
 /// What an attempt is called, and the attempt.
-pub type Attack = (&'static str, fn() -> String);
+pub type Attempt = (&'static str, fn() -> String);
 
 /// All of them.
 #[rustfmt::skip]
-pub const ATTACKS: &[Attack] = &[
+pub const ATTACKS: &[Attempt] = &[
     ("chroot-escape", chroot_escape),
     ("open-by-handle", || call(libc::SYS_open_by_handle_at, [0, 0, 0, 0])),
     ("descriptors-of-the-caller", descriptors),
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
         watch::watch();
     }
     let mut out = std::io::stdout();
-    let all = ATTACKS.iter().chain(further::FURTHER);
+    let all = ATTACKS.iter().chain(more::MORE);
     for (name, attack) in all.filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name)) {
         if writeln!(out, "{name}\t{}", attack()).is_err() {
             return ExitCode::FAILURE;
@@ -128,9 +128,9 @@ fn mount_cgroup() -> String {
 }
 
 /// Takes back what an attempt has made, if it has made something.
-fn undo(outcome: String, take_back: impl FnOnce() -> std::io::Result<()>) -> String {
+fn undo(outcome: String, clean_up: impl FnOnce() -> std::io::Result<()>) -> String {
     if outcome == SUCCEEDED {
-        let _ = take_back();
+        let _ = clean_up();
     }
     outcome
 }
@@ -184,10 +184,10 @@ fn chroot_escape() -> String {
 /// Descriptors that the caller had open and that came along.
 fn descriptors() -> String {
     let own = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let further = own.filter_map(|entry| fs::read_link(entry.path()).ok());
-    let further = further.filter(|target| target.as_os_str().as_bytes().starts_with(b"/") && target.is_dir());
+    let more = own.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let more = more.filter(|target| target.as_os_str().as_bytes().starts_with(b"/") && target.is_dir());
     // One of them is the folder that is being read.
-    match further.filter(|target| !target.starts_with("/proc")).count() {
+    match more.filter(|target| !target.starts_with("/proc")).count() {
         0 => "NONE".to_owned(),
         _ => SUCCEEDED.to_owned(),
     }

@@ -35,8 +35,8 @@ fn try_all(pid: u32, process: &Path) {
     }
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     // Its streams are given to it; others it must not have.
-    let further = descriptors.filter(|entry| !["0", "1", "2"].map(Into::into).contains(&entry.file_name()));
-    for target in further.filter_map(|entry| fs::read_link(entry.path()).ok()) {
+    let more = descriptors.filter(|entry| !["0", "1", "2"].map(Into::into).contains(&entry.file_name()));
+    for target in more.filter_map(|entry| fs::read_link(entry.path()).ok()) {
         // Another watcher has such of /proc.
         if target.is_absolute() && !target.starts_with("/proc") && !target.exists() {
             println!("DESCRIPTOR {}", target.display());

@@ -17,7 +17,7 @@ use crate::attacks::lessons;
 use crate::attacks::lessons::{Lesson, Verdict};
 use crate::container::cgroup;
 use crate::container::join;
-use crate::container::plan::{Process, ProcessWishes};
+use crate::container::plan::{Process, ProcessOptions};
 use crate::output::table::table;
 use crate::output::{json, say};
 use crate::spec::confinement::Confinement;
@@ -50,7 +50,7 @@ struct Tried {
 }
 
 /// The exit code when something got through.
-const THROUGH: u8 = 1;
+const SOMETHING_SUCCEEDED: u8 = 1;
 
 impl Attack {
     /// Makes all attempts and tells what came of them.
@@ -59,7 +59,7 @@ impl Attack {
     /// When the container does not run.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let (record, init) = store.running_container(&self.name, "attack from")?;
-        let process = Process::joining(&record, ProcessWishes::default());
+        let process = Process::joining(&record, ProcessOptions::default());
         // Nothing in the container is called so.
         let _ = MARK.set(store.container_dir(&self.name));
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
@@ -76,7 +76,11 @@ impl Attack {
             Format::Table => story(&tried, record.confinement),
         };
         say(&text)?;
-        Ok(if count(&tried, Verdict::GotThrough) == 0 { ExitCode::SUCCESS } else { ExitCode::from(THROUGH) })
+        Ok(if count(&tried, Verdict::GotThrough) == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(SOMETHING_SUCCEEDED)
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use nsutil::OrCannot;
 
 use crate::image::base::Base;
 use crate::image::build;
-use crate::image::build::Recipe;
+use crate::image::build::BuildSpec;
 use crate::image::conductorfile;
 use crate::image::conductorfile::Conductorfile;
 use crate::image::interrupt;
@@ -50,7 +50,7 @@ struct Setting<T>(Option<T>);
 struct Mirror(String);
 
 /// What an image begins with when nothing at all is said.
-const USUAL: &str = "debian:bookworm";
+const DEFAULT_BASE: &str = "debian:bookworm";
 
 impl Build {
     /// Makes the image.
@@ -68,22 +68,22 @@ impl Build {
         let file = match &path {
             Some(path) => build::read(path)?,
             None => {
-                let usual = || USUAL.parse().or_cannot("understand", USUAL);
+                let usual = || DEFAULT_BASE.parse().or_cannot("understand", DEFAULT_BASE);
                 Conductorfile::only(self.from.or(self.usually_from.0).map_or_else(usual, Ok)?)
             }
         };
         let context = path.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
         let context = context.unwrap_or(Path::new("."));
         let mirror = self.mirror.0.as_ref().map(|Mirror(address)| address.as_str());
-        let built = build::build(store, &self.image, &Recipe { file: &file, context, mirror });
+        let built = build::build(store, &self.image, &BuildSpec { file: &file, context, mirror });
         match built {
             Ok(record) => say(&format!("Built image {} from {}\n", record.name, record.from))?,
             Err(error) => {
                 let failure = Failure::from(error);
-                failure.tell();
+                failure.report();
                 // If the user broke it off, this is the end.
-                interrupt::act()?;
-                return Err(Failure::told(failure.code().into()));
+                interrupt::deliver()?;
+                return Err(Failure::already_reported(failure.code().into()));
             }
         }
         Ok(ExitCode::SUCCESS)

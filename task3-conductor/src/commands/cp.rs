@@ -10,7 +10,7 @@ use nsutil::rooted::copy::{Tree, copy};
 
 use crate::container::root;
 use crate::output::escape::quoted;
-use crate::output::failure::{Failure, OURS, remark};
+use crate::output::failure::{CONDUCTOR_FAILED, Failure, remark};
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
@@ -23,14 +23,14 @@ use crate::store::Store;
 Links are copied as links, owners and set-user-ID bits are not kept.")]
 pub struct Cp {
     /// What to copy: NAME:PATH in a container, or a path of the host
-    source: Place,
+    source: CopyPath,
     /// Where to: NAME:PATH in a container, or a path of the host
-    target: Place,
+    target: CopyPath,
 }
 
 /// A path, and whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum CopyPath {
     Host(PathBuf),
     Container(ContainerName, PathBuf),
 }
@@ -41,14 +41,14 @@ impl Cp {
     /// # Errors
     /// When nothing could be copied, or something had to be left out: the rest is copied then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
-        let host = Tree::new(Root::of_the_host()?, "");
+        let host = Tree::new(Root::of_host()?, "");
         let inside = |name: &ContainerName| {
             let upper = store.container_dir(name).join("upper");
             root::of(store, name).map(|root| Tree::new(Root::new(root), format!("{name}:")).with_upper(upper))
         };
         let left_out = match (&self.source, &self.target) {
-            (Place::Container(name, from), Place::Host(to)) => copy(&inside(name)?, from, &host, &absolute(to)?)?,
-            (Place::Host(from), Place::Container(name, to)) => copy(&host, &absolute(from)?, &inside(name)?, to)?,
+            (CopyPath::Container(name, from), CopyPath::Host(to)) => copy(&inside(name)?, from, &host, &absolute(to)?)?,
+            (CopyPath::Host(from), CopyPath::Container(name, to)) => copy(&host, &absolute(from)?, &inside(name)?, to)?,
             _ => {
                 let both =
                     Error::new("copy", "that", "one of the two paths has to be a container's, and one the host's");
@@ -58,7 +58,11 @@ impl Cp {
         for line in &left_out {
             remark(format_args!("{line}"));
         }
-        if left_out.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::told(OURS.into())) }
+        if left_out.is_empty() {
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Err(Failure::already_reported(CONDUCTOR_FAILED.into()))
+        }
     }
 }
 
@@ -69,7 +73,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(if ends_with_dot { whole.join(".") } else { whole })
 }
 
-impl FromStr for Place {
+impl FromStr for CopyPath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -101,20 +105,20 @@ mod tests {
 
     #[test]
     fn a_containers_path_has_a_name_before_it() {
-        let inside = |path: &str| Place::Container("web".parse().unwrap(), PathBuf::from(path));
+        let inside = |path: &str| CopyPath::Container("web".parse().unwrap(), PathBuf::from(path));
         for (text, place) in [
             ("web:/etc", inside("/etc")),
             ("web:etc/", inside("/etc/")),
             ("web:/a:b", inside("/a:b")),
-            ("web", Place::Host("web".into())),
-            ("./web:/etc", Place::Host("./web:/etc".into())),
-            ("/web:/etc", Place::Host("/web:/etc".into())),
-            ("../a:b", Place::Host("../a:b".into())),
+            ("web", CopyPath::Host("web".into())),
+            ("./web:/etc", CopyPath::Host("./web:/etc".into())),
+            ("/web:/etc", CopyPath::Host("/web:/etc".into())),
+            ("../a:b", CopyPath::Host("../a:b".into())),
         ] {
             assert_eq!(text.parse(), Ok(place), "{text}");
         }
         for wrong in ["", "-", "web:", ":/etc", "a b:/etc", "\0"] {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong:?}");
+            assert!(wrong.parse::<CopyPath>().is_err(), "{wrong:?}");
         }
     }
 

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use nsutil::error::OrCannot;
 use nsutil::terminal;
 
-use super::options::ProcessOptions;
+use super::args::ProcessArgs;
 use crate::container::cgroup;
-use crate::container::create::Voice;
+use crate::container::create::Output;
 use crate::container::join;
-use crate::container::plan::{Process, Talk};
-use crate::container::relay::Stdio;
-use crate::container::terminal::{Role, Signals, Talking, stay};
+use crate::container::plan::{Process, Stdio};
+use crate::container::relay::ReplacedStdio;
+use crate::container::terminal::{AttachedStreams, ForwardedSignals, ProcessRole, attach_until_exit};
 use crate::output::failure::Failure;
 use crate::output::say;
 use crate::spec::name::ContainerName;
@@ -34,7 +34,7 @@ pub struct Exec {
     #[arg(short, long)]
     detach: bool,
     #[command(flatten)]
-    process: ProcessOptions,
+    process: ProcessArgs,
 }
 
 /// Where the output of a detached one goes: the container's log is its first process's.
@@ -46,28 +46,33 @@ impl Exec {
     /// # Errors
     /// When the container does not run, or the command cannot be started in it.
     pub fn run(self, store: &Store, quiet: bool) -> Result<ExitCode, Failure> {
-        let talk = self.process.talk(self.detach)?;
-        let wishes = self.process.wishes(talk)?;
+        let stdio = self.process.stdio(self.detach)?;
+        let options = self.process.options(stdio)?;
         let (record, init) = store.running_container(&self.name, "enter")?;
         let cgroup = cgroup::of(&store.tag(&self.name))?;
         cgroup::refuse_frozen(&cgroup, &self.name)?;
-        let process = Process::joining(&record, wishes);
+        let process = Process::joining(&record, options);
         if !quiet {
             say(&format!("Executing {} in {} container!\n", process.command.join(" "), self.name))?;
         }
         if self.detach {
             let nowhere = File::options().write(true).open(NOWHERE).or_cannot("open", NOWHERE)?;
-            join::start(&init, &cgroup, &process, Voice::Log(nowhere.as_fd()))?.child.release();
+            join::start(&init, &cgroup, &process, Output::Detached(nowhere.as_fd()))?.child.release();
             return Ok(ExitCode::SUCCESS);
         }
-        let (stdio, relays) = if talk == Talk::Direct { Stdio::of_caller()? } else { Default::default() };
-        let voice = match talk {
-            Talk::Direct => Voice::Callers(&stdio),
-            Talk::Terminal => Voice::Terminal(terminal::size(io::stdin().as_fd()).ok()),
+        let (replaced, relays) = if stdio == Stdio::Inherit { ReplacedStdio::of_caller()? } else { Default::default() };
+        let output = match stdio {
+            Stdio::Inherit => Output::Inherit(&replaced),
+            Stdio::Terminal => Output::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
-        let signals = Signals::hold()?;
-        let joined = join::start(&init, &cgroup, &process, voice)?;
-        let exit = stay(joined.child, Talking { terminal: joined.terminal, stdio, relays }, signals, Role::Other)?;
+        let signals = ForwardedSignals::hold()?;
+        let joined = join::start(&init, &cgroup, &process, output)?;
+        let exit = attach_until_exit(
+            joined.child,
+            AttachedStreams { terminal: joined.terminal, replaced, relays },
+            signals,
+            ProcessRole::Other,
+        )?;
         Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX)))
     }
 }

@@ -28,7 +28,7 @@ pub struct Images {
 /// One image as JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Row {
+enum ImageRow {
     Whole {
         #[serde(flatten)]
         record: ImageRecord,
@@ -49,13 +49,14 @@ impl Images {
     /// When the folder of images cannot be read.
     pub fn run(self, store: &Store, names_only: bool) -> Result<ExitCode> {
         let layers = Layers::open(store)?;
-        let rows: Vec<Row> = store.images()?.into_iter().map(|(name, record)| Row::of(&layers, name, record)).collect();
+        let rows: Vec<ImageRow> =
+            store.images()?.into_iter().map(|(name, record)| ImageRow::of(&layers, name, record)).collect();
         let text = match self.format {
             Format::Json => json(&rows, "the images")?,
             Format::Table if names_only => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No images found\n".to_owned(),
             Format::Table => {
-                table(&[20, 10], &["Name", "Size", "Date"], &rows.iter().map(Row::cells).collect::<Vec<_>>())
+                table(&[20, 10], &["Name", "Size", "Date"], &rows.iter().map(ImageRow::cells).collect::<Vec<_>>())
             }
         };
         say(&text)?;
@@ -63,7 +64,7 @@ impl Images {
     }
 }
 
-impl Row {
+impl ImageRow {
     fn of(layers: &Layers, name: ImageName, record: Result<ImageRecord>) -> Self {
         // Measured when each layer was made: to look through all files now would take seconds.
         let size = |record: &ImageRecord| {

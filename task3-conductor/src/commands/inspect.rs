@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ps::Status;
 use crate::container::cgroup;
-use crate::network::{Networks, Shown};
+use crate::network::{NetworkView, Networks};
 use crate::output::{json, say};
 use crate::spec::name::ContainerName;
 use crate::store::Store;
@@ -37,14 +37,14 @@ struct Known {
     rootfs: String,
     cgroups: Vec<String>,
     /// Processes and threads.
-    processes: Processes,
-    network: Option<Shown>,
+    processes: ProcessUsage,
+    network: Option<NetworkView>,
     /// What of the host was changed for it.
     ledger: Vec<Change>,
 }
 
 #[derive(Serialize)]
-struct Processes {
+struct ProcessUsage {
     limit: Option<u32>,
     now: usize,
 }
@@ -62,7 +62,7 @@ impl Inspect {
             status: Status::of(store, &record)?,
             rootfs: dir.join("rootfs").display().to_string(),
             cgroups: cgroup.directories().map(|directory| directory.display().to_string()).collect(),
-            processes: Processes { limit: record.limits.most_processes(), now: cgroup.threads().unwrap_or(0) },
+            processes: ProcessUsage { limit: record.limits.max_processes(), now: cgroup.threads().unwrap_or(0) },
             network: Networks::load(store)?.show(&self.name),
             ledger: Ledger::of(&dir).changes()?,
             record,

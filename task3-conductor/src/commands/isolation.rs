@@ -197,7 +197,7 @@ fn limits(record: &ContainerRecord, cgroup: &Cgroup) -> Vec<Vec<String>> {
     let limits = record.limits;
     let cpus = limits.cpus.map_or("none".to_owned(), |cpus| format!("{cpus} cores"));
     let memory = limits.memory.map_or("none".to_owned(), |memory| super::size(memory.bytes));
-    let processes = limits.most_processes().map_or("none".to_owned(), |most| most.to_string());
+    let processes = limits.max_processes().map_or("none".to_owned(), |most| most.to_string());
     let now = cgroup.threads().unwrap_or(0);
     vec![
         row("limit: processes", "", &processes, &format!("now {now}")),

@@ -8,8 +8,8 @@ use nsutil::Result;
 use nsutil::process::SignalNumber;
 
 use super::each;
-use crate::container::signals::hears;
-use crate::output::advice::near;
+use crate::container::disposition::accepts_signal;
+use crate::output::advice::closest;
 use crate::output::escape::quoted;
 use crate::output::failure::{Failure, remark};
 use crate::output::say;
@@ -27,12 +27,12 @@ pub struct Kill {
     names: Vec<ContainerName>,
     /// Which signal: a name with or without SIG, or a number
     #[arg(short, long, default_value = "KILL", value_name = "SIGNAL", allow_hyphen_values = true)]
-    signal: Named,
+    signal: SignalArg,
 }
 
 /// A signal by its name or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Named(SignalNumber);
+struct SignalArg(SignalNumber);
 
 impl Kill {
     /// Sends it to each.
@@ -45,9 +45,9 @@ impl Kill {
 
     fn send(&self, store: &Store, name: &ContainerName) -> Result<()> {
         let (_, init) = store.running_container(name, "send a signal to")?;
-        let Named(signal) = self.signal;
+        let SignalArg(signal) = self.signal;
         let always = [SignalNumber::NONE, SignalNumber::of(Signal::SIGKILL), SignalNumber::of(Signal::SIGSTOP)];
-        if !always.contains(&signal) && !hears(&init, signal) {
+        if !always.contains(&signal) && !accepts_signal(&init, signal) {
             remark(format_args!(
                 "the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
             ));
@@ -57,7 +57,7 @@ impl Kill {
     }
 }
 
-impl FromStr for Named {
+impl FromStr for SignalArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -68,8 +68,8 @@ impl FromStr for Named {
         let by_name = || name.parse().ok().map(SignalNumber::of).or_else(|| real_time(&name));
         let signal = if is_number { by_number() } else { by_name() };
         signal.map(Self).ok_or_else(|| {
-            let meant = near(&name, Signal::iterator().map(|known| known.as_str().to_owned()));
-            let meant = meant.filter(|_| !is_number).map(|near| format!("did you mean {near}? "));
+            let meant = closest(&name, Signal::iterator().map(|known| known.as_str().to_owned()));
+            let meant = meant.filter(|_| !is_number).map(|closest| format!("did you mean {closest}? "));
             let meant = meant.unwrap_or_default();
             format!(
                 "{} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP, RTMIN+3 or 9",
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn a_signal_has_a_name_and_a_number() {
         for text in ["TERM", "SIGTERM", "term", "15"] {
-            assert_eq!(text.parse(), Ok(Named(SignalNumber::of(Signal::SIGTERM))));
+            assert_eq!(text.parse(), Ok(SignalArg(SignalNumber::of(Signal::SIGTERM))));
         }
         for (text, number) in [("0", 0), ("34", 34), ("RTMIN+3", 37), ("SIGRTMIN", 34), ("rtmax-1", 63), ("64", 64)] {
-            assert_eq!(text.parse(), Ok(Named(SignalNumber::new(number).unwrap())), "{text}");
+            assert_eq!(text.parse(), Ok(SignalArg(SignalNumber::new(number).unwrap())), "{text}");
         }
         for wrong in [
             "",
@@ -123,8 +123,8 @@ mod tests {
             "9 ",
             "SIGSIGTERM",
         ] {
-            assert!(wrong.parse::<Named>().unwrap_err().contains("for example TERM"), "{wrong:?}");
+            assert!(wrong.parse::<SignalArg>().unwrap_err().contains("for example TERM"), "{wrong:?}");
         }
-        assert!("SIGTREM".parse::<Named>().unwrap_err().contains("did you mean SIGTERM?"));
+        assert!("SIGTREM".parse::<SignalArg>().unwrap_err().contains("did you mean SIGTERM?"));
     }
 }

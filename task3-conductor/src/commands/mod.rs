@@ -1,6 +1,7 @@
 //! One command, one file, one shape: a struct that clap fills, and `run`.
 
 pub mod addnetwork;
+pub mod args;
 pub mod attack;
 pub mod build;
 pub mod commit;
@@ -14,7 +15,6 @@ pub mod kill;
 pub mod logs;
 pub mod manual;
 pub mod network;
-pub mod options;
 pub mod pause;
 pub mod peer;
 pub mod ps;
@@ -50,8 +50,8 @@ pub fn each<N>(names: &[N], mut work: impl FnMut(&N) -> Result<()>) -> Result<Ex
     for name in names {
         if let Err(error) = work(name) {
             let failure = Failure::from(error);
-            failure.tell();
-            failed = Some(Failure::told(failure.code().into()));
+            failure.report();
+            failed = Some(Failure::already_reported(failure.code().into()));
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)

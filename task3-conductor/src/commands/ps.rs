@@ -46,7 +46,7 @@ pub struct Status {
 /// One container as JSON.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Row {
+enum ContainerRow {
     /// What is known about it.
     Known {
         #[serde(flatten)]
@@ -69,8 +69,8 @@ impl Ps {
         let mut rows = Vec::new();
         for (name, record) in store.containers()? {
             rows.push(match record {
-                Ok(record) => Row::Known { status: Status::of(store, &record)?, record: Box::new(record) },
-                Err(error) => Row::Damaged { name, damage: line(&error) },
+                Ok(record) => ContainerRow::Known { status: Status::of(store, &record)?, record: Box::new(record) },
+                Err(error) => ContainerRow::Damaged { name, damage: line(&error) },
             });
         }
         let text = match self.format {
@@ -78,7 +78,7 @@ impl Ps {
             Format::Table if names_only => rows.iter().map(|row| format!("{}\n", row.name())).collect(),
             Format::Table if rows.is_empty() => "No containers found\n".to_owned(),
             Format::Table => {
-                let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+                let rows: Vec<Vec<String>> = rows.iter().map(ContainerRow::cells).collect();
                 table(&[20, 10, 12, 20], &["Name", "Date", "Status", "Image", "Command"], &rows)
             }
         };
@@ -115,7 +115,7 @@ impl Status {
     }
 }
 
-impl Row {
+impl ContainerRow {
     fn name(&self) -> &ContainerName {
         match self {
             Self::Known { record, .. } => &record.name,

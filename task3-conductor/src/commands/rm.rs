@@ -43,10 +43,10 @@ impl Rm {
                 let runs = Error::new("remove", format_args!("container {name}"), "its first process runs");
                 return Err(runs.hint(format_args!("`conductor stop {name}` ends it and removes it; -f kills it")));
             }
-            Some(init) => stop::kill_first_process(&init)?,
+            Some(init) => stop::kill_init(&init)?,
             None => (),
         }
-        stop::take_back(store, name, lock)?;
+        stop::tear_down(store, name, lock)?;
         say(&format!("{name} succesfully removed\n"))
     }
 }

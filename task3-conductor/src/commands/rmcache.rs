@@ -24,7 +24,7 @@ impl Rmcache {
     /// # Errors
     /// In words while a build goes on, or when a damaged record hides which layers are used.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
-        let layers = Layers::open_alone(store)?;
+        let layers = Layers::open_exclusive(store)?;
         let used = used(store)?;
         let (mut count, mut bytes) = (0_u64, 0);
         for id in layers.all()?.iter().filter(|id| !used.contains(id)) {

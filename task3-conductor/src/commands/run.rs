@@ -8,12 +8,12 @@ use nix::sys::signal::Signal;
 use nsutil::process::Exit;
 use nsutil::terminal;
 
-use super::options::{ContainerOptions, ProcessOptions};
+use super::args::{ContainerArgs, ProcessArgs};
 use crate::container::create;
-use crate::container::create::Voice;
-use crate::container::plan::{Plan, Talk};
-use crate::container::relay::Stdio;
-use crate::container::terminal::{Role, Signals, Talking, stay};
+use crate::container::create::Output;
+use crate::container::plan::{Plan, Stdio};
+use crate::container::relay::ReplacedStdio;
+use crate::container::terminal::{AttachedStreams, ForwardedSignals, ProcessRole, attach_until_exit};
 use crate::container::{monitor, stop};
 use crate::output::failure::Failure;
 use crate::output::say;
@@ -35,9 +35,9 @@ pub struct Run {
     /// Name for the container
     pub name: ContainerName,
     #[command(flatten)]
-    container: Box<ContainerOptions>,
+    container: Box<ContainerArgs>,
     #[command(flatten)]
-    process: ProcessOptions,
+    process: ProcessArgs,
 }
 
 impl Run {
@@ -47,34 +47,34 @@ impl Run {
     /// When it could not be started; nothing of it stays then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let detach = self.container.detach;
-        let talk = self.process.talk(detach)?;
-        let wishes = self.container.wishes(self.process.wishes(talk)?)?;
+        let stdio = self.process.stdio(detach)?;
+        let options = self.container.options(self.process.options(stdio)?)?;
         // Nobody may remove the image's layers until the container stands in the list of those who use them.
         let layers_stay = store.lock_layers_shared()?;
-        let plan = Plan::new(self.name, store.image(&self.image)?, wishes);
-        let claim = store.claim(&plan.name, |lock| stop::take_back(store, &plan.name, lock))?;
+        let plan = Plan::new(self.name, store.image(&self.image)?, options);
+        let claim = store.claim(&plan.name, |lock| stop::tear_down(store, &plan.name, lock))?;
         if detach {
             monitor::start(store, &plan, claim)?;
             layers_stay.release()?;
             say(&format!("{}\n", plan.name))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let (stdio, relays) = if talk == Talk::Direct { Stdio::of_caller()? } else { Default::default() };
-        let voice = match talk {
-            Talk::Direct => Voice::Callers(&stdio),
+        let (replaced, relays) = if stdio == Stdio::Inherit { ReplacedStdio::of_caller()? } else { Default::default() };
+        let output = match stdio {
+            Stdio::Inherit => Output::Inherit(&replaced),
             // Asked for without being at one: it has the size that the kernel gives.
-            Talk::Terminal => Voice::Terminal(terminal::size(io::stdin().as_fd()).ok()),
+            Stdio::Terminal => Output::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
         let exit_code = ExitCodeFile::prepare(claim.directory())?;
-        let signals = Signals::hold()?;
-        let started = create::start(store, &plan, claim, voice)?;
+        let signals = ForwardedSignals::hold()?;
+        let started = create::start(store, &plan, claim, output)?;
         layers_stay.release()?;
-        let talking = Talking { terminal: started.terminal, stdio, relays };
-        let stayed = stay(started.init, talking, signals, Role::First);
+        let streams = AttachedStreams { terminal: started.terminal, replaced, relays };
+        let exited = attach_until_exit(started.init, streams, signals, ProcessRole::Init);
         // Nobody may have stayed to the end: then it was killed, and its container goes all the same.
-        let exit = stayed.as_ref().map_or(Exit::Signal(Signal::SIGKILL), |exit| *exit);
+        let exit = exited.as_ref().map_or(Exit::Signal(Signal::SIGKILL), |exit| *exit);
         let ended = monitor::end(store, &plan, &exit_code, exit);
-        match stayed {
+        match exited {
             Ok(exit) => {
                 ended.map(|()| ExitCode::from(u8::try_from(exit.code()).unwrap_or(u8::MAX))).map_err(Failure::from)
             }

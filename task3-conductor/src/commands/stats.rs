@@ -131,7 +131,7 @@ impl Usage {
         let now = Clock::of(store, record);
         let before = clocks.insert(record.name.clone(), now);
         let cgroup = cgroup::of(&store.tag(&record.name)).ok();
-        let counted = cgroup.as_ref().and_then(Cgroup::memory_now);
+        let counted = cgroup.as_ref().and_then(Cgroup::memory_bytes_now);
         let resident = || cgroup.as_ref().map_or(0, |cgroup| cgroup.members().into_iter().map(resident_bytes).sum());
         let (network_received_bytes, network_sent_bytes) = traffic(record.init.pid);
         Self {
@@ -140,7 +140,7 @@ impl Usage {
             memory_bytes: counted.unwrap_or_else(resident),
             memory_limit_bytes: record.limits.memory.map(|memory| memory.bytes),
             processes: cgroup.as_ref().and_then(Cgroup::threads).unwrap_or(0),
-            processes_limit: record.limits.most_processes(),
+            processes_limit: record.limits.max_processes(),
             network_received_bytes,
             network_sent_bytes,
         }

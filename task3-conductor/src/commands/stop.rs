@@ -59,13 +59,13 @@ fn stop(store: &Store, name: &ContainerName, patience: Duration, is_one_of_all: 
                 // Otherwise it could not do what it is asked to.
                 cgroup.freeze(false)?;
             }
-            if let Some(why) = stop::end_first_process(&init, patience)? {
+            if let Some(why) = stop::terminate_init(&init, patience)? {
                 remark(format_args!("{name} was killed, not asked: {why}"));
             }
         }
     }
     let damage = Ledger::of(&store.container_dir(name)).changes().err();
-    stop::take_back(store, name, lock)?;
+    stop::tear_down(store, name, lock)?;
     if let Some(damage) = damage {
         remark(format_args!(
             "{}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",

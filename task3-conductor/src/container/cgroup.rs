@@ -14,8 +14,8 @@ use nsutil::error::{Error, OrCannot, Result, line};
 use nsutil::step;
 
 use crate::output::failure::remark;
-use crate::spec::limits::Limits;
 use crate::spec::name::ContainerName;
+use crate::spec::resources::ResourceLimits;
 
 /// What limits the number of a container's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,21 +30,21 @@ pub enum ProcessLimit {
 ///
 /// # Errors
 /// `EROFS`, `EACCES` where cgroups may not be made; in words when no tree offers a controller that is needed.
-pub fn create(name: &str, limits: &Limits) -> Result<(Cgroup, ProcessLimit)> {
+pub fn create(name: &str, limits: &ResourceLimits) -> Result<(Cgroup, ProcessLimit)> {
     let wanted = limits.wanted();
     let asked: Vec<Controller> =
         Controller::ALL.into_iter().filter(|controller| controller.is_limited_by(&wanted)).collect();
     // In a v1 tree of its own only if that was asked for: no process can be created there.
-    let cgroup = Cgroup::at_top(name, &[asked.as_slice(), needed()].concat())?;
+    let cgroup = Cgroup::at_root(name, &[asked.as_slice(), needed()].concat())?;
     cgroup.make()?;
     let limit = |controller| cgroup.limit(controller, &limits.in_force());
     for controller in asked.into_iter().filter(|controller| *controller != Controller::Pids) {
         limit(controller).map_err(|error| explain(error, controller))?;
     }
-    if limits.most_processes().is_none() {
+    if limits.max_processes().is_none() {
         return Ok((cgroup, ProcessLimit::Cgroup));
     }
-    if wanted.processes.is_none() && !cgroup.can_have(Controller::Pids) && namespaces_limit_processes() {
+    if wanted.processes.is_none() && !cgroup.supports(Controller::Pids) && namespaces_limit_processes() {
         return Ok((cgroup, ProcessLimit::PidNamespace));
     }
     match limit(Controller::Pids) {
@@ -62,7 +62,7 @@ pub fn create(name: &str, limits: &Limits) -> Result<(Cgroup, ProcessLimit)> {
 /// # Errors
 /// In words when this host has no cgroups.
 pub fn of(name: &str) -> Result<Cgroup> {
-    Cgroup::at_top(name, needed())
+    Cgroup::at_root(name, needed())
 }
 
 /// Makes sure that a process that is created in a container's cgroup can begin.
@@ -98,10 +98,10 @@ fn explain(error: Error, controller: Controller) -> Error {
 ///
 /// # Errors
 /// `EINVAL` below 301.
-pub fn limit_processes_of_namespace(limits: &Limits) -> Result<()> {
+pub fn limit_processes_of_namespace(limits: &ResourceLimits) -> Result<()> {
     const PID_MAX: &str = "/proc/sys/kernel/pid_max";
     // Before that the file is the whole host's.
-    let Some(most) = limits.most_processes().filter(|_| namespaces_limit_processes()) else { return Ok(()) };
+    let Some(most) = limits.max_processes().filter(|_| namespaces_limit_processes()) else { return Ok(()) };
     let most = most + 1;
     step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
         why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";

@@ -16,13 +16,13 @@ use nix::sys::stat::umask;
 use nix::unistd::{chdir, chroot, fchdir};
 use nsutil::error::{OrCannot, Result};
 use nsutil::mount;
-use nsutil::mount::detached::{Attributes, Detached, Filesystem, loosen, mount_point};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, clear_attributes, mount_point};
 use nsutil::process::{Report, join_cgroup};
 use nsutil::step;
 use nsutil::syscall::sethostname;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::setup::{Inside, connect, cover, make_unwritable, second_mount};
+use super::setup::{InitSpec, bind_over, clone_mount, connect_streams, make_root_read_only};
 use super::{confine, loopback, volumes};
 use crate::hosts_file;
 
@@ -34,7 +34,7 @@ use crate::hosts_file;
 ///
 /// # Errors
 /// Of the step that failed.
-pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
+pub fn become_chrooted(inside: &InitSpec<'_>, report: &mut Report) -> Result<Infallible> {
     umask(nix::sys::stat::Mode::empty());
     join_cgroup(inside.procs_files)?;
     if let Some(name) = inside.hostname {
@@ -45,7 +45,11 @@ pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infal
     let root = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", path.display())?;
     // A folder that was copied has living devices and set-user-ID programs in it.
-    loosen(root.as_fd(), Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() }, &path)?;
+    clear_attributes(
+        root.as_fd(),
+        Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() },
+        &path,
+    )?;
     for (place, kind) in [("proc", "proc"), ("sys", "sysfs")].map(|(place, kind)| (Path::new(place), kind)) {
         let point = mount_point(root.as_fd(), place)?;
         Filesystem { kind, options: &[], attributes: Attributes::default() }.make()?.attach(point.as_fd(), place)?;
@@ -57,14 +61,14 @@ pub fn become_chrooted(inside: &Inside<'_>, report: &mut Report) -> Result<Infal
         loopback::switch_on()?;
     }
     for (file, place) in hosts_file::FILES {
-        cover(root.as_fd(), Path::new(place), second_mount(&inside.directory.join(file), inside.read_only)?)?;
+        bind_over(root.as_fd(), Path::new(place), clone_mount(&inside.directory.join(file), inside.read_only)?)?;
     }
-    volumes::attach(root.as_fd(), volumes::hold(inside.volumes, inside.process.confinement)?)?;
+    volumes::attach(root.as_fd(), volumes::prepare(inside.volumes, inside.process.confinement)?)?;
     if inside.read_only {
-        make_unwritable(root.as_fd())?;
+        make_root_read_only(root.as_fd())?;
     }
     enter(&root)?;
-    let terminal = connect(&inside.streams, root.as_fd())?;
+    let terminal = connect_streams(&inside.streams, root.as_fd())?;
     if inside.outlives_parent {
         report.outlive_parent()?;
     }

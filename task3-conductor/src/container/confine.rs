@@ -23,7 +23,7 @@ use nsutil::{reaper, step, sys};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 
 use crate::container::plan::Process;
-use crate::spec::user::Identity;
+use crate::spec::user::Credentials;
 
 /// Gives up everything that the command must not have, tells the parent that it is ready, and becomes the command.
 ///
@@ -37,10 +37,10 @@ pub fn become_command(process: &Process, terminal: Option<OwnedFd>, report: &mut
     let load = || confined.load_filter();
     let go = || {
         load()?;
-        execute(process, &confined.identity)
+        execute(process, &confined.credentials)
     };
     if process.has_reaper {
-        return reaper::stay_with(|_| go(), || report.ready(), load);
+        return reaper::run_under_reaper(|_| go(), || report.ready(), load);
     }
     report.ready()?;
     go()
@@ -49,7 +49,7 @@ pub fn become_command(process: &Process, terminal: Option<OwnedFd>, report: &mut
 /// A process that has given up all but the calls that its filter will shut.
 #[derive(Debug)]
 pub struct Confined {
-    identity: Identity,
+    credentials: Credentials,
     /// None in a container that nothing is kept from.
     filter: Option<Filter>,
 }
@@ -62,22 +62,22 @@ pub fn confine(process: &Process, terminal: Option<OwnedFd>) -> Result<Confined>
     let confinement = process.confinement;
     leave_keyring()?;
     umask(Mode::from_bits_truncate(0o022));
-    let identity = identity(process)?;
-    capability::bound_by(confinement.capabilities)?;
-    if identity != Identity::root() {
-        become_user(&identity, terminal.as_ref())?;
+    let credentials = credentials(process)?;
+    capability::limit_bounding_set(confinement.capabilities)?;
+    if credentials != Credentials::root() {
+        become_user(&credentials, terminal.as_ref())?;
     } else {
         setgroups(&[] as &[Gid]).or_cannot("leave", "the caller's groups")?;
     }
-    capability::hold_only(confinement.capabilities)?;
+    capability::limit_current_sets(confinement.capabilities)?;
     enter(&process.working_directory)?;
-    let filter = confinement.is_contained().then(|| Filter::opened_for(confinement.capabilities));
+    let filter = confinement.is_contained().then(|| Filter::for_capabilities(confinement.capabilities));
     if filter.is_some() {
         step!("no_new_privs", call: "prctl(PR_SET_NO_NEW_PRIVS, 1)";
             why: "no set-user-ID program can give back what was given up"; shell: "setpriv --no-new-privs COMMAND");
         prctl::set_no_new_privs().or_cannot("renounce", "new privileges")?;
     }
-    Ok(Confined { identity, filter })
+    Ok(Confined { credentials, filter })
 }
 
 impl Confined {
@@ -90,10 +90,10 @@ impl Confined {
     }
 }
 
-fn execute(process: &Process, identity: &Identity) -> Result<Infallible> {
+fn execute(process: &Process, credentials: &Credentials) -> Result<Infallible> {
     let program = find(process)?;
     let arguments: Vec<&str> = process.command.iter().map(String::as_str).collect();
-    let home = Some(("HOME", identity.home.as_str())).filter(|(home, _)| !process.environment.contains_key(*home));
+    let home = Some(("HOME", credentials.home.as_str())).filter(|(home, _)| !process.environment.contains_key(*home));
     let said = process.environment.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let environment: Vec<String> = said.chain(home).map(|(key, value)| format!("{key}={value}")).collect();
     let environment: Vec<&str> = environment.iter().map(String::as_str).collect();
@@ -101,14 +101,14 @@ fn execute(process: &Process, identity: &Identity) -> Result<Infallible> {
 }
 
 /// Who the command runs as. Names are looked up in the container's files, now that / is its root.
-fn identity(process: &Process) -> Result<Identity> {
-    let Some(user) = &process.user else { return Ok(Identity::root()) };
+fn credentials(process: &Process) -> Result<Credentials> {
+    let Some(user) = &process.user else { return Ok(Credentials::root()) };
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
-    Identity::of(user, root.or_cannot("open", "/")?.as_fd())
+    Credentials::of(user, root.or_cannot("open", "/")?.as_fd())
 }
 
 /// Becomes that user, in those groups and none of the caller's. From root to another it loses all capabilities with it.
-fn become_user(Identity { user, group, groups, .. }: &Identity, terminal: Option<&OwnedFd>) -> Result<()> {
+fn become_user(Credentials { user, group, groups, .. }: &Credentials, terminal: Option<&OwnedFd>) -> Result<()> {
     step!("setresuid", call: "setgroups({groups:?}); setresgid({group}); setresuid({user})";
         why: "the command runs as that user; the groups first, while that is still allowed";
         shell: "setpriv --reuid={user} --regid={group} --clear-groups COMMAND");
@@ -121,7 +121,7 @@ fn become_user(Identity { user, group, groups, .. }: &Identity, terminal: Option
         // As login(1) does: or its user could not open it by name, as screen and others do.
         fchown(terminal, Some(uid), None).or_cannot("hand over", "the terminal")?;
     }
-    streams_for(uid);
+    give_pipes_to(uid);
     setresgid(gid, gid, gid).or_cannot("become", format_args!("group {group}"))?;
     setresuid(uid, uid, uid).or_cannot("become", format_args!("user {user}"))?;
     prctl::set_pdeathsig(at_parents_end).or_cannot("ask for a signal at", "the parent's end")
@@ -129,7 +129,7 @@ fn become_user(Identity { user, group, groups, .. }: &Identity, terminal: Option
 
 /// Lets the user open /dev/stdin, /dev/stdout and /dev/stderr, where these are pipes: opening one asks for rights, which
 /// writing to it does not. A pipe with a name is a file of the caller's, and stays as it is.
-fn streams_for(user: Uid) {
+fn give_pipes_to(user: Uid) {
     /// Of statfs(2).
     const PIPE: i64 = 0x5049_5045;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());

@@ -12,18 +12,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nsutil::error::{OrCannot, Result};
 use nsutil::mount::overlay::Overlay;
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, Child, Membership, spawn};
+use nsutil::process::{Child, Membership, SpawnOptions, spawn};
 use nsutil::step;
 use nsutil::terminal::{self, Size};
 
 use super::cgroup::{self, ProcessLimit};
 use super::chroot::become_chrooted;
-use super::relay::Stdio;
-use super::setup::{BORN_WITH, Inside, Streams, become_container};
+use super::relay::ReplacedStdio;
+use super::setup::{CLONE_NAMESPACES, InitSpec, Streams, become_container};
 use super::stop;
 use crate::container::plan::{Plan, Purpose};
 use crate::hosts_file;
-use crate::hosts_file::Whose;
+use crate::hosts_file::ResolverNetwork;
 use crate::output::failure::Failure;
 use crate::store::ledger::Change;
 use crate::store::lock::Lock;
@@ -41,37 +41,42 @@ pub struct Started {
 
 /// Who talks to the container, as its starter decides.
 #[derive(Debug, Clone, Copy)]
-pub enum Voice<'a> {
+pub enum Output<'a> {
     /// The caller's own descriptors, but for those in whose place something else is given.
-    Callers(&'a Stdio),
+    Inherit(&'a ReplacedStdio),
     /// A terminal of its own, of this size.
     Terminal(Option<Size>),
     /// Nobody; its output goes here, and it lives on when its starter dies.
-    Log(BorrowedFd<'a>),
+    Detached(BorrowedFd<'a>),
     /// Nobody; its output goes here, and it ends when its starter does.
-    Output(BorrowedFd<'a>),
+    Attached(BorrowedFd<'a>),
 }
 
 /// Starts the container of a plan whose name is claimed, and records it, if it is to be used.
 ///
 /// # Errors
 /// Of the step that failed, and of the undoing if that failed too; what was made is gone then.
-pub fn start(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>) -> Result<Started, Failure> {
-    start_and_hold(store, plan, claim, voice).map(|(started, _)| started)
+pub fn start(store: &Store, plan: &Plan, claim: Claim, output: Output<'_>) -> Result<Started, Failure> {
+    start_and_hold(store, plan, claim, output).map(|(started, _)| started)
 }
 
 /// The same, and keeps the lock: no other command works on the container then, or takes it for something left behind.
 ///
 /// # Errors
 /// Those of [`start`].
-pub fn start_and_hold(store: &Store, plan: &Plan, claim: Claim, voice: Voice<'_>) -> Result<(Started, Lock), Failure> {
-    match give_birth(store, plan, &claim, voice) {
+pub fn start_and_hold(
+    store: &Store,
+    plan: &Plan,
+    claim: Claim,
+    output: Output<'_>,
+) -> Result<(Started, Lock), Failure> {
+    match create_and_start(store, plan, &claim, output) {
         Ok(started) => Ok((started, claim.into_lock())),
-        Err(failure) => Err(failure.and(stop::take_back(store, &plan.name, claim.into_lock()))),
+        Err(failure) => Err(failure.and(stop::tear_down(store, &plan.name, claim.into_lock()))),
     }
 }
 
-fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Result<Started, Failure> {
+fn create_and_start(store: &Store, plan: &Plan, claim: &Claim, output: Output<'_>) -> Result<Started, Failure> {
     let (dir, ledger) = (claim.directory(), claim.ledger());
     let root = dir.join("rootfs");
     make_folder(&root)?;
@@ -82,15 +87,15 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     if plan.purpose == Purpose::Use {
         make_folder(&upper)?;
         make_folder(&work)?;
-        open_to_all(&upper)?;
+        make_accessible(&upper)?;
     }
     let hostname = match &plan.hostname {
         Some(name) => name.to_string(),
         None => nix::unistd::gethostname().or_cannot("ask for", "the host name")?.to_string_lossy().into_owned(),
     };
     let has_own_network = plan.purpose == Purpose::Use;
-    let whose = if has_own_network { Whose::Own } else { Whose::Hosts };
-    hosts_file::create(dir, &hostname, whose, &plan.names)?;
+    let network = if has_own_network { ResolverNetwork::Container } else { ResolverNetwork::Host };
+    hosts_file::create(dir, &hostname, network, &plan.names)?;
     ledger.note(&Change::Mount(root.clone()))?;
     let layers: Vec<PathBuf> = plan.layers.iter().map(|layer| store.layer_root(layer)).collect();
     let mounted = Overlay { layers: &layers, upper: &upper, work: &work }.mount(&root)?;
@@ -101,12 +106,12 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
 
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
-    let streams = match voice {
-        Voice::Callers(stdio) => Streams::Callers(stdio),
-        Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
-        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
+    let streams = match output {
+        Output::Inherit(stdio) => Streams::Inherit(stdio),
+        Output::Terminal(size) => Streams::Terminal { to: &theirs, size },
+        Output::Detached(output) | Output::Attached(output) => Streams::Output(output),
     };
-    let inside = Inside {
+    let inside = InitSpec {
         directory: dir,
         hostname: plan.hostname.as_ref(),
         procs_files: &procs_files,
@@ -116,11 +121,12 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
         read_only: plan.read_only,
         process: &plan.process,
         streams,
-        outlives_parent: matches!(voice, Voice::Log(_)),
+        outlives_parent: matches!(output, Output::Detached(_)),
     };
-    be_unreadable()?;
-    let namespaces: Vec<Kind> = BORN_WITH.into_iter().filter(|kind| has_own_network || *kind != Kind::Net).collect();
-    let birth = Birth {
+    make_undumpable()?;
+    let namespaces: Vec<Kind> =
+        CLONE_NAMESPACES.into_iter().filter(|kind| has_own_network || *kind != Kind::Net).collect();
+    let birth = SpawnOptions {
         namespaces: &namespaces,
         cgroup: Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() },
     };
@@ -130,11 +136,11 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
     let record = plan.record(ProcessIdentity::of(init.pid().as_raw())?, now());
     drop(theirs);
     init.ready()?;
-    let terminal = match voice {
-        Voice::Terminal(_) => terminal::receive(&ours)?,
-        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
+    let terminal = match output {
+        Output::Terminal(_) => terminal::receive_descriptor(&ours)?,
+        Output::Inherit(_) | Output::Detached(_) | Output::Attached(_) => None,
     };
-    init.gone().map_err(Failure::of_command)?;
+    init.wait_for_exec().map_err(Failure::of_command)?;
     if plan.purpose == Purpose::Use {
         record.save(dir)?;
     }
@@ -147,7 +153,7 @@ fn give_birth(store: &Store, plan: &Plan, claim: &Claim, voice: Voice<'_>) -> Re
 ///
 /// # Errors
 /// None that the kernel could have.
-pub fn be_unreadable() -> Result<()> {
+pub fn make_undumpable() -> Result<()> {
     step!("dumpable", call: "prctl(PR_SET_DUMPABLE, 0)";
         why: "until it is the command, no process inside may trace it or look through its descriptors";
         shell: "# no command does this");
@@ -159,7 +165,7 @@ fn make_folder(path: &Path) -> Result<()> {
 }
 
 /// The root of a container is entered by all its users: apt and others run as one without rights.
-fn open_to_all(upper: &Path) -> Result<()> {
+fn make_accessible(upper: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(upper, fs::Permissions::from_mode(0o755)).or_cannot("open to all", upper.display())
 }

@@ -45,7 +45,7 @@ pub struct Node {
 ///
 /// # Errors
 /// When /dev cannot be read.
-pub fn of_the_host(confinement: Confinement) -> Result<Vec<Node>> {
+pub fn of_host(confinement: Confinement) -> Result<Vec<Node>> {
     if confinement.is_contained() {
         return Ok(Vec::new());
     }
@@ -67,7 +67,7 @@ pub fn of_the_host(confinement: Confinement) -> Result<Vec<Node>> {
 ///
 /// # Errors
 /// In words when the image has a symbolic link at /dev; otherwise those of the mount calls.
-pub fn provide(root: BorrowedFd<'_>, hardware: &[Node]) -> Result<()> {
+pub fn mount_dev(root: BorrowedFd<'_>, host_devices: &[Node]) -> Result<()> {
     let dev = Path::new("dev");
     let place = mount_point(root, dev)?;
     let tmpfs = Filesystem {
@@ -79,7 +79,7 @@ pub fn provide(root: BorrowedFd<'_>, hardware: &[Node]) -> Result<()> {
     // What was opened before is below the new mount.
     let inside = mount_point(root, dev)?;
     make_nodes(inside.as_fd())?;
-    add_hardware(inside.as_fd(), hardware)?;
+    add_host_devices(inside.as_fd(), host_devices)?;
     let parts = [
         ("pts", "devpts", &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")][..], PTS),
         ("shm", "tmpfs", &[("mode", "1777"), ("size", "64m")][..], Attributes::DATA_ONLY),
@@ -99,7 +99,7 @@ const PTS: Attributes = DEVICES_WORK;
 ///
 /// # Errors
 /// Those of the mount calls.
-pub fn provide_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<()> {
+pub fn mount_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<()> {
     let dev = mount_point(root, Path::new("dev"))?;
     mknodat(&dev, "console", FileType::RegularFile, Mode::from_raw_mode(0o600), 0).or_cannot("make", "/dev/console")?;
     let place = Root::without_links(&dev)
@@ -108,8 +108,8 @@ pub fn provide_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result
     Detached::of_file(terminal, "the terminal")?.attach(place.as_fd(), Path::new("/dev/console"))
 }
 
-fn add_hardware(dev: BorrowedFd<'_>, hardware: &[Node]) -> Result<()> {
-    for Node { name, kind, device } in hardware {
+fn add_host_devices(dev: BorrowedFd<'_>, host_devices: &[Node]) -> Result<()> {
+    for Node { name, kind, device } in host_devices {
         match mknodat(dev, name, *kind, Mode::from_raw_mode(0o600), *device) {
             // Null and its like are there, and the console comes with the terminal.
             Err(rustix::io::Errno::EXIST) => (),

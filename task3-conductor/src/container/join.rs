@@ -13,13 +13,13 @@ use std::os::unix::net::UnixStream;
 use nsutil::cgroup::Cgroup;
 use nsutil::error::{OrCannot, Result};
 use nsutil::namespace::{self, Kind};
-use nsutil::process::{Birth, Child, Membership, PidFd, Report, join_cgroup, spawn};
+use nsutil::process::{Child, Membership, PidFd, Report, SpawnOptions, join_cgroup, spawn};
 use nsutil::syscall::{CloneFlags, setns};
 use nsutil::terminal;
 use rustix::fs::{Mode, OFlags};
 
-use super::create::{Voice, be_unreadable};
-use super::setup::{Streams, connect};
+use super::create::{Output, make_undumpable};
+use super::setup::{Streams, connect_streams};
 use super::{chroot, confine, root};
 use crate::container::plan::Process;
 use crate::output::failure::Failure;
@@ -43,35 +43,35 @@ struct JoinHandles<'a> {
     chroot: Option<&'a OwnedFd>,
 }
 
-/// Starts `process` in the container whose first process is `init`; `voice` says who talks to it, and whether it lives on when
+/// Starts `process` in the container whose first process is `init`; `output` says who talks to it, and whether it lives on when
 /// its starter ends.
 ///
 /// The calling process is of no use for anything else afterwards: its children are born in the container.
 ///
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
-pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, voice: Voice<'_>) -> Result<Joined, Failure> {
+pub fn start(init: &PidFd, cgroup: &Cgroup, process: &Process, output: Output<'_>) -> Result<Joined, Failure> {
     let (ours, theirs) = UnixStream::pair().or_cannot("make", "a pair of sockets")?;
-    let streams = match voice {
-        Voice::Callers(stdio) => Streams::Callers(stdio),
-        Voice::Terminal(size) => Streams::Terminal { to: &theirs, size },
-        Voice::Log(output) | Voice::Output(output) => Streams::Output(output),
+    let streams = match output {
+        Output::Inherit(stdio) => Streams::Inherit(stdio),
+        Output::Terminal(size) => Streams::Terminal { to: &theirs, size },
+        Output::Detached(output) | Output::Attached(output) => Streams::Output(output),
     };
     let mut child = spawn_in_container(init, cgroup, process, |report| {
-        if matches!(voice, Voice::Log(_)) {
+        if matches!(output, Output::Detached(_)) {
             report.outlive_parent()?;
         }
         let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let terminal = connect(&streams, root.or_cannot("open", "/")?.as_fd())?;
+        let terminal = connect_streams(&streams, root.or_cannot("open", "/")?.as_fd())?;
         match confine::become_command(process, terminal, report)? {}
     })?;
     drop(theirs);
     child.ready()?;
-    let terminal = match voice {
-        Voice::Terminal(_) => terminal::receive(&ours)?,
-        Voice::Callers(_) | Voice::Log(_) | Voice::Output(_) => None,
+    let terminal = match output {
+        Output::Terminal(_) => terminal::receive_descriptor(&ours)?,
+        Output::Inherit(_) | Output::Detached(_) | Output::Attached(_) => None,
     };
-    child.gone().map_err(Failure::of_command)?;
+    child.wait_for_exec().map_err(Failure::of_command)?;
     Ok(Joined { child, terminal })
 }
 
@@ -113,11 +113,11 @@ fn spawn_in_container(
 ) -> Result<Child> {
     let (clone_target, procs_files) = (cgroup.clone_target()?, cgroup.procs_files()?);
     let chroot = if process.confinement.is_chroot() { Some(root::of_running(init)?) } else { None };
-    be_unreadable()?;
+    make_undumpable()?;
     setns(init, CloneFlags::CLONE_NEWPID)?;
     let membership = Membership { clone_target: clone_target.as_ref().map(File::as_fd), ..Membership::default() };
     let handles = JoinHandles { init, procs_files: &procs_files, chroot: chroot.as_ref() };
-    spawn(Birth { namespaces: &[], cgroup: membership }, |report| {
+    spawn(SpawnOptions { namespaces: &[], cgroup: membership }, |report| {
         join_container(&handles)?;
         inside(report)
     })

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
-use nsutil::mount::detached::{Attributes, Detached, Filesystem, is_character_device, loosen};
+use nsutil::mount::detached::{Attributes, Detached, Filesystem, clear_attributes, is_character_device};
 use nsutil::rooted::Root;
 use nsutil::step;
 use rustix::fs::{FileType, OFlags};
@@ -45,7 +45,7 @@ const NULL: (u32, u32) = (1, 3);
 pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
     if !confinement.is_contained() {
         let dead = Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() };
-        return loosen(root, dead, Path::new("/"));
+        return clear_attributes(root, dead, Path::new("/"));
     }
     for path in READ_ONLY.map(Path::new) {
         if let Some(place) = find(root, path)? {
@@ -76,14 +76,14 @@ fn mask(place: BorrowedFd<'_>, path: &Path, null: BorrowedFd<'_>) -> Result<()> 
         why: "what is there tells about the host";
         shell: "mount --bind /dev/null /{}", path.display());
     let stat = rustix::fs::fstat(place).or_cannot("look at", path.display())?;
-    let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+    let bind_over = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         let attributes = Attributes::DATA_ONLY.read_only();
         Filesystem { kind: "tmpfs", options: &[("size", "0"), ("nr_inodes", "2"), ("mode", "755")], attributes }
             .make()?
     } else {
         Detached::of_file(null, "/dev/null")?
     };
-    cover.attach(place, &Path::new("/").join(path))
+    bind_over.attach(place, &Path::new("/").join(path))
 }
 
 fn find(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {

@@ -12,10 +12,10 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::unistd::setsid;
 use nsutil::error::{OrCannot, Result};
-use nsutil::process::{Birth, Exit, close_inherited, give_back_clean_pages, spawn};
+use nsutil::process::{Exit, SpawnOptions, close_inherited_descriptors, release_clean_pages, spawn};
 
-use super::create::{self, Voice};
-use super::relay::{Relay, let_go_of_caller};
+use super::create::{self, Output};
+use super::relay::{Relay, detach_from_caller};
 use super::stop;
 use crate::container::plan::Plan;
 use crate::output::failure;
@@ -32,18 +32,18 @@ pub const LOG: &str = "log";
 /// As [`create::start`].
 pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
     let (directory, mut claim) = (claim.directory().to_owned(), Some(claim));
-    let spawned = spawn(Birth::default(), |report| {
+    let spawned = spawn(SpawnOptions::default(), |report| {
         report.outlive_parent()?;
         setsid().or_cannot("begin", "a session")?;
         // While nothing is made that would have to be given back if that fails.
-        close_inherited()?;
-        let Some(claim) = claim.take() else { return Ok(i32::from(failure::OURS)) };
+        close_inherited_descriptors()?;
+        let Some(claim) = claim.take() else { return Ok(i32::from(failure::CONDUCTOR_FAILED)) };
         match live(store, plan, claim) {
             Ok((started, exit_code, mut relay)) => {
                 report.ready()?;
-                let_go_of_caller()?;
+                detach_from_caller()?;
                 // It is only a saving.
-                let _ = give_back_clean_pages();
+                let _ = release_clean_pages();
                 // That the log is not to be had is no reason not to wait.
                 let _ = relay.copy_until_end_of(started.init.pidfd().as_fd());
                 let exit = started.init.wait()?;
@@ -51,7 +51,7 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
                 Ok(0)
             }
             Err(failure) => {
-                failure.tell();
+                failure.report();
                 Ok(i32::from(failure.code()))
             }
         }
@@ -68,7 +68,7 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
         return Ok(());
     }
     // It has said why.
-    Err(Failure::told(monitor.wait()?.code()))
+    Err(Failure::already_reported(monitor.wait()?.code()))
 }
 
 fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(create::Started, ExitCodeFile, Relay), Failure> {
@@ -77,7 +77,7 @@ fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(create::Started, Ex
         File::options().append(true).create_new(true).mode(0o600).open(&path).or_cannot("make", path.display())?;
     let exit_code = ExitCodeFile::prepare(claim.directory())?;
     let (relay, output) = Relay::to_log(log)?;
-    let started = create::start(store, plan, claim, Voice::Log(output.as_fd()))?;
+    let started = create::start(store, plan, claim, Output::Detached(output.as_fd()))?;
     Ok((started, exit_code, relay))
 }
 
@@ -92,5 +92,5 @@ pub fn end(store: &Store, plan: &Plan, exit_code: &ExitCodeFile, exit: Exit) -> 
     }
     let Some(lock) = store.try_lock_container(&plan.name)? else { return Ok(()) };
     // It may have been stopped meanwhile, and the one that is there now may be another of the same name.
-    if exit_code.is_unlinked() { Ok(()) } else { stop::take_back(store, &plan.name, lock) }
+    if exit_code.is_unlinked() { Ok(()) } else { stop::tear_down(store, &plan.name, lock) }
 }

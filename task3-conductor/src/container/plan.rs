@@ -8,13 +8,13 @@ use std::str::FromStr;
 
 use nsutil::error::{Error, Result};
 
-use crate::hosts_file::NameWishes;
+use crate::hosts_file::ResolverOptions;
 use crate::output::escape::quoted;
 use crate::spec::confinement::Confinement;
 use crate::spec::env::Variable;
 use crate::spec::hostname::Hostname;
-use crate::spec::limits::Limits;
 use crate::spec::name::{ContainerName, ImageName};
+use crate::spec::resources::ResourceLimits;
 use crate::spec::user::User;
 use crate::spec::volume::Volume;
 use crate::store::layer_id::LayerId;
@@ -36,13 +36,13 @@ pub struct Plan {
     /// What it is for.
     pub purpose: Purpose,
     /// What its processes may use together.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// What of the host's files is seen in it.
     pub volumes: Vec<Volume>,
     /// Whether its root cannot be written to.
     pub read_only: bool,
     /// What its names mean.
-    pub names: NameWishes,
+    pub names: ResolverOptions,
     /// Its first process.
     pub process: Process,
 }
@@ -81,7 +81,7 @@ pub struct Process {
 
 /// What the user typed about a process.
 #[derive(Debug, Clone, Default)]
-pub struct ProcessWishes {
+pub struct ProcessOptions {
     /// The command; empty is what is usual.
     pub command: Vec<String>,
     /// Added to the environment.
@@ -96,21 +96,21 @@ pub struct ProcessWishes {
 
 /// What the user typed about a container.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub struct ContainerOptions {
     /// Its first process.
-    pub process: ProcessWishes,
+    pub process: ProcessOptions,
     /// Its own host name.
     pub hostname: Option<Hostname>,
     /// Whether it goes away by itself.
     pub remove_at_end: bool,
     /// What its processes may use together.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// What of the host's files is seen in it.
     pub volumes: Vec<Volume>,
     /// Whether its root cannot be written to.
     pub read_only: bool,
     /// What its names mean.
-    pub names: NameWishes,
+    pub names: ResolverOptions,
     /// How much it is kept from.
     pub confinement: Confinement,
     /// Whether it has a reaper as process 1.
@@ -126,9 +126,18 @@ const DEFAULT_COMMAND: &str = "/bin/bash";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 impl Plan {
     /// A plan for a container `name` of `image`, as the user wishes it.
-    pub fn new(name: ContainerName, image: ImageRecord, wishes: Wishes) -> Self {
-        let Wishes { process, hostname, remove_at_end, limits, volumes, read_only, names, confinement, has_reaper } =
-            wishes;
+    pub fn new(name: ContainerName, image: ImageRecord, options: ContainerOptions) -> Self {
+        let ContainerOptions {
+            process,
+            hostname,
+            remove_at_end,
+            limits,
+            volumes,
+            read_only,
+            names,
+            confinement,
+            has_reaper,
+        } = options;
         let usual = image.working_directory.unwrap_or_else(|| "/".to_owned());
         let usual = Process {
             command: if image.command.is_empty() { vec![DEFAULT_COMMAND.to_owned()] } else { image.command },
@@ -149,7 +158,7 @@ impl Plan {
             volumes,
             read_only,
             names,
-            process: usual.wished(process),
+            process: usual.with_options(process),
         }
     }
 
@@ -184,7 +193,7 @@ pub fn default_environment() -> [(String, String); 1] {
 
 impl Process {
     /// A further process in a container: in the surroundings of its first one, with what the user adds to them.
-    pub fn joining(record: &ContainerRecord, wishes: ProcessWishes) -> Self {
+    pub fn joining(record: &ContainerRecord, options: ProcessOptions) -> Self {
         let usual = Self {
             command: vec![DEFAULT_COMMAND.to_owned()],
             environment: record.environment.clone(),
@@ -193,12 +202,12 @@ impl Process {
             confinement: record.confinement,
             has_reaper: false,
         };
-        usual.wished(wishes)
+        usual.with_options(options)
     }
 
     /// The same as the user wishes it.
-    fn wished(mut self, wishes: ProcessWishes) -> Self {
-        let ProcessWishes { command, variables, working_directory, user, terminal } = wishes;
+    fn with_options(mut self, options: ProcessOptions) -> Self {
+        let ProcessOptions { command, variables, working_directory, user, terminal } = options;
         if !command.is_empty() {
             self.command = command;
         }
@@ -233,14 +242,14 @@ impl FromStr for WorkingDirectory {
 
 /// Who talks to the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Talk {
+pub enum Stdio {
     /// The caller's own descriptors, handed on as they are: byte for byte, with no process between.
-    Direct,
+    Inherit,
     /// A terminal of its own, copied to and from the caller's.
     Terminal,
 }
 
-impl Talk {
+impl Stdio {
     /// A terminal when it was asked for, or when a person sits at both ends; never when nobody listens. In the background of
     /// a shell nobody sits there: whoever takes the terminal then is stopped by the kernel (`SIGTTOU`, termios(3)).
     ///
@@ -255,10 +264,10 @@ impl Talk {
         match (alone, asked_for_terminal) {
             (true, true) => Err(Error::new("give a terminal to", "a detached container", "nobody would sit at it")
                 .hint("leave out --tty or --detach")),
-            (true, false) => Ok(Self::Direct),
+            (true, false) => Ok(Self::Inherit),
             (false, true) => Ok(Self::Terminal),
             (false, false) if stdin_is_ours && stdout_is_terminal => Ok(Self::Terminal),
-            (false, false) => Ok(Self::Direct),
+            (false, false) => Ok(Self::Inherit),
         }
     }
 }
@@ -280,40 +289,46 @@ mod tests {
         }
     }
 
-    fn plan(image: ImageRecord, wishes: Wishes) -> Plan {
-        Plan::new("eg".parse().unwrap(), image, wishes)
+    fn plan(image: ImageRecord, options: ContainerOptions) -> Plan {
+        Plan::new("eg".parse().unwrap(), image, options)
     }
 
     #[test]
     fn the_users_command_goes_before_the_images_and_bash_is_last() {
         let with_command = || ImageRecord { command: vec!["nginx".to_owned()], ..image() };
-        assert_eq!(plan(image(), Wishes::default()).process.command, ["/bin/bash"]);
-        assert_eq!(plan(with_command(), Wishes::default()).process.command, ["nginx"]);
+        assert_eq!(plan(image(), ContainerOptions::default()).process.command, ["/bin/bash"]);
+        assert_eq!(plan(with_command(), ContainerOptions::default()).process.command, ["nginx"]);
         let command = vec!["ps".to_owned(), "-e".to_owned()];
-        let wishes = ProcessWishes { command, ..ProcessWishes::default() };
-        assert_eq!(plan(with_command(), Wishes { process: wishes, ..Wishes::default() }).process.command, ["ps", "-e"]);
+        let options = ProcessOptions { command, ..ProcessOptions::default() };
+        assert_eq!(
+            plan(with_command(), ContainerOptions { process: options, ..ContainerOptions::default() }).process.command,
+            ["ps", "-e"]
+        );
     }
 
     #[test]
     fn the_environment_holds_what_was_said_and_nothing_of_the_callers() {
         let variables = vec!["LANG=de".parse().unwrap(), "X=a=b".parse().unwrap()];
-        let wishes = Wishes { process: ProcessWishes { variables, ..ProcessWishes::default() }, ..Wishes::default() };
-        let environment = plan(image(), wishes).process.environment;
+        let options = ContainerOptions {
+            process: ProcessOptions { variables, ..ProcessOptions::default() },
+            ..ContainerOptions::default()
+        };
+        let environment = plan(image(), options).process.environment;
         let pairs: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(pairs, ["LANG=de", &format!("PATH={DEFAULT_PATH}"), "X=a=b"]);
     }
 
     #[test]
-    fn a_terminal_is_given_when_a_person_sits_at_both_ends_or_asks_for_it() {
-        assert_eq!(Talk::choose(false, true, true, false).unwrap(), Talk::Terminal);
-        assert_eq!(Talk::choose(false, true, false, false).unwrap(), Talk::Direct, "the output goes into a pipe");
-        assert_eq!(Talk::choose(true, false, false, false).unwrap(), Talk::Terminal);
-        assert_eq!(Talk::choose(false, true, true, true).unwrap(), Talk::Direct);
-        assert!(Talk::choose(true, true, true, true).is_err());
+    fn a_terminal_is_allocated_for_interactive_streams_or_on_request() {
+        assert_eq!(Stdio::choose(false, true, true, false).unwrap(), Stdio::Terminal);
+        assert_eq!(Stdio::choose(false, true, false, false).unwrap(), Stdio::Inherit, "the output goes into a pipe");
+        assert_eq!(Stdio::choose(true, false, false, false).unwrap(), Stdio::Terminal);
+        assert_eq!(Stdio::choose(false, true, true, true).unwrap(), Stdio::Inherit);
+        assert!(Stdio::choose(true, true, true, true).is_err());
     }
 
     #[test]
-    fn what_is_no_variable_or_folder_is_refused_with_an_example() {
+    fn an_invalid_variable_or_directory_is_refused_with_an_example() {
         for wrong in ["", "=x", "A", "A\0=b"] {
             assert!(wrong.parse::<Variable>().unwrap_err().contains("for example LANG"), "{wrong:?}");
         }

@@ -32,9 +32,9 @@ const OWN: &str = "/proc/self/exe";
 ///
 /// # Errors
 /// When neither a read-only mount nor a copy in memory can be made.
-pub fn out_of_reach() -> Result<()> {
+pub fn reexec_sealed_copy() -> Result<()> {
     let own = File::open(OWN).or_cannot("open", OWN)?;
-    if is_out_of_reach(&own)? {
+    if runs_sealed(&own)? {
         return Ok(());
     }
     step!("own-binary",
@@ -52,7 +52,7 @@ pub fn out_of_reach() -> Result<()> {
     Err(refused.err().unwrap_or(Errno::UnknownErrno)).or_cannot("start anew from", "a read-only mount of this program")
 }
 
-fn is_out_of_reach(own: &File) -> Result<bool> {
+fn runs_sealed(own: &File) -> Result<bool> {
     let mount = rustix::fs::fstatvfs(own).or_cannot("look at", OWN)?;
     let sealed = fcntl(own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
     Ok(sealed || mount.f_flag.contains(StatVfsMountFlags::RDONLY))

@@ -24,7 +24,7 @@ use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, getpid, setsid};
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::mount::detached::{Attributes, Detached};
 use nsutil::namespace::{self, Kind};
-use nsutil::process::{Birth, PidFd, close_inherited, spawn};
+use nsutil::process::{PidFd, SpawnOptions, close_inherited_descriptors, spawn};
 use nsutil::step;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -45,12 +45,12 @@ enum WhenFull {
     /// The process is told, as if the file were its own: its next write fails.
     Fail,
     /// It goes on, and the file says what is missing once there is room again.
-    GoOn,
+    Continue,
 }
 
 /// What a process gets in place of the caller's stdin, stdout and stderr, where it must not have these.
 #[derive(Debug, Default)]
-pub struct Stdio {
+pub struct ReplacedStdio {
     /// In place of stdin.
     pub stdin: Option<File>,
     /// In place of stdout.
@@ -68,7 +68,7 @@ impl Relay {
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn to_log(to: File) -> Result<(Self, OwnedFd)> {
-        Self::new(to, WhenFull::GoOn)
+        Self::new(to, WhenFull::Continue)
     }
 
     fn new(to: File, when_full: WhenFull) -> Result<(Self, OwnedFd)> {
@@ -85,7 +85,7 @@ impl Relay {
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
-    pub fn in_place_of(stream: BorrowedFd<'_>) -> Result<Option<(Self, OwnedFd)>> {
+    pub fn replacing(stream: BorrowedFd<'_>) -> Result<Option<(Self, OwnedFd)>> {
         if !is_file(stream) {
             return Ok(None);
         }
@@ -139,7 +139,7 @@ impl Relay {
         }
         match written {
             Ok(()) => Ok(()),
-            Err(error) if self.when_full == WhenFull::GoOn => {
+            Err(error) if self.when_full == WhenFull::Continue => {
                 lost += left.len();
                 why = error.raw_os_error().map_or(why, Errno::from_raw);
                 self.lost = Some((lost, why));
@@ -150,7 +150,7 @@ impl Relay {
     }
 }
 
-impl Stdio {
+impl ReplacedStdio {
     /// What takes the place of the caller's streams, and the other ends of it.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ impl Stdio {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let mut relays = Vec::new();
         let mut pipe = |stream: BorrowedFd<'_>| -> Result<Option<OwnedFd>> {
-            let Some((relay, end)) = Relay::in_place_of(stream)? else { return Ok(None) };
+            let Some((relay, end)) = Relay::replacing(stream)? else { return Ok(None) };
             relays.push(relay);
             Ok(Some(end))
         };
@@ -181,7 +181,7 @@ impl Stdio {
 }
 
 /// The caller's place in the file behind stdin is where the process has come to.
-pub fn follow_stdin(given: Option<File>) {
+pub fn restore_stdin_offset(given: Option<File>) {
     if let Some(mut given) = given {
         if let Ok(at) = given.stream_position() {
             // The caller may have closed it.
@@ -190,13 +190,13 @@ pub fn follow_stdin(given: Option<File>) {
     }
 }
 
-/// Does `stay`, which waits for the end of `process`, while what that prints is copied; kills it if that fails. Returns the relays into which others than `process` can still write.
+/// Does `wait`, which waits for the end of `process`, while what that prints is copied; kills it if that fails. Returns the relays into which others than `process` can still write.
 ///
 /// # Errors
-/// Those of `stay`, and of the copying.
-pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, stay: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Relay>)> {
+/// Those of `wait`, and of the copying.
+pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, wait: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Relay>)> {
     if relays.is_empty() {
-        return stay().map(|stayed| (stayed, Vec::new()));
+        return wait().map(|waited| (waited, Vec::new()));
     }
     // `exec` has its children born in the container, and then the kernel gives it no thread. See clone(2), EINVAL.
     namespace::join(&PidFd::open(getpid())?, &[Kind::Pid])?;
@@ -207,8 +207,8 @@ pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, stay: impl FnOnce() ->
             Ok(may_be_more.then_some(relay))
         };
         let copying: Vec<_> = relays.into_iter().map(|relay| scope.spawn(move || copy(relay))).collect();
-        let stayed = stay();
-        if stayed.is_err() {
+        let waited = wait();
+        if waited.is_err() {
             // It may be the reason.
             let _ = process.signal(Signal::SIGKILL);
         }
@@ -220,8 +220,8 @@ pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, stay: impl FnOnce() ->
                 Err(error) => copied = Err(error),
             }
         }
-        let stayed = stayed?;
-        copied.map(|()| (stayed, open))
+        let waited = waited?;
+        copied.map(|()| (waited, open))
     })
 }
 
@@ -229,15 +229,15 @@ pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, stay: impl FnOnce() ->
 ///
 /// # Errors
 /// Those of clone(2).
-pub fn leave_behind(mut relays: Vec<Relay>) -> Result<()> {
+pub fn copy_in_background(mut relays: Vec<Relay>) -> Result<()> {
     if relays.is_empty() {
         return Ok(());
     }
-    let child = spawn(Birth::default(), |report| {
+    let child = spawn(SpawnOptions::default(), |report| {
         report.outlive_parent()?;
         setsid().or_cannot("begin", "a session")?;
-        close_inherited()?;
-        let_go_of_caller()?;
+        close_inherited_descriptors()?;
+        detach_from_caller()?;
         thread::scope(|scope| {
             for relay in &mut relays {
                 // When it fails, there is nobody left to tell.
@@ -254,7 +254,7 @@ pub fn leave_behind(mut relays: Vec<Relay>) -> Result<()> {
 ///
 /// # Errors
 /// None that a host could cause.
-pub fn let_go_of_caller() -> Result<()> {
+pub fn detach_from_caller() -> Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null").or_cannot("open", "/dev/null")?;
     dup2_stdin(&null).or_cannot("let go of", "stdin")?;
     dup2_stdout(&null).or_cannot("let go of", "stdout")?;
@@ -283,7 +283,7 @@ fn is_file(stream: BorrowedFd<'_>) -> bool {
 }
 
 fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
-    let identity = |stream| rustix::fs::fstat(stream).map(|about| nsutil::rooted::identity(&about)).ok();
+    let identity = |stream| rustix::fs::fstat(stream).map(|about| nsutil::rooted::file_id(&about)).ok();
     identity(one).is_some() && identity(one) == identity(other)
 }
 

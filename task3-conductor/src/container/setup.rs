@@ -23,25 +23,25 @@ use nsutil::process::{Report, join_cgroup};
 use nsutil::rooted::Root;
 use nsutil::step;
 use nsutil::syscall::sethostname;
-use nsutil::terminal::{self, Pair, Size};
+use nsutil::terminal::{self, Pty, Size};
 use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 
 use super::cgroup::limit_processes_of_namespace;
-use super::relay::Stdio;
+use super::relay::ReplacedStdio;
 use super::{confine, devices, loopback, masks, volumes};
 use crate::container::plan::Process;
 use crate::hosts_file;
 use crate::spec::confinement::Confinement;
 use crate::spec::hostname::Hostname;
-use crate::spec::limits::Limits;
+use crate::spec::resources::ResourceLimits;
 use crate::spec::volume::Volume;
 
 /// Namespaces that the first process is born with. The cgroup namespace comes a little later: see [`become_container`].
-pub const BORN_WITH: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
+pub const CLONE_NAMESPACES: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
 
 /// What the first process of a container is told at its birth.
 #[derive(Debug)]
-pub struct Inside<'a> {
+pub struct InitSpec<'a> {
     /// Its folder on the host, with its root and its private files.
     pub directory: &'a Path,
     /// Its own host name; none is the host's.
@@ -49,7 +49,7 @@ pub struct Inside<'a> {
     /// Where `0` has to be written to be in every part of the cgroup.
     pub procs_files: &'a [File],
     /// What its PID namespace has to limit, because its cgroup cannot.
-    pub pid_namespace_limits: Option<&'a Limits>,
+    pub pid_namespace_limits: Option<&'a ResourceLimits>,
     /// Whether its network is its own, to be set up as it needs it, or the host's.
     pub has_own_network: bool,
     /// What of the host's files is seen in it.
@@ -68,7 +68,7 @@ pub struct Inside<'a> {
 #[derive(Debug, Clone, Copy)]
 pub enum Streams<'a> {
     /// The caller's own, but for those in whose place something else is given.
-    Callers(&'a Stdio),
+    Inherit(&'a ReplacedStdio),
     /// A terminal of the container's, whose other end goes through this socket.
     Terminal {
         /// To the caller.
@@ -82,7 +82,7 @@ pub enum Streams<'a> {
 
 /// # Lesson 3.a (12 marks): make the container around its first process, which then becomes the command
 ///
-/// The caller was just born, in the namespaces of [`BORN_WITH`], and still sees the host's files. Everything it has to
+/// The caller was just born, in the namespaces of [`CLONE_NAMESPACES`], and still sees the host's files. Everything it has to
 /// do is there as a function; the lesson is the order, for each step shuts a door that an earlier one went through:
 ///
 /// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the
@@ -107,12 +107,12 @@ pub enum Streams<'a> {
 /// Checks: run.uts run.pid run.net run.mnt run.ipc run.root run.mounts run.usable
 ///
 /// You may want: [`umask`], [`namespace::unshare`], [`limit_processes_of_namespace`], [`loopback::switch_on`],
-/// [`devices::of_the_host`], [`devices::provide`], [`devices::provide_console`], [`masks::apply`], [`volumes::hold`],
+/// [`devices::of_host`], [`devices::mount_dev`], [`devices::mount_console`], [`masks::apply`], [`volumes::prepare`],
 /// [`volumes::attach`], [`Report::outlive_parent`], [`sethostname`], [`mount::make_all_private`], [`mount::enter`], and what stands below
 ///
 /// # Errors
 /// Of the step that failed.
-pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infallible> {
+pub fn become_container(inside: &InitSpec<'_>, report: &mut Report) -> Result<Infallible> {
     let confinement = inside.process.confinement;
     // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
     umask(nix::sys::stat::Mode::empty());
@@ -124,33 +124,33 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
     }
     mount::make_all_private()?;
     let private =
-        hosts_file::FILES.map(|(file, place)| (second_mount(&inside.directory.join(file), inside.read_only), place));
-    let volumes = volumes::hold(inside.volumes, confinement)?;
-    let hardware = devices::of_the_host(confinement)?;
+        hosts_file::FILES.map(|(file, place)| (clone_mount(&inside.directory.join(file), inside.read_only), place));
+    let volumes = volumes::prepare(inside.volumes, confinement)?;
+    let host_devices = devices::of_host(confinement)?;
     mount::enter(&inside.directory.join("rootfs"))?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", "/")?;
-    mount_windows_into_the_kernel(root.as_fd(), confinement)?;
+    mount_proc_sys_cgroup(root.as_fd(), confinement)?;
     if let Some(limits) = inside.pid_namespace_limits {
         limit_processes_of_namespace(limits)?;
     }
-    devices::provide(root.as_fd(), &hardware)?;
+    devices::mount_dev(root.as_fd(), &host_devices)?;
     if inside.has_own_network {
         loopback::switch_on()?;
-        let_everybody_ping()?;
-        open_low_ports()?;
+        allow_ping()?;
+        allow_low_ports()?;
     }
     masks::apply(root.as_fd(), confinement)?;
     for (file, place) in private {
-        cover(root.as_fd(), Path::new(place), file?)?;
+        bind_over(root.as_fd(), Path::new(place), file?)?;
     }
     volumes::attach(root.as_fd(), volumes)?;
-    let terminal = connect(&inside.streams, root.as_fd())?;
+    let terminal = connect_streams(&inside.streams, root.as_fd())?;
     if let Some(slave) = &terminal {
-        devices::provide_console(root.as_fd(), slave.as_fd())?;
+        devices::mount_console(root.as_fd(), slave.as_fd())?;
     }
     if inside.read_only {
-        make_unwritable(root.as_fd())?;
+        make_root_read_only(root.as_fd())?;
     }
     if inside.outlives_parent {
         report.outlive_parent()?;
@@ -162,13 +162,13 @@ pub fn become_container(inside: &Inside<'_>, report: &mut Report) -> Result<Infa
 ///
 /// # Errors
 /// When there is no terminal to be had.
-pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+pub fn connect_streams(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     step!("setsid", call: "setsid()";
         why: "away from the caller's terminal: nothing can be typed into it from here, and its Ctrl-C is not ours";
         shell: "setsid COMMAND");
     setsid().or_cannot("begin", "a session")?;
     let (stdin, output, slave) = match *streams {
-        Streams::Callers(Stdio { stdin, stdout, stderr }) => {
+        Streams::Inherit(ReplacedStdio { stdin, stdout, stderr }) => {
             stdin.as_ref().map_or(Ok(()), dup2_stdin).or_cannot("set", "stdin")?;
             stdout.as_ref().map_or(Ok(()), dup2_stdout).or_cannot("set", "stdout")?;
             stderr.as_ref().map_or(Ok(()), dup2_stderr).or_cannot("set", "stderr")?;
@@ -179,9 +179,9 @@ pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<Own
             (null, File::from(output.try_clone_to_owned().or_cannot("hand on", "the output")?), None)
         }
         Streams::Terminal { to, size } => {
-            let Pair { master, slave } = Pair::new(root, size)?;
-            terminal::send(master.as_fd(), to)?;
-            terminal::be_controlled_by(slave.as_fd())?;
+            let Pty { master, slave } = Pty::new(root, size)?;
+            terminal::send_descriptor(master.as_fd(), to)?;
+            terminal::set_controlling_terminal(slave.as_fd())?;
             let copy = || slave.try_clone().map(File::from).or_cannot("hand on", "the terminal");
             (copy()?, copy()?, Some(slave))
         }
@@ -193,7 +193,7 @@ pub fn connect(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<Own
 }
 
 /// /proc, /sys and the view of the cgroups.
-fn mount_windows_into_the_kernel(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
+fn mount_proc_sys_cgroup(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
     let read_only = Attributes { read_only: confinement.is_contained(), ..Attributes::DATA_ONLY };
     for (path, kind, attributes) in
         [("proc", "proc", Attributes::DATA_ONLY), ("sys", "sysfs", read_only), ("sys/fs/cgroup", "cgroup2", read_only)]
@@ -209,19 +209,19 @@ fn mount_windows_into_the_kernel(root: BorrowedFd<'_>, confinement: Confinement)
 ///
 /// # Errors
 /// None that a root of ours could cause.
-pub fn make_unwritable(root: BorrowedFd<'_>) -> Result<()> {
+pub fn make_root_read_only(root: BorrowedFd<'_>) -> Result<()> {
     restrict(root, Attributes { read_only: true, ..Attributes::default() }, Path::new("/"))
 }
 
 /// A second mount of a file of the host's, made while the host's files can still be seen.
-pub(super) fn second_mount(file: &Path, read_only: bool) -> Result<Detached> {
+pub(super) fn clone_mount(file: &Path, read_only: bool) -> Result<Detached> {
     let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
         .restrict(Attributes { read_only, ..Attributes::DATA_ONLY })
 }
 
 /// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.
-pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
+pub(super) fn bind_over(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
     let inside = place.strip_prefix("/").unwrap_or(place);
     let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
     let folder = mount_point(root, folder)?;
@@ -244,24 +244,24 @@ pub(super) fn cover(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Resul
 }
 
 /// Lets every group send echo requests, so that `ping` needs neither `CAP_NET_RAW` nor a set-user-ID bit. See icmp(7).
-fn let_everybody_ping() -> Result<()> {
+fn allow_ping() -> Result<()> {
     const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
     step!("sysctl.ping", call: "write(\"{RANGE}\", \"0 2147483647\")";
         why: "ping works by a socket of its own kind, and raw sockets, which could forge anything, stay shut";
         shell: "sysctl -w net.ipv4.ping_group_range='0 2147483647'");
-    set_of_own_network(RANGE, "0 2147483647")
+    write_network_sysctl(RANGE, "0 2147483647")
 }
 
 /// Lets every user listen on ports below 1024: in a network of its own they are nobody else's. See ip(7).
-fn open_low_ports() -> Result<()> {
+fn allow_low_ports() -> Result<()> {
     const FIRST: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
     step!("sysctl.ports", call: "write(\"{FIRST}\", \"0\")";
         why: "a server that runs as another user than root has no CAP_NET_BIND_SERVICE, and needs none here";
         shell: "sysctl -w net.ipv4.ip_unprivileged_port_start=0");
-    set_of_own_network(FIRST, "0")
+    write_network_sysctl(FIRST, "0")
 }
 
-fn set_of_own_network(path: &str, value: &str) -> Result<()> {
+fn write_network_sysctl(path: &str, value: &str) -> Result<()> {
     match fs::write(path, value) {
         // A kernel without IPv4.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

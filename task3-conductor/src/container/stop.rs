@@ -21,7 +21,7 @@ use nsutil::rooted::remove_tree;
 use nsutil::step;
 
 use super::cgroup;
-use super::signals::hears;
+use super::disposition::accepts_signal;
 use crate::network;
 use crate::output::failure::remark;
 use crate::spec::name::ContainerName;
@@ -35,15 +35,15 @@ use crate::store::lock::Lock;
 ///
 /// # Errors
 /// `EBUSY` when it does not even go then: it hangs in the kernel.
-pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<String>> {
-    let is_asked = hears(init, SignalNumber::of(Signal::SIGTERM));
+pub fn terminate_init(init: &PidFd, patience: Duration) -> Result<Option<String>> {
+    let is_asked = accepts_signal(init, SignalNumber::of(Signal::SIGTERM));
     if is_asked {
         let asked = init.signal(Signal::SIGTERM);
-        if is_over(asked)? || init.ends_within(patience)? {
+        if has_exited(asked)? || init.ends_within(patience)? {
             return Ok(None);
         }
     }
-    kill_first_process(init)?;
+    kill_init(init)?;
     let why = "its first process has no handler for SIGTERM, and for process 1 the kernel then drops the signal";
     Ok((!is_asked).then(|| why.to_owned()))
 }
@@ -52,17 +52,17 @@ pub fn end_first_process(init: &PidFd, patience: Duration) -> Result<Option<Stri
 ///
 /// # Errors
 /// `EBUSY` when it does not go: it hangs in the kernel.
-pub fn kill_first_process(init: &PidFd) -> Result<()> {
-    if is_over(init.signal(Signal::SIGKILL))? || init.ends_within(KILL_PATIENCE)? {
+pub fn kill_init(init: &PidFd) -> Result<()> {
+    if has_exited(init.signal(Signal::SIGKILL))? || init.ends_within(KILL_TIMEOUT)? {
         return Ok(());
     }
     Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
         .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"))
 }
 
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-fn is_over(sent: Result<()>) -> Result<bool> {
+fn has_exited(sent: Result<()>) -> Result<bool> {
     match sent {
         Ok(()) => Ok(false),
         Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(true),
@@ -76,7 +76,7 @@ fn is_over(sent: Result<()>) -> Result<bool> {
 ///
 /// # Errors
 /// All that failed, in one; the container is still there then, and it can be tried again.
-pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> {
+pub fn tear_down(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> {
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
@@ -97,7 +97,7 @@ pub fn take_back(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> 
 /// When the folder of containers cannot be read.
 pub fn clear_leftovers(store: &Store) -> Result<()> {
     for (name, lock) in store.leftovers()? {
-        if let Err(error) = take_back(store, &name, lock) {
+        if let Err(error) = tear_down(store, &name, lock) {
             remark(format_args!("cannot remove what is left of container {name} yet: {}", line(&error)));
         }
     }
@@ -109,7 +109,7 @@ fn undo(change: &Change) -> Result<()> {
         Change::Mount(place) => detach_all(place),
         Change::Cgroup(name) => cgroup::of(name)?.remove(),
         Change::Process(identity) => match identity.open()? {
-            Some(process) => kill_first_process(&process),
+            Some(process) => kill_init(&process),
             None => Ok(()),
         },
         // With the rest of the network, which knows about peers and about who else needs a sysctl.

@@ -13,43 +13,43 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nsutil::error::{OrCannot, Result, line};
-use nsutil::process::{Child, Exit, PidFd, Requests, SignalNumber};
-use nsutil::terminal::{self, Raw, is_terminal};
+use nsutil::process::{Child, Exit, PidFd, SignalNumber, TerminationSignals};
+use nsutil::terminal::{self, RawMode, is_terminal};
 
-use super::relay::{self, Relay, Stdio};
-use super::signals::hears;
+use super::disposition::accepts_signal;
+use super::relay::{self, Relay, ReplacedStdio};
 use crate::output::failure::remark;
 
 /// What a signal that conductor gets means for the process it stays with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum ProcessRole {
     /// The container's first process: signals that it has no handler for do not reach it, so it is killed instead.
-    First,
+    Init,
     /// Any other.
     Other,
 }
 
 /// Signals that are handed on.
 #[derive(Debug)]
-pub struct Signals(Requests);
+pub struct ForwardedSignals(TerminationSignals);
 
-impl Signals {
+impl ForwardedSignals {
     /// From here on they wait to be handed on. To be called before the process is started.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
     pub fn hold() -> Result<Self> {
-        Requests::hold_also(&[Signal::SIGWINCH, Signal::SIGUSR1, Signal::SIGUSR2]).map(Self)
+        TerminationSignals::block_also(&[Signal::SIGWINCH, Signal::SIGUSR1, Signal::SIGUSR2]).map(Self)
     }
 }
 
 /// By what the caller and the process talk.
 #[derive(Debug, Default)]
-pub struct Talking {
+pub struct AttachedStreams {
     /// The caller's end of the process's terminal, if it has one.
     pub terminal: Option<OwnedFd>,
     /// What it has in place of the caller's streams.
-    pub stdio: Stdio,
+    pub replaced: ReplacedStdio,
     /// What it prints for files of the caller's.
     pub relays: Vec<Relay>,
 }
@@ -59,23 +59,28 @@ pub struct Talking {
 ///
 /// # Errors
 /// Those of waitid(2), and when a signal cannot be handed on; the process is killed then.
-pub fn stay(child: Child, talking: Talking, mut signals: Signals, role: Role) -> Result<Exit> {
-    match talking.terminal {
+pub fn attach_until_exit(
+    child: Child,
+    streams: AttachedStreams,
+    mut signals: ForwardedSignals,
+    role: ProcessRole,
+) -> Result<Exit> {
+    match streams.terminal {
         None => {
-            let stdin = talking.stdio.close();
+            let stdin = streams.replaced.close();
             let wait = || wait_for_end(child.pidfd(), &mut signals, role);
-            let copied = relay::copy_while(talking.relays, child.pidfd(), wait);
-            relay::follow_stdin(stdin);
+            let copied = relay::copy_while(streams.relays, child.pidfd(), wait);
+            relay::restore_stdin_offset(stdin);
             let ((), open) = copied?;
             let exit = child.wait()?;
-            if role == Role::Other {
-                relay::leave_behind(open)?;
+            if role == ProcessRole::Other {
+                relay::copy_in_background(open)?;
             }
             Ok(exit)
         }
         Some(master) => {
             let (stdin, stdout) = (io::stdin(), io::stdout());
-            let raw = is_terminal(stdin.as_fd()).then(|| Raw::enter(stdin.as_fd())).transpose();
+            let raw = is_terminal(stdin.as_fd()).then(|| RawMode::enter(stdin.as_fd())).transpose();
             let copied =
                 raw.and_then(|_raw| copy(child.pidfd(), &master, stdin.as_fd(), stdout.as_fd(), &mut signals, role));
             if let Err(error) = copied {
@@ -83,7 +88,7 @@ pub fn stay(child: Child, talking: Talking, mut signals: Signals, role: Role) ->
                 if error.errno() != Some(Errno::EPIPE) {
                     remark(line(&error));
                 }
-                hand_on(Signal::SIGHUP, child.pidfd(), role)?;
+                forward_signal(Signal::SIGHUP, child.pidfd(), role)?;
             }
             // Who still holds the terminal inside gets a hang-up from the kernel now.
             drop(master);
@@ -93,11 +98,11 @@ pub fn stay(child: Child, talking: Talking, mut signals: Signals, role: Role) ->
 }
 
 /// Hands a signal on, or, to a first process that would never notice, its meaning.
-fn hand_on(signal: Signal, process: &PidFd, role: Role) -> Result<()> {
+fn forward_signal(signal: Signal, process: &PidFd, role: ProcessRole) -> Result<()> {
     if signal == Signal::SIGWINCH {
         return Ok(());
     }
-    let lost = role == Role::First && !hears(process, SignalNumber::of(signal));
+    let lost = role == ProcessRole::Init && !accepts_signal(process, SignalNumber::of(signal));
     let sent = if lost {
         remark(format_args!(
             "the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
@@ -118,15 +123,15 @@ fn copy(
     master: &OwnedFd,
     stdin: BorrowedFd<'_>,
     stdout: BorrowedFd<'_>,
-    signals: &mut Signals,
-    role: Role,
+    signals: &mut ForwardedSignals,
+    role: ProcessRole,
 ) -> Result<()> {
     rustix::io::ioctl_fionbio(master, true).or_cannot("prepare", "the terminal")?;
-    let mut keyboard = Keyboard { stdin, is_open: true, typed: VecDeque::new() };
+    let mut input = StdinBuffer { stdin, is_open: true, pending: VecDeque::new() };
     let mut buffer = vec![0; 16 << 10];
     loop {
         let to_master =
-            if keyboard.typed.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
+            if input.pending.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
         let mut ends = [
             PollFd::new(master.as_fd(), to_master),
             PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
@@ -134,17 +139,17 @@ fn copy(
             PollFd::new(stdin, PollFlags::POLLIN),
         ];
         // Not asked about for nothing: a pipe whose writer is gone says so each time, wanted or not.
-        let of_interest = if keyboard.is_open && keyboard.typed.is_empty() { 4 } else { 3 };
-        match poll(ends.split_at_mut(of_interest).0, keyboard.patience()) {
+        let polled_count = if input.is_open && input.pending.is_empty() { 4 } else { 3 };
+        match poll(ends.split_at_mut(polled_count).0, input.poll_timeout()) {
             Err(Errno::EINTR) => continue,
-            Ok(0) => keyboard.says_end(),
+            Ok(0) => input.send_end_of_input(),
             polled => drop(polled.or_cannot("wait for", "the terminal")?),
         }
         let [at_master, at_signals, at_end, at_stdin] = ends.map(|end| end.revents().unwrap_or(PollFlags::empty()));
         if at_signals.contains(PollFlags::POLLIN) {
             match signals.0.take()? {
-                Some(Signal::SIGWINCH) => follow_size(stdin, master)?,
-                Some(signal) => hand_on(signal, process, role)?,
+                Some(Signal::SIGWINCH) => copy_size(stdin, master)?,
+                Some(signal) => forward_signal(signal, process, role)?,
                 None => (),
             }
         }
@@ -167,54 +172,54 @@ fn copy(
         }
         // Between two parts of what is printed, too: nobody waits with Ctrl-C until a flood is over.
         if at_master.contains(PollFlags::POLLOUT) {
-            keyboard.write_to(master)?;
+            input.write_to(master)?;
         }
         if !at_stdin.is_empty() {
-            keyboard.read(&mut buffer);
+            input.read(&mut buffer);
         }
     }
 }
 
 /// What is typed at the caller's stdin, on its way to the terminal inside.
-struct Keyboard<'a> {
+struct StdinBuffer<'a> {
     stdin: BorrowedFd<'a>,
     is_open: bool,
-    typed: VecDeque<u8>,
+    pending: VecDeque<u8>,
 }
 
 /// Ctrl-D, which a terminal takes for the end of input. See termios(3), `VEOF`.
 const END_OF_INPUT: u8 = 4;
 /// It is typed again after so many milliseconds.
-const SAY_AGAIN_MS: u8 = 200;
+const RESEND_AFTER_MS: u8 = 200;
 
-impl Keyboard<'_> {
+impl StdinBuffer<'_> {
     fn read(&mut self, buffer: &mut [u8]) {
         match rustix::io::read(self.stdin, &mut *buffer) {
-            Ok(count) if count > 0 => self.typed.extend(buffer.iter().take(count)),
+            Ok(count) if count > 0 => self.pending.extend(buffer.iter().take(count)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
             Ok(_) | Err(_) => {
                 self.is_open = false;
-                self.says_end();
+                self.send_end_of_input();
             }
         }
     }
 
     /// What a person types to say so. stdin is at its end for good, but a Ctrl-D is read once, and it is lost when its reader
     /// changes the terminal's mode: it is said again and again.
-    fn says_end(&mut self) {
-        if self.typed.is_empty() {
-            self.typed.push_back(END_OF_INPUT);
+    fn send_end_of_input(&mut self) {
+        if self.pending.is_empty() {
+            self.pending.push_back(END_OF_INPUT);
         }
     }
 
-    fn patience(&self) -> PollTimeout {
-        if self.is_open { PollTimeout::NONE } else { PollTimeout::from(SAY_AGAIN_MS) }
+    fn poll_timeout(&self) -> PollTimeout {
+        if self.is_open { PollTimeout::NONE } else { PollTimeout::from(RESEND_AFTER_MS) }
     }
 
     fn write_to(&mut self, master: &OwnedFd) -> Result<()> {
-        let (front, _) = self.typed.as_slices();
+        let (front, _) = self.pending.as_slices();
         match rustix::io::write(master, front) {
-            Ok(count) => drop(self.typed.drain(..count)),
+            Ok(count) => drop(self.pending.drain(..count)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
             Err(errno) => return Err(errno).or_cannot("write to", "the terminal"),
         }
@@ -222,14 +227,14 @@ impl Keyboard<'_> {
     }
 }
 
-fn wait_for_end(process: &PidFd, signals: &mut Signals, role: Role) -> Result<()> {
-    while let Some(signal) = signals.0.or_end_of(process)? {
-        hand_on(signal, process, role)?;
+fn wait_for_end(process: &PidFd, signals: &mut ForwardedSignals, role: ProcessRole) -> Result<()> {
+    while let Some(signal) = signals.0.wait_for_signal_or_end(process)? {
+        forward_signal(signal, process, role)?;
     }
     Ok(())
 }
 
-fn follow_size(from: BorrowedFd<'_>, master: &OwnedFd) -> Result<()> {
+fn copy_size(from: BorrowedFd<'_>, master: &OwnedFd) -> Result<()> {
     match terminal::size(from) {
         Ok(size) => terminal::set_size(master.as_fd(), size),
         // The caller's stdin is no terminal: there is no size to follow.

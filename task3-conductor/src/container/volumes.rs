@@ -19,11 +19,11 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 
 use crate::hosts_file;
 use crate::spec::confinement::Confinement;
-use crate::spec::volume::{SHARED_MEMORY, Source, Volume};
+use crate::spec::volume::{SHARED_MEMORY, Volume, VolumeSource};
 
 /// A volume that nobody sees yet.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub struct PreparedVolume<'a> {
     volume: &'a Volume,
     mount: Detached,
     is_folder: bool,
@@ -33,16 +33,16 @@ pub struct Held<'a> {
 ///
 /// # Errors
 /// `ENOENT` … by open(2), with the path.
-pub fn hold<'a>(volumes: &'a [Volume], confinement: Confinement) -> Result<Vec<Held<'a>>> {
-    volumes.iter().map(|volume| hold_one(volume, confinement)).collect()
+pub fn prepare<'a>(volumes: &'a [Volume], confinement: Confinement) -> Result<Vec<PreparedVolume<'a>>> {
+    volumes.iter().map(|volume| prepare_one(volume, confinement)).collect()
 }
 
-fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
+fn prepare_one(volume: &Volume, confinement: Confinement) -> Result<PreparedVolume<'_>> {
     let path = match &volume.source {
-        Source::Host(path) => path,
-        Source::Memory { size_bytes, executable } => {
-            let mount = make_scratch(*size_bytes, *executable)?;
-            return Ok(Held { volume, mount, is_folder: true });
+        VolumeSource::Host(path) => path,
+        VolumeSource::Memory { size_bytes, executable } => {
+            let mount = make_tmpfs(*size_bytes, *executable)?;
+            return Ok(PreparedVolume { volume, mount, is_folder: true });
         }
     };
     let source = &volume.source;
@@ -55,11 +55,11 @@ fn hold_one(volume: &Volume, confinement: Confinement) -> Result<Held<'_>> {
     let attributes =
         Attributes { read_only: volume.read_only, no_devices: guarded, no_set_user_id: guarded, no_execution: false };
     let mount = Detached::of_tree(opened.as_fd(), source.to_string())?.restrict_tree(attributes)?;
-    Ok(Held { volume, mount, is_folder })
+    Ok(PreparedVolume { volume, mount, is_folder })
 }
 
 /// Open to all users of the container, as /tmp is.
-fn make_scratch(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
+fn make_tmpfs(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
     let size = size_bytes.map(|size| size.to_string());
     let mut options = vec![("mode", "1777")];
     options.extend(size.as_deref().map(|size| ("size", size)));
@@ -72,22 +72,22 @@ fn make_scratch(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
 /// # Errors
 /// In words when a link leads the place out of the container's own files, and for a folder onto a file or a file onto a
 /// folder; those of mkdir(2) and open(2).
-pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
+pub fn attach(root: BorrowedFd<'_>, prepared: Vec<PreparedVolume<'_>>) -> Result<()> {
     // Where a place may be: the root itself, a file of ours that the user wants another for, or a volume that is there already.
-    let mut grounds = vec![mount_number(root, Path::new("/"))?];
+    let mut allowed_mounts = vec![mount_number(root, Path::new("/"))?];
     for (_, file) in hosts_file::FILES.map(|(name, place)| (name, Path::new(place))) {
-        let place = Place { root, grounds: &[] };
+        let place = MountTarget { root, allowed_mounts: &[] };
         if let Ok(found) = place.open(file.strip_prefix("/").unwrap_or(file)) {
-            grounds.push(mount_number(found.as_fd(), file)?);
+            allowed_mounts.push(mount_number(found.as_fd(), file)?);
         }
     }
     let shared = Path::new(SHARED_MEMORY);
-    if held.iter().any(|held| held.volume.place == shared) {
-        let found = Place { root, grounds: &[] }.open(shared.strip_prefix("/").unwrap_or(shared));
-        grounds.push(mount_number(found.or_cannot("open", SHARED_MEMORY)?.as_fd(), shared)?);
+    if prepared.iter().any(|prepared| prepared.volume.place == shared) {
+        let found = MountTarget { root, allowed_mounts: &[] }.open(shared.strip_prefix("/").unwrap_or(shared));
+        allowed_mounts.push(mount_number(found.or_cannot("open", SHARED_MEMORY)?.as_fd(), shared)?);
     }
-    for Held { volume, mount, is_folder } in held {
-        let place = Place { root, grounds: &grounds };
+    for PreparedVolume { volume, mount, is_folder } in prepared {
+        let place = MountTarget { root, allowed_mounts: &allowed_mounts };
         let path = volume.place.strip_prefix("/").unwrap_or(&volume.place);
         let found = if is_folder { place.folder(path)? } else { place.file(path)? };
         let about = rustix::fs::fstat(&found).or_cannot("look at", volume.place.display())?;
@@ -102,17 +102,17 @@ pub fn attach(root: BorrowedFd<'_>, held: Vec<Held<'_>>) -> Result<()> {
         }
         mount.attach(found.as_fd(), &volume.place)?;
         let now = place.open(path).or_cannot("open", volume.place.display())?;
-        grounds.push(mount_number(now.as_fd(), &volume.place)?);
+        allowed_mounts.push(mount_number(now.as_fd(), &volume.place)?);
     }
     Ok(())
 }
 
-struct Place<'a> {
+struct MountTarget<'a> {
     root: BorrowedFd<'a>,
-    grounds: &'a [u64],
+    allowed_mounts: &'a [u64],
 }
 
-impl Place<'_> {
+impl MountTarget<'_> {
     /// The folder at `path`, made if it is missing, like those above it.
     fn folder(&self, path: &Path) -> Result<OwnedFd> {
         if let Some(found) = self.find(path)? {
@@ -147,7 +147,7 @@ impl Place<'_> {
             Err(Errno::ENOENT) => return Ok(None),
             found => found.or_cannot("mount a volume on", shown(path).display())?,
         };
-        if self.grounds.contains(&mount_number(found.as_fd(), path)?) {
+        if self.allowed_mounts.contains(&mount_number(found.as_fd(), path)?) {
             return Ok(Some(found));
         }
         let elsewhere =

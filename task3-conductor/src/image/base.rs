@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_is_refused_with_the_forms_there_are() {
+    fn an_invalid_base_is_refused_with_the_valid_forms() {
         for text in ["", "alpine:3", "a/b", "debian:bookworm:x", "-x", "a b"] {
             assert!(text.parse::<Base>().is_err(), "{text:?}");
         }

@@ -1,6 +1,6 @@
 //! Making an image: the layers of its base, one more for each COPY, RUN and WORKDIR, and last the record that lists them.
 //!
-//! Nothing is done before the whole Conductorfile is understood ([`super::plan`]), and there is no image before all of
+//! Nothing is done before the whole Conductorfile is understood ([`super::layer_steps`]), and there is no image before all of
 //! its layers are there: the record is written last. Each layer is asked for by its key; from the first one that is
 //! not in the cache on, all are made, since the layer below is part of every key.
 
@@ -12,17 +12,17 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::mount::make_all_private;
 use nsutil::mount::overlay::Overlay;
 use nsutil::namespace::Kind;
-use nsutil::process::{Birth, Exit, spawn};
+use nsutil::process::{Exit, SpawnOptions, spawn};
 use nsutil::rootfs::Rootfs;
 
 use super::base::Base;
 use super::conductorfile::Conductorfile;
-use super::copy::Source;
+use super::copy::CopySource;
 use super::debootstrap::Bootstrap;
 use super::layer::{Draft, Key, Layers};
-use super::plan::{Act, Settings, What, plan};
+use super::layer_steps::{LayerAction, LayerStep, Settings, plan};
 use super::progress::Progress;
-use super::run::Job;
+use super::run::RunStep;
 use super::{host, interrupt, run};
 use crate::output::failure::remark;
 use crate::spec::name::ImageName;
@@ -32,7 +32,7 @@ use crate::store::record::ImageRecord;
 
 /// What to make an image of.
 #[derive(Debug)]
-pub struct Recipe<'a> {
+pub struct BuildSpec<'a> {
     /// What is done.
     pub file: &'a Conductorfile,
     /// The Conductorfile's folder, from which COPY copies.
@@ -45,17 +45,18 @@ pub struct Recipe<'a> {
 ///
 /// # Errors
 /// Of the instruction that failed, with its line; `ENOSPC`, `EROFS` … with the path.
-pub fn build(store: &Store, name: &ImageName, recipe: &Recipe<'_>) -> Result<ImageRecord> {
+pub fn build(store: &Store, name: &ImageName, recipe: &BuildSpec<'_>) -> Result<ImageRecord> {
     let file = recipe.file;
     let inherited = match &file.from {
         Base::Image(name) => settings_of(&store.image(name)?),
         _ => Settings::default(),
     };
-    let (acts, settings) = plan(file, inherited)?;
-    let mut site = Site { store, layers: Layers::open(store)?, image: name, recipe, progress: Progress::on_stderr() };
-    let mut stack = site.base()?;
-    for act in &acts {
-        let layer = site.layer(act, &stack).map_err(|error| act.failed(file, &error))?;
+    let (steps, settings) = plan(file, inherited)?;
+    let mut builder =
+        Builder { store, layers: Layers::open(store)?, image: name, recipe, progress: Progress::on_stderr() };
+    let mut stack = builder.base()?;
+    for step in &steps {
+        let layer = builder.layer(step, &stack).map_err(|error| step.failed(file, &error))?;
         stack.insert(0, layer);
     }
     let record = ImageRecord {
@@ -73,15 +74,15 @@ pub fn build(store: &Store, name: &ImageName, recipe: &Recipe<'_>) -> Result<Ima
 }
 
 /// Where an image is being made.
-struct Site<'a> {
+struct Builder<'a> {
     store: &'a Store,
     layers: Layers,
     image: &'a ImageName,
-    recipe: &'a Recipe<'a>,
+    recipe: &'a BuildSpec<'a>,
     progress: Progress,
 }
 
-impl Site<'_> {
+impl Builder<'_> {
     /// The layers to begin with, the topmost first.
     fn base(&mut self) -> Result<Vec<LayerId>> {
         let Self { store, layers, recipe, progress, .. } = self;
@@ -121,39 +122,39 @@ impl Site<'_> {
         Ok(vec![id])
     }
 
-    /// The layer that `act` puts on top of `stack`.
-    fn layer(&mut self, act: &Act, stack: &[LayerId]) -> Result<LayerId> {
+    /// The layer that `step` puts on top of `stack`.
+    fn layer(&mut self, step: &LayerStep, stack: &[LayerId]) -> Result<LayerId> {
         let Self { store, layers, image, recipe, progress } = self;
-        progress.begin(&act.text);
+        progress.begin(&step.text);
         let parent = stack.first();
         let key = |kind| Key::of(kind).with(parent.map(ToString::to_string).unwrap_or_default());
         let roots: Vec<PathBuf> = stack.iter().map(|layer| store.layer_root(layer)).collect();
-        let (id, outcome) = match &act.what {
-            What::Copy { source, destination } => {
-                let tree = Source::read(recipe.context, source, store)?;
+        let (id, outcome) = match &step.action {
+            LayerAction::Copy { source, destination } => {
+                let tree = CopySource::read(recipe.context, source, store)?;
                 for folder in tree.left_out() {
                     remark(format_args!("COPY leaves out {}: it is conductor's own store", folder.display()));
                 }
                 let id = tree.add_to(key("copy").with(destination)).id();
                 let copy = |draft: &Draft| change(&roots, draft, |root| tree.copy_to(root, destination));
-                let outcome = layers.get_or_make(&id, parent, &act.text, copy)?;
+                let outcome = layers.get_or_make(&id, parent, &step.text, copy)?;
                 (id, outcome)
             }
-            What::Folder(folder) => {
+            LayerAction::Folder(folder) => {
                 let id = key("folder").with(folder.as_os_str().as_encoded_bytes()).id();
                 let make = |draft: &Draft| change(&roots, draft, |root| root.folder(folder).map(drop));
-                let outcome = layers.get_or_make(&id, parent, &act.text, make)?;
+                let outcome = layers.get_or_make(&id, parent, &step.text, make)?;
                 (id, outcome)
             }
-            What::Run { command, settings } => {
+            LayerAction::Run { command, settings } => {
                 let directory = settings.working_directory.as_deref().unwrap_or_default();
                 let key = command.iter().fold(key("run").with(directory), Key::with);
                 let id = settings.environment.iter().fold(key, |key, (name, value)| key.with(name).with(value)).id();
                 progress.clear();
                 let run = |draft: &Draft| {
-                    run::run(store, &Job { image, layers: stack, layer: &id, command, settings }, draft)
+                    run::run(store, &RunStep { image, layers: stack, layer: &id, command, settings }, draft)
                 };
-                let outcome = layers.get_or_make(&id, parent, &act.text, run)?;
+                let outcome = layers.get_or_make(&id, parent, &step.text, run)?;
                 (id, outcome)
             }
         };
@@ -167,17 +168,17 @@ fn settings_of(image: &ImageRecord) -> Settings {
     Settings { command, environment, working_directory, user }
 }
 
-/// Lets `act` work on the whole tree, in a mount namespace that ends with it; what changes goes into the draft.
-fn change(layers: &[PathBuf], draft: &Draft, act: impl FnOnce(&Rootfs) -> Result<()>) -> Result<()> {
-    let end = interrupt::hold(|requests| {
-        let child = spawn(Birth { namespaces: &[Kind::Mount], ..Birth::default() }, |_| {
+/// Lets `step` work on the whole tree, in a mount namespace that ends with it; what changes goes into the draft.
+fn change(layers: &[PathBuf], draft: &Draft, step: impl FnOnce(&Rootfs) -> Result<()>) -> Result<()> {
+    let end = interrupt::with_signals_blocked(|signals| {
+        let child = spawn(SpawnOptions { namespaces: &[Kind::Mount], ..SpawnOptions::default() }, |_| {
             make_all_private()?;
             let place = draft.place();
             let _mounted = Overlay { layers, upper: &draft.root(), work: &draft.work() }.mount(&place)?;
-            act(&Rootfs::at(&place)?)?;
+            step(&Rootfs::at(&place)?)?;
             Ok(0)
         })?;
-        interrupt::wait(child, requests)
+        interrupt::wait(child, signals)
     })?;
     match end {
         Exit::Code(0) => Ok(()),

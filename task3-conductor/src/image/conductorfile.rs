@@ -30,16 +30,16 @@ pub struct Conductorfile {
     /// What follows FROM.
     pub from: Base,
     /// The other instructions, in order.
-    pub steps: Vec<Step>,
+    pub statements: Vec<Statement>,
     /// The lines, to point into when a step fails.
-    pub source: Source,
+    pub source: SourceText,
 }
 
 /// One instruction and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct Statement {
     /// Its first letter.
-    pub at: Place,
+    pub at: Position,
     /// As written, in one line.
     pub text: String,
     /// What it says.
@@ -57,18 +57,18 @@ pub enum Instruction {
         destination: Word,
     },
     /// Run a command in the image and keep what it changes.
-    Run(Command),
+    Run(CommandLine),
     /// Set variables of the environment.
     Env(Vec<(String, Word)>),
     /// Where the following commands start.
     Workdir(Word),
     /// What a container runs when nothing else is said.
-    Cmd(Command),
+    Cmd(CommandLine),
 }
 
 /// A command, in one of the two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum CommandLine {
     /// A line for the image's `/bin/sh -c`.
     Shell(String),
     /// A program and its arguments, written as a JSON list.
@@ -79,19 +79,19 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// Its first letter.
-    pub at: Place,
-    parts: Vec<Part>,
+    pub at: Position,
+    parts: Vec<WordPart>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum WordPart {
     Text(String),
     Variable(String),
 }
 
 /// A letter in the file; both count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// Line.
     pub line: usize,
     /// Letter in the line.
@@ -100,28 +100,28 @@ pub struct Place {
 
 /// The text a Conductorfile was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceText {
     name: String,
     lines: Vec<String>,
 }
 
 /// What is wrong, where, and what would be right.
 #[derive(Debug, PartialEq, Eq)]
-struct Mistake {
-    at: Place,
+struct SyntaxError {
+    at: Position,
     what: String,
     right: String,
 }
 
 /// An instruction's line after continued lines have been joined; it knows where each letter came from.
 struct Line {
-    letters: Vec<(char, Place)>,
-    end: Place,
+    letters: Vec<(char, Position)>,
+    end: Position,
 }
 
 const INSTRUCTIONS: [&str; 6] = ["FROM", "COPY", "RUN", "ENV", "WORKDIR", "CMD"];
 /// Docker's others, and what takes their place here.
-const ELSEWHERE: [(&str, &str); 12] = [
+const UNSUPPORTED: [(&str, &str); 12] = [
     ("ADD", "COPY copies; to fetch or unpack, RUN a command"),
     ("ARG", "ENV sets variables"),
     ("ENTRYPOINT", "CMD says what a container runs"),
@@ -144,21 +144,23 @@ impl Conductorfile {
     /// # Errors
     /// The first mistake, with its line, a caret below it, and what would be right.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let source = Source::new(name, bytes);
+        let source = SourceText::new(name, bytes);
         match parse(&source, bytes) {
-            Ok((from, steps)) => Ok(Self { from, steps, source }),
-            Err(mistake) => Err(source.point_at("understand", mistake.at, &mistake.what, &mistake.right)),
+            Ok((from, statements)) => Ok(Self { from, statements, source }),
+            Err(syntax_error) => {
+                Err(source.error_at("understand", syntax_error.at, &syntax_error.what, &syntax_error.right))
+            }
         }
     }
 
     /// A file of one line: `FROM` and a base.
     pub fn only(from: Base) -> Self {
-        let source = Source::new(DEFAULT_NAME, format!("FROM {from}\n").as_bytes());
-        Self { from, steps: Vec::new(), source }
+        let source = SourceText::new(DEFAULT_NAME, format!("FROM {from}\n").as_bytes());
+        Self { from, statements: Vec::new(), source }
     }
 }
 
-impl Source {
+impl SourceText {
     fn new(name: &str, bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -166,8 +168,8 @@ impl Source {
     }
 
     /// An error that shows the line and points at a letter in it.
-    pub fn point_at(&self, attempt: &str, at: Place, what: &str, right: &str) -> Error {
-        let Place { line, column } = at;
+    pub fn error_at(&self, attempt: &str, at: Position, what: &str, right: &str) -> Error {
+        let Position { line, column } = at;
         let letters: Vec<char> = self.lines.get(line - 1).map(|text| text.chars().collect()).unwrap_or_default();
         let from = if letters.len() > SHOWN { column.saturating_sub(SHOWN / 2) } else { 0 };
         // A tab would move the caret, other control characters the whole screen.
@@ -185,15 +187,15 @@ impl Source {
 impl Word {
     /// The word with variables put in; one that is not set is empty.
     pub fn expand(&self, environment: &BTreeMap<String, String>) -> String {
-        let value = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Variable(name) => environment.get(name).cloned().unwrap_or_default(),
+        let value = |part: &WordPart| match part {
+            WordPart::Text(text) => text.clone(),
+            WordPart::Variable(name) => environment.get(name).cloned().unwrap_or_default(),
         };
         self.parts.iter().map(value).collect()
     }
 }
 
-impl Command {
+impl CommandLine {
     /// What to execute.
     pub fn arguments(&self) -> Vec<String> {
         match self {
@@ -203,12 +205,16 @@ impl Command {
     }
 }
 
-fn parse(source: &Source, bytes: &[u8]) -> Result<(Base, Vec<Step>), Mistake> {
+fn parse(source: &SourceText, bytes: &[u8]) -> Result<(Base, Vec<Statement>), SyntaxError> {
     if let Err(error) = std::str::from_utf8(bytes) {
         let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        return Err(mistake(Place { line, column: 1 }, "this line is not UTF-8 text", "save the file as UTF-8"));
+        return Err(syntax_error(
+            Position { line, column: 1 },
+            "this line is not UTF-8 text",
+            "save the file as UTF-8",
+        ));
     }
-    let (mut from, mut steps) = (None, Vec::new());
+    let (mut from, mut statements) = (None, Vec::new());
     for line in lines(source)? {
         let (word, rest) = line.split_word();
         let name = word.text().to_ascii_uppercase();
@@ -216,28 +222,30 @@ fn parse(source: &Source, bytes: &[u8]) -> Result<(Base, Vec<Step>), Mistake> {
             ("FROM", None) => from = Some((base(&rest)?, line.start())),
             ("FROM", Some((_, first))) => {
                 let what = format!("a second FROM: an image has one base, and line {} names it", first.line);
-                return Err(mistake(line.start(), &what, "one Conductorfile makes one image"));
+                return Err(syntax_error(line.start(), &what, "one Conductorfile makes one image"));
             }
             (_, None) if INSTRUCTIONS.contains(&name.as_str()) => {
                 let what = "the first instruction has to be FROM";
-                return Err(mistake(line.start(), what, "for example, above it: FROM debian:bookworm"));
+                return Err(syntax_error(line.start(), what, "for example, above it: FROM debian:bookworm"));
             }
             _ => {
                 refuse_here_document(&name, &rest, source)?;
                 let instruction = instruction(&name, &word, &rest)?;
-                steps.push(Step { at: line.start(), text: line.text(), instruction });
+                statements.push(Statement { at: line.start(), text: line.text(), instruction });
             }
         }
     }
     match from {
-        Some((base, _)) => Ok((base, steps)),
-        None => Err(mistake(Place { line: 1, column: 1 }, "there is no FROM", "for example: FROM debian:bookworm")),
+        Some((base, _)) => Ok((base, statements)),
+        None => {
+            Err(syntax_error(Position { line: 1, column: 1 }, "there is no FROM", "for example: FROM debian:bookworm"))
+        }
     }
 }
 
 /// A word behind `<<` that stands alone in a later line: Docker takes what is between for input. Read line by line, it would be
 /// taken for instructions, and the command would get nothing.
-fn refuse_here_document(name: &str, rest: &Line, source: &Source) -> Result<(), Mistake> {
+fn refuse_here_document(name: &str, rest: &Line, source: &SourceText) -> Result<(), SyntaxError> {
     let text = rest.text();
     let ends = text.match_indices("<<").filter_map(|(at, mark)| {
         let word = text.get(at + mark.len()..)?.trim_start_matches('-').trim_start();
@@ -254,26 +262,26 @@ fn refuse_here_document(name: &str, rest: &Line, source: &Source) -> Result<(), 
         "COPY" => "put the text into a file of the Conductorfile's folder, and COPY that",
         _ => "join the commands with && and a backslash, or COPY a script and RUN it",
     };
-    Err(mistake(place, &format!("here-documents (<<{word}) are not known here"), right))
+    Err(syntax_error(place, &format!("here-documents (<<{word}) are not known here"), right))
 }
 
 fn is_of_name(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || letter == '_'
 }
 
-fn base(rest: &Line) -> Result<Base, Mistake> {
+fn base(rest: &Line) -> Result<Base, SyntaxError> {
     let right = format!("FROM takes {FORMS}");
     let (word, more) = rest.split_word();
     if word.is_empty() {
-        return Err(mistake(rest.start(), "FROM names no base", &right));
+        return Err(syntax_error(rest.start(), "FROM names no base", &right));
     }
     if !more.is_empty() {
-        return Err(mistake(more.start(), "FROM takes one word", &right));
+        return Err(syntax_error(more.start(), "FROM takes one word", &right));
     }
-    word.text().parse().map_err(|error: String| mistake(word.start(), &error, &right))
+    word.text().parse().map_err(|error: String| syntax_error(word.start(), &error, &right))
 }
 
-fn instruction(name: &str, word: &Line, rest: &Line) -> Result<Instruction, Mistake> {
+fn instruction(name: &str, word: &Line, rest: &Line) -> Result<Instruction, SyntaxError> {
     match name {
         "COPY" => copy(rest),
         "RUN" => run(rest),
@@ -281,74 +289,80 @@ fn instruction(name: &str, word: &Line, rest: &Line) -> Result<Instruction, Mist
         "ENV" => env(rest),
         "WORKDIR" => match words(rest)?.as_slice() {
             [folder] => Ok(Instruction::Workdir(folder.clone())),
-            [] => Err(mistake(rest.start(), "WORKDIR names no folder", "for example: WORKDIR /app")),
-            [_, second, ..] => Err(mistake(second.at, "WORKDIR takes one folder", "put a name with blanks in quotes")),
+            [] => Err(syntax_error(rest.start(), "WORKDIR names no folder", "for example: WORKDIR /app")),
+            [_, second, ..] => {
+                Err(syntax_error(second.at, "WORKDIR takes one folder", "put a name with blanks in quotes"))
+            }
         },
         _ => Err(unknown(name, word)),
     }
 }
 
-fn copy(rest: &Line) -> Result<Instruction, Mistake> {
+fn copy(rest: &Line) -> Result<Instruction, SyntaxError> {
     let right = "for example: COPY counter-service /counter-service";
     let words = match json(rest)? {
         // Nothing is put into these.
-        Some(list) => list.into_iter().map(|text| Word { at: rest.start(), parts: vec![Part::Text(text)] }).collect(),
+        Some(list) => {
+            list.into_iter().map(|text| Word { at: rest.start(), parts: vec![WordPart::Text(text)] }).collect()
+        }
         None => words(rest)?,
     };
-    let option = |word: &&Word| matches!(word.parts.first(), Some(Part::Text(text)) if text.starts_with("--"));
+    let option = |word: &&Word| matches!(word.parts.first(), Some(WordPart::Text(text)) if text.starts_with("--"));
     if let Some(option) = words.iter().find(option) {
         let what = "COPY takes no options: what is copied belongs to root and keeps its mode";
-        return Err(mistake(option.at, what, right));
+        return Err(syntax_error(option.at, what, right));
     }
     match <[Word; 2]>::try_from(words) {
         Ok([source, destination]) => Ok(Instruction::Copy { source, destination }),
-        Err(words) if words.len() < 2 => Err(mistake(rest.end, "COPY takes a source and a destination", right)),
-        Err(words) => {
-            Err(mistake(words[2].at, "COPY takes one source and one destination", "put a name with blanks in quotes"))
-        }
+        Err(words) if words.len() < 2 => Err(syntax_error(rest.end, "COPY takes a source and a destination", right)),
+        Err(words) => Err(syntax_error(
+            words[2].at,
+            "COPY takes one source and one destination",
+            "put a name with blanks in quotes",
+        )),
     }
 }
 
-fn run(rest: &Line) -> Result<Instruction, Mistake> {
+fn run(rest: &Line) -> Result<Instruction, SyntaxError> {
     let right = "for example: RUN apt-get update";
     let (first, _) = rest.split_word();
     if first.text().starts_with("--") {
         // The shell would complain, and not about this.
         let what = format!("RUN takes no options such as {}", first.text());
-        return Err(mistake(first.start(), &what, right));
+        return Err(syntax_error(first.start(), &what, right));
     }
     command(rest, "RUN", right).map(Instruction::Run)
 }
 
-fn command(rest: &Line, name: &str, right: &str) -> Result<Command, Mistake> {
+fn command(rest: &Line, name: &str, right: &str) -> Result<CommandLine, SyntaxError> {
     match json(rest)? {
-        Some(list) if list.is_empty() => Err(mistake(rest.start(), "this list names no program", right)),
-        Some(list) => Ok(Command::Exec(list)),
-        None if rest.is_empty() => Err(mistake(rest.end, &format!("{name} without a command"), right)),
-        None => Ok(Command::Shell(rest.text())),
+        Some(list) if list.is_empty() => Err(syntax_error(rest.start(), "this list names no program", right)),
+        Some(list) => Ok(CommandLine::Exec(list)),
+        None if rest.is_empty() => Err(syntax_error(rest.end, &format!("{name} without a command"), right)),
+        None => Ok(CommandLine::Shell(rest.text())),
     }
 }
 
 /// `NAME=VALUE …`, or the older `NAME VALUE`, where all the rest is the value.
-fn env(rest: &Line) -> Result<Instruction, Mistake> {
+fn env(rest: &Line) -> Result<Instruction, SyntaxError> {
     let right = "for example: ENV PORT=8080";
     let (first, more) = rest.split_word();
     if first.is_empty() {
-        return Err(mistake(rest.end, "ENV sets nothing", right));
+        return Err(syntax_error(rest.end, "ENV sets nothing", right));
     }
     if !first.text().contains('=') {
         let value = match words(&more)?.as_slice() {
-            [] => return Err(mistake(first.end, "this variable gets no value", right)),
+            [] => return Err(syntax_error(first.end, "this variable gets no value", right)),
             _ => whole(&more)?,
         };
         return Ok(Instruction::Env(vec![(variable(&first.text(), first.start())?, value)]));
     }
     let pair = |mut word: Word| {
-        let Some(Part::Text(text)) = word.parts.first_mut() else {
-            return Err(mistake(word.at, "a variable's name stands here, as it is", right));
+        let Some(WordPart::Text(text)) = word.parts.first_mut() else {
+            return Err(syntax_error(word.at, "a variable's name stands here, as it is", right));
         };
         let Some((name, value)) = text.split_once('=') else {
-            return Err(mistake(word.at, "a NAME=VALUE is wanted here", "put a value with blanks in quotes"));
+            return Err(syntax_error(word.at, "a NAME=VALUE is wanted here", "put a value with blanks in quotes"));
         };
         let (name, value) = (variable(name, word.at)?, value.to_owned());
         *text = value;
@@ -357,30 +371,34 @@ fn env(rest: &Line) -> Result<Instruction, Mistake> {
     words(rest)?.into_iter().map(pair).collect::<Result<_, _>>().map(Instruction::Env)
 }
 
-fn variable(name: &str, at: Place) -> Result<String, Mistake> {
+fn variable(name: &str, at: Position) -> Result<String, SyntaxError> {
     let begins_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if begins_well && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Ok(name.to_owned());
     }
-    Err(mistake(at, &format!("{name:?} is no name of a variable"), "letters, digits and _, beginning with no digit"))
+    Err(syntax_error(
+        at,
+        &format!("{name:?} is no name of a variable"),
+        "letters, digits and _, beginning with no digit",
+    ))
 }
 
-fn unknown(name: &str, word: &Line) -> Mistake {
+fn unknown(name: &str, word: &Line) -> SyntaxError {
     let what = format!("{name:?} is no instruction");
-    if let Some((_, instead)) = ELSEWHERE.iter().find(|(other, _)| *other == name) {
-        return mistake(word.start(), &format!("{name} is none of conductor's instructions"), instead);
+    if let Some((_, instead)) = UNSUPPORTED.iter().find(|(other, _)| *other == name) {
+        return syntax_error(word.start(), &format!("{name} is none of conductor's instructions"), instead);
     }
-    let near = INSTRUCTIONS.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
-    match near.filter(|known| strsim::damerau_levenshtein(known, name) <= 2) {
-        Some(known) => mistake(word.start(), &what, &format!("did you mean {known}?")),
-        None => mistake(word.start(), &what, &format!("there are {}", INSTRUCTIONS.join(", "))),
+    let closest = INSTRUCTIONS.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    match closest.filter(|known| strsim::damerau_levenshtein(known, name) <= 2) {
+        Some(known) => syntax_error(word.start(), &what, &format!("did you mean {known}?")),
+        None => syntax_error(word.start(), &what, &format!("there are {}", INSTRUCTIONS.join(", "))),
     }
 }
 
 /// Joins continued lines; leaves out comments and empty lines.
-fn lines(source: &Source) -> Result<Vec<Line>, Mistake> {
+fn lines(source: &SourceText) -> Result<Vec<Line>, SyntaxError> {
     let mut lines = Vec::new();
-    let mut letters: Vec<(char, Place)> = Vec::new();
+    let mut letters: Vec<(char, Position)> = Vec::new();
     let mut open_at = None;
     for (index, text) in source.lines.iter().enumerate() {
         let line = index + 1;
@@ -388,13 +406,14 @@ fn lines(source: &Source) -> Result<Vec<Line>, Mistake> {
             continue;
         }
         if let Some(column) = text.chars().position(|letter| letter == '\0') {
-            let at = Place { line, column: column + 1 };
-            return Err(mistake(at, "a NUL byte", "this is no text file"));
+            let at = Position { line, column: column + 1 };
+            return Err(syntax_error(at, "a NUL byte", "this is no text file"));
         }
         let whole = text.trim_end();
         let (whole, continued) = whole.strip_suffix('\\').map_or((whole, false), |whole| (whole, true));
-        letters.extend(whole.chars().enumerate().map(|(column, letter)| (letter, Place { line, column: column + 1 })));
-        let end = Place { line, column: whole.chars().count() + 1 };
+        letters
+            .extend(whole.chars().enumerate().map(|(column, letter)| (letter, Position { line, column: column + 1 })));
+        let end = Position { line, column: whole.chars().count() + 1 };
         open_at = continued.then_some(end);
         if !continued {
             lines.push(Line { letters: std::mem::take(&mut letters), end }.trim());
@@ -402,12 +421,12 @@ fn lines(source: &Source) -> Result<Vec<Line>, Mistake> {
     }
     match open_at {
         None => Ok(lines),
-        Some(at) => Err(mistake(at, "the file ends after this backslash", "it says that the line goes on")),
+        Some(at) => Err(syntax_error(at, "the file ends after this backslash", "it says that the line goes on")),
     }
 }
 
 impl Line {
-    fn start(&self) -> Place {
+    fn start(&self) -> Position {
         self.letters.first().map_or(self.end, |(_, place)| *place)
     }
 
@@ -421,24 +440,24 @@ impl Line {
 
     /// Without blanks at its ends.
     fn trim(&self) -> Self {
-        let blank = |(letter, _): &&(char, Place)| letter.is_whitespace();
+        let blank = |(letter, _): &&(char, Position)| letter.is_whitespace();
         let before = self.letters.iter().take_while(blank).count();
         let after = self.letters[before..].iter().rev().take_while(blank).count();
         let letters = self.letters[before..self.letters.len() - after].to_vec();
-        let end = letters.last().map_or(self.end, |(_, at)| Place { column: at.column + 1, ..*at });
+        let end = letters.last().map_or(self.end, |(_, at)| Position { column: at.column + 1, ..*at });
         Self { letters, end }
     }
 
     /// What stands before the first blank, and the rest without the blanks between.
     fn split_word(&self) -> (Self, Self) {
         let length = self.letters.iter().take_while(|(letter, _)| !letter.is_whitespace()).count();
-        let part = |letters: &[(char, Place)]| Self { letters: letters.to_vec(), end: self.end }.trim();
+        let part = |letters: &[(char, Position)]| Self { letters: letters.to_vec(), end: self.end }.trim();
         (part(&self.letters[..length]), part(&self.letters[length..]))
     }
 }
 
 /// A JSON list of strings; none if it is something else. `[ -e /x ]` is a shell's test, `["a"` a list gone wrong.
-fn json(rest: &Line) -> Result<Option<Vec<String>>, Mistake> {
+fn json(rest: &Line) -> Result<Option<Vec<String>>, SyntaxError> {
     let text = rest.text();
     let inner = text.strip_prefix('[').map(str::trim_start);
     match serde_json::from_str(&text) {
@@ -449,14 +468,14 @@ fn json(rest: &Line) -> Result<Option<Vec<String>>, Mistake> {
             let why = error.to_string();
             let why = why.split(" at line").next().unwrap_or_default();
             let right = "a list is written [\"program\", \"argument\"], with double quotes";
-            Err(mistake(at, &format!("this list is no JSON: {why}"), right))
+            Err(syntax_error(at, &format!("this list is no JSON: {why}"), right))
         }
         Err(_) => Ok(None),
     }
 }
 
 /// The words of a line, as a shell splits them: blanks between, quotes around, backslash before a single letter.
-fn words(line: &Line) -> Result<Vec<Word>, Mistake> {
+fn words(line: &Line) -> Result<Vec<Word>, SyntaxError> {
     let (mut words, mut rest) = (Vec::new(), line.letters.as_slice());
     loop {
         let blanks = rest.iter().take_while(|(letter, _)| letter.is_whitespace()).count();
@@ -464,35 +483,35 @@ fn words(line: &Line) -> Result<Vec<Word>, Mistake> {
         if rest.is_empty() {
             return Ok(words);
         }
-        let (word, after) = word(rest, Blanks::End)?;
+        let (word, after) = word(rest, Blanks::EndWord)?;
         words.push(word);
         rest = after;
     }
 }
 
 /// All of a line as one word.
-fn whole(line: &Line) -> Result<Word, Mistake> {
-    word(&line.letters, Blanks::Belong).map(|(word, _)| word)
+fn whole(line: &Line) -> Result<Word, SyntaxError> {
+    word(&line.letters, Blanks::KeepInWord).map(|(word, _)| word)
 }
 
 /// Whether a blank outside of quotes ends the word or belongs to it.
 #[derive(Clone, Copy, PartialEq)]
 enum Blanks {
-    End,
-    Belong,
+    EndWord,
+    KeepInWord,
 }
 
-type Letters<'a> = &'a [(char, Place)];
+type Letters<'a> = &'a [(char, Position)];
 
-fn word(letters: Letters<'_>, blanks: Blanks) -> Result<(Word, Letters<'_>), Mistake> {
-    let at = letters.first().map_or(Place { line: 1, column: 1 }, |(_, at)| *at);
-    let mut word = Word { at, parts: vec![Part::Text(String::new())] };
-    let mut quote: Option<(char, Place)> = None;
+fn word(letters: Letters<'_>, blanks: Blanks) -> Result<(Word, Letters<'_>), SyntaxError> {
+    let at = letters.first().map_or(Position { line: 1, column: 1 }, |(_, at)| *at);
+    let mut word = Word { at, parts: vec![WordPart::Text(String::new())] };
+    let mut quote: Option<(char, Position)> = None;
     let mut rest = letters;
     while let Some(((letter, at), after)) = rest.split_first() {
         rest = after;
         match (*letter, quote) {
-            (letter, None) if letter.is_whitespace() && blanks == Blanks::End => return Ok((word, rest)),
+            (letter, None) if letter.is_whitespace() && blanks == Blanks::EndWord => return Ok((word, rest)),
             ('"' | '\'', None) => quote = Some((*letter, *at)),
             (letter, Some((open, _))) if letter == open => quote = None,
             ('\\', None | Some(('"', _))) => match rest.split_first() {
@@ -505,23 +524,26 @@ fn word(letters: Letters<'_>, blanks: Blanks) -> Result<(Word, Letters<'_>), Mis
             ('$', None | Some(('"', _))) => {
                 let (name, after) = variable_name(*at, rest)?;
                 rest = after;
-                word.parts.extend([Part::Variable(name), Part::Text(String::new())]);
+                word.parts.extend([WordPart::Variable(name), WordPart::Text(String::new())]);
             }
             (letter, _) => word.push(letter),
         }
     }
     match quote {
         None => Ok((word, rest)),
-        Some((quote, at)) => Err(mistake(at, "this quote is never closed", &format!("a second {quote} ends the word"))),
+        Some((quote, at)) => {
+            Err(syntax_error(at, "this quote is never closed", &format!("a second {quote} ends the word")))
+        }
     }
 }
 
 /// `NAME` or `{NAME}` after a dollar sign.
-fn variable_name(dollar: Place, letters: Letters<'_>) -> Result<(String, Letters<'_>), Mistake> {
-    let wrong = || mistake(dollar, "a variable is written $NAME or ${NAME}", "a dollar sign itself is written \\$");
+fn variable_name(dollar: Position, letters: Letters<'_>) -> Result<(String, Letters<'_>), SyntaxError> {
+    let wrong =
+        || syntax_error(dollar, "a variable is written $NAME or ${NAME}", "a dollar sign itself is written \\$");
     let braced = letters.first().is_some_and(|(letter, _)| *letter == '{');
     let letters = if braced { &letters[1..] } else { letters };
-    let is_part = |(letter, _): &&(char, Place)| letter.is_ascii_alphanumeric() || *letter == '_';
+    let is_part = |(letter, _): &&(char, Position)| letter.is_ascii_alphanumeric() || *letter == '_';
     let length = letters.iter().take_while(is_part).count();
     let name: String = letters[..length].iter().map(|(letter, _)| letter).collect();
     let name = variable(&name, dollar).map_err(|_| wrong())?;
@@ -534,14 +556,14 @@ fn variable_name(dollar: Place, letters: Letters<'_>) -> Result<(String, Letters
 
 impl Word {
     fn push(&mut self, letter: char) {
-        if let Some(Part::Text(text)) = self.parts.last_mut() {
+        if let Some(WordPart::Text(text)) = self.parts.last_mut() {
             text.push(letter);
         }
     }
 }
 
-fn mistake(at: Place, what: &str, right: &str) -> Mistake {
-    Mistake { at, what: what.to_owned(), right: right.to_owned() }
+fn syntax_error(at: Position, what: &str, right: &str) -> SyntaxError {
+    SyntaxError { at, what: what.to_owned(), right: right.to_owned() }
 }
 
 #[cfg(test)]
@@ -561,7 +583,7 @@ mod tests {
     }
 
     fn instructions(text: &str) -> Vec<Instruction> {
-        parse(&format!("FROM host\n{text}")).steps.into_iter().map(|step| step.instruction).collect()
+        parse(&format!("FROM host\n{text}")).statements.into_iter().map(|statement| statement.instruction).collect()
     }
 
     /// A COPY's two words after expansion.
@@ -579,19 +601,20 @@ mod tests {
             "FROM debian:bookworm\nCOPY a /b\nRUN echo hi\nENV A=1 B=\"2 3\"\nWORKDIR /b\nCMD [\"bash\", \"-c\", \"x y\"]\n",
         );
         assert_eq!(file.from, "debian:bookworm".parse().unwrap());
-        let lines: Vec<(usize, &str)> = file.steps.iter().map(|step| (step.at.line, step.text.as_str())).collect();
+        let lines: Vec<(usize, &str)> =
+            file.statements.iter().map(|statement| (statement.at.line, statement.text.as_str())).collect();
         assert_eq!(lines[..2], [(2, "COPY a /b"), (3, "RUN echo hi")]);
-        assert_eq!(file.steps[1].instruction, Instruction::Run(Command::Shell("echo hi".to_owned())));
-        let Instruction::Env(pairs) = &file.steps[2].instruction else { panic!() };
+        assert_eq!(file.statements[1].instruction, Instruction::Run(CommandLine::Shell("echo hi".to_owned())));
+        let Instruction::Env(pairs) = &file.statements[2].instruction else { panic!() };
         let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.expand(&BTreeMap::new()))).collect();
         assert_eq!(pairs, [("A", "1".to_owned()), ("B", "2 3".to_owned())]);
-        let command = Command::Exec(vec!["bash".to_owned(), "-c".to_owned(), "x y".to_owned()]);
-        assert_eq!(file.steps[4].instruction, Instruction::Cmd(command));
+        let command = CommandLine::Exec(vec!["bash".to_owned(), "-c".to_owned(), "x y".to_owned()]);
+        assert_eq!(file.statements[4].instruction, Instruction::Cmd(command));
     }
 
     #[test]
     fn line_ends_marks_case_and_comments_do_not_matter() {
-        let plain = parse("FROM host\nRUN a && b\n").steps.remove(0).instruction;
+        let plain = parse("FROM host\nRUN a && b\n").statements.remove(0).instruction;
         for text in [
             "FROM host\r\nRUN a && b\r\n",
             "\u{feff}FROM host\nRUN a && b",
@@ -601,10 +624,10 @@ mod tests {
             "FROM host\nRUN a && b # not a comment",
         ] {
             let expected = match text.contains("not a comment") {
-                true => Instruction::Run(Command::Shell("a && b # not a comment".to_owned())),
+                true => Instruction::Run(CommandLine::Shell("a && b # not a comment".to_owned())),
                 false => plain.clone(),
             };
-            assert_eq!(parse(text).steps.remove(0).instruction, expected, "{text:?}");
+            assert_eq!(parse(text).statements.remove(0).instruction, expected, "{text:?}");
         }
     }
 
@@ -625,16 +648,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_shifts_or_reads_from_a_word_is_no_here_document() {
+    fn shifts_and_here_strings_are_not_here_documents() {
         for text in ["echo $((1<<A))", "bash -c 'cat <<< A'", "cat a<<A"] {
-            let run = Instruction::Run(Command::Shell(text.to_owned()));
+            let run = Instruction::Run(CommandLine::Shell(text.to_owned()));
             assert_eq!(instructions(&format!("RUN {text}\nRUN A B")).remove(0), run);
         }
     }
 
     #[test]
     fn a_shells_test_is_not_taken_for_a_list() {
-        let run = Instruction::Run(Command::Shell("[ -e /x ] || touch /x".to_owned()));
+        let run = Instruction::Run(CommandLine::Shell("[ -e /x ] || touch /x".to_owned()));
         assert_eq!(instructions("RUN [ -e /x ] || touch /x"), [run]);
     }
 
@@ -708,7 +731,7 @@ mod tests {
     #[test]
     fn a_line_of_a_megabyte_is_read_and_its_mistake_is_shown_in_a_hundred_letters() {
         let long = "x".repeat(1 << 20);
-        let run = Instruction::Run(Command::Shell(format!("echo {long}")));
+        let run = Instruction::Run(CommandLine::Shell(format!("echo {long}")));
         assert_eq!(instructions(&format!("RUN echo {long}")), [run]);
         let told = refusal(&format!("FROM host\nCOPY {long} /x more {long}"));
         let lines: Vec<&str> = told.lines().collect();

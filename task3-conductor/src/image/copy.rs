@@ -6,7 +6,7 @@
 //! with `RESOLVE_IN_ROOT`, which takes the image's root for `/` as a process in it will. The rest is done by
 //! [`nsutil::rooted::copy`], by descriptor.
 //!
-//! Whether the layer can be taken from the cache is asked of the [`Source`]: names, modes, contents and hard links of all
+//! Whether the layer can be taken from the cache is asked of the [`CopySource`]: names, modes, contents and hard links of all
 //! that would be copied. Owners and times do not count: everything belongs to root afterwards.
 //!
 //! Conductor's own store is no part of a context: each build would double it.
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nsutil::error::{Error, OrCannot, Result};
-use nsutil::rooted::copy::{HARMLESS, Tree, copy_into_image, name_of, parts};
-use nsutil::rooted::{Entry, Identity, Root, identity, identity_at, walk};
+use nsutil::rooted::copy::{KEPT_MODE_BITS, Tree, copy_into_image, data_ranges, kind_name};
+use nsutil::rooted::{Entry, FileId, Root, file_id, file_id_at, walk};
 use nsutil::rootfs::Rootfs;
 use nsutil::step;
 use rustix::fs::{FileType, OFlags, Stat};
@@ -35,7 +35,7 @@ use crate::store::Store;
 
 /// A file, or a folder with all that is in it, read and hashed; nothing of it has been copied yet.
 #[derive(Debug)]
-pub struct Source {
+pub struct CopySource {
     /// The folder that the source's path begins in.
     context: OwnedFd,
     /// Where in the context it is.
@@ -44,14 +44,14 @@ pub struct Source {
     /// Of all that a copy depends on.
     hash: Sha256,
     /// The folders of conductor's own store.
-    store: Vec<Identity>,
+    store: Vec<FileId>,
     /// Which of them were met on the way, and are left out.
     left_out: Vec<PathBuf>,
     /// The first name of each file that has several.
-    linked: HashMap<Identity, PathBuf>,
+    linked: HashMap<FileId, PathBuf>,
 }
 
-impl Source {
+impl CopySource {
     /// Reads `source`, a relative path without `..`, in the folder `context`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Source {
             source: source.to_owned(),
             is_folder: false,
             hash: Sha256::new(),
-            store: store.iter().filter_map(|folder| identity_at(folder)).collect(),
+            store: store.iter().filter_map(|folder| file_id_at(folder)).collect(),
             left_out: Vec::new(),
             linked: HashMap::new(),
         };
@@ -120,7 +120,7 @@ impl Source {
         above.reverse();
         for path in above {
             let about = rustix::fs::fstat(self.open(path)?).or_cannot("look at", path.display())?;
-            if self.store.contains(&identity(&about)) {
+            if self.store.contains(&file_id(&about)) {
                 return Err(Error::new("copy", source.display(), "it is in conductor's own store")
                     .hint("`conductor cp` copies out of a container, and `FROM` takes an image"));
             }
@@ -128,24 +128,24 @@ impl Source {
         let folder = self.open(source.parent().unwrap_or(Path::new("")))?;
         let name = source.file_name().unwrap_or(OsStr::new("."));
         let entry = Entry::new(folder.as_fd(), name, source.display().to_string());
-        self.is_folder = FileType::from_raw_mode(entry.look()?.st_mode) == FileType::Directory;
+        self.is_folder = FileType::from_raw_mode(entry.stat()?.st_mode) == FileType::Directory;
         walk(&entry, &mut |entry, about, path| self.gather_one(entry, about, path))
     }
 
     /// `path` begins below the source. Returns whether what is in it belongs to the source, too.
     fn gather_one(&mut self, entry: &Entry<'_>, about: &Stat, path: &Path) -> Result<bool> {
         match FileType::from_raw_mode(about.st_mode) {
-            FileType::Directory if self.store.contains(&identity(about)) => {
+            FileType::Directory if self.store.contains(&file_id(about)) => {
                 let shown = self.source.join(path);
                 self.left_out.push(shown.strip_prefix(".").unwrap_or(&shown).to_owned());
                 return Ok(false);
             }
-            FileType::Directory => self.note(path, about.st_mode & HARMLESS, "folder", b""),
+            FileType::Directory => self.note(path, about.st_mode & KEPT_MODE_BITS, "folder", b""),
             FileType::RegularFile => self.gather_file(entry, path)?,
             FileType::Symlink if path.as_os_str().is_empty() => return Err(behind_a_link(&self.source)),
             FileType::Symlink => self.note(path, 0o777, "link", entry.target()?.as_bytes()),
             kind => {
-                let reason = format!("it is {}, which has no content to copy", name_of(kind));
+                let reason = format!("it is {}, which has no content to copy", kind_name(kind));
                 return Err(Error::new("copy", entry.shown(), reason));
             }
         }
@@ -154,13 +154,13 @@ impl Source {
 
     fn gather_file(&mut self, entry: &Entry<'_>, path: &Path) -> Result<()> {
         let (file, about) = entry.open(FileType::RegularFile)?;
-        let first = self.linked.get(&identity(&about)).filter(|_| about.st_nlink > 1).cloned();
+        let first = self.linked.get(&file_id(&about)).filter(|_| about.st_nlink > 1).cloned();
         match first {
             Some(first) => self.note(path, 0, "hard link", first.as_os_str().as_bytes()),
             None => {
                 let hash = hash(&mut File::from(file), about.st_size as u64).or_cannot("read", entry.shown())?;
-                self.note(path, about.st_mode & HARMLESS, "file", &hash);
-                self.linked.insert(identity(&about), path.to_owned());
+                self.note(path, about.st_mode & KEPT_MODE_BITS, "file", &hash);
+                self.linked.insert(file_id(&about), path.to_owned());
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ fn behind_a_link(path: &Path) -> Error {
 fn hash(file: &mut File, size: u64) -> std::io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
-    for part in parts(file, size)? {
+    for part in data_ranges(file, size)? {
         hash.update(part.start.to_le_bytes());
         file.seek(SeekFrom::Start(part.start))?;
         let mut content = (&*file).take(part.end - part.start);

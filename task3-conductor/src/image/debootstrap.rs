@@ -22,12 +22,12 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::mount::{Mount, make_all_private};
 use nsutil::namespace::Kind;
-use nsutil::process::{self, Birth, Exit, Requests, spawn};
+use nsutil::process::{self, Exit, SpawnOptions, TerminationSignals, spawn};
 
 use super::base::{Distribution, Suite};
 use super::interrupt;
 use super::layer::{Draft, Key};
-use super::progress::{Progress, Reached};
+use super::progress::{Amount, Progress};
 use crate::store::lock::make_folder;
 
 /// A base system to be made.
@@ -53,7 +53,7 @@ const WITH_DESCRIPTOR_3: &str = "exec \"$0\" \"$@\" 3>&1 1>&2";
 /// The user's own, by which a campus or company reaches the internet.
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 /// Its warning that a package could not be fetched, after all attempts.
-const GIVEN_UP: &str = "COULDNTDL";
+const DOWNLOAD_FAILED: &str = "COULDNTDL";
 /// Settings for wget(1), after the user's own. By itself it tries twenty times, and waits longer each time.
 const WGETRC: &str = "\ntries = 3\ntimeout = 20\n";
 /// Lines of its log that an error shows.
@@ -115,10 +115,10 @@ impl Bootstrap<'_> {
         let (log, wgetrc) = (draft.log(), draft.work().join("wgetrc"));
         fs::write(&wgetrc, users_wgetrc() + WGETRC).or_cannot("write", wgetrc.display())?;
         let end = run(&program, &arguments, [&log, &wgetrc], progress)?;
-        if let Some(fault) = end {
-            return Err(self.explain(&fault, &log));
+        if let Some(failure) = end {
+            return Err(self.explain(&failure, &log));
         }
-        make_neutral(&draft.root())
+        remove_host_files(&draft.root())
     }
 
     fn check_suite(&self) -> Result<()> {
@@ -131,16 +131,16 @@ impl Bootstrap<'_> {
         let known: Vec<String> = fs::read_dir(SCRIPTS)
             .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
             .unwrap_or_default();
-        let near = known.iter().map(|known| (strsim::damerau_levenshtein(known, &name), known)).min();
-        Err(match near {
-            Some((distance, near)) if distance <= 2 => unknown.hint(format_args!("did you mean {near}?")),
+        let closest = known.iter().map(|known| (strsim::damerau_levenshtein(known, &name), known)).min();
+        Err(match closest {
+            Some((distance, closest)) if distance <= 2 => unknown.hint(format_args!("did you mean {closest}?")),
             _ => unknown.hint(format_args!("`ls {SCRIPTS}` lists those it knows, bookworm and trixie among them")),
         })
     }
 
     /// Says what debootstrap said, and what to do about it.
-    fn explain(&self, fault: &Fault, log: &Path) -> Error {
-        let said = fault.message.clone().unwrap_or_else(|| format!("it ended with code {}", fault.exit.code()));
+    fn explain(&self, failure: &DebootstrapError, log: &Path) -> Error {
+        let said = failure.message.clone().unwrap_or_else(|| format!("it ended with code {}", failure.exit.code()));
         let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
@@ -150,7 +150,7 @@ impl Bootstrap<'_> {
         let end = if last.is_empty() { "" } else { "\n " };
         let error = Error::new("build from", place, format!("{said}{last}{end}"));
         let mirror = self.mirror;
-        match fault.name.as_str() {
+        match failure.name.as_str() {
             "NOGETREL" | "INVALIDREL" | "MISSINGRELENTRY" | "WRONGSUITE" => error.hint(format_args!(
                 "has {mirror} this suite, and is it reachable from here? Try `wget {mirror}/dists/{}/Release`",
                 self.suite
@@ -173,7 +173,7 @@ impl Bootstrap<'_> {
 
 /// How debootstrap failed.
 #[derive(Debug)]
-struct Fault {
+struct DebootstrapError {
     exit: Exit,
     /// Its own name for what went wrong, such as `NOGETREL`.
     name: String,
@@ -186,13 +186,13 @@ fn run(
     arguments: &[String],
     [log, wgetrc]: [&Path; 2],
     progress: &mut Progress,
-) -> Result<Option<Fault>> {
-    interrupt::hold(|requests| {
+) -> Result<Option<DebootstrapError>> {
+    interrupt::with_signals_blocked(|signals| {
         let (mut reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map(|(read, write)| (File::from(read), File::from(write)))
             .or_cannot("make", "a pipe for debootstrap's progress")?;
         let log_file = File::create(log).or_cannot("write", log.display())?;
-        let birth = Birth { namespaces: &[Kind::Mount, Kind::Pid], ..Birth::default() };
+        let birth = SpawnOptions { namespaces: &[Kind::Mount, Kind::Pid], ..SpawnOptions::default() };
         let child = spawn(birth, |_| {
             let null = File::open("/dev/null").or_cannot("open", "/dev/null")?;
             dup2_stdin(&null).or_cannot("set", "stdin")?;
@@ -202,56 +202,56 @@ fn run(
         })?;
         // Ours would keep the pipe open after its end.
         drop(writer);
-        let mut told = Told::default();
+        let mut parser = ProgressParser::default();
         let mut bytes = Vec::new();
         loop {
-            match next(&mut reader, requests)? {
-                Next::Bytes(new) if new.is_empty() => break,
-                Next::Bytes(new) => bytes.extend(new),
+            match next_event(&mut reader, signals)? {
+                Event::Bytes(new) if new.is_empty() => break,
+                Event::Bytes(new) => bytes.extend(new),
                 // Dropping the child kills it, and the kernel all that it started.
-                Next::Interrupted(signal) => return Err(interrupt::by(signal, requests)),
+                Event::Interrupted(signal) => return Err(interrupt::interrupted_by(signal, signals)),
             }
             while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = bytes.drain(..=end).collect();
                 let line = String::from_utf8_lossy(&line);
-                if let Some((phase, detail, reached)) = told.line(line.trim_end()) {
-                    progress.step(phase, detail, reached);
+                if let Some((phase, detail, amount)) = parser.line(line.trim_end()) {
+                    progress.step(phase, detail, amount);
                 }
             }
-            if told.error_name == GIVEN_UP {
+            if parser.error_name == DOWNLOAD_FAILED {
                 break;
             }
         }
-        let exit = if told.error_name == GIVEN_UP { Exit::Code(1) } else { child.wait()? };
-        Ok((exit != Exit::Code(0)).then_some(Fault { exit, name: told.error_name, message: told.error }))
+        let exit = if parser.error_name == DOWNLOAD_FAILED { Exit::Code(1) } else { child.wait()? };
+        Ok((exit != Exit::Code(0)).then_some(DebootstrapError { exit, name: parser.error_name, message: parser.error }))
     })
 }
 
-enum Next {
+enum Event {
     Bytes(Vec<u8>),
     Interrupted(Signal),
 }
 
 /// What comes first: something to read (nothing, when the other side has ended), or a signal.
-fn next(reader: &mut File, requests: &mut Requests) -> Result<Next> {
+fn next_event(reader: &mut File, signals: &mut TerminationSignals) -> Result<Event> {
     loop {
         let mut ends =
-            [PollFd::new(requests.as_fd(), PollFlags::POLLIN), PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ends, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             outcome => outcome.or_cannot("wait for", "debootstrap")?,
         };
         let (asked, readable) = (ends[0].any().unwrap_or(false), ends[1].any().unwrap_or(false));
         if asked {
-            if let Some(signal) = requests.take()? {
-                return Ok(Next::Interrupted(signal));
+            if let Some(signal) = signals.take()? {
+                return Ok(Event::Interrupted(signal));
             }
         }
         if readable {
             let mut bytes = vec![0; 4096];
             let count = reader.read(&mut bytes).or_cannot("read", "debootstrap's progress")?;
             bytes.truncate(count);
-            return Ok(Next::Bytes(bytes));
+            return Ok(Event::Bytes(bytes));
         }
     }
 }
@@ -288,7 +288,7 @@ fn find_program() -> Result<PathBuf> {
 }
 
 /// Takes out what belongs to this host and not to the system: its name and name servers, and packages that were used.
-fn make_neutral(root: &Path) -> Result<()> {
+fn remove_host_files(root: &Path) -> Result<()> {
     for file in ["etc/hostname", "etc/resolv.conf"] {
         let file = root.join(file);
         // A link could lead out of the root.
@@ -306,7 +306,7 @@ fn make_neutral(root: &Path) -> Result<()> {
 
 /// What debootstrap has told so far; see `/usr/share/debootstrap/functions`, where each kind of line is written.
 #[derive(Debug, Default)]
-struct Told {
+struct ProgressParser {
     /// What it does, in words.
     phase: String,
     /// Its name for that.
@@ -322,11 +322,11 @@ struct Told {
 }
 
 /// A phase, what it is about just now, and how far it is.
-type Shown<'a> = (&'a str, &'a str, Reached);
+type ProgressUpdate<'a> = (&'a str, &'a str, Amount);
 
-impl Told {
+impl ProgressParser {
     /// Takes in one line: a letter that says what it is about, another that says which part of it, and the text.
-    fn line(&mut self, line: &str) -> Option<Shown<'_>> {
+    fn line(&mut self, line: &str) -> Option<ProgressUpdate<'_>> {
         let (kind, text) = line.split_once(':')?;
         let text = text.trim_start();
         match kind {
@@ -361,7 +361,7 @@ impl Told {
                 }
             }
             // It would go on and try the other packages, each as long as this one, and fail in the end.
-            "EF" | "WF" if kind == "EF" || self.message == GIVEN_UP => {
+            "EF" | "WF" if kind == "EF" || self.message == DOWNLOAD_FAILED => {
                 self.error =
                     Some(self.arguments.iter().fold(text.to_owned(), |text, word| text.replacen("%s", word, 1)));
                 self.error_name = std::mem::take(&mut self.message);
@@ -371,15 +371,15 @@ impl Told {
         None
     }
 
-    fn shown(&self, with_detail: bool) -> Shown<'_> {
+    fn shown(&self, with_detail: bool) -> ProgressUpdate<'_> {
         let detail = self.arguments.first().filter(|_| with_detail).map_or("", String::as_str);
-        let reached = match self.tag.as_str() {
-            "DOWNDEBS" => Reached::Count { now: self.fetched, of: self.packages },
+        let amount = match self.tag.as_str() {
+            "DOWNDEBS" => Amount::Count { now: self.fetched, of: self.packages },
             // These count bytes, which say nothing to a person.
-            tag if tag.starts_with("DOWN") => Reached::Percent(100 * self.now / self.of.max(1)),
-            _ => Reached::Count { now: self.now, of: self.of },
+            tag if tag.starts_with("DOWN") => Amount::Percent(100 * self.now / self.of.max(1)),
+            _ => Amount::Count { now: self.now, of: self.of },
         };
-        (&self.phase, detail, reached)
+        (&self.phase, detail, amount)
     }
 }
 
@@ -388,14 +388,14 @@ mod tests {
     use super::*;
 
     /// What is shown for lines as debootstrap 1.0.128 writes them.
-    fn shown(lines: &str) -> (Vec<(String, String, Reached)>, Told) {
-        let mut told = Told::default();
+    fn shown(lines: &str) -> (Vec<(String, String, Amount)>, ProgressParser) {
+        let mut parser = ProgressParser::default();
         let mut all = Vec::new();
         for line in lines.lines() {
-            let shown = told.line(line).map(|(phase, detail, reached)| (phase.to_owned(), detail.to_owned(), reached));
+            let shown = parser.line(line).map(|(phase, detail, amount)| (phase.to_owned(), detail.to_owned(), amount));
             all.extend(shown);
         }
-        (all, told)
+        (all, parser)
     }
 
     #[test]
@@ -407,14 +407,14 @@ mod tests {
              IF: Retrieving %s %s\nI: VALIDATING\nIA: adduser\nIF: Validating %s %s\n\
              P: 1 88 EXTRACTPKGS\nPF: Extracting packages\nI: EXTRACTING\nIA: apt\nIF: Extracting %s...\n",
         );
-        let all: Vec<(&str, &str, Reached)> = all.iter().map(|(phase, detail, r)| (&**phase, &**detail, *r)).collect();
-        let count = |now, of| Reached::Count { now, of };
+        let all: Vec<(&str, &str, Amount)> = all.iter().map(|(phase, detail, r)| (&**phase, &**detail, *r)).collect();
+        let count = |now, of| Amount::Count { now, of };
         assert_eq!(
             all,
             [
-                ("Downloading Packages files", "", Reached::Percent(0)),
-                ("Downloading Packages files", "Packages", Reached::Percent(0)),
-                ("Downloading Packages files", "", Reached::Percent(49)),
+                ("Downloading Packages files", "", Amount::Percent(0)),
+                ("Downloading Packages files", "Packages", Amount::Percent(0)),
+                ("Downloading Packages files", "", Amount::Percent(49)),
                 ("Finding package sizes", "", count(0, 156)),
                 ("Downloading packages", "", count(0, 156)),
                 ("Downloading packages", "adduser", count(1, 156)),
@@ -426,10 +426,10 @@ mod tests {
 
     #[test]
     fn an_error_is_put_together_and_nonsense_is_passed_over() {
-        let (all, told) =
+        let (all, parser) =
             shown("nonsense\nP: x y\nP: 1\n:\nE: NOGETREL\nEA: http://x/Release\nEF: Failed getting release file %s\n");
         assert_eq!(all, []);
-        assert_eq!(told.error.unwrap(), "Failed getting release file http://x/Release");
-        assert_eq!(told.error_name, "NOGETREL");
+        assert_eq!(parser.error.unwrap(), "Failed getting release file http://x/Release");
+        assert_eq!(parser.error_name, "NOGETREL");
     }
 }

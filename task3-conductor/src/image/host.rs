@@ -130,8 +130,8 @@ pub fn fill(draft: &Draft) -> Result<()> {
             .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(mode)))
             .or_cannot("make folder", folder.display())?;
     }
-    give_to_student(&root.join("home/student"))?;
-    same_short_paths(&root)?;
+    chown_to_student(&root.join("home/student"))?;
+    mirror_usr_links(&root)?;
     for (file, text) in FILES {
         let file = root.join(file);
         fs::write(&file, text).or_cannot("write", file.display())?;
@@ -139,7 +139,7 @@ pub fn fill(draft: &Draft) -> Result<()> {
     let programs = programs()?;
     // /usr/bin/NAME whatever the host calls its folder: /bin is a link to it, or holds another copy.
     Rootfs::at(&root)?.add_programs(programs.iter().map(|program| (program.as_path(), program.as_path())))?;
-    terminals(&root)
+    copy_terminfo(&root)
 }
 
 /// The host's programs by path, in the order of [`PROGRAMS`].
@@ -159,7 +159,7 @@ fn programs() -> Result<Vec<PathBuf>> {
 }
 
 /// `/bin` and the like as the host has them: links into /usr, or folders.
-fn same_short_paths(root: &Path) -> Result<()> {
+fn mirror_usr_links(root: &Path) -> Result<()> {
     for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
         let (host, inside) = (Path::new("/").join(name), root.join(name));
         let Ok(about) = fs::symlink_metadata(&host) else { continue };
@@ -174,11 +174,11 @@ fn same_short_paths(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn give_to_student(folder: &Path) -> Result<()> {
+fn chown_to_student(folder: &Path) -> Result<()> {
     std::os::unix::fs::chown(folder, Some(1000), Some(1000)).or_cannot("change the owner of", folder.display())
 }
 
-fn terminals(root: &Path) -> Result<()> {
+fn copy_terminfo(root: &Path) -> Result<()> {
     for name in TERMINALS.iter().chain(&TERMINAL_VARIANTS) {
         let places = ["/lib/terminfo", "/usr/share/terminfo"].map(|folder| Path::new(folder).join(name));
         let Some(from) = places.into_iter().find(|path| path.is_file()) else { continue };

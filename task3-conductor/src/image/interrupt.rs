@@ -2,20 +2,20 @@
 //!
 //! A signal that ends the program at once would leave half a layer and a running child. So while something is made,
 //! signals wait; whoever waits for the maker looks at them too. One that comes is *put back*, the failure goes up
-//! through every guard, and in the end [`act`] lets it do what it came for, so the shell sees a program that was ended
+//! through every guard, and in the end [`deliver`] lets it do what it came for, so the shell sees a program that was ended
 //! by SIGINT. Look: `conductor build eg; echo $?` with Ctrl-C. Manual: signal(7), signalfd(2).
 
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, Result};
-use nsutil::process::{Child, Exit, PidFd, Requests, let_requests_act};
+use nsutil::process::{Child, Exit, PidFd, TerminationSignals, unblock};
 
 /// Does `make` while signals wait; after a success they act as before.
 ///
 /// # Errors
 /// Those of `make`.
-pub fn hold<T>(make: impl FnOnce(&mut Requests) -> Result<T>) -> Result<T> {
-    let made = make(&mut Requests::hold()?)?;
-    let_requests_act()?;
+pub fn with_signals_blocked<T>(make: impl FnOnce(&mut TerminationSignals) -> Result<T>) -> Result<T> {
+    let made = make(&mut TerminationSignals::block()?)?;
+    unblock()?;
     Ok(made)
 }
 
@@ -23,9 +23,9 @@ pub fn hold<T>(make: impl FnOnce(&mut Requests) -> Result<T>) -> Result<T> {
 ///
 /// # Errors
 /// The child's own; in words when a signal came.
-pub fn wait(child: Child, requests: &mut Requests) -> Result<Exit> {
+pub fn wait(child: Child, signals: &mut TerminationSignals) -> Result<Exit> {
     // If a signal came, the child is killed when it is dropped here.
-    until_end(child.pidfd(), requests)?;
+    until_end(child.pidfd(), signals)?;
     child.wait()
 }
 
@@ -33,17 +33,17 @@ pub fn wait(child: Child, requests: &mut Requests) -> Result<Exit> {
 ///
 /// # Errors
 /// In words when a signal came.
-pub fn until_end(process: &PidFd, requests: &mut Requests) -> Result<()> {
-    match requests.or_end_of(process)? {
+pub fn until_end(process: &PidFd, signals: &mut TerminationSignals) -> Result<()> {
+    match signals.wait_for_signal_or_end(process)? {
         None => Ok(()),
-        Some(signal) => Err(by(signal, requests)),
+        Some(signal) => Err(interrupted_by(signal, signals)),
     }
 }
 
 /// The error of something that a signal broke off.
-pub fn by(signal: Signal, requests: &Requests) -> Error {
+pub fn interrupted_by(signal: Signal, signals: &TerminationSignals) -> Error {
     // Should it fail, the build ends as one that failed for another reason.
-    let _ = requests.put_back(signal);
+    let _ = signals.raise_again(signal);
     Error::new("go on with", "the build", format!("{signal} interrupted it"))
 }
 
@@ -51,6 +51,6 @@ pub fn by(signal: Signal, requests: &Requests) -> Error {
 ///
 /// # Errors
 /// None that the kernel could have.
-pub fn act() -> Result<()> {
-    let_requests_act()
+pub fn deliver() -> Result<()> {
+    unblock()
 }

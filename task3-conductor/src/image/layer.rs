@@ -70,7 +70,7 @@ pub struct Layers {
 pub struct Draft {
     dir: PathBuf,
     /// Held as long as somebody works on it; the kernel lets go of it when that process is killed.
-    turn: Lock,
+    lock: Lock,
 }
 
 impl Key {
@@ -109,8 +109,8 @@ impl Layers {
     ///
     /// # Errors
     /// In words while a build goes on; those of [`Layers::open`].
-    pub fn open_alone(store: &Store) -> Result<Self> {
-        let layers = Self::at(store, store.lock_layers_alone()?)?;
+    pub fn open_exclusive(store: &Store) -> Result<Self> {
+        let layers = Self::at(store, store.lock_layers_exclusive()?)?;
         layers.sweep()?;
         Ok(layers)
     }
@@ -189,9 +189,9 @@ impl Layers {
         step!("layer.begin", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", dir.display();
             why: "one build makes a layer, others that want it wait; what nobody holds is swept away by the next";
             shell: "mkdir {0}; exec 9< {0}; flock 9", dir.display());
-        let turn = Lock::new_folder(&dir)?;
+        let lock = Lock::new_folder(&dir)?;
         // From here on a folder that is not needed is removed when this is dropped.
-        let draft = Draft { dir, turn };
+        let draft = Draft { dir, lock };
         if self.has(id) {
             return Ok(None);
         }
@@ -263,7 +263,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
-        if self.turn.is_still_at(&self.dir) {
+        if self.lock.is_still_at(&self.dir) {
             // What cannot be removed now is swept by the next build.
             let _ = remove_tree(&self.dir);
         }
@@ -282,7 +282,7 @@ pub fn size_on_disk(tree: &Path) -> Result<u64> {
     let entry = Entry::new(folder.as_fd(), OsStr::new("."), tree.display().to_string());
     walk(&entry, &mut |_, about, _| {
         let is_file = about.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR;
-        if !is_file || about.st_nlink == 1 || several_names.insert(rooted::identity(about)) {
+        if !is_file || about.st_nlink == 1 || several_names.insert(rooted::file_id(about)) {
             blocks += about.st_blocks as u64;
         }
         Ok(true)
@@ -296,7 +296,7 @@ mod tests {
 
     /// It asks before the layer is in its place, and makes a folder to wait at after that.
     #[test]
-    fn who_comes_too_late_to_make_a_layer_leaves_no_folder() {
+    fn a_build_that_loses_the_race_for_a_layer_leaves_no_folder() {
         let root = tempfile::tempdir().unwrap();
         let layers = Layers::open(&Store::open(root.path()).unwrap()).unwrap();
         let id: LayerId = "0123456789abcdef0123456789abcdef".parse().unwrap();

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`conductorfile`] | what a Conductorfile says, or where it is mistaken |
 //! | [`base`] | what an image begins with: the word after FROM |
-//! | [`plan`] | from lines to acts, before anything is touched |
+//! | [`layer_steps`] | from lines to acts, before anything is touched |
 //! | [`build`] | the acts in order, each a layer from the cache or made now; last the record |
 //! | [`host`] | a base of this host's own programs |
 //! | [`debootstrap`] | a base from a distribution's packages |
@@ -29,6 +29,6 @@ pub mod debootstrap;
 pub mod host;
 pub mod interrupt;
 pub mod layer;
-pub mod plan;
+pub mod layer_steps;
 pub mod progress;
 pub mod run;

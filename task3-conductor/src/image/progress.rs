@@ -19,7 +19,7 @@ pub struct Progress {
 
 /// How far a phase is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reached {
+pub enum Amount {
     /// So many of so many things.
     Count {
         /// Done.
@@ -55,19 +55,19 @@ impl Progress {
     }
 
     /// A part of it has got this far; `detail` is what it is about just now, such as a package.
-    pub fn step(&mut self, phase: &str, detail: &str, reached: Reached) {
+    pub fn step(&mut self, phase: &str, detail: &str, amount: Amount) {
         if let Some(bar) = &self.bar {
-            let (now, of) = match reached {
-                Reached::Count { now, of } => (now, of),
-                Reached::Percent(percent) => (percent, 100),
+            let (now, of) = match amount {
+                Amount::Count { now, of } => (now, of),
+                Amount::Percent(percent) => (percent, 100),
             };
             bar.set_length(of);
             bar.set_position(now);
             bar.set_message(if detail.is_empty() { phase.to_owned() } else { format!("{phase}: {detail}") });
         } else if phase != self.phase {
-            match reached {
-                Reached::Count { of, .. } => self.line(&format!("  {phase} ({of})")),
-                Reached::Percent(_) => self.line(&format!("  {phase}")),
+            match amount {
+                Amount::Count { of, .. } => self.line(&format!("  {phase} ({of})")),
+                Amount::Percent(_) => self.line(&format!("  {phase}")),
             }
         }
         if phase != self.phase {

@@ -14,22 +14,22 @@ use nsutil::process::Exit;
 
 use super::interrupt;
 use super::layer::Draft;
-use super::plan::Settings;
+use super::layer_steps::Settings;
 use crate::container::create;
-use crate::container::create::Voice;
+use crate::container::create::Output;
 use crate::container::plan::{Plan, Process, Purpose, default_environment};
 use crate::container::relay::{Relay, copy_while};
 use crate::container::stop;
-use crate::hosts_file::NameWishes;
+use crate::hosts_file::ResolverOptions;
 use crate::spec::confinement::Confinement;
-use crate::spec::limits::Limits;
 use crate::spec::name::{ContainerName, ImageName};
+use crate::spec::resources::ResourceLimits;
 use crate::store::Store;
 use crate::store::layer_id::LayerId;
 
 /// A command to be run for a layer.
 #[derive(Debug)]
-pub struct Job<'a> {
+pub struct RunStep<'a> {
     /// The image that is being made.
     pub image: &'a ImageName,
     /// What it sees, the topmost first.
@@ -46,7 +46,7 @@ pub struct Job<'a> {
 ///
 /// # Errors
 /// In words when it ends with another code than 0; those of starting a container.
-pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
+pub fn run(store: &Store, job: &RunStep<'_>, draft: &Draft) -> Result<()> {
     // Who makes this layer has its draft to himself, so nobody else uses this name.
     let name: ContainerName = format!("build-{}", job.layer).parse().or_cannot("name", "a step of the build")?;
     let plan = Plan {
@@ -56,10 +56,10 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
         hostname: None,
         remove_at_end: true,
         purpose: Purpose::Layer { upper: draft.root(), work: draft.work() },
-        limits: Limits::default(),
+        limits: ResourceLimits::default(),
         volumes: Vec::new(),
         read_only: false,
-        names: NameWishes::default(),
+        names: ResolverOptions::default(),
         process: Process {
             command: job.command.to_vec(),
             environment: default_environment().into_iter().chain(job.settings.environment.clone()).collect(),
@@ -69,23 +69,23 @@ pub fn run(store: &Store, job: &Job<'_>, draft: &Draft) -> Result<()> {
             has_reaper: false,
         },
     };
-    interrupt::hold(|requests| {
+    interrupt::with_signals_blocked(|signals| {
         let stderr = io::stderr();
-        let (relay, pipe) = Relay::in_place_of(stderr.as_fd())?.unzip();
-        let claim = store.claim(&plan.name, |lock| stop::take_back(store, &plan.name, lock))?;
-        let output = Voice::Output(pipe.as_ref().map_or(stderr.as_fd(), AsFd::as_fd));
+        let (relay, pipe) = Relay::replacing(stderr.as_fd())?.unzip();
+        let claim = store.claim(&plan.name, |lock| stop::tear_down(store, &plan.name, lock))?;
+        let output = Output::Attached(pipe.as_ref().map_or(stderr.as_fd(), AsFd::as_fd));
         let (started, lock) =
             create::start_and_hold(store, &plan, claim, output).map_err(crate::output::failure::Failure::into_error)?;
         drop(pipe);
         // Process 1 was the last of its PID namespace: with it, whatever it left in the background has ended.
         let ended = copy_while(relay.into_iter().collect(), started.init.pidfd(), || {
-            interrupt::until_end(started.init.pidfd(), requests)
+            interrupt::until_end(started.init.pidfd(), signals)
         });
         let ended = ended.and_then(|_| started.init.wait()).and_then(|exit| match exit {
             Exit::Code(0) => Ok(()),
             end => Err(Error::new("run", "the command", format!("it ended with code {}", end.code()))),
         });
-        let gone = stop::take_back(store, &plan.name, lock);
+        let gone = stop::tear_down(store, &plan.name, lock);
         ended.and(gone)
     })
 }

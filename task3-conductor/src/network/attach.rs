@@ -10,16 +10,16 @@ use std::net::Ipv4Addr;
 
 use nsutil::error::{Error, OrCannot, Result};
 use nsutil::net::address::Subnet;
-use nsutil::net::link::{Ends, Veth};
+use nsutil::net::link::{Veth, VethNames};
 use nsutil::net::nat::{Firewall, Table};
-use nsutil::net::netns::{Home, NetNs};
+use nsutil::net::netns::{NetNs, OwnNetNs};
 use nsutil::net::{Netlink, conntrack, sysctl};
 use nsutil::process::PidFd;
 
-use super::publish::{Protocol, Publish, holder};
+use super::publish::{Protocol, PublishedPort, listening_process};
 use super::{
-    NetworkRecord, Networks, WayOut, all, chains, note, note_forwarding, refresh_names, release_ended_locked,
-    release_locked, rules, standing, start_forwarding, strangers, subnet,
+    NetworkRecord, Networks, Uplink, all, chains, foreign_traffic, not_undone, note, note_forwarding, refresh_names,
+    release_ended_locked, release_locked, rules, start_forwarding, subnet,
 };
 use crate::hosts_file;
 use crate::spec::name::ContainerName;
@@ -36,7 +36,7 @@ pub struct Request {
     /// Whether it may reach what is beyond the host.
     pub internet: bool,
     /// Ports of the host that shall lead to it.
-    pub publish: Vec<Publish>,
+    pub publish: Vec<PublishedPort>,
     /// The host's only interface to the world; none is whichever the host's routes name at that moment.
     pub interface: Option<String>,
     /// Where subnets are taken from.
@@ -83,7 +83,7 @@ impl<'a> Attachment<'a> {
             None => {
                 refuse_foreign_link(&netlink, name, &Ledger::of(&dir))?;
                 // A route that is wider than the pool (a VPN's half of the internet) is for what has no better one.
-                let mut taken = netlink.routed()?;
+                let mut taken = netlink.routed_subnets()?;
                 taken.retain(|subnet| subnet.prefix() >= request.pool.prefix());
                 taken.extend(networks.all.values().map(|record| record.subnet));
                 NetworkRecord {
@@ -96,7 +96,7 @@ impl<'a> Attachment<'a> {
             }
         };
         if request.internet {
-            wanted.internet = Some(way_out(&netlink, request.interface.as_deref())?);
+            wanted.internet = Some(outgoing_interface(&netlink, request.interface.as_deref())?);
         }
         add_ports(&networks, name, &request.publish, &mut wanted)?;
         Ok(Self {
@@ -139,7 +139,7 @@ impl<'a> Attachment<'a> {
         let dir = store.container_dir(name);
         let ledger = Ledger::of(&dir);
         self.wanted.save(&dir)?;
-        note(&ledger, &Change::Link(rules::outside(name)))?;
+        note(&ledger, &Change::Link(rules::host_link(name)))?;
         chains(name).try_for_each(|chain| note(&ledger, &chain))?;
         self.networks.all.insert(name.clone(), self.wanted.clone());
         let forwarding = self.wanted.needs_forwarding(&self.networks.peers_of(name));
@@ -149,28 +149,29 @@ impl<'a> Attachment<'a> {
         }
         // The rules before the cable: there is no moment at which something passes that must not.
         let wanted = self.networks.permissions(name);
-        rules::apply(&firewall, &[(name, wanted.as_ref())], strangers(store, None, &firewall)?)?;
+        rules::apply(&firewall, &[(name, wanted.as_ref())], foreign_traffic(store, None, &firewall)?)?;
         if forwarding {
             start_forwarding()?;
         }
-        let cable = self.lay_cable()?;
+        let veth = self.connect_veth()?;
         hosts_file::refresh_resolvers(&dir)?;
         refresh_names(store, &self.networks, name)?;
         // Who sends already would go on not to be led anywhere.
-        let new = |publish: &&Publish| !self.before.as_ref().is_some_and(|before| before.published.contains(*publish));
+        let new =
+            |publish: &&PublishedPort| !self.before.as_ref().is_some_and(|before| before.published.contains(*publish));
         let datagrams = self.wanted.published.iter().filter(|publish| publish.protocol == Protocol::Udp).filter(new);
         for publish in datagrams {
-            conntrack::forget_port(publish.host)?;
+            conntrack::delete_by_udp_port(publish.host)?;
         }
-        if let Some(cable) = cable {
-            cable.keep();
+        if let Some(veth) = veth {
+            veth.keep();
         }
         Ok(())
     }
 
-    /// # Lesson 3.c (10 marks): lay the cable between a container and its host
+    /// # Lesson 3.c (10 marks): connect a container and its host with a veth pair
     ///
-    /// A veth pair has two ends: [`rules::inside`] in the container's network namespace, [`rules::outside`] in the
+    /// A veth pair has two ends: [`rules::container_link`] in the container's network namespace, [`rules::host_link`] in the
     /// host's. Give each its address ([`Self::address`]; [`subnet::host_address`]) and an alias, the container's name.
     /// Switch both on, and `lo` in the container too; but `guard` the outer end before it is switched on. Wait until
     /// both are up; then tell the container that the host's address is the way to all of its `destinations`. What is
@@ -180,23 +181,23 @@ impl<'a> Attachment<'a> {
     ///
     /// Checks: net.pair net.reach
     ///
-    /// You may want: [`Home::open`], [`Ends`], [`Netlink::find`], [`Netlink::add_veth`], [`Netlink::add_address`],
+    /// You may want: [`OwnNetNs::open`], [`VethNames`], [`Netlink::find`], [`Netlink::add_veth`], [`Netlink::add_address`],
     /// [`subnet::PREFIX`], [`Netlink::set_alias`], [`Netlink::set_up`], [`Self::guard`], [`Netlink::wait_until_up`],
     /// [`Self::destinations`], [`Netlink::add_route`]
-    fn lay_cable(&self) -> Result<Option<Veth>> {
-        let (inside, outside) = (rules::inside(self.name), rules::outside(self.name));
+    fn connect_veth(&self) -> Result<Option<Veth>> {
+        let (inside, outside) = (rules::container_link(self.name), rules::host_link(self.name));
         let (gateway, own) = (subnet::host_address(self.wanted.subnet), self.address());
         let container = NetNs::of(&self.init);
-        let home = Home::open()?;
-        let cable = container.run(|| {
+        let home = OwnNetNs::open()?;
+        let veth = container.run(|| {
             let netlink = Netlink::open()?;
-            let ends = Ends { here: inside.clone(), there: outside.clone() };
-            let cable = if netlink.find(&inside)?.is_none() { Some(netlink.add_veth(&ends, &home)?) } else { None };
+            let ends = VethNames { here: inside.clone(), there: outside.clone() };
+            let veth = if netlink.find(&inside)?.is_none() { Some(netlink.add_veth(&ends, &home)?) } else { None };
             netlink.add_address(&inside, own, subnet::PREFIX)?;
             netlink.set_up(&inside)?;
             netlink.set_up("lo")?;
             netlink.set_alias(&inside, self.name.as_str())?;
-            Ok(cable)
+            Ok(veth)
         })?;
         self.guard(&outside)?;
         let netlink = Netlink::open()?;
@@ -209,7 +210,7 @@ impl<'a> Attachment<'a> {
             netlink.wait_until_up(&inside)?;
             self.destinations()?.into_iter().try_for_each(|to| netlink.add_route(to, gateway))
         })?;
-        Ok(cable)
+        Ok(veth)
     }
 
     /// What may not pass the host's end of the cable, whatever the firewall says: before it is switched on.
@@ -246,8 +247,8 @@ impl<'a> Attachment<'a> {
 
 /// A link of the name we would give to ours, that no command of ours has made.
 fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger) -> Result<()> {
-    let link = rules::outside(name);
-    if netlink.find(&link)?.is_none() || standing(ledger.changes()?).contains(&Change::Link(link.clone())) {
+    let link = rules::host_link(name);
+    if netlink.find(&link)?.is_none() || not_undone(ledger.changes()?).contains(&Change::Link(link.clone())) {
         return Ok(());
     }
     let taken = Error::new("make link", &link, "there is one of that name, and it is not this container's");
@@ -256,14 +257,14 @@ fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger)
 }
 
 /// The interface by which the world is to be reached.
-fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<WayOut> {
+fn outgoing_interface(netlink: &Netlink, asked: Option<&str>) -> Result<Uplink> {
     if let Some(asked) = asked {
-        let known = netlink.find(asked)?.map(|_| WayOut::By(asked.to_owned()));
+        let known = netlink.find(asked)?.map(|_| Uplink::Interface(asked.to_owned()));
         return known.ok_or("there is none of that name").or_cannot("use interface", asked).map_err(|error| {
             error.hint("`ip route` shows the right one after `default … dev`; leave DEFAULT_IFC empty to have it found")
         });
     }
-    let way = netlink.default_interface()?.map(|_| WayOut::Any);
+    let way = netlink.default_interface()?.map(|_| Uplink::Any);
     way.ok_or("this host has no default route").or_cannot("reach", "the internet").map_err(|error| {
         error.hint("connect the host first, or name an interface: DEFAULT_IFC in config.sh, or --interface")
     })
@@ -271,8 +272,14 @@ fn way_out(netlink: &Netlink, asked: Option<&str>) -> Result<WayOut> {
 
 /// Adds the ports that it has not yet. None may lead to another container, of this store or another, or be one that a
 /// program of the host listens on.
-fn add_ports(networks: &Networks, name: &ContainerName, asked: &[Publish], wanted: &mut NetworkRecord) -> Result<()> {
-    let new: BTreeSet<Publish> = asked.iter().copied().filter(|publish| !wanted.published.contains(publish)).collect();
+fn add_ports(
+    networks: &Networks,
+    name: &ContainerName,
+    asked: &[PublishedPort],
+    wanted: &mut NetworkRecord,
+) -> Result<()> {
+    let new: BTreeSet<PublishedPort> =
+        asked.iter().copied().filter(|publish| !wanted.published.contains(publish)).collect();
     if new.is_empty() {
         return Ok(());
     }
@@ -280,17 +287,17 @@ fn add_ports(networks: &Networks, name: &ContainerName, asked: &[Publish], wante
     // Itself too: without a network yet, it is not among them.
     let own = networks.all.keys().chain([name]).cloned().collect();
     for publish in new {
-        let holder = if let Some((other, known)) = networks.publisher(publish) {
+        let listening_process = if let Some((other, known)) = networks.publisher(publish) {
             Some(format!("container {other} (published as {known})"))
         } else if let Some(other) = rules::publisher_of_another_store(&nat, &own, publish) {
             Some(format!("container {other} of another store (--root)"))
-        } else if let Some(rule) = rules::led_elsewhere(&nat, publish) {
+        } else if let Some(rule) = rules::conflicting_dnat(&nat, publish) {
             Some(format!("the firewall rule -t nat {rule}"))
         } else {
-            holder(&publish)?
+            listening_process(&publish)?
         };
-        if let Some(holder) = holder {
-            let taken = format!("port {} of the host is in use by {holder}", publish.host);
+        if let Some(listening_process) = listening_process {
+            let taken = format!("port {} of the host is in use by {listening_process}", publish.host);
             return Err(Error::new("publish", publish, taken));
         }
         if let Some(same) = wanted.published.iter().find(|known| known.overlaps(&publish)) {

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use nsutil::error::{OrCannot, Result};
 use nsutil::net::address::Subnet;
-use nsutil::net::nat::{Firewall, Rules, Table, value};
+use nsutil::net::nat::{Firewall, Rules, Table, option_value};
 use nsutil::net::netns::NetNs;
 use nsutil::net::{Netlink, sysctl};
 use nsutil::process::PidFd;
 
 use super::attach::{Attachment, Request};
-use super::publish::holder;
-use super::rules::{self, Permissions, Stranger};
-use super::{IP_FORWARD, NetworkRecord, Networks, WayOut, release_ended, strangers, subnet};
+use super::publish::listening_process;
+use super::rules::{self, ForeignTraffic, Permissions};
+use super::{IP_FORWARD, NetworkRecord, Networks, Uplink, foreign_traffic, release_ended, subnet};
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
@@ -48,7 +48,7 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
         let mut found = |what: String, is_there: bool| {
             findings.push(Finding { container: name.clone(), what, is_there });
         };
-        for (what, is_there) in cable(name, record, &init)? {
+        for (what, is_there) in check_veth(name, record, &init)? {
             found(what, is_there);
         }
         if record.needs_forwarding(&networks.peers_of(name)) {
@@ -56,16 +56,16 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
         }
         let Some(wanted) = networks.permissions(name) else { continue };
         let firewall = Firewall::of(record.firewall)?;
-        let strangers = strangers(store, None, &firewall).or_cannot("look up", "what strangers may")?;
+        let foreign_traffic = foreign_traffic(store, None, &firewall).or_cannot("look up", "what strangers may")?;
         for table in Table::ALL {
-            let (what, is_there) = compare(table, &firewall.rules(table)?, name, &wanted, &strangers);
+            let (what, is_there) = check_rules(table, &firewall.rules(table)?, name, &wanted, &foreign_traffic);
             found(what, is_there);
         }
-        for (what, is_there) in ports(record, &firewall)? {
+        for (what, is_there) in check_ports(record, &firewall)? {
             found(what, is_there);
         }
         if let Some(way) = &record.internet {
-            let (what, is_there) = sends(way, record, &init, &firewall)?;
+            let (what, is_there) = packet_leaves_host(way, record, &init, &firewall)?;
             found(what, is_there);
         }
     }
@@ -90,13 +90,13 @@ pub fn reload(store: &Store, pool: Subnet) -> Result<Vec<ContainerName>> {
 }
 
 /// The two ends of the cable, their addresses, and what must not pass.
-fn cable(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Result<Vec<(String, bool)>> {
-    let (outside, inside) = (rules::outside(name), rules::inside(name));
+fn check_veth(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Result<Vec<(String, bool)>> {
+    let (outside, inside) = (rules::host_link(name), rules::container_link(name));
     let ends = [(&outside, subnet::host_address(record.subnet)), (&inside, subnet::container_address(record.subnet))];
     let end = |(link, address): (&String, Ipv4Addr)| {
         let netlink = Netlink::open()?;
         let own = Subnet::containing(address, 32);
-        let has_address = netlink.routed()?.into_iter().any(|routed| Some(routed) == own);
+        let has_address = netlink.routed_subnets()?.into_iter().any(|routed_subnets| Some(routed_subnets) == own);
         Ok((format!("link {link} with {address}"), netlink.is_on(link)? && has_address))
     };
     let way_out = || Ok(Netlink::open()?.default_interface()?.as_ref() == Some(&inside));
@@ -117,26 +117,26 @@ fn cable(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Result<V
     Ok(findings)
 }
 
-fn compare(
+fn check_rules(
     table: Table,
     now: &Rules,
     name: &ContainerName,
     wanted: &Permissions,
-    strangers: &Stranger,
+    foreign_traffic: &ForeignTraffic,
 ) -> (String, bool) {
-    match rules::missing(table, now, name, wanted, strangers).first() {
+    match rules::missing(table, now, name, wanted, foreign_traffic).first() {
         None => (format!("rules in {table}"), true),
         Some(first) => (format!("rules in {table}: {first}"), false),
     }
 }
 
 /// Whether each published port still leads to this container alone.
-fn ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, bool)>> {
+fn check_ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, bool)>> {
     let nat = firewall.rules(Table::Nat)?;
-    let alone = |publish: &super::publish::Publish| {
-        let other = match rules::led_elsewhere(&nat, *publish) {
+    let alone = |publish: &super::publish::PublishedPort| {
+        let other = match rules::conflicting_dnat(&nat, *publish) {
             Some(rule) => Some(format!("the firewall rule -t nat {rule}")),
-            None => holder(publish)?,
+            None => listening_process(publish)?,
         };
         Ok(match other {
             Some(other) => {
@@ -149,32 +149,39 @@ fn ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, boo
 }
 
 /// Nobody's address, for documentation (RFC 5737): a packet for it takes the default route.
-const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const TEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// How many routers it passes: this host, and not the next.
 const HOPS: u32 = 2;
 /// The port of the discard protocol.
 const DISCARD: u16 = 9;
 /// How long it may be on its way.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Sends a packet from inside, and looks whether it leaves the host: its address is rewritten as the last thing of all, when
 /// every rule of every tool has let it pass. See ip(7), `IP_TTL`.
-fn sends(way: &WayOut, record: &NetworkRecord, init: &PidFd, firewall: &Firewall) -> Result<(String, bool)> {
+fn packet_leaves_host(
+    way: &Uplink,
+    record: &NetworkRecord,
+    init: &PidFd,
+    firewall: &Firewall,
+) -> Result<(String, bool)> {
     let address = subnet::container_address(record.subnet);
     let is_its_own = |rule: &str| {
-        value(rule, "-s") == Some(&format!("{address}/32")) && value(rule, "-j") == Some("MASQUERADE") && {
-            let interface = value(rule, "-o");
-            interface.is_none() || matches!(way, WayOut::By(name) if interface == Some(name))
-        }
+        option_value(rule, "-s") == Some(&format!("{address}/32"))
+            && option_value(rule, "-j") == Some("MASQUERADE")
+            && {
+                let interface = option_value(rule, "-o");
+                interface.is_none() || matches!(way, Uplink::Interface(name) if interface == Some(name))
+            }
     };
     let hidden = || firewall.packets(Table::Nat, &rules::hook_chain("POSTROUTING"), is_its_own);
     let before = hidden()?;
     let sent = NetNs::of(init).run(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).or_cannot("open", "a socket")?;
         socket.set_ttl(HOPS).or_cannot("prepare", "a packet")?;
-        Ok(socket.send_to(b"conductor network check", (NOBODY, DISCARD)).is_ok())
+        Ok(socket.send_to(b"conductor network check", (TEST_ADDRESS, DISCARD)).is_ok())
     })?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut has_left = false;
     while sent && !has_left && Instant::now() < deadline {
         has_left = hidden()? > before;
@@ -183,14 +190,14 @@ fn sends(way: &WayOut, record: &NetworkRecord, init: &PidFd, firewall: &Firewall
         return Ok(("a packet to the world leaves the host".to_owned(), true));
     }
     let filter = firewall.rules(Table::Filter)?;
-    let refuses = |rule: &&str| matches!(value(rule, "-j"), Some("DROP" | "REJECT"));
+    let refuses = |rule: &&str| matches!(option_value(rule, "-j"), Some("DROP" | "REJECT"));
     let suspect = filter.of_chain("FORWARD").take_while(|rule| !rules::is_jump_of_ours(rule)).find(refuses);
     let suspect = match (suspect, way) {
         (Some(rule), _) => format!("see the rule -A FORWARD {rule}"),
-        (None, WayOut::By(interface)) => {
-            format!("only {interface} may be used (DEFAULT_IFC), see `ip route get {NOBODY}`")
+        (None, Uplink::Interface(interface)) => {
+            format!("only {interface} may be used (DEFAULT_IFC), see `ip route get {TEST_ADDRESS}`")
         }
-        (None, WayOut::Any) => format!("see `ip route get {NOBODY}`, `nft list ruleset`"),
+        (None, Uplink::Any) => format!("see `ip route get {TEST_ADDRESS}`, `nft list ruleset`"),
     };
     Ok((format!("a packet to the world leaves the host: none did; {suspect}"), false))
 }

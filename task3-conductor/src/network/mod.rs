@@ -45,14 +45,14 @@ use nsutil::net::{Netlink, conntrack, sysctl};
 use serde::{Deserialize, Serialize};
 
 use crate::hosts_file;
-use crate::hosts_file::Entry;
+use crate::hosts_file::HostsEntry;
 use crate::output::failure::remark;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::ledger::{Change, Ledger};
 use crate::store::record;
-use publish::Publish;
-use rules::{Permissions, Stranger};
+use publish::PublishedPort;
+use rules::{ForeignTraffic, Permissions};
 
 const FILE: &str = "network.json";
 /// Whether this host passes packets on at all.
@@ -66,10 +66,10 @@ pub struct NetworkRecord {
     pub subnet: Subnet,
     /// By which interface it reaches what is beyond the host, if it may.
     #[serde(default)]
-    pub internet: Option<WayOut>,
+    pub internet: Option<Uplink>,
     /// Ports of the host that lead to it.
     #[serde(default)]
-    pub published: BTreeSet<Publish>,
+    pub published: BTreeSet<PublishedPort>,
     /// Peers whose names come after its own; those that come before have it in their record. See
     /// [`Networks::peers_of`].
     #[serde(default)]
@@ -82,42 +82,42 @@ pub struct NetworkRecord {
 /// The interfaces of the host by which a container may reach what is beyond it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub enum WayOut {
+pub enum Uplink {
     /// Whichever the host's routes name at that moment, but for containers' cables.
     Any,
     /// This one alone.
-    By(String),
+    Interface(String),
 }
 
-/// [`WayOut::Any`] in a record: no interface can have a space in its name.
+/// [`Uplink::Any`] in a record: no interface can have a space in its name.
 const ANY: &str = "any interface";
 
-impl From<String> for WayOut {
+impl From<String> for Uplink {
     fn from(text: String) -> Self {
-        if text == ANY { Self::Any } else { Self::By(text) }
+        if text == ANY { Self::Any } else { Self::Interface(text) }
     }
 }
 
-impl From<WayOut> for String {
-    fn from(way: WayOut) -> Self {
+impl From<Uplink> for String {
+    fn from(way: Uplink) -> Self {
         match way {
-            WayOut::Any => ANY.to_owned(),
-            WayOut::By(interface) => interface,
+            Uplink::Any => ANY.to_owned(),
+            Uplink::Interface(interface) => interface,
         }
     }
 }
 
 /// A container's network as `inspect` shows it.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub struct NetworkView {
     address: Ipv4Addr,
     gateway: Ipv4Addr,
     #[serde(serialize_with = "as_text::serialize")]
     subnet: Subnet,
     link_inside: String,
     link_outside: String,
-    internet: Option<WayOut>,
-    published: Vec<Publish>,
+    internet: Option<Uplink>,
+    published: Vec<PublishedPort>,
     peers: Vec<ContainerName>,
 }
 
@@ -177,14 +177,14 @@ impl Networks {
     }
 
     /// A container's network for people and programs to read.
-    pub fn show(&self, name: &ContainerName) -> Option<Shown> {
+    pub fn show(&self, name: &ContainerName) -> Option<NetworkView> {
         let record = self.of(name)?;
-        Some(Shown {
+        Some(NetworkView {
             address: subnet::container_address(record.subnet),
             gateway: subnet::host_address(record.subnet),
             subnet: record.subnet,
-            link_inside: rules::inside(name),
-            link_outside: rules::outside(name),
+            link_inside: rules::container_link(name),
+            link_outside: rules::host_link(name),
             internet: record.internet.clone(),
             published: record.published.iter().copied().collect(),
             peers: self.peers_of(name),
@@ -192,7 +192,7 @@ impl Networks {
     }
 
     /// The container that a port of the host leads to.
-    fn publisher(&self, wanted: Publish) -> Option<(&ContainerName, Publish)> {
+    fn publisher(&self, wanted: PublishedPort) -> Option<(&ContainerName, PublishedPort)> {
         self.all.iter().find_map(|(name, record)| {
             record.published.iter().find(|known| known.overlaps(&wanted)).map(|known| (name, *known))
         })
@@ -217,22 +217,22 @@ impl Networks {
     }
 
     /// The lines of a container's hosts file.
-    fn entries(&self, name: &ContainerName, hostname: &str) -> Vec<Entry> {
-        let own = self.of(name).map(|record| {
+    fn entries(&self, name: &ContainerName, hostname: &str) -> Vec<HostsEntry> {
+        let networked_containers = self.of(name).map(|record| {
             let names = if hostname == name.as_str() {
                 vec![name.to_string()]
             } else {
                 vec![hostname.to_owned(), name.to_string()]
             };
-            Entry { address: subnet::container_address(record.subnet).into(), names }
+            HostsEntry { address: subnet::container_address(record.subnet).into(), names }
         });
         let peers = self.peers_of(name).into_iter().filter_map(|peer| {
             let address = subnet::container_address(self.of(&peer)?.subnet).into();
-            Some(Entry { address, names: vec![peer.to_string()] })
+            Some(HostsEntry { address, names: vec![peer.to_string()] })
         });
-        let known = own.into_iter().chain(peers).map(|mut entry| {
+        let known = networked_containers.into_iter().chain(peers).map(|mut entry| {
             // A container may be called so, and a program that takes every address of a name must not end up there.
-            entry.names.retain(|name| !hosts_file::is_of_loopback(name));
+            entry.names.retain(|name| !hosts_file::is_loopback_name(name));
             entry
         });
         known.filter(|entry| !entry.names.is_empty()).collect()
@@ -250,7 +250,7 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
     // A damaged ledger may have spoken of one.
-    let noted = || ledger.changes().is_err() || standing(ledger.understood()).iter().any(is_of_network);
+    let noted = || ledger.changes().is_err() || not_undone(ledger.readable_changes()).iter().any(is_of_network);
     if !dir.join(FILE).exists() && !noted() {
         return Ok(());
     }
@@ -278,17 +278,17 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
         vec![forget_peer(store, &mut networks, name), restore_forwarding(store, name, firewall.as_ref().ok())];
     networks.all.remove(name);
     // The cable before the rules: there is no moment at which something passes that must not.
-    outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::outside(name))));
+    outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::host_link(name))));
     outcomes.push(firewall.and_then(|firewall| {
         let remaining: Vec<(&ContainerName, Option<Permissions>)> =
             peers.iter().map(|peer| (peer, networks.permissions(peer))).collect();
         let mut containers: Vec<(&ContainerName, Option<&Permissions>)> =
             remaining.iter().map(|(peer, wanted)| (*peer, wanted.as_ref())).collect();
         containers.push((name, None));
-        rules::apply(&firewall, &containers, strangers(store, Some(name), &firewall)?)
+        rules::apply(&firewall, &containers, foreign_traffic(store, Some(name), &firewall)?)
     }));
     if let Some(address) = address {
-        outcomes.push(conntrack::forget(address).map(drop));
+        outcomes.push(conntrack::delete_by_address(address).map(drop));
     }
     outcomes.extend(peers.iter().map(|peer| refresh_names(store, &networks, peer)));
     all(outcomes)?;
@@ -365,15 +365,15 @@ fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Re
 /// Writes down what the host did with packets for others before the first container came, if conductor changes it.
 fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> Result<()> {
     let ledger = Ledger::of(&store.container_dir(name));
-    if noted_before(&ledger).is_some() {
+    if noted_forwarding(&ledger).is_some() {
         return Ok(());
     }
-    let Before { value: before, found } = match forwarding_before(store, None)? {
+    let ForwardingState { value: before, found } = match forwarding_before(store, None)? {
         Some(before) => before,
         None => match sysctl::read(IP_FORWARD)? {
-            now if now != "1" => Before { value: now, found: routing(firewall)? },
-            _ if rules::serves_other_stores(firewall, &own(store)?)? => {
-                Before { value: "0".to_owned(), found: routing(firewall)? }
+            now if now != "1" => ForwardingState { value: now, found: routing(firewall)? },
+            _ if rules::serves_other_stores(firewall, &networked_containers(store)?)? => {
+                ForwardingState { value: "0".to_owned(), found: routing(firewall)? }
             }
             // The host does it already, for reasons of its own: nothing to put back.
             _ => return Ok(()),
@@ -384,7 +384,7 @@ fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> 
 
 /// What the host did with packets for others before the first container came.
 #[derive(Debug)]
-struct Before {
+struct ForwardingState {
     /// The value of [`IP_FORWARD`].
     value: String,
     /// [`routing`] as it was then.
@@ -394,9 +394,9 @@ struct Before {
 /// All on this host that has to do with passing packets on, and is none of ours: links with the networks they lead to, and
 /// the rules of built-in chains. What comes to that later may be another router's, which then relies on [`IP_FORWARD`].
 fn routing(firewall: &Firewall) -> Result<BTreeSet<String>> {
-    let ways = Netlink::open()?.ways()?;
-    let ways = ways.into_iter().filter(|(link, _)| !rules::is_outside(link));
-    let mut routing: BTreeSet<String> = ways.map(|(link, to)| format!("{LINK}{link} to {to}")).collect();
+    let outgoing_routes = Netlink::open()?.outgoing_routes()?;
+    let outgoing_routes = outgoing_routes.into_iter().filter(|(link, _)| !rules::is_host_link(link));
+    let mut routing: BTreeSet<String> = outgoing_routes.map(|(link, to)| format!("{LINK}{link} to {to}")).collect();
     for (table, chain) in [(Table::Filter, "FORWARD"), (Table::Nat, "PREROUTING"), (Table::Nat, "POSTROUTING")] {
         let rules = firewall.rules(table)?;
         let others = rules.of_chain(chain).filter(|rule| !rules::is_jump_of_ours(rule));
@@ -423,7 +423,8 @@ fn start_forwarding() -> Result<()> {
 
 /// Puts back what the host did before, when this was the last container that needs it to pass packets on.
 fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Firewall>) -> Result<()> {
-    let Some(Before { value: before, found }) = noted_before(&Ledger::of(&store.container_dir(name))) else {
+    let Some(ForwardingState { value: before, found }) = noted_forwarding(&Ledger::of(&store.container_dir(name)))
+    else {
         return Ok(());
     };
     if store.container(name).is_ok_and(|record| !record.init.is_of_this_boot()) {
@@ -435,7 +436,7 @@ fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Fir
     }
     if let Some(firewall) = firewall {
         // The last of those puts it back.
-        if rules::serves_other_stores(firewall, &own(store)?)? {
+        if rules::serves_other_stores(firewall, &networked_containers(store)?)? {
             return Ok(());
         }
         if let Some(new) = routing(firewall)?.difference(&found).next() {
@@ -450,11 +451,11 @@ fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Fir
 }
 
 /// What the host did before the first container with a network came, if one of them (but for `leaving`) changed it.
-fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<Option<Before>> {
+fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<Option<ForwardingState>> {
     for (name, _) in store.containers()? {
         let dir = store.container_dir(&name);
         if Some(&name) != leaving && dir.join(FILE).exists() {
-            if let Some(before) = noted_before(&Ledger::of(&dir)) {
+            if let Some(before) = noted_forwarding(&Ledger::of(&dir)) {
                 return Ok(Some(before));
             }
         }
@@ -463,43 +464,45 @@ fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<O
 }
 
 /// Whether the packets of others passed this host before conductor came.
-fn strangers(store: &Store, leaving: Option<&ContainerName>, firewall: &Firewall) -> Result<Stranger> {
+fn foreign_traffic(store: &Store, leaving: Option<&ContainerName>, firewall: &Firewall) -> Result<ForeignTraffic> {
     let (was_no_router, mut between) = match forwarding_before(store, leaving)? {
-        Some(Before { value, found }) => (value == "0", links(&found)),
-        None => (rules::serves_other_stores(firewall, &own(store)?)?, BTreeSet::new()),
+        Some(ForwardingState { value, found }) => (value == "0", links(&found)),
+        None => (rules::serves_other_stores(firewall, &networked_containers(store)?)?, BTreeSet::new()),
     };
     if !was_no_router {
-        return Ok(Stranger::Unchanged);
+        return Ok(ForeignTraffic::Unchanged);
     }
     // Those that another store has found.
-    between.extend(rules::links_of_strangers(&firewall.rules(Table::Filter)?));
-    Ok(Stranger::Dropped { between })
+    between.extend(rules::links_of_foreign_traffic(&firewall.rules(Table::Filter)?));
+    Ok(ForeignTraffic::Dropped { between })
 }
 
 /// The names of this store's containers with a network. One without may be called as one of another store is.
-fn own(store: &Store) -> Result<BTreeSet<ContainerName>> {
+fn networked_containers(store: &Store) -> Result<BTreeSet<ContainerName>> {
     let has_network = |name: &ContainerName| store.container_dir(name).join(FILE).exists();
     Ok(store.containers()?.into_iter().map(|(name, _)| name).filter(has_network).collect())
 }
 
 /// Those of a ledger's changes that were not given back since.
-fn standing(mut changes: Vec<Change>) -> Vec<Change> {
+fn not_undone(mut changes: Vec<Change>) -> Vec<Change> {
     if let Some(last) = changes.iter().rposition(|change| *change == Change::NetworkGivenBack) {
         changes.drain(..=last);
     }
     changes
 }
 
-fn noted_before(ledger: &Ledger) -> Option<Before> {
-    standing(ledger.understood()).into_iter().find_map(|change| match change {
-        Change::Sysctl { key, before: value, found } if key == Path::new(IP_FORWARD) => Some(Before { value, found }),
+fn noted_forwarding(ledger: &Ledger) -> Option<ForwardingState> {
+    not_undone(ledger.readable_changes()).into_iter().find_map(|change| match change {
+        Change::Sysctl { key, before: value, found } if key == Path::new(IP_FORWARD) => {
+            Some(ForwardingState { value, found })
+        }
         _ => None,
     })
 }
 
 /// Those who were peers once. A `stop` that was killed may have ended that, and not yet what followed from it.
 fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
-    let noted = standing(ledger.understood()).into_iter().filter_map(|change| match change {
+    let noted = not_undone(ledger.readable_changes()).into_iter().filter_map(|change| match change {
         Change::Peer(peer) if networks.of(&peer).is_some() => Some(peer),
         _ => None,
     });
@@ -508,7 +511,7 @@ fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
 
 /// Writes a change into the ledger, unless it stands there already.
 fn note(ledger: &Ledger, change: &Change) -> Result<()> {
-    if standing(ledger.changes()?).contains(change) { Ok(()) } else { ledger.note(change) }
+    if not_undone(ledger.changes()?).contains(change) { Ok(()) } else { ledger.note(change) }
 }
 
 fn is_of_network(change: &Change) -> bool {

@@ -7,8 +7,8 @@ use nsutil::net::nat::Firewall;
 
 use super::rules::Permissions;
 use super::{
-    NetworkRecord, Networks, note, note_forwarding, refresh_names, release_ended_locked, rules, start_forwarding,
-    strangers,
+    NetworkRecord, Networks, foreign_traffic, note, note_forwarding, refresh_names, release_ended_locked, rules,
+    start_forwarding,
 };
 use crate::spec::name::ContainerName;
 use crate::store::Store;
@@ -56,7 +56,7 @@ pub fn make_peers(store: &Store, one: &ContainerName, other: &ContainerName) -> 
         [one, other].map(|name| (name, networks.permissions(name))).into();
     let wanted: Vec<(&ContainerName, Option<&Permissions>)> =
         wanted.iter().map(|(name, wanted)| (*name, wanted.as_ref())).collect();
-    rules::apply(&firewall, &wanted, strangers(store, None, &firewall)?)?;
+    rules::apply(&firewall, &wanted, foreign_traffic(store, None, &firewall)?)?;
     start_forwarding()?;
     [one, other].iter().try_for_each(|name| refresh_names(store, &networks, name))
 }

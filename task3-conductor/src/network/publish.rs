@@ -20,7 +20,7 @@ use crate::output::escape::quoted;
 
 /// A port of the host and the container's port that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Publish {
+pub struct PublishedPort {
     /// The one address of the host that it is a port of; none is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
@@ -44,10 +44,10 @@ pub enum Protocol {
 
 /// What one `--expose` says: a pair of ports, or as many pairs as there are ports in two ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ports(pub Vec<Publish>);
+pub struct Ports(pub Vec<PublishedPort>);
 
 /// Each takes some rules of the firewall.
-const MOST_PORTS: usize = 1000;
+const MAX_PORTS: usize = 1000;
 
 impl FromStr for Ports {
     type Err = String;
@@ -78,18 +78,18 @@ impl FromStr for Ports {
             _ => return Err(wrong()),
         };
         let (Some(host), Some(inside)) = (host, inside) else { return Err(wrong()) };
-        if host.len() != inside.len() || host.len() > MOST_PORTS {
-            let why = format!("two ranges have the same length, and no more than {MOST_PORTS} ports");
+        if host.len() != inside.len() || host.len() > MAX_PORTS {
+            let why = format!("two ranges have the same length, and no more than {MAX_PORTS} ports");
             return Err(format!("{} cannot be published: {why}, for example 8000-8010:80-90", quoted(text)));
         }
         // An address that stands for all of them.
         let address = address.filter(|address: &Ipv4Addr| !address.is_unspecified());
         let pairs = host.zip(inside);
-        Ok(Self(pairs.map(|(host, inside)| Publish { address, host, inside, protocol }).collect()))
+        Ok(Self(pairs.map(|(host, inside)| PublishedPort { address, host, inside, protocol }).collect()))
     }
 }
 
-impl Publish {
+impl PublishedPort {
     /// Whether the same packet could be meant for both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let addresses = self.address.is_none() || other.address.is_none() || self.address == other.address;
@@ -114,7 +114,7 @@ fn port(text: &str) -> Option<u16> {
     digits.then(|| text.parse().ok()).flatten().filter(|port| *port > 0)
 }
 
-impl fmt::Display for Publish {
+impl fmt::Display for PublishedPort {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(address) = self.address {
             write!(out, "{address}:")?;
@@ -136,8 +136,8 @@ impl fmt::Display for Protocol {
 ///
 /// # Errors
 /// When /proc/net cannot be read.
-pub fn holder(wanted: &Publish) -> Result<Option<String>> {
-    let Publish { address, host: port, protocol, .. } = *wanted;
+pub fn listening_process(wanted: &PublishedPort) -> Result<Option<String>> {
+    let PublishedPort { address, host: port, protocol, .. } = *wanted;
     let sockets = match protocol {
         Protocol::Tcp => listening_tcp(),
         Protocol::Udp => bound_udp(),
@@ -183,11 +183,11 @@ fn owner(socket: u64) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn publish(host: u16, inside: u16, protocol: Protocol) -> Publish {
-        Publish { address: None, host, inside, protocol }
+    fn publish(host: u16, inside: u16, protocol: Protocol) -> PublishedPort {
+        PublishedPort { address: None, host, inside, protocol }
     }
 
-    fn single(text: &str) -> Publish {
+    fn single(text: &str) -> PublishedPort {
         let Ports(all) = text.parse().unwrap();
         assert_eq!(all.len(), 1, "{text}");
         all[0]
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_no_pair_of_ports_is_refused_with_both_forms() {
+    fn an_invalid_pair_of_ports_is_refused_with_both_forms() {
         let wrong = [
             "",
             "0",
@@ -262,15 +262,15 @@ mod tests {
     fn a_port_that_is_listened_on_is_traced_to_its_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let holder = |address: Option<Ipv4Addr>, protocol| {
-            holder(&Publish { address, host: port, inside: 80, protocol }).unwrap()
+        let listening_process = |address: Option<Ipv4Addr>, protocol| {
+            listening_process(&PublishedPort { address, host: port, inside: 80, protocol }).unwrap()
         };
-        let held = holder(None, Protocol::Tcp).unwrap();
-        assert_eq!(holder(Some(Ipv4Addr::LOCALHOST), Protocol::Tcp).as_ref(), Some(&held));
-        assert_eq!(holder(Some([10, 9, 9, 9].into()), Protocol::Tcp), None, "another address, another port");
+        let held = listening_process(None, Protocol::Tcp).unwrap();
+        assert_eq!(listening_process(Some(Ipv4Addr::LOCALHOST), Protocol::Tcp).as_ref(), Some(&held));
+        assert_eq!(listening_process(Some([10, 9, 9, 9].into()), Protocol::Tcp), None, "another address, another port");
         assert!(held.starts_with(&format!("process {} (", std::process::id())), "{held}");
-        assert_eq!(holder(None, Protocol::Udp), None, "another protocol, another port");
+        assert_eq!(listening_process(None, Protocol::Udp), None, "another protocol, another port");
         drop(listener);
-        assert_eq!(holder(None, Protocol::Tcp), None);
+        assert_eq!(listening_process(None, Protocol::Tcp), None);
     }
 }

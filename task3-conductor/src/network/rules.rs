@@ -28,10 +28,10 @@ use std::net::Ipv4Addr;
 
 use nsutil::error::Result;
 use nsutil::net::link::LONGEST_NAME;
-use nsutil::net::nat::{Changes, Firewall, Rules, Table, value};
+use nsutil::net::nat::{Changes, Firewall, Rules, Table, option_value};
 
-use super::WayOut;
-use super::publish::Publish;
+use super::Uplink;
+use super::publish::PublishedPort;
 use crate::spec::name::ContainerName;
 use crate::store::fnv1a;
 
@@ -48,8 +48,8 @@ const HOOKS: [(Table, &str); 6] = [
 ];
 /// What our chain about ways to the internet is named for. It is no built-in chain: containers' chains lead there.
 const INTERNET: &str = "INTERNET";
-/// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`Stranger`]s.
-const NOBODYS: &str = "conductor";
+/// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`ForeignTraffic`]s.
+const SHARED_TAG: &str = "conductor";
 /// What the comments of a container's rules begin with.
 const TAG: &str = "conductor:";
 
@@ -59,16 +59,16 @@ pub struct Permissions {
     /// Its address; no other may be the sender on its cable.
     pub address: Ipv4Addr,
     /// By which interface it may reach what is beyond the host, if it may.
-    pub internet: Option<WayOut>,
+    pub internet: Option<Uplink>,
     /// Its published ports.
-    pub published: Vec<Publish>,
+    pub published: Vec<PublishedPort>,
     /// The containers that it may send to.
     pub peers: Vec<ContainerName>,
 }
 
 /// What happens to packets between networks that are none of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stranger {
+pub enum ForeignTraffic {
     /// They meet whatever the host's own rules say.
     Unchanged,
     /// They are dropped: the host passed nothing on before conductor made it do so for its containers.
@@ -85,11 +85,11 @@ pub enum Stranger {
 pub fn apply(
     firewall: &Firewall,
     containers: &[(&ContainerName, Option<&Permissions>)],
-    strangers: Stranger,
+    foreign_traffic: ForeignTraffic,
 ) -> Result<()> {
     let mut changes = Changes::default();
     for table in Table::ALL {
-        plan(table, &firewall.rules(table)?, containers, &strangers, &mut changes);
+        plan(table, &firewall.rules(table)?, containers, &foreign_traffic, &mut changes);
     }
     firewall.make(&changes)
 }
@@ -105,24 +105,25 @@ pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -
     let mut others = of_other_stores(&now, &shut, own);
     let internet = hook_chain(INTERNET);
     let is_let_through = |rule: &str| {
-        let target = value(rule, "-j");
+        let target = option_value(rule, "-j");
         (target == Some("ACCEPT") || target == Some(internet.as_str()))
-            && value(rule, "-i").or(value(rule, "-o")).is_some()
+            && option_value(rule, "-i").or(option_value(rule, "-o")).is_some()
     };
-    Ok(now.of_chain(&shut).any(drops_strangers) && others.any(|name| now.of_chain(&chain(&name)).any(is_let_through)))
+    Ok(now.of_chain(&shut).any(drops_foreign_traffic)
+        && others.any(|name| now.of_chain(&chain(&name)).any(is_let_through)))
 }
 
 /// The container of another store to which a port of the host leads.
 pub fn publisher_of_another_store(
     nat: &Rules,
     own: &BTreeSet<ContainerName>,
-    wanted: Publish,
+    wanted: PublishedPort,
 ) -> Option<ContainerName> {
     let (protocol, port) = (wanted.protocol.to_string(), wanted.host.to_string());
     let leads_inside = |rule: &str| {
-        value(rule, "-j") == Some("DNAT")
-            && value(rule, "-p") == Some(protocol.as_str())
-            && value(rule, "--dport") == Some(port.as_str())
+        option_value(rule, "-j") == Some("DNAT")
+            && option_value(rule, "-p") == Some(protocol.as_str())
+            && option_value(rule, "--dport") == Some(port.as_str())
     };
     of_other_stores(nat, &hook_chain("PREROUTING"), own).find(|name| nat.of_chain(&chain(name)).any(leads_inside))
 }
@@ -133,29 +134,31 @@ fn of_other_stores(
     hook_chain: &str,
     own: &BTreeSet<ContainerName>,
 ) -> impl Iterator<Item = ContainerName> {
-    let tagged = now.of_chain(hook_chain).filter_map(|rule| value(rule, "--comment")?.strip_prefix(TAG)?.parse().ok());
+    let tagged =
+        now.of_chain(hook_chain).filter_map(|rule| option_value(rule, "--comment")?.strip_prefix(TAG)?.parse().ok());
     tagged.filter(|name: &ContainerName| !own.contains(name))
 }
 
 /// The links between which strangers' packets are dropped.
-pub fn links_of_strangers(now: &Rules) -> BTreeSet<String> {
+pub fn links_of_foreign_traffic(now: &Rules) -> BTreeSet<String> {
     let shut = hook_chain("FORWARD");
-    let links = now.of_chain(&shut).filter(|rule| drops_strangers(rule)).filter_map(|rule| value(rule, "-i"));
+    let links =
+        now.of_chain(&shut).filter(|rule| drops_foreign_traffic(rule)).filter_map(|rule| option_value(rule, "-i"));
     links.map(str::to_owned).collect()
 }
 
 /// Whether a rule leads from a built-in chain to one of ours.
 pub fn is_jump_of_ours(rule: &str) -> bool {
-    value(rule, "-j").is_some_and(|target| target.starts_with("CONDUCTOR-"))
+    option_value(rule, "-j").is_some_and(|target| target.starts_with("CONDUCTOR-"))
 }
 
 /// Whether a link has the name of a cable's end on the host, of whatever store.
-pub fn is_outside(link: &str) -> bool {
+pub fn is_host_link(link: &str) -> bool {
     link.ends_with("-outside")
 }
 
 /// The rule of a built-in chain that refuses everything, and its place, if that is before our jump would do anything.
-pub fn refusal_of_all<'a>(now: &'a Rules, hook: &str) -> Option<(usize, &'a str)> {
+pub fn catch_all_refusal<'a>(now: &'a Rules, hook: &str) -> Option<(usize, &'a str)> {
     let refuses = |rule: &str| {
         let without_comment = match (rule.find("-m comment"), rule.find("-j ")) {
             (Some(0), Some(target)) => rule.get(target..).unwrap_or_default(),
@@ -169,7 +172,7 @@ pub fn refusal_of_all<'a>(now: &'a Rules, hook: &str) -> Option<(usize, &'a str)
 }
 
 /// The rules of others that send packets for this port of the host elsewhere.
-pub fn led_elsewhere(nat: &Rules, wanted: Publish) -> Option<String> {
+pub fn conflicting_dnat(nat: &Rules, wanted: PublishedPort) -> Option<String> {
     let (protocol, port) = (wanted.protocol.to_string(), wanted.host);
     let holds = |ports: &str| {
         ports.split(',').any(|range| {
@@ -179,15 +182,15 @@ pub fn led_elsewhere(nat: &Rules, wanted: Publish) -> Option<String> {
     };
     let leads = |(chain, rule): &(&str, &str)| {
         !chain.starts_with("conductor-")
-            && matches!(value(rule, "-j"), Some("DNAT" | "REDIRECT"))
-            && value(rule, "-p").is_none_or(|known| known == protocol)
-            && value(rule, "--dport").or(value(rule, "--dports")).is_some_and(holds)
+            && matches!(option_value(rule, "-j"), Some("DNAT" | "REDIRECT"))
+            && option_value(rule, "-p").is_none_or(|known| known == protocol)
+            && option_value(rule, "--dport").or(option_value(rule, "--dports")).is_some_and(holds)
     };
     nat.all().find(leads).map(|(chain, rule)| format!("-A {chain} {rule}"))
 }
 
-fn drops_strangers(rule: &str) -> bool {
-    value(rule, "-j") == Some("DROP") && value(rule, "--comment") == Some(NOBODYS)
+fn drops_foreign_traffic(rule: &str) -> bool {
+    option_value(rule, "-j") == Some("DROP") && option_value(rule, "--comment") == Some(SHARED_TAG)
 }
 
 /// What of a container's rules is not in a table, or not in its place, as iptables(8) would be told.
@@ -196,9 +199,9 @@ pub fn missing(
     now: &Rules,
     name: &ContainerName,
     wanted: &Permissions,
-    strangers: &Stranger,
+    foreign_traffic: &ForeignTraffic,
 ) -> Vec<String> {
-    let Part { chain, jumps } = part(table, name, wanted);
+    let TableRules { chain, jumps } = part(table, name, wanted);
     let own = self::chain(name);
     // The order counts in its own chain.
     let there: Vec<String> = now.of_chain(&own).map(words).collect();
@@ -212,17 +215,17 @@ pub fn missing(
         if !now.of_chain(&hook_chain).any(|known| words(known) == words(rule)) {
             missing.push(format!("-A {hook_chain} {rule}"));
         }
-        if *hook != INTERNET && !now.of_chain(hook).any(|rule| value(rule, "-j") == Some(hook_chain.as_str())) {
+        if *hook != INTERNET && !now.of_chain(hook).any(|rule| option_value(rule, "-j") == Some(hook_chain.as_str())) {
             missing.push(format!("-A {hook} -j {hook_chain}"));
         }
-        if let Some((_, rule)) = refusal_of_all(now, hook) {
+        if let Some((_, rule)) = catch_all_refusal(now, hook) {
             missing.push(format!("-A {hook} -j {hook_chain} before -A {hook} {rule}"));
         }
     }
     if table == Table::Filter {
         for hook in ["FORWARD", INTERNET] {
             let ours = hook_chain(hook);
-            let last = last_rules(hook, strangers);
+            let last = last_rules(hook, foreign_traffic);
             let lost = last.iter().find(|rule| !now.of_chain(&ours).any(|known| words(known) == words(rule)));
             missing.extend(lost.map(|rule| format!("-A {ours} {rule}")));
         }
@@ -238,12 +241,12 @@ fn words(rule: &str) -> String {
 }
 
 /// The name of a link's end on the host: `NAME-outside`, or with a hash in place of a name that is too long.
-pub fn outside(name: &ContainerName) -> String {
+pub fn host_link(name: &ContainerName) -> String {
     format!("{}-outside", short(name, LONGEST_NAME - "-outside".len()))
 }
 
 /// The name of a link's end in the container: `NAME-inside`, or with a hash in place of a name that is too long.
-pub fn inside(name: &ContainerName) -> String {
+pub fn container_link(name: &ContainerName) -> String {
     format!("{}-inside", short(name, LONGEST_NAME - "-inside".len()))
 }
 
@@ -280,7 +283,7 @@ struct Jump {
 
 /// A container's part of one table.
 #[derive(Debug, PartialEq, Eq)]
-struct Part {
+struct TableRules {
     /// Its own chain; empty is none.
     chain: Vec<String>,
     jumps: Vec<Jump>,
@@ -291,29 +294,29 @@ fn plan(
     table: Table,
     now: &Rules,
     containers: &[(&ContainerName, Option<&Permissions>)],
-    strangers: &Stranger,
+    foreign_traffic: &ForeignTraffic,
     changes: &mut Changes,
 ) {
     let hooks = HOOKS.iter().filter(|(of, _)| *of == table).map(|(_, hook)| *hook);
-    let parts: Vec<(&ContainerName, Option<Part>)> =
+    let parts: Vec<(&ContainerName, Option<TableRules>)> =
         containers.iter().map(|(name, wanted)| (*name, wanted.map(|wanted| part(table, name, wanted)))).collect();
     let is_ours = |rule: &str| {
-        let whose = value(rule, "--comment").unwrap_or_default();
-        whose == NOBODYS || parts.iter().any(|(name, _)| whose == tag(name))
+        let whose = option_value(rule, "--comment").unwrap_or_default();
+        whose == SHARED_TAG || parts.iter().any(|(name, _)| whose == tag(name))
     };
     let somebody_comes = parts.iter().any(|(_, part)| part.is_some());
     let somebody_stays = |ours: &str| now.of_chain(ours).any(|rule| !is_ours(rule));
     // What is there now goes, and the way to it when nobody is left.
     for hook in hooks.clone() {
         let ours = hook_chain(hook);
-        let jumps = || now.of_chain(hook).filter(|rule| value(rule, "-j") == Some(ours.as_str()));
-        let refusal = refusal_of_all(now, hook);
+        let jumps = || now.of_chain(hook).filter(|rule| option_value(rule, "-j") == Some(ours.as_str()));
+        let refusal = catch_all_refusal(now, hook);
         if somebody_comes || somebody_stays(&ours) {
             if !now.has_chain(&ours) {
                 changes.new_chain(table, &ours);
             }
             now.of_chain(&ours).filter(|rule| is_ours(rule)).for_each(|rule| changes.delete(table, &ours, rule));
-            let jump = format!("-m comment --comment {NOBODYS} -j {ours}");
+            let jump = format!("-m comment --comment {SHARED_TAG} -j {ours}");
             match refusal {
                 _ if hook == INTERNET => (),
                 Some((index, _)) => {
@@ -354,7 +357,7 @@ fn plan(
         let ours = hook_chain(hook);
         if somebody_comes || somebody_stays(&ours) {
             // Behind all others.
-            last_rules(hook, strangers).iter().for_each(|rule| changes.append(table, &ours, rule));
+            last_rules(hook, foreign_traffic).iter().for_each(|rule| changes.append(table, &ours, rule));
         } else if now.has_chain(&ours) {
             // Only now does nothing lead there any more.
             changes.remove_chain(table, &ours);
@@ -363,12 +366,12 @@ fn plan(
 }
 
 /// The rules at the end of one of our chains that are no single container's.
-fn last_rules(hook: &str, strangers: &Stranger) -> Vec<String> {
-    match (hook, strangers) {
-        (INTERNET, _) => vec![format!("-m comment --comment {NOBODYS} -j ACCEPT")],
-        ("FORWARD", Stranger::Dropped { between }) => {
+fn last_rules(hook: &str, foreign_traffic: &ForeignTraffic) -> Vec<String> {
+    match (hook, foreign_traffic) {
+        (INTERNET, _) => vec![format!("-m comment --comment {SHARED_TAG} -j ACCEPT")],
+        ("FORWARD", ForeignTraffic::Dropped { between }) => {
             let pairs = between.iter().flat_map(|from| between.iter().map(move |to| (from, to)));
-            pairs.map(|(from, to)| format!("-i {from} -o {to} -m comment --comment {NOBODYS} -j DROP")).collect()
+            pairs.map(|(from, to)| format!("-i {from} -o {to} -m comment --comment {SHARED_TAG} -j DROP")).collect()
         }
         _ => Vec::new(),
     }
@@ -380,7 +383,7 @@ fn tag(name: &ContainerName) -> String {
 }
 
 /// A container's rules for one table.
-fn part(table: Table, name: &ContainerName, wanted: &Permissions) -> Part {
+fn part(table: Table, name: &ContainerName, wanted: &Permissions) -> TableRules {
     let mut part = match table {
         Table::Raw => raw(name, wanted),
         Table::Nat => nat(name, wanted),
@@ -396,9 +399,9 @@ fn part(table: Table, name: &ContainerName, wanted: &Permissions) -> Part {
 }
 
 /// What may come by its cable at all.
-fn raw(name: &ContainerName, wanted: &Permissions) -> Part {
-    let (cable, chain, address) = (outside(name), chain(name), wanted.address);
-    Part {
+fn raw(name: &ContainerName, wanted: &Permissions) -> TableRules {
+    let (link, chain, address) = (host_link(name), chain(name), wanted.address);
+    TableRules {
         chain: vec![
             // Nobody can be spoken for.
             format!("! -s {address}/32 -j DROP"),
@@ -406,24 +409,24 @@ fn raw(name: &ContainerName, wanted: &Permissions) -> Part {
             // answers, whose address the kernel turns back later.
             "-d 127.0.0.0/8 -j DROP".to_owned(),
         ],
-        jumps: vec![Jump { hook: "PREROUTING", first: false, rule: format!("-i {cable} -j {chain}") }],
+        jumps: vec![Jump { hook: "PREROUTING", first: false, rule: format!("-i {link} -j {chain}") }],
     }
 }
 
 /// Under whose address packets travel.
-fn nat(name: &ContainerName, wanted: &Permissions) -> Part {
-    let (cable, chain, address) = (outside(name), chain(name), wanted.address);
-    let lead_inside = |publish: &Publish| {
-        let Publish { address: at, host, inside, protocol } = publish;
+fn nat(name: &ContainerName, wanted: &Permissions) -> TableRules {
+    let (link, chain, address) = (host_link(name), chain(name), wanted.address);
+    let lead_inside = |publish: &PublishedPort| {
+        let PublishedPort { address: at, host, inside, protocol } = publish;
         let at = at.map_or(String::new(), |at| format!("-d {at}/32 "));
         format!("{at}-p {protocol} -m {protocol} --dport {host} -j DNAT --to-destination {address}:{inside}")
     };
     // What goes to a container keeps its sender.
-    let mut jumps = vec![Jump { hook: "POSTROUTING", first: true, rule: format!("-o {cable} -j RETURN") }];
+    let mut jumps = vec![Jump { hook: "POSTROUTING", first: true, rule: format!("-o {link} -j RETURN") }];
     // The world knows no way to 192.168.N.2: it answers to the host, and the kernel remembers for whom.
     let rule = match &wanted.internet {
-        Some(WayOut::Any) => Some(format!("-s {address}/32 -j MASQUERADE")),
-        Some(WayOut::By(interface)) => Some(format!("-s {address}/32 -o {interface} -j MASQUERADE")),
+        Some(Uplink::Any) => Some(format!("-s {address}/32 -j MASQUERADE")),
+        Some(Uplink::Interface(interface)) => Some(format!("-s {address}/32 -o {interface} -j MASQUERADE")),
         None => None,
     };
     jumps.extend(rule.map(|rule| Jump { hook: "POSTROUTING", first: false, rule }));
@@ -434,43 +437,43 @@ fn nat(name: &ContainerName, wanted: &Permissions) -> Part {
         }
         // From 127.0.0.1 of the host, and from the container to itself: it could not answer to either address.
         for source in ["127.0.0.0/8".to_owned(), format!("{address}/32")] {
-            let rule = format!("-s {source} -o {cable} -j MASQUERADE");
+            let rule = format!("-s {source} -o {link} -j MASQUERADE");
             jumps.push(Jump { hook: "POSTROUTING", first: true, rule });
         }
     }
-    Part { chain: wanted.published.iter().map(lead_inside).collect(), jumps }
+    TableRules { chain: wanted.published.iter().map(lead_inside).collect(), jumps }
 }
 
 /// What passes the host by its cable.
-fn filter(name: &ContainerName, wanted: &Permissions) -> Part {
-    let (cable, chain) = (outside(name), chain(name));
+fn filter(name: &ContainerName, wanted: &Permissions) -> TableRules {
+    let (link, chain) = (host_link(name), chain(name));
     // Whoever was let through may be answered.
     let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned()];
-    rules.extend(wanted.peers.iter().map(|peer| format!("-i {cable} -o {} -j ACCEPT", outside(peer))));
+    rules.extend(wanted.peers.iter().map(|peer| format!("-i {link} -o {} -j ACCEPT", host_link(peer))));
     rules.extend(wanted.internet.iter().map(|way| match way {
-        WayOut::Any => format!("-i {cable} -j {}", hook_chain(INTERNET)),
-        WayOut::By(interface) => format!("-i {cable} -o {interface} -j ACCEPT"),
+        Uplink::Any => format!("-i {link} -j {}", hook_chain(INTERNET)),
+        Uplink::Interface(interface) => format!("-i {link} -o {interface} -j ACCEPT"),
     }));
     // A port of the host that leads to a container: from outside, and from that container itself.
-    let published = |publish: &Publish| {
-        let Publish { host, inside, protocol, .. } = publish;
+    let published = |publish: &PublishedPort| {
+        let PublishedPort { host, inside, protocol, .. } = publish;
         format!(
-            "-o {cable} -p {protocol} -m {protocol} --dport {inside} \
+            "-o {link} -p {protocol} -m {protocol} --dport {inside} \
              -m conntrack --ctstate DNAT --ctorigdstport {host} -j ACCEPT"
         )
     };
-    let from_itself = |publish: &Publish| format!("-i {cable} {}", published(publish));
+    let from_itself = |publish: &PublishedPort| format!("-i {link} {}", published(publish));
     rules.extend(wanted.published.iter().map(from_itself));
     // Told at once, so that nobody inside waits for a timeout.
-    rules.push(format!("-i {cable} -j REJECT --reject-with icmp-admin-prohibited"));
+    rules.push(format!("-i {link} -j REJECT --reject-with icmp-admin-prohibited"));
     rules.extend(wanted.published.iter().map(published));
-    rules.push(format!("-o {cable} -j DROP"));
-    Part {
+    rules.push(format!("-o {link} -j DROP"));
+    TableRules {
         chain: rules,
         jumps: vec![
-            Jump { hook: "FORWARD", first: true, rule: format!("-i {cable} -j {chain}") },
-            Jump { hook: "FORWARD", first: false, rule: format!("-o {cable} -j {chain}") },
-            Jump { hook: INTERNET, first: false, rule: format!("-o {cable} -j RETURN") },
+            Jump { hook: "FORWARD", first: true, rule: format!("-i {link} -j {chain}") },
+            Jump { hook: "FORWARD", first: false, rule: format!("-o {link} -j {chain}") },
+            Jump { hook: INTERNET, first: false, rule: format!("-o {link} -j RETURN") },
         ],
     }
 }
@@ -490,15 +493,18 @@ mod tests {
 
     #[test]
     fn links_carry_the_published_names_as_long_as_they_fit() {
-        assert_eq!((outside(&name("eg")), inside(&name("eg"))), ("eg-outside".to_owned(), "eg-inside".to_owned()));
-        assert_eq!(outside(&name("seven77")), "seven77-outside");
-        assert_eq!(inside(&name("eight888")), "eight888-inside");
+        assert_eq!(
+            (host_link(&name("eg")), container_link(&name("eg"))),
+            ("eg-outside".to_owned(), "eg-inside".to_owned())
+        );
+        assert_eq!(host_link(&name("seven77")), "seven77-outside");
+        assert_eq!(container_link(&name("eight888")), "eight888-inside");
         let long = name("a-much-longer-name-1");
         let other = name("a-much-longer-name-2");
-        for named in [outside, inside, chain] {
+        for named in [host_link, container_link, chain] {
             assert_ne!(named(&long), named(&other), "the same first letters are not the same name");
         }
-        for named in [outside, inside] {
+        for named in [host_link, container_link] {
             assert!(named(&long).len() <= LONGEST_NAME && named(&long).starts_with('_'), "{}", named(&long));
         }
         let longest = name(&"x".repeat(63));
@@ -518,13 +524,17 @@ mod tests {
             ]
         );
         let kept = Jump { hook: "POSTROUTING", first: true, rule: "-o eg-outside -j RETURN".to_owned() };
-        assert_eq!(nat(&name("eg"), &nothing()), Part { chain: vec![], jumps: vec![kept] }, "no address is rewritten");
+        assert_eq!(
+            nat(&name("eg"), &nothing()),
+            TableRules { chain: vec![], jumps: vec![kept] },
+            "no address is rewritten"
+        );
     }
 
     #[test]
     fn each_permission_is_a_rule_before_the_refusal() {
         let wanted = Permissions {
-            internet: Some(WayOut::By("enp1s0".to_owned())),
+            internet: Some(Uplink::Interface("enp1s0".to_owned())),
             peers: vec![name("db")],
             published: "3000:8080".parse::<Ports>().unwrap().0,
             ..nothing()

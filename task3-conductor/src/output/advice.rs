@@ -7,7 +7,7 @@ use super::escape::escaped;
 
 /// What other tools have under another name, and how it is done here. The nearest command would often be a wrong one: that
 /// of `top` is `stop`, which removes a container.
-const HABITS: [(&str, &str); 25] = [
+const OTHER_TOOLS: [(&str, &str); 25] = [
     ("attach", "`exec NAME` opens a shell in it, `logs -f NAME` follows what it prints"),
     ("create", "`run -d IMAGE NAME` makes a container and starts it"),
     ("export", "for all of its files: `-q exec NAME -- tar c --one-file-system /`"),
@@ -42,7 +42,7 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
             Some(ContextValue::String(word)) => Some(word.as_str()),
             _ => None,
         });
-    let advice = HABITS.iter().find(|(habit, _)| Some(*habit) == word).map(|(_, advice)| *advice);
+    let advice = OTHER_TOOLS.iter().find(|(habit, _)| Some(*habit) == word).map(|(_, advice)| *advice);
     if let Some(advice) = advice {
         for guess in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
             error.remove(guess);
@@ -53,7 +53,7 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
 }
 
 /// The same error, with the user's words made harmless.
-pub fn harmless(mut error: clap::Error) -> clap::Error {
+pub fn escape_words(mut error: clap::Error) -> clap::Error {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
         let Some(ContextValue::String(word)) = error.get(kind) else { continue };
         let shown = escaped(word);
@@ -67,7 +67,7 @@ pub fn harmless(mut error: clap::Error) -> clap::Error {
 }
 
 /// The one of `known` that `text` is probably a slip of the finger from.
-pub fn near(text: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
+pub fn closest(text: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
     // Two slips, and in a short name one: half of it must be right.
     let most = 2.min(text.chars().count() / 2);
     let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(&known, text), known));
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_habit_gets_advice_and_no_guess() {
+    fn a_word_of_another_tool_gets_advice_instead_of_a_guess() {
         let told = |words: &[&str]| {
             let error = crate::cli::Conductor::try_parse_from(words).map(drop).unwrap_err();
             advised(error).to_string()
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_is_noticed_and_another_name_is_none() {
+    fn a_typo_is_recognised_and_a_different_name_is_not() {
         let known = || ["web", "database", "db"].map(str::to_owned);
         for (typed, meant) in [
             ("wbe", Some("web")),
@@ -110,7 +110,7 @@ mod tests {
             ("web", None),
             ("x", None),
         ] {
-            assert_eq!(near(typed, known()).as_deref(), meant, "{typed}");
+            assert_eq!(closest(typed, known()).as_deref(), meant, "{typed}");
         }
     }
 }

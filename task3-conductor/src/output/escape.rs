@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_shown_short_and_harmless() {
+    fn a_word_is_shown_short_and_escaped() {
         assert_eq!(quoted("a b"), "\"a b\"");
         assert_eq!(quoted("\x1b[2J\u{202e}é\n"), "\"\\u{1b}[2J\\u{202e}é\\n\"");
         assert_eq!(quoted(&"x".repeat(80)), format!("\"{}\"", "x".repeat(80)));

@@ -17,7 +17,7 @@ pub struct Failure {
 }
 
 /// Conductor itself could not do its part; other codes are those of the command in the container.
-pub const OURS: u8 = 125;
+pub const CONDUCTOR_FAILED: u8 = 125;
 /// The command is there and cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 /// The command is not there.
@@ -34,8 +34,8 @@ impl Failure {
     }
 
     /// A failure that another process of ours has told the user already, with the code it ended with.
-    pub fn told(code: i32) -> Self {
-        Self { error: None, code: u8::try_from(code).unwrap_or(OURS) }
+    pub fn already_reported(code: i32) -> Self {
+        Self { error: None, code: u8::try_from(code).unwrap_or(CONDUCTOR_FAILED) }
     }
 
     /// What went wrong, where the code does not matter.
@@ -49,7 +49,7 @@ impl Failure {
     }
 
     /// Whether it is only that whoever read our stdout has gone, as `head` does.
-    pub fn is_that_nobody_reads(&self) -> bool {
+    pub fn is_broken_pipe(&self) -> bool {
         let stdout = io::stdout();
         let mut stdout = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
         let is_broken = |end: &PollFd<'_>| end.revents().is_some_and(|state| state.contains(PollFlags::POLLERR));
@@ -64,7 +64,7 @@ impl Failure {
     }
 
     /// Says it on stderr.
-    pub fn tell(&self) {
+    pub fn report(&self) {
         if let Some(line) = self.line() {
             remark(line);
         }
@@ -91,7 +91,7 @@ pub fn remark(text: impl std::fmt::Display) {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error: Some(error), code: OURS }
+        Self { error: Some(error), code: CONDUCTOR_FAILED }
     }
 }
 
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_pipe_that_broke_is_told() {
+    fn a_broken_pipe_other_than_stdout_is_reported() {
         let failure = Failure::from(Error::new("write to", "iptables-restore", Errno::EPIPE));
-        assert!(!failure.is_that_nobody_reads(), "whoever reads our stdout is still there");
+        assert!(!failure.is_broken_pipe(), "whoever reads our stdout is still there");
     }
 }

@@ -34,15 +34,15 @@ pub enum Strength {
 
 /// What the user said about it.
 #[derive(Debug, Clone, Default)]
-pub struct Wish {
+pub struct ConfinementOptions {
     /// `--privileged`.
     pub privileged: bool,
     /// `--weak`.
     pub weak: Option<Weakness>,
     /// `--cap-add`.
-    pub add: Vec<Named>,
+    pub add: Vec<CapabilityArg>,
     /// `--cap-drop`.
-    pub drop: Vec<Named>,
+    pub drop: Vec<CapabilityArg>,
 }
 
 /// How `--weak` weakens.
@@ -54,7 +54,7 @@ pub enum Weakness {
 
 /// One capability, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub enum CapabilityArg {
     /// `ALL`.
     All,
     /// One.
@@ -72,14 +72,14 @@ impl Confinement {
     ///
     /// # Errors
     /// In words when the wishes contradict each other.
-    pub fn wished(wish: &Wish) -> Result<Self> {
-        let strength = match (wish.weak, wish.privileged) {
+    pub fn from_options(options: &ConfinementOptions) -> Result<Self> {
+        let strength = match (options.weak, options.privileged) {
             (Some(Weakness::Chroot), _) => Strength::Chroot,
             (None, true) => Strength::Privileged,
             (None, false) => Strength::Contained,
         };
         let capabilities =
-            if strength == Strength::Contained { capabilities(&wish.add, &wish.drop)? } else { Set::ALL };
+            if strength == Strength::Contained { capabilities(&options.add, &options.drop)? } else { Set::ALL };
         Ok(Self { strength, capabilities })
     }
 
@@ -95,25 +95,25 @@ impl Confinement {
 }
 
 /// As Docker reckons: `--cap-drop ALL` first empties the usual set, `--cap-add ALL` first fills it.
-fn capabilities(add: &[Named], drop: &[Named]) -> Result<Set> {
+fn capabilities(add: &[CapabilityArg], drop: &[CapabilityArg]) -> Result<Set> {
     let both = add.iter().find(|named| drop.contains(named));
     if let Some(both) = both {
         return Err(Error::new("both add and drop", both, "say one of the two"));
     }
-    let start = match (add.contains(&Named::All), drop.contains(&Named::All)) {
+    let start = match (add.contains(&CapabilityArg::All), drop.contains(&CapabilityArg::All)) {
         (true, _) => Set::ALL,
         (false, true) => Set::default(),
         (false, false) => CONTAINER,
     };
-    let one = |named: &Named| match named {
-        Named::All => None,
-        Named::One(capability) => Some(*capability),
+    let one = |named: &CapabilityArg| match named {
+        CapabilityArg::All => None,
+        CapabilityArg::One(capability) => Some(*capability),
     };
     let without = drop.iter().filter_map(one).fold(start, Set::without);
     Ok(add.iter().filter_map(one).fold(without, Set::with))
 }
 
-impl FromStr for Named {
+impl FromStr for CapabilityArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -123,8 +123,8 @@ impl FromStr for Named {
         let known = || Set::ALL.iter().map(|capability| capability.to_string());
         text.parse().map(Self::One).map_err(|_| {
             let upper = format!("CAP_{}", text.to_ascii_uppercase().trim_start_matches("CAP_"));
-            match crate::output::advice::near(&upper, known()) {
-                Some(near) => format!("{} is no capability: did you mean {near}?", quoted(text)),
+            match crate::output::advice::closest(&upper, known()) {
+                Some(closest) => format!("{} is no capability: did you mean {closest}?", quoted(text)),
                 None => format!(
                     "{} is no capability: use a name of capabilities(7), for example NET_RAW, or ALL",
                     quoted(text)
@@ -134,7 +134,7 @@ impl FromStr for Named {
     }
 }
 
-impl std::fmt::Display for Named {
+impl std::fmt::Display for CapabilityArg {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::All => out.write_str("ALL"),
@@ -163,28 +163,31 @@ mod by_name {
 mod tests {
     use super::*;
 
-    fn wished(add: &[&str], drop: &[&str]) -> Result<String> {
+    fn from_options(add: &[&str], drop: &[&str]) -> Result<String> {
         let parse = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();
-        let wish = Wish { add: parse(add), drop: parse(drop), ..Wish::default() };
-        Confinement::wished(&wish).map(|confinement| confinement.capabilities.to_string())
+        let options = ConfinementOptions { add: parse(add), drop: parse(drop), ..ConfinementOptions::default() };
+        Confinement::from_options(&options).map(|confinement| confinement.capabilities.to_string())
     }
 
     #[test]
     fn capabilities_are_reckoned_as_docker_does() {
-        assert_eq!(wished(&[], &[]).unwrap(), CONTAINER.to_string());
-        assert_eq!(wished(&["CHOWN", "net_raw"], &["all"]).unwrap(), "CHOWN,NET_RAW");
-        assert_eq!(wished(&[], &["ALL"]).unwrap(), "");
-        assert_eq!(wished(&["ALL"], &["SYS_ADMIN"]).unwrap().matches(',').count(), 39);
-        assert!(!wished(&["ALL"], &["SYS_ADMIN"]).unwrap().contains("SYS_ADMIN"));
-        assert!(!wished(&[], &["KILL"]).unwrap().contains("KILL"));
-        let both = nsutil::error::line(&wished(&["KILL"], &["CAP_KILL"]).unwrap_err());
+        assert_eq!(from_options(&[], &[]).unwrap(), CONTAINER.to_string());
+        assert_eq!(from_options(&["CHOWN", "net_raw"], &["all"]).unwrap(), "CHOWN,NET_RAW");
+        assert_eq!(from_options(&[], &["ALL"]).unwrap(), "");
+        assert_eq!(from_options(&["ALL"], &["SYS_ADMIN"]).unwrap().matches(',').count(), 39);
+        assert!(!from_options(&["ALL"], &["SYS_ADMIN"]).unwrap().contains("SYS_ADMIN"));
+        assert!(!from_options(&[], &["KILL"]).unwrap().contains("KILL"));
+        let both = nsutil::error::line(&from_options(&["KILL"], &["CAP_KILL"]).unwrap_err());
         assert_eq!(both, "cannot both add and drop CAP_KILL: say one of the two");
     }
 
     #[test]
     fn a_name_that_is_nearly_one_is_guessed() {
-        assert_eq!("NET_ROW".parse::<Named>().unwrap_err(), "\"NET_ROW\" is no capability: did you mean CAP_NET_RAW?");
-        assert!("".parse::<Named>().unwrap_err().contains("for example"));
+        assert_eq!(
+            "NET_ROW".parse::<CapabilityArg>().unwrap_err(),
+            "\"NET_ROW\" is no capability: did you mean CAP_NET_RAW?"
+        );
+        assert!("".parse::<CapabilityArg>().unwrap_err().contains("for example"));
     }
 
     #[test]

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_variable_is_named_by_its_number() {
+    fn an_invalid_line_is_reported_with_its_number() {
         for (text, line) in [("A=1\nPATH\n", 2), ("=x", 1), ("\n\nexport A=1", 3)] {
             let (at, why) = of_text(text).unwrap_err();
             assert_eq!(at, line, "{text:?}");

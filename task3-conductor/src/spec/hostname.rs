@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_host_name_is_refused_with_an_example() {
+    fn an_invalid_host_name_is_refused_with_an_example() {
         let long = ["x"; 33].join(".");
         for wrong in ["", "a b", "-a", "a-", "a..b", "é", "a_b", &long] {
             assert!(wrong.parse::<Hostname>().unwrap_err().contains("for example web-1"), "{wrong:?}");

@@ -3,7 +3,7 @@
 pub mod confinement;
 pub mod env;
 pub mod hostname;
-pub mod limits;
 pub mod name;
+pub mod resources;
 pub mod user;
 pub mod volume;

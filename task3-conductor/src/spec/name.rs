@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_could_be_a_path_an_option_or_a_shell_word_is_refused_with_an_example() {
+    fn paths_options_and_shell_words_are_refused_with_an_example() {
         let long = "x".repeat(64);
         let wrong = [
             "",

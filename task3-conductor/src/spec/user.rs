@@ -24,20 +24,20 @@ use crate::output::escape::quoted;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct User {
-    user: Who,
-    group: Option<Who>,
+    user: NameOrNumber,
+    group: Option<NameOrNumber>,
 }
 
 /// A number, or a name to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Who {
+enum NameOrNumber {
     Number(u32),
     Name(String),
 }
 
 /// Who a process is, for the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct Credentials {
     /// User number.
     pub user: u32,
     /// Group number.
@@ -55,7 +55,7 @@ const LARGEST_FILE: u64 = 16 << 20;
 /// Where root is at home, whatever a container's files say.
 pub const ROOTS_HOME: &str = "/root";
 
-impl Identity {
+impl Credentials {
     /// Root without further groups: who a command runs as when nothing is said.
     pub fn root() -> Self {
         Self { user: 0, group: 0, groups: Vec::new(), home: ROOTS_HOME.to_owned() }
@@ -67,7 +67,7 @@ impl Identity {
     /// In words when the container has no such user or group; `ELOOP`, `EACCES` … when its files cannot be read.
     pub fn of(user: &User, root: BorrowedFd<'_>) -> Result<Self> {
         let (passwd, group) = (read(root, "etc/passwd")?, read(root, "etc/group")?);
-        user.identity(&passwd, &group)
+        user.credentials(&passwd, &group)
     }
 }
 
@@ -75,20 +75,20 @@ impl User {
     /// Whether it is root, as far as that can be said without the container's files.
     pub fn is_root(&self) -> bool {
         match &self.user {
-            Who::Number(number) => *number == 0,
-            Who::Name(name) => name == "root",
+            NameOrNumber::Number(number) => *number == 0,
+            NameOrNumber::Name(name) => name == "root",
         }
     }
 
-    fn identity(&self, passwd: &str, group: &str) -> Result<Identity> {
+    fn credentials(&self, passwd: &str, group: &str) -> Result<Credentials> {
         let account = passwd.lines().filter_map(Account::parse).find(|account| match &self.user {
-            Who::Number(number) => account.number == *number,
-            Who::Name(name) => account.name == name,
+            NameOrNumber::Number(number) => account.number == *number,
+            NameOrNumber::Name(name) => account.name == name,
         });
         let number = match (&self.user, &account) {
             (_, Some(account)) => account.number,
-            (Who::Number(number), None) => *number,
-            (Who::Name(name), None) => {
+            (NameOrNumber::Number(number), None) => *number,
+            (NameOrNumber::Name(name), None) => {
                 let missing =
                     Error::new("find", format_args!("user {name}"), "the container's /etc/passwd has no such name");
                 return Err(missing.hint("a number can always be used, for example -u 1000:1000"));
@@ -96,8 +96,8 @@ impl User {
         };
         let groups = || group.lines().filter_map(Group::parse);
         let (first, further) = match &self.group {
-            Some(Who::Number(number)) => (*number, Vec::new()),
-            Some(Who::Name(name)) => match groups().find(|group| group.name == name) {
+            Some(NameOrNumber::Number(number)) => (*number, Vec::new()),
+            Some(NameOrNumber::Name(name)) => match groups().find(|group| group.name == name) {
                 Some(group) => (group.number, Vec::new()),
                 None => {
                     let missing =
@@ -116,7 +116,7 @@ impl User {
             },
         };
         let home = account.map_or("/", |account| account.home).to_owned();
-        Ok(Identity { user: number, group: first, groups: further, home })
+        Ok(Credentials { user: number, group: first, groups: further, home })
     }
 }
 
@@ -194,12 +194,12 @@ impl FromStr for User {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let group = group.map(|group| Who::parse(group).ok_or_else(wrong)).transpose()?;
-        Ok(Self { user: Who::parse(user).ok_or_else(wrong)?, group })
+        let group = group.map(|group| NameOrNumber::parse(group).ok_or_else(wrong)).transpose()?;
+        Ok(Self { user: NameOrNumber::parse(user).ok_or_else(wrong)?, group })
     }
 }
 
-impl Who {
+impl NameOrNumber {
     fn parse(text: &str) -> Option<Self> {
         if text.starts_with(|letter: char| letter.is_ascii_digit()) {
             return number(text).map(Self::Number);
@@ -211,7 +211,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for NameOrNumber {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(out),
@@ -253,26 +253,26 @@ mod tests {
                           amy:x:1000:1000:Amy,,,:/home/amy:/bin/sh\namy:x:0:0::/:/bin/sh\nodd:x:7:8:::\n";
     const GROUP: &str = "root:x:0:amy\nstaff:x:50:bob,amy\nnearly:x:51:amyx\namy:x:1000:\nbad:x:-1:amy\n";
 
-    fn identity(text: &str) -> Result<(u32, u32, Vec<u32>, String)> {
-        let Identity { user, group, groups, home } = text.parse::<User>().unwrap().identity(PASSWD, GROUP)?;
+    fn credentials(text: &str) -> Result<(u32, u32, Vec<u32>, String)> {
+        let Credentials { user, group, groups, home } = text.parse::<User>().unwrap().credentials(PASSWD, GROUP)?;
         Ok((user, group, groups, home))
     }
 
     #[test]
-    fn a_name_is_who_the_containers_files_say_first() {
+    fn the_first_matching_line_of_the_containers_files_decides() {
         let home = "/home/amy".to_owned();
-        assert_eq!(identity("amy").unwrap(), (1000, 1000, vec![0, 50], home.clone()));
-        assert_eq!(identity("1000").unwrap(), (1000, 1000, vec![0, 50], home.clone()), "the number of an account");
-        assert_eq!(identity("amy:staff").unwrap(), (1000, 50, vec![], home.clone()));
-        assert_eq!(identity("amy:7").unwrap(), (1000, 7, vec![], home));
-        assert_eq!(identity("4711").unwrap(), (4711, 0, vec![], "/".to_owned()), "a number that nobody has");
-        assert_eq!(identity("odd").unwrap(), (7, 8, vec![], "/".to_owned()));
+        assert_eq!(credentials("amy").unwrap(), (1000, 1000, vec![0, 50], home.clone()));
+        assert_eq!(credentials("1000").unwrap(), (1000, 1000, vec![0, 50], home.clone()), "the number of an account");
+        assert_eq!(credentials("amy:staff").unwrap(), (1000, 50, vec![], home.clone()));
+        assert_eq!(credentials("amy:7").unwrap(), (1000, 7, vec![], home));
+        assert_eq!(credentials("4711").unwrap(), (4711, 0, vec![], "/".to_owned()), "a number that nobody has");
+        assert_eq!(credentials("odd").unwrap(), (7, 8, vec![], "/".to_owned()));
     }
 
     #[test]
-    fn who_is_not_there_or_damaged_is_nobody() {
+    fn a_missing_or_damaged_account_is_not_found() {
         for wrong in ["bob", "broken", "max", "amy:wheel", "amy:bad"] {
-            let error = nsutil::error::line(&identity(wrong).unwrap_err());
+            let error = nsutil::error::line(&credentials(wrong).unwrap_err());
             assert!(error.contains("has no such name; a number can always"), "{wrong}: {error}");
         }
     }
@@ -297,14 +297,14 @@ mod tests {
         std::thread::scope(|threads| {
             threads.spawn(rename);
             let amy: User = "amy".parse().unwrap();
-            let failed = (0..10_000).find_map(|_| Identity::of(&amy, directory.as_fd()).map(drop).err());
+            let failed = (0..10_000).find_map(|_| Credentials::of(&amy, directory.as_fd()).map(drop).err());
             is_over.store(true, std::sync::atomic::Ordering::Relaxed);
             assert_eq!(failed, None);
         });
     }
 
     #[test]
-    fn what_is_no_clear_user_is_refused() {
+    fn an_ambiguous_user_is_refused() {
         let long = "x".repeat(33);
         for wrong in [
             "",

@@ -8,13 +8,13 @@ use nsutil::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::output::escape::quoted;
-use crate::spec::limits::bytes;
+use crate::spec::resources::bytes;
 
-/// `SOURCE:PLACE[:ro]`, or what [`Scratch`] and [`SharedMemory`] say.
+/// `SOURCE:PLACE[:ro]`, or what [`Tmpfs`] and [`SharedMemory`] say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// What is seen there.
-    pub source: Source,
+    pub source: VolumeSource,
     /// Path in the container, absolute and without `.` and `..`.
     pub place: PathBuf,
     /// Whether the container may only read.
@@ -24,7 +24,7 @@ pub struct Volume {
 /// What is seen in a volume's place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Source {
+pub enum VolumeSource {
     /// A path on the host, absolute.
     Host(PathBuf),
     /// A tmpfs of its own, empty at first and gone with the container. See tmpfs(5).
@@ -38,7 +38,7 @@ pub enum Source {
 
 /// `--tmpfs PLACE[:size=SIZE,exec]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scratch(pub Volume);
+pub struct Tmpfs(pub Volume);
 
 /// `--shm-size SIZE`: a larger or smaller [`SHARED_MEMORY`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub const SHARED_MEMORY: &str = "/dev/shm";
 ///
 /// # Errors
 /// In words when two have the same place.
-pub fn in_order(mut volumes: Vec<Volume>) -> Result<Vec<Volume>> {
+pub fn in_mount_order(mut volumes: Vec<Volume>) -> Result<Vec<Volume>> {
     volumes.sort_by(|one, other| one.place.cmp(&other.place));
     for pair in volumes.windows(2) {
         if let [one, other] = pair {
@@ -65,7 +65,7 @@ pub fn in_order(mut volumes: Vec<Volume>) -> Result<Vec<Volume>> {
 }
 
 /// What conductor mounts itself.
-const TAKEN: [&str; 3] = ["/proc", "/sys", "/dev"];
+const RESERVED: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 impl FromStr for Volume {
     type Err = String;
@@ -91,20 +91,20 @@ impl FromStr for Volume {
             return wrong("the host's path begins with /, ./ or ../");
         }
         let source = std::path::absolute(source).map_err(|error| format!("cannot find {source}: {error}"))?;
-        let Some(place) = plain(Path::new(place)) else {
+        let Some(place) = normalized(Path::new(place)) else {
             return wrong("the container's path is absolute and has no .. in it");
         };
         if place == Path::new("/") {
             return wrong("it cannot take the place of the container's root");
         }
-        if let Some(taken) = TAKEN.iter().find(|taken| place.starts_with(taken)) {
+        if let Some(taken) = RESERVED.iter().find(|taken| place.starts_with(taken)) {
             return wrong(&format!("{taken} is the container's own"));
         }
-        Ok(Self { source: Source::Host(source), place, read_only })
+        Ok(Self { source: VolumeSource::Host(source), place, read_only })
     }
 }
 
-impl FromStr for Scratch {
+impl FromStr for Tmpfs {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
@@ -115,12 +115,12 @@ impl FromStr for Scratch {
             )
         };
         let (place, options) = text.split_once(':').map_or((text, None), |(place, options)| (place, Some(options)));
-        let place = plain(Path::new(place)).filter(|_| !text.contains('\0'));
+        let place = normalized(Path::new(place)).filter(|_| !text.contains('\0'));
         let place = place.ok_or_else(|| wrong("the container's path is absolute and has no .. in it"))?;
         if place == Path::new("/") {
             return Err(wrong("it cannot take the place of the container's root"));
         }
-        let taken = TAKEN.iter().find(|taken| place.starts_with(taken) && place != Path::new(SHARED_MEMORY));
+        let taken = RESERVED.iter().find(|taken| place.starts_with(taken) && place != Path::new(SHARED_MEMORY));
         if let Some(taken) = taken {
             return Err(wrong(&format!("{taken} is the container's own")));
         }
@@ -128,14 +128,14 @@ impl FromStr for Scratch {
         for option in options.into_iter().flat_map(|options| options.split(',')) {
             match option.split_once('=') {
                 Some(("size", size)) => {
-                    let size = scratch_size(size);
+                    let size = tmpfs_size(size);
                     size_bytes = Some(size.ok_or_else(|| wrong("a size is a number and k, m or g, at least 4k"))?);
                 }
                 None if option == "exec" => executable = true,
                 _ => return Err(wrong("behind the : size=SIZE and exec can stand, with a comma between")),
             }
         }
-        Ok(Self(Volume { source: Source::Memory { size_bytes, executable }, place, read_only: false }))
+        Ok(Self(Volume { source: VolumeSource::Memory { size_bytes, executable }, place, read_only: false }))
     }
 }
 
@@ -143,28 +143,28 @@ impl FromStr for SharedMemory {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let size = scratch_size(text).ok_or_else(|| {
+        let size = tmpfs_size(text).ok_or_else(|| {
             format!(
                 "{} is no size for {SHARED_MEMORY}: use a number and k, m or g, at least 4k, for example 256m",
                 quoted(text)
             )
         })?;
-        let source = Source::Memory { size_bytes: Some(size), executable: false };
+        let source = VolumeSource::Memory { size_bytes: Some(size), executable: false };
         Ok(Self(Volume { source, place: PathBuf::from(SHARED_MEMORY), read_only: false }))
     }
 }
 
 /// For the kernel 0 would be no limit at all, and less than a page is a page.
-fn scratch_size(text: &str) -> Option<u64> {
-    bytes(text).filter(|size| (LEAST_SCRATCH..=MOST_SCRATCH).contains(size))
+fn tmpfs_size(text: &str) -> Option<u64> {
+    bytes(text).filter(|size| (MIN_TMPFS_BYTES..=MAX_TMPFS_BYTES).contains(size))
 }
 
-const LEAST_SCRATCH: u64 = 4 << 10;
+const MIN_TMPFS_BYTES: u64 = 4 << 10;
 /// Beyond that the kernel's page counters end.
-const MOST_SCRATCH: u64 = 1 << 60;
+const MAX_TMPFS_BYTES: u64 = 1 << 60;
 
 /// An absolute path without `.`; none when it is relative or has a `..`.
-fn plain(path: &Path) -> Option<PathBuf> {
+fn normalized(path: &Path) -> Option<PathBuf> {
     let fine = |part: &Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     (path.is_absolute() && path.components().all(|part| fine(&part))).then(|| path.components().collect())
 }
@@ -176,7 +176,7 @@ impl fmt::Display for Volume {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for VolumeSource {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(path) => path.display().fmt(out),
@@ -190,10 +190,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_below_another_is_mounted_after_it_and_a_place_is_taken_once() {
+    fn nested_volumes_are_mounted_after_their_parents_and_duplicates_are_refused() {
         let places = |texts: &[&str]| {
             let volumes = texts.iter().map(|text| text.parse().unwrap()).collect();
-            in_order(volumes).map(|volumes| volumes.into_iter().map(|volume| volume.place).collect::<Vec<_>>())
+            in_mount_order(volumes).map(|volumes| volumes.into_iter().map(|volume| volume.place).collect::<Vec<_>>())
         };
         let ordered = places(&["/x:/data/sub/deep", "/x:/data-2", "/x:/data", "/x:/data/sub"]).unwrap();
         let at = |place: &str| ordered.iter().position(|it| it == Path::new(place)).unwrap();
@@ -208,15 +208,17 @@ mod tests {
         assert_eq!("/a:/b/:ro".parse::<Volume>().unwrap().to_string(), "/a:/b:ro");
         assert_eq!("/a:/b/./c:rw".parse::<Volume>().unwrap().to_string(), "/a:/b/c");
         let here = std::env::current_dir().unwrap();
-        assert_eq!("./src:/src".parse::<Volume>().unwrap().source, Source::Host(here.join("src")));
-        assert_eq!(".:/src".parse::<Volume>().unwrap().source, Source::Host(here));
+        assert_eq!("./src:/src".parse::<Volume>().unwrap().source, VolumeSource::Host(here.join("src")));
+        assert_eq!(".:/src".parse::<Volume>().unwrap().source, VolumeSource::Host(here));
         assert!("/a:/devices".parse::<Volume>().is_ok(), "a name that only begins alike");
     }
 
     #[test]
-    fn a_scratch_place_has_a_size_if_it_is_said_and_is_no_other_volumes() {
-        let memory = |text: &str| match text.parse::<Scratch>().unwrap().0 {
-            Volume { source: Source::Memory { size_bytes, executable }, place, .. } => (place, size_bytes, executable),
+    fn a_tmpfs_has_an_optional_size_and_its_own_path() {
+        let memory = |text: &str| match text.parse::<Tmpfs>().unwrap().0 {
+            Volume { source: VolumeSource::Memory { size_bytes, executable }, place, .. } => {
+                (place, size_bytes, executable)
+            }
             other => panic!("{other}"),
         };
         assert_eq!(memory("/tmp"), ("/tmp".into(), None, false));
@@ -242,14 +244,14 @@ mod tests {
             "/tmp:size=1m:ro",
             "/t\0",
         ] {
-            let error = wrong.parse::<Scratch>().unwrap_err();
+            let error = wrong.parse::<Tmpfs>().unwrap_err();
             assert!(error.contains("for example /tmp or /tmp:size=64m"), "{wrong:?}: {error}");
         }
         for wrong in ["", "0", "-1", "1", "x", "1e9", "99999999t"] {
             assert!(wrong.parse::<SharedMemory>().unwrap_err().contains("for example 256m"), "{wrong:?}");
         }
-        let both = ["/dev/shm".parse::<Scratch>().unwrap().0, "1g".parse::<SharedMemory>().unwrap().0];
-        let twice = nsutil::error::line(&in_order(both.to_vec()).unwrap_err());
+        let both = ["/dev/shm".parse::<Tmpfs>().unwrap().0, "1g".parse::<SharedMemory>().unwrap().0];
+        let twice = nsutil::error::line(&in_mount_order(both.to_vec()).unwrap_err());
         assert!(twice.contains("tmpfs:/dev/shm and tmpfs:/dev/shm: they have the same place"), "{twice}");
         let text = serde_json::to_string(&both[1]).unwrap();
         assert_eq!(serde_json::from_str::<Volume>(&text).unwrap(), both[1], "{text}");
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_is_half_said_or_hides_what_is_conductors_is_refused() {
+    fn an_incomplete_volume_or_a_reserved_path_is_refused() {
         for wrong in [
             "",
             ":",

@@ -81,7 +81,7 @@ impl Ledger {
         let file =
             OpenOptions::new().create(true).read(true).append(true).mode(0o600).custom_flags(flags).open(&self.path);
         let mut file = file.or_cannot("open", self.path.display())?;
-        drop_what_was_cut_short(&mut file)
+        truncate_partial_line(&mut file)
             // One write of one line: a reader sees all of it or none.
             .and_then(|()| file.write_all(line.as_bytes()))
             .or_cannot("write to", self.path.display())
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// The changes that can be understood, for undoing them: what is damaged is left out.
-    pub fn understood(&self) -> Vec<Change> {
+    pub fn readable_changes(&self) -> Vec<Change> {
         let text = self.text().unwrap_or_default();
         whole_lines(&text).filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
@@ -108,7 +108,7 @@ impl Ledger {
     /// # Errors
     /// All that failed, in one error.
     pub fn undo(&self, undo: impl FnMut(&Change) -> Result<()>) -> Result<()> {
-        let changes = self.understood();
+        let changes = self.readable_changes();
         Error::all("undo", "all changes of the host", changes.iter().rev().map(undo))
     }
 
@@ -127,7 +127,7 @@ impl Ledger {
 const NO_FOLLOW: i32 = nix::libc::O_NOFOLLOW;
 
 /// The end of a file that is no whole line, left by a full disk, would make one with the next line.
-fn drop_what_was_cut_short(file: &mut File) -> io::Result<()> {
+fn truncate_partial_line(file: &mut File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let mut last = [b'\n'];
     if length > 0 {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_undone_backwards_and_every_failure_is_told() {
+    fn changes_are_undone_in_reverse_and_every_failure_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::of(dir.path());
         for name in ["a", "b", "c"] {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_a_crash_cut_short_was_never_acted_upon() {
+    fn a_truncated_last_line_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::of(dir.path());
         ledger.note(&Change::Cgroup("eg".to_owned())).unwrap();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_line_is_named_to_who_adds_and_passed_over_by_who_undoes() {
+    fn a_damaged_line_fails_reading_and_is_skipped_when_undoing() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::of(dir.path());
         ledger.note(&Change::Cgroup("eg".to_owned())).unwrap();
@@ -187,6 +187,6 @@ mod tests {
         file.write_all(b"\xff\n").unwrap();
         ledger.note(&Change::Link("eg-outside".to_owned())).unwrap();
         assert!(nsutil::error::line(&ledger.changes().unwrap_err()).contains("cannot understand "));
-        assert_eq!(ledger.understood(), [Change::Cgroup("eg".to_owned()), Change::Link("eg-outside".to_owned())]);
+        assert_eq!(ledger.readable_changes(), [Change::Cgroup("eg".to_owned()), Change::Link("eg-outside".to_owned())]);
     }
 }

@@ -46,7 +46,7 @@ impl Lock {
     ///
     /// # Errors
     /// `EWOULDBLOCK` when another holds it.
-    pub fn at_once(file: File) -> nix::Result<Self> {
+    pub fn try_exclusive(file: File) -> nix::Result<Self> {
         Self::new(file, FlockOperation::NonBlockingLockExclusive)
     }
 
@@ -89,7 +89,7 @@ impl Lock {
         let entries = fs::read_dir(parent).or_cannot("list", parent.display())?;
         let leftover = |entry: fs::DirEntry| {
             let path = entry.path();
-            let lock = Self::at_once(open_folder(&path).ok()?).ok()?;
+            let lock = Self::try_exclusive(open_folder(&path).ok()?).ok()?;
             // It may have been finished, or removed, before it was locked.
             (lock.is_still_at(&path) && is_leftover(&entry.file_name())).then_some((path, lock))
         };
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_command_holds_is_left_over_and_what_is_in_work_is_not() {
+    fn an_unlocked_folder_is_a_leftover_and_a_locked_one_is_not() {
         let parent = tempfile::tempdir().unwrap();
         let held = Lock::new_folder(&parent.path().join(".held")).unwrap();
         drop(Lock::new_folder(&parent.path().join(".left")).unwrap());

@@ -37,7 +37,7 @@ use nsutil::error::{Error, OrCannot, Result};
 use nsutil::process::PidFd;
 use nsutil::step;
 
-use crate::output::advice::near;
+use crate::output::advice::closest;
 use crate::spec::name::{ContainerName, ImageName};
 use exit_code::ExitCodeFile;
 use layer_id::LayerId;
@@ -336,9 +336,9 @@ impl Store {
     ///
     /// # Errors
     /// In words when they are in use; `EACCES`, `EROFS` by open(2).
-    pub fn lock_layers_alone(&self) -> Result<Lock> {
+    pub fn lock_layers_exclusive(&self) -> Result<Lock> {
         let (path, file) = self.lock_file("layers.lock")?;
-        match Lock::at_once(file) {
+        match Lock::try_exclusive(file) {
             Err(Errno::EWOULDBLOCK) => {
                 let busy = Error::new("remove", "layers", "another command is working with them");
                 Err(busy.hint("try again when the build has ended"))
@@ -351,8 +351,8 @@ impl Store {
     pub fn no_such_container(&self, name: &ContainerName) -> Error {
         let missing = Error::new("find", format_args!("container {name}"), "there is none of that name");
         let known = names_in::<ContainerName>(&self.containers_dir()).unwrap_or_default();
-        match near(name.as_str(), known.into_iter().map(String::from)) {
-            Some(near) => missing.hint(format_args!("did you mean {near}? `conductor ps` lists them")),
+        match closest(name.as_str(), known.into_iter().map(String::from)) {
+            Some(closest) => missing.hint(format_args!("did you mean {closest}? `conductor ps` lists them")),
             None => missing.hint("`conductor ps` lists them"),
         }
     }
@@ -360,8 +360,8 @@ impl Store {
     fn no_such_image(&self, name: &ImageName) -> Error {
         let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
         let known = names_in::<ImageName>(&self.images_dir()).unwrap_or_default();
-        match near(name.as_str(), known.into_iter().map(String::from)) {
-            Some(near) => missing.hint(format_args!("did you mean {near}? `conductor images` lists them")),
+        match closest(name.as_str(), known.into_iter().map(String::from)) {
+            Some(closest) => missing.hint(format_args!("did you mean {closest}? `conductor images` lists them")),
             None => missing.hint(format_args!("`conductor images` lists them, `conductor build {name}` makes it")),
         }
     }
@@ -400,7 +400,7 @@ mod tests {
 
     /// An image is saved in a folder beside its place, and every listing sweeps away what lies there and nobody holds.
     #[test]
-    fn an_image_is_saved_whoever_looks_at_the_images_meanwhile() {
+    fn an_image_is_saved_while_others_list_the_images() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
         let over = std::sync::atomic::AtomicBool::new(false);

@@ -21,8 +21,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::confinement::Confinement;
-use crate::spec::limits::Limits;
 use crate::spec::name::{ContainerName, ImageName};
+use crate::spec::resources::ResourceLimits;
 use crate::spec::user::User;
 use crate::spec::volume::Volume;
 use crate::store::layer_id::LayerId;
@@ -91,7 +91,7 @@ pub struct ContainerRecord {
     pub has_reaper: bool,
     /// What they may use together.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// What of the host's files is seen in it.
     #[serde(default)]
     pub volumes: Vec<Volume>,
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_and_newer_records_are_told_apart() {
+    fn damaged_and_newer_records_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "{\"schema\": 1, \"name\": \"eg\"").unwrap();
         let damaged = nsutil::error::line(&ImageRecord::load(dir.path()).unwrap_err());

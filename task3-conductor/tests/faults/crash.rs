@@ -10,45 +10,45 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::host::{copy_program, within};
-use crate::yard::{IMAGE, Yard, until};
+use crate::test_store::{IMAGE, TestStore, until};
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_first_process_killed_from_the_host_is_listed_with_its_code_and_its_network_is_given_back() {
-    let yard = Yard::new("crash-init");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    yard.host.ok(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
-    let init = yard.first_process("web");
+    let store = TestStore::new("crash-init");
+    let before = store.baseline(true);
+    store.host.start("web");
+    store.host.ok(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
+    let init = store.first_process("web");
     kill(init, Signal::SIGKILL).unwrap();
-    until(|| yard.host.ok(&["ps"]).contains("exited (137)"), "it is listed with its code");
-    let now = yard.trace(true);
+    until(|| store.host.ok(&["ps"]).contains("exited (137)"), "it is listed with its code");
+    let now = store.snapshot(true);
     assert_eq!((&now.links, &now.firewall, &now.forwarding), (&before.links, &before.firewall, &before.forwarding));
-    let refused = yard.host.run(&["exec", "web", "--", "true"]);
+    let refused = store.host.run(&["exec", "web", "--", "true"]);
     assert!(refused.code == 125 && refused.err.contains("its first process has ended"), "{refused:?}");
     // Its port is free for another.
-    yard.host.start("other");
-    yard.host.ok(&["addnetwork", "other", "-e", "3000:80"]);
-    yard.host.ok(&["stop", "other"]);
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.start("other");
+    store.host.ok(&["addnetwork", "other", "-e", "3000:80"]);
+    store.host.ok(&["stop", "other"]);
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_host_that_was_started_anew_has_ended_containers_whose_names_can_be_used_and_nobody_is_signalled() {
-    let yard = Yard::new("crash-reboot");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    yard.host.ok(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
+fn after_a_reboot_containers_have_ended_and_no_process_is_signalled() {
+    let store = TestStore::new("crash-reboot");
+    let before = store.baseline(true);
+    store.host.start("web");
+    store.host.ok(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
     let stranger = Command::new("sleep").arg("1000").spawn().unwrap();
     // What a reboot takes: processes, mounts, links, rules, cgroups, settings. The number of the first process is somebody
     // else's now, who even started at the same tick.
-    kill(yard.first_process("web"), Signal::SIGKILL).unwrap();
-    until(|| yard.host.ok(&["ps"]).contains("exited"), "it has ended");
-    umount2(&yard.host.container("web").join("rootfs"), MntFlags::MNT_DETACH).unwrap();
-    yard.host.cgroups().iter().for_each(|cgroup| fs::remove_dir(cgroup).unwrap());
-    let path = yard.host.container("web").join("record.json");
+    kill(store.first_process("web"), Signal::SIGKILL).unwrap();
+    until(|| store.host.ok(&["ps"]).contains("exited"), "it has ended");
+    umount2(&store.host.container("web").join("rootfs"), MntFlags::MNT_DETACH).unwrap();
+    store.host.cgroups().iter().for_each(|cgroup| fs::remove_dir(cgroup).unwrap());
+    let path = store.host.container("web").join("record.json");
     let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     record["init"] = serde_json::json!({
         "pid": stranger.id(),
@@ -56,146 +56,146 @@ fn a_host_that_was_started_anew_has_ended_containers_whose_names_can_be_used_and
         "boot_id": "00000000-0000-0000-0000-000000000000",
     });
     fs::write(&path, record.to_string()).unwrap();
-    assert!(yard.host.ok(&["ps"]).contains("exited"));
-    assert_eq!(yard.host.run(&["exec", "web", "--", "true"]).code, 125);
-    yard.host.ok(&["stop", "web"]);
+    assert!(store.host.ok(&["ps"]).contains("exited"));
+    assert_eq!(store.host.run(&["exec", "web", "--", "true"]).code, 125);
+    store.host.ok(&["stop", "web"]);
     assert!(is_alive(stranger.id()), "the stranger was signalled");
-    yard.host.ok(&["run", "--rm", IMAGE, "web", "--", "true"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["run", "--rm", IMAGE, "web", "--", "true"]);
+    store.assert_unchanged(&before, "after stop");
     end(stranger);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_container_that_was_begun_before_a_reboot_is_no_obstacle_after_it() {
-    let yard = Yard::new("crash-begun");
-    let before = yard.calm(false);
-    yard.hurt("kill@/record#1", &["run", IMAGE, "web", "--", "sleep", "infinity"]);
-    let _ = umount2(&yard.host.container("web").join("rootfs"), MntFlags::MNT_DETACH);
-    for cgroup in yard.host.cgroups() {
+fn a_container_started_before_a_reboot_is_a_leftover_after_it() {
+    let store = TestStore::new("crash-begun");
+    let before = store.baseline(false);
+    store.run_with_fault("kill@/record#1", &["run", IMAGE, "web", "--", "sleep", "infinity"]);
+    let _ = umount2(&store.host.container("web").join("rootfs"), MntFlags::MNT_DETACH);
+    for cgroup in store.host.cgroups() {
         until(|| fs::remove_dir(&cgroup).is_ok(), "the killed process has left its cgroup");
     }
-    yard.host.ok(&["run", "--rm", IMAGE, "web", "--", "true"]);
-    yard.assert_as(&before, "afterwards");
+    store.host.ok(&["run", "--rm", IMAGE, "web", "--", "true"]);
+    store.assert_unchanged(&before, "afterwards");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn stop_killed_twice_is_finished_by_the_third_and_the_container_is_never_stuck() {
-    let yard = Yard::new("crash-stop");
-    let before = yard.calm(true);
+    let store = TestStore::new("crash-stop");
+    let before = store.baseline(true);
     for (first, second) in
         [("/cgroup.kill#1", "/firewall.change#1"), ("/umount#1", "/forget#1"), ("/forget#1", "/folder.remove#1")]
     {
-        yard.host.start("web");
-        yard.host.ok(&["addnetwork", "web", "-i"]);
-        yard.hurt(&format!("kill@{first}"), &["stop", "-t", "0", "web"]);
-        yard.hurt(&format!("kill@{second}"), &["stop", "-t", "0", "web"]);
-        let third = yard.host.run(&["stop", "web"]);
+        store.host.start("web");
+        store.host.ok(&["addnetwork", "web", "-i"]);
+        store.run_with_fault(&format!("kill@{first}"), &["stop", "-t", "0", "web"]);
+        store.run_with_fault(&format!("kill@{second}"), &["stop", "-t", "0", "web"]);
+        let third = store.host.run(&["stop", "web"]);
         assert!(third.code == 0 || third.err.contains("there is none of that name"), "{third:?}");
-        yard.host.ok(&["ps"]);
-        yard.assert_as(&before, &format!("killed at {first} and {second}"));
+        store.host.ok(&["ps"]);
+        store.assert_unchanged(&before, &format!("killed at {first} and {second}"));
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn the_monitor_of_a_container_that_goes_by_itself_is_killed_and_the_next_command_does_its_work() {
-    let yard = Yard::new("crash-monitor");
-    let before = yard.calm(false);
-    yard.host.ok(&["run", "-d", "--rm", IMAGE, "web", "--", "sleep", "infinity"]);
-    let init = yard.first_process("web");
+    let store = TestStore::new("crash-monitor");
+    let before = store.baseline(false);
+    store.host.ok(&["run", "-d", "--rm", IMAGE, "web", "--", "sleep", "infinity"]);
+    let init = store.first_process("web");
     let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
     let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     kill(Pid::from_raw(monitor), Signal::SIGKILL).unwrap();
     until(|| !is_alive(monitor as u32), "the monitor is gone");
-    assert!(yard.host.ok(&["ps"]).contains("running"), "the container goes on");
-    yard.host.ok(&["exec", "web", "--", "true"]);
+    assert!(store.host.ok(&["ps"]).contains("running"), "the container goes on");
+    store.host.ok(&["exec", "web", "--", "true"]);
     kill(init, Signal::SIGKILL).unwrap();
-    until(|| yard.host.ok(&["ps"]).contains("exited"), "its end is seen without a monitor");
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    until(|| store.host.ok(&["ps"]).contains("exited"), "its end is seen without a monitor");
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn containers_outlive_a_program_file_that_is_replaced_or_deleted() {
-    let yard = Yard::new("crash-program");
-    let before = yard.calm(true);
-    let program = yard.context.path().join("conductor");
+    let store = TestStore::new("crash-program");
+    let before = store.baseline(true);
+    let program = store.context.path().join("conductor");
     let mut said = Vec::new();
     let mut by_copy = |words: &[&str]| {
-        let output = Command::new(&program).arg("--root").arg(&yard.host.store).args(words).output().unwrap();
+        let output = Command::new(&program).arg("--root").arg(&store.host.store).args(words).output().unwrap();
         said.push(format!("{words:?}: {output:?}"));
         output.status.success()
     };
     copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     assert!(by_copy(&["run", "-d", IMAGE, "web", "--", "sleep", "infinity"]));
     fs::remove_file(&program).unwrap();
-    assert!(yard.host.ok(&["ps"]).contains("running"));
-    yard.host.ok(&["exec", "web", "--", "true"]);
+    assert!(store.host.ok(&["ps"]).contains("running"));
+    store.host.ok(&["exec", "web", "--", "true"]);
     // Another version in its place.
     copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     assert!(
         by_copy(&["exec", "web", "--", "true"]) && by_copy(&["addnetwork", "web"]) && by_copy(&["stop", "web"]),
         "{said:?}"
     );
-    yard.assert_as(&before, "after stop");
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_program_file_that_is_deleted_while_it_runs_still_enters_and_leaves() {
-    let yard = Yard::new("crash-deleted");
-    let before = yard.calm(false);
-    let program = yard.context.path().join("conductor");
+    let store = TestStore::new("crash-deleted");
+    let before = store.baseline(false);
+    let program = store.context.path().join("conductor");
     copy_program(Path::new(env!("CARGO_BIN_EXE_conductor")), &program);
     let long_enough = within(Duration::from_millis(300)).as_secs_f32().to_string();
     let mut command = Command::new(&program);
-    command.arg("--root").arg(&yard.host.store).args(["run", "--rm", IMAGE, "web", "--", "sleep", &long_enough]);
+    command.arg("--root").arg(&store.host.store).args(["run", "--rm", IMAGE, "web", "--", "sleep", &long_enough]);
     let mut child = command.spawn().unwrap();
-    until(|| yard.host.ok(&["ps"]).contains("running"), "it runs");
+    until(|| store.host.ok(&["ps"]).contains("running"), "it runs");
     fs::remove_file(&program).unwrap();
     assert!(child.wait().unwrap().success());
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_clock_that_was_set_back_changes_nothing_but_the_dates() {
-    let yard = Yard::new("crash-clock");
-    let before = yard.calm(false);
-    yard.host.start("web");
+    let store = TestStore::new("crash-clock");
+    let before = store.baseline(false);
+    store.host.start("web");
     // As if it had been started in an hour, or in the year 292 277 026 596.
     for created in ["4102444800", "9223372036854775807", "-1", "-9223372036854775808"] {
-        let path = yard.host.container("web").join("record.json");
+        let path = store.host.container("web").join("record.json");
         let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         record["created"] = serde_json::from_str(created).unwrap();
         fs::write(&path, record.to_string()).unwrap();
-        let listed = yard.host.ok(&["ps"]);
+        let listed = store.host.ok(&["ps"]);
         assert!(listed.contains("running") && !listed.contains("damaged"), "{created}: {listed}");
-        yard.host.ok(&["exec", "web", "--", "true"]);
+        store.host.ok(&["exec", "web", "--", "true"]);
     }
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_detached_container_outlives_the_hang_up_of_the_terminal_and_session_it_was_started_from() {
-    let yard = Yard::new("crash-hangup");
-    let before = yard.calm(false);
+    let store = TestStore::new("crash-hangup");
+    let before = store.baseline(false);
     let program = env!("CARGO_BIN_EXE_conductor");
     let script = format!(
         "{program} --root {} run -d {IMAGE} web -- sleep infinity; kill -HUP 0; sleep 100",
-        yard.host.store.display()
+        store.host.store.display()
     );
     let mut shell =
         Command::new("setsid").args(["--wait", "env", "--default-signal=HUP", "bash", "-c", &script]).spawn().unwrap();
     shell.wait().unwrap();
-    assert!(yard.host.ok(&["ps"]).contains("running"));
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    assert!(store.host.ok(&["ps"]).contains("running"));
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 fn start_time(pid: u32) -> u64 {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::yard::{IMAGE, Yard, until};
+use crate::test_store::{IMAGE, TestStore, until};
 
 const LOOKUP: u32 = 1;
 const FORGET: u32 = 2;
@@ -87,28 +87,39 @@ fn serve(mut device: File) {
 #[ignore = "needs root: make test"]
 fn a_process_that_hangs_in_the_kernel_is_named_and_stop_works_when_it_is_free() {
     assert!(Path::new("/dev/fuse").exists(), "this test needs FUSE: modprobe fuse");
-    let yard = Yard::new("hung");
-    let before = yard.calm(true);
-    let mut hanging = Hanging::at(&yard.context.path().join("hanging"));
+    let store = TestStore::new("hung");
+    let before = store.baseline(true);
+    let mut hanging = Hanging::at(&store.context.path().join("hanging"));
     let volume = format!("{}:/mnt", hanging.place.display());
-    yard.host.ok(&["run", "-d", "-v", &volume, IMAGE, "web", "--", "bash", "-c", "ls /mnt/name & exec sleep infinity"]);
-    yard.host.ok(&["addnetwork", "web", "-i"]);
+    store.host.ok(&[
+        "run",
+        "-d",
+        "-v",
+        &volume,
+        IMAGE,
+        "web",
+        "--",
+        "bash",
+        "-c",
+        "ls /mnt/name & exec sleep infinity",
+    ]);
+    store.host.ok(&["addnetwork", "web", "-i"]);
     let hangs = || {
-        let inside = yard.host.run(&["exec", "web", "--", "bash", "-c", "cat /proc/[0-9]*/comm"]).out;
+        let inside = store.host.run(&["exec", "web", "--", "bash", "-c", "cat /proc/[0-9]*/comm"]).out;
         inside.lines().any(|line| line == "ls")
     };
     until(hangs, "it waits for an answer");
     let begun = Instant::now();
-    let refused = yard.host.run(&["stop", "-t", "0", "web"]);
+    let refused = store.host.run(&["stop", "-t", "0", "web"]);
     assert_eq!(refused.code, 125, "{refused:?}");
     assert!(refused.err.contains("cannot end process ") && refused.err.contains("hangs in the kernel"), "{refused:?}");
     assert!(begun.elapsed().as_secs() < 15, "it gives up at its limit");
     // It is said of it what is true, and nothing of the host is given away while it lives.
-    let listed = yard.host.ok(&["ps"]);
+    let listed = store.host.ok(&["ps"]);
     assert!(listed.contains("web "), "{listed}");
-    yard.host.run(&["stop", "-t", "0", "web"]);
+    store.host.run(&["stop", "-t", "0", "web"]);
     hanging.give_up();
-    until(|| yard.host.run(&["stop", "-t", "0", "web"]).code == 0, "now it can be stopped");
+    until(|| store.host.run(&["stop", "-t", "0", "web"]).code == 0, "now it can be stopped");
     drop(hanging);
-    yard.assert_as(&before, "after stop");
+    store.assert_unchanged(&before, "after stop");
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::host::Outcome;
 use crate::tally::Tally;
-use crate::yard::{IMAGE, Yard};
+use crate::test_store::{IMAGE, TestStore};
 
 /// What no name may be: paths, options, shell's words, letters that only look alike or turn the line round, and lengths.
 pub fn names() -> Vec<String> {
@@ -88,12 +88,12 @@ const SLOTS: [&[&str]; 14] = [
 
 #[test]
 #[ignore = "needs root: make test"]
-fn whatever_is_no_name_is_refused_in_every_place_for_one() {
-    let yard = Yard::new("input-names");
+fn an_invalid_name_is_refused_in_every_argument() {
+    let store = TestStore::new("input-names");
     for slot in SLOTS {
         let command: Vec<&str> = slot.iter().map(|word| if *word == "?" { "NAME" } else { *word }).collect();
         refused_each(
-            &yard,
+            &store,
             "names",
             &command.join(" "),
             names().iter().map(|name| {
@@ -107,8 +107,8 @@ fn whatever_is_no_name_is_refused_in_every_place_for_one() {
 #[test]
 #[ignore = "needs root: make test"]
 fn ports_subnets_numbers_and_words_that_are_none_are_refused() {
-    let yard = Yard::new("input-words");
-    yard.host.start("db");
+    let store = TestStore::new("input-words");
+    store.host.start("db");
     let ports = [
         "",
         "0",
@@ -151,7 +151,7 @@ fn ports_subnets_numbers_and_words_that_are_none_are_refused() {
         "80:\n80",
     ];
     let expose = |text: &&str| (format!("{text:?}"), words(&["addnetwork", "eg", &format!("--expose={text}")]));
-    refused_each(&yard, "ports", "addnetwork --expose", ports.iter().map(expose));
+    refused_each(&store, "ports", "addnetwork --expose", ports.iter().map(expose));
 
     let pools = [
         "x",
@@ -171,23 +171,23 @@ fn ports_subnets_numbers_and_words_that_are_none_are_refused() {
         "192.168.0.0/24",
     ];
     let pool = |text: &&str| (format!("{text:?}"), words(&["addnetwork", "db", &format!("--pool={text}")]));
-    refused_each(&yard, "numbers", "addnetwork --pool", pools.iter().map(pool));
+    refused_each(&store, "numbers", "addnetwork --pool", pools.iter().map(pool));
 
     let times = ["-1", "abc", "", " 1", "1 ", "1.5", "65536", "99999999999999999999", "+", "1e1", "0x1", "٣", "1s"];
     let time = |text: &&str| (format!("{text:?}"), words(&["stop", &format!("--time={text}"), "eg"]));
-    refused_each(&yard, "numbers", "stop --time", times.iter().map(time));
+    refused_each(&store, "numbers", "stop --time", times.iter().map(time));
 
     for verb in [&["run", IMAGE, "new"][..], &["exec", "eg"]] {
         let variables = ["", "=", "=x", "A", "A B"];
         let variable =
             |text: &&str| (format!("{text:?}"), words(&[verb, &[&format!("--env={text}"), "--", "true"]].concat()));
-        refused_each(&yard, "words", &format!("{} --env", verb[0]), variables.iter().map(variable));
+        refused_each(&store, "words", &format!("{} --env", verb[0]), variables.iter().map(variable));
     }
     let long = ["x".repeat(64), "x.".repeat(40), "x".repeat(5000)];
     let hostnames = ["", " ", "a b", "-a", "a-", "a..b", ".a", "a.", "é", "a_b", "a/b", "a\nb", "$(id)", "\x1b[2J"];
     let hostnames: Vec<&str> = hostnames.into_iter().chain(long.iter().map(String::as_str)).collect();
     let hostname = |text: &&str| (format!("{text:?}"), words(&["run", &format!("--hostname={text}"), IMAGE, "new"]));
-    refused_each(&yard, "words", "run --hostname", hostnames.iter().map(hostname));
+    refused_each(&store, "words", "run --hostname", hostnames.iter().map(hostname));
 
     let bases = [
         "alpine:3",
@@ -203,22 +203,22 @@ fn ports_subnets_numbers_and_words_that_are_none_are_refused() {
         "",
     ];
     let base = |text: &&str| (format!("{text:?}"), words(&["build", "made", &format!("--from={text}")]));
-    refused_each(&yard, "words", "build --from", bases.iter().map(base));
+    refused_each(&store, "words", "build --from", bases.iter().map(base));
     let mirrors = ["x", "ftp://x", "http://", "https://", "file://", "http://a b", "-x", "http:/x"];
     let mirror =
         |text: &&str| (format!("{text:?}"), words(&["build", "made", "--from=host", &format!("--mirror={text}")]));
-    refused_each(&yard, "words", "build --mirror", mirrors.iter().map(mirror));
+    refused_each(&store, "words", "build --mirror", mirrors.iter().map(mirror));
     let formats = ["", "xml", "JSON", "json ", "{{.ID}}"];
     for verb in ["ps", "images"] {
         let format = |text: &&str| (format!("{text:?}"), words(&[verb, &format!("--format={text}")]));
-        refused_each(&yard, "words", &format!("{verb} --format"), formats.iter().map(format));
+        refused_each(&store, "words", &format!("{verb} --format"), formats.iter().map(format));
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() {
-    let yard = Yard::new("input-forms");
+    let store = TestStore::new("input-forms");
     let forms: &[&[&str]] = &[
         &[],
         &[""],
@@ -279,9 +279,9 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
         &["--root", "", "ps"],
         &["--root", "/dev/null/x", "run", IMAGE, "new"],
     ];
-    yard.host.start("eg");
+    store.host.start("eg");
     refused_each(
-        &yard,
+        &store,
         "forms",
         "words in the wrong place",
         forms.iter().map(|form| (format!("{form:?}"), words(form))),
@@ -296,7 +296,7 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
     let bytes = bytes
         .iter()
         .map(|form| (format!("{form:?}"), form.iter().map(|word| OsStr::from_bytes(word).to_owned()).collect()));
-    refused_each(&yard, "forms", "bytes that are no text", bytes);
+    refused_each(&store, "forms", "bytes that are no text", bytes);
     let long = "x".repeat(5000);
     // Longer than a file's name can be.
     let folder = "x".repeat(300);
@@ -305,7 +305,7 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
     let lengths =
         [(long.as_str(), vec![long.as_str()]), ("long root", vec!["--root", &folder, "ps"]), ("10 000 options", lots)];
     refused_each(
-        &yard,
+        &store,
         "forms",
         "lengths",
         lengths.iter().map(|(name, form)| (name.get(..9).unwrap_or(name).to_owned(), words(form))),
@@ -325,7 +325,7 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
         ("rmcach", "rmcache"),
     ] {
         tally.case(typed, || {
-            let outcome = yard.host.run(&[typed]);
+            let outcome = store.host.run(&[typed]);
             assert!(outcome.code == 125 && outcome.err.contains(&format!("'{meant}'")), "{outcome:?}");
         });
     }
@@ -338,18 +338,18 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
         ("CONDUCTOR_MIRROR", "nonsense", &["build", "made", "--from", "host"]),
     ];
     let mut tally = Tally::new("bad inputs", "forms: settings of the environment");
-    let before = yard.trace(true);
+    let before = store.snapshot(true);
     for (variable, value, command) in settings {
         tally.case(format!("{variable}={value:?}"), || {
-            let mut command = yard.host.conductor(command);
+            let mut command = store.host.conductor(command);
             let output = command
                 .env(variable, value)
                 .env("RUST_BACKTRACE", "1")
-                .current_dir(yard.context.path())
+                .current_dir(store.context.path())
                 .output()
                 .unwrap();
             assert_refused(&outcome(&output));
-            yard.assert_as(&before, "afterwards");
+            store.assert_unchanged(&before, "afterwards");
         });
     }
     tally.end();
@@ -358,7 +358,7 @@ fn commands_that_are_none_or_lack_a_part_are_refused_and_the_nearest_is_named() 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_conductorfile_with_a_mistake_is_refused_with_its_line_and_a_caret() {
-    let yard = Yard::new("input-conductorfile");
+    let store = TestStore::new("input-conductorfile");
     let long = format!("FROM img\nCOPY {} /x more\n", "x".repeat(1 << 20));
     let mistakes: &[(&str, &[u8])] = &[
         ("1:1", b""),
@@ -416,15 +416,15 @@ fn a_conductorfile_with_a_mistake_is_refused_with_its_line_and_a_caret() {
         ("2:1", "FROM img\n\u{202e}NUR\n".as_bytes()),
         ("2:1048586", long.as_bytes()),
     ];
-    yard.host.start("eg");
-    let before = yard.trace(true);
-    let file = yard.context.path().join("Conductorfile");
+    store.host.start("eg");
+    let before = store.snapshot(true);
+    let file = store.context.path().join("Conductorfile");
     let mut tally = Tally::new("bad inputs", "Conductorfiles");
     for (place, text) in mistakes {
         let name = String::from_utf8_lossy(&text[..text.len().min(60)]).into_owned();
         tally.case(format!("{name:?}"), || {
             fs::write(&file, text).unwrap();
-            let refused = yard.host.run(&["build", "made", file.to_str().unwrap()]);
+            let refused = store.host.run(&["build", "made", file.to_str().unwrap()]);
             assert_eq!(refused.code, 125, "{refused:?}");
             let told = refused.err.split_once("conductor: ").unwrap().1;
             assert!(told.contains(&format!("Conductorfile:{place}: ")), "{told}");
@@ -436,14 +436,14 @@ fn a_conductorfile_with_a_mistake_is_refused_with_its_line_and_a_caret() {
         });
     }
     tally.end();
-    yard.assert_as(&before, "after all of them");
+    store.assert_unchanged(&before, "after all of them");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn names_that_only_look_dangerous_work_from_beginning_to_end() {
-    let yard = Yard::new("input-good-names");
-    let before = yard.calm(true);
+    let store = TestStore::new("input-good-names");
+    let before = store.baseline(true);
     let long = "x".repeat(63);
     let mut tally = Tally::new("good inputs", "names, used from build to stop");
     for name in [
@@ -465,28 +465,28 @@ fn names_that_only_look_dangerous_work_from_beginning_to_end() {
     ] {
         tally.case(name, || {
             // A base that is called by a word of conductor's own cannot be a base of another image, and is one otherwise.
-            yard.host.ok(&["build", name, "--from", "host"]);
-            yard.host.ok(&["run", "-d", name, name, "--", "sleep", "infinity"]);
-            yard.host.ok(&["addnetwork", name, "-i"]);
-            yard.host.ok(&["exec", name, "--", "ping", "-c1", "-W2", "192.168.1.1"]);
-            assert!(yard.host.ok(&["ps"]).contains(name) && yard.host.ok(&["images"]).contains(name));
-            yard.host.ok(&["stop", "-t", "0", name]);
-            yard.host.ok(&["rmi", name]);
-            yard.assert_as(&before, "afterwards");
+            store.host.ok(&["build", name, "--from", "host"]);
+            store.host.ok(&["run", "-d", name, name, "--", "sleep", "infinity"]);
+            store.host.ok(&["addnetwork", name, "-i"]);
+            store.host.ok(&["exec", name, "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+            assert!(store.host.ok(&["ps"]).contains(name) && store.host.ok(&["images"]).contains(name));
+            store.host.ok(&["stop", "-t", "0", name]);
+            store.host.ok(&["rmi", name]);
+            store.assert_unchanged(&before, "afterwards");
         });
     }
     tally.end();
     // Names that differ in case only are two.
-    yard.host.start("web");
-    yard.host.start("WEB");
-    yard.host.ok(&["addnetwork", "web"]);
-    yard.host.ok(&["addnetwork", "WEB"]);
-    yard.host.ok(&["exec", "WEB", "--", "touch", "/only-here"]);
-    assert_eq!(yard.host.run(&["exec", "web", "--", "ls", "/only-here"]).code, 2);
-    yard.host.ok(&["stop", "web"]);
-    yard.host.ok(&["exec", "WEB", "--", "ping", "-c1", "-W2", "192.168.2.1"]);
-    yard.host.ok(&["stop", "WEB"]);
-    yard.assert_as(&before, "after all of them");
+    store.host.start("web");
+    store.host.start("WEB");
+    store.host.ok(&["addnetwork", "web"]);
+    store.host.ok(&["addnetwork", "WEB"]);
+    store.host.ok(&["exec", "WEB", "--", "touch", "/only-here"]);
+    assert_eq!(store.host.run(&["exec", "web", "--", "ls", "/only-here"]).code, 2);
+    store.host.ok(&["stop", "web"]);
+    store.host.ok(&["exec", "WEB", "--", "ping", "-c1", "-W2", "192.168.2.1"]);
+    store.host.ok(&["stop", "WEB"]);
+    store.assert_unchanged(&before, "after all of them");
 }
 
 pub fn words(words: &[&str]) -> Vec<OsString> {
@@ -494,23 +494,28 @@ pub fn words(words: &[&str]) -> Vec<OsString> {
 }
 
 /// Each of these commands must be refused, and none may leave anything.
-pub fn refused_each(yard: &Yard, kind: &'static str, of: &str, cases: impl Iterator<Item = (String, Vec<OsString>)>) {
+pub fn refused_each(
+    store: &TestStore,
+    kind: &'static str,
+    of: &str,
+    cases: impl Iterator<Item = (String, Vec<OsString>)>,
+) {
     let mut tally = Tally::new("bad inputs", format!("{kind}: {of}"));
-    if !yard.host.container("eg").exists() {
-        yard.host.start("eg");
-        yard.host.ok(&["addnetwork", "eg"]);
+    if !store.host.container("eg").exists() {
+        store.host.start("eg");
+        store.host.ok(&["addnetwork", "eg"]);
     }
-    let before = yard.trace(true);
+    let before = store.snapshot(true);
     for (name, words) in cases {
         tally.case(name, || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_conductor"));
-            command.env("CONDUCTOR_ROOT", &yard.host.store).env("RUST_BACKTRACE", "1").args(words);
-            command.stdin(std::process::Stdio::null()).current_dir(yard.context.path());
+            command.env("CONDUCTOR_ROOT", &store.host.store).env("RUST_BACKTRACE", "1").args(words);
+            command.stdin(std::process::Stdio::null()).current_dir(store.context.path());
             assert_refused(&outcome(&command.output().unwrap()));
         });
     }
     tally.end();
-    yard.assert_as(&before, of);
+    store.assert_unchanged(&before, of);
 }
 
 fn outcome(output: &std::process::Output) -> Outcome {

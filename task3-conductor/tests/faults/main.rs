@@ -19,7 +19,7 @@ mod resources;
 mod state;
 mod steps;
 mod tally;
+mod test_store;
 mod together;
 mod tools;
 mod values;
-mod yard;

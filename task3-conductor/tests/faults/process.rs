@@ -11,26 +11,26 @@ use nix::unistd::Pid;
 
 use crate::host::within;
 use crate::tally::{Tally, is_full};
-use crate::yard::{IMAGE, Yard, until};
+use crate::test_store::{IMAGE, TestStore, until};
 
 #[test]
 #[ignore = "needs root: make test"]
 fn every_code_and_signal_of_a_command_comes_out_as_a_shell_would_show_it() {
-    let yard = Yard::new("process-codes");
-    yard.host.start("web");
+    let store = TestStore::new("process-codes");
+    store.host.start("web");
     let mut tally = Tally::new("processes", "codes and signals");
     let step = if is_full() { 1 } else { 15 };
     for code in (0..=255).step_by(step) {
         tally.case(format!("code {code}"), || {
             let exit = format!("exit {code}");
-            assert_eq!(yard.host.run(&["exec", "web", "--", "bash", "-c", &exit]).code, code);
-            assert_eq!(yard.host.inside("eg", &exit).code, code);
+            assert_eq!(store.host.run(&["exec", "web", "--", "bash", "-c", &exit]).code, code);
+            assert_eq!(store.host.inside("eg", &exit).code, code);
         });
     }
     for signal in [1, 2, 3, 6, 8, 9, 10, 11, 13, 14, 15, 31, 34, 64] {
         tally.case(format!("signal {signal}"), || {
             let end = format!("kill -{signal} $$; sleep 5");
-            assert_eq!(yard.host.run(&["exec", "web", "--", "sh", "-c", &end]).code, 128 + signal);
+            assert_eq!(store.host.run(&["exec", "web", "--", "sh", "-c", &end]).code, 128 + signal);
         });
     }
     tally.end();
@@ -38,9 +38,9 @@ fn every_code_and_signal_of_a_command_comes_out_as_a_shell_would_show_it() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn what_cannot_be_executed_is_told_apart_from_what_is_not_there() {
-    let yard = Yard::new("process-cannot");
-    yard.host.plant_image("odd", |root| {
+fn a_command_that_is_not_executable_is_distinguished_from_a_missing_one() {
+    let store = TestStore::new("process-cannot");
+    store.host.plant_image("odd", |root| {
         let put = |name: &str, text: &[u8], mode: u32| {
             fs::write(root.join(name), text).unwrap();
             fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -55,7 +55,7 @@ fn what_cannot_be_executed_is_told_apart_from_what_is_not_there() {
         std::os::unix::fs::symlink("/nowhere", root.join("dangling")).unwrap();
         std::os::unix::fs::symlink("around", root.join("around")).unwrap();
     });
-    let before = yard.calm(false);
+    let before = store.baseline(false);
     let mut tally = Tally::new("processes", "what cannot be executed");
     for (command, code, part) in [
         ("/none", 127, "(ENOENT)"),
@@ -77,48 +77,48 @@ fn what_cannot_be_executed_is_told_apart_from_what_is_not_there() {
     ] {
         for detach in [&["run"][..], &["run", "-d"]] {
             tally.case(format!("{detach:?} {command:?}"), || {
-                let outcome = yard.host.run(&[detach, &["odd", "eg", "--", command]].concat());
+                let outcome = store.host.run(&[detach, &["odd", "eg", "--", command]].concat());
                 assert_eq!(outcome.code, code, "{outcome:?}");
                 assert!(outcome.err.contains(part) && outcome.err.lines().count() == 1, "{outcome:?}");
-                yard.assert_as(&before, "afterwards");
+                store.assert_unchanged(&before, "afterwards");
             });
         }
     }
-    yard.host.ok(&["run", "-d", "odd", "web", "--", "sleep", "infinity"]);
+    store.host.ok(&["run", "-d", "odd", "web", "--", "sleep", "infinity"]);
     for (command, code) in
         [("/none", 127), ("/no-mode", 126), ("/no-shebang", 126), ("/no-interpreter", 127), ("", 127)]
     {
         tally.case(format!("exec {command:?}"), || {
-            assert_eq!(yard.host.run(&["exec", "web", "--", command]).code, code)
+            assert_eq!(store.host.run(&["exec", "web", "--", command]).code, code)
         });
     }
-    yard.host.ok(&["stop", "web"]);
+    store.host.ok(&["stop", "web"]);
     tally.end();
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn arguments_arrive_however_many_and_however_long_they_are() {
-    let yard = Yard::new("process-arguments");
+    let store = TestStore::new("process-arguments");
     let many: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
     let count = ["-q", "run", "--rm", IMAGE, "eg", "--", "bash", "-c", "echo $# ${!#}", "sh"];
     let words: Vec<&str> = count.into_iter().chain(many.iter().map(String::as_str)).collect();
-    assert_eq!(yard.host.run(&words).out, "10000 9999\n");
+    assert_eq!(store.host.run(&words).out, "10000 9999\n");
     // The longest that the kernel takes is 128 KiB, with the NUL.
     let long = "x".repeat((128 << 10) - 1);
-    let outcome = yard.host.run(&["-q", "run", "--rm", IMAGE, "eg", "--", "bash", "-c", "echo ${#1}", "sh", &long]);
+    let outcome = store.host.run(&["-q", "run", "--rm", IMAGE, "eg", "--", "bash", "-c", "echo ${#1}", "sh", &long]);
     assert_eq!(outcome.out.trim(), long.len().to_string(), "{}", outcome.err);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn streams_that_are_shut_or_full_or_end_early_are_no_reason_to_panic_or_to_leave_anything() {
-    let yard = Yard::new("process-streams");
-    let before = yard.calm(false);
-    yard.host.start("web");
-    let during = yard.trace(false);
-    let program = format!("{} --root {}", env!("CARGO_BIN_EXE_conductor"), yard.host.store.display());
+    let store = TestStore::new("process-streams");
+    let before = store.baseline(false);
+    store.host.start("web");
+    let during = store.snapshot(false);
+    let program = format!("{} --root {}", env!("CARGO_BIN_EXE_conductor"), store.host.store.display());
     let mut tally = Tally::new("processes", "streams");
     for (script, codes, said) in [
         ("C ps > /dev/full", &[125][..], "cannot write to stdout: No space left on device (ENOSPC)"),
@@ -153,21 +153,21 @@ fn streams_that_are_shut_or_full_or_end_early_are_no_reason_to_panic_or_to_leave
             let err = String::from_utf8_lossy(&output.stderr);
             assert!(codes.contains(&output.status.code().unwrap_or(-1)), "{output:?}");
             assert!(err.contains(said) && !err.contains("panicked") && !err.contains("backtrace"), "{err}");
-            yard.assert_as(&during, "afterwards");
+            store.assert_unchanged(&during, "afterwards");
         });
     }
     tally.end();
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_great_deal_passes_through_exec_both_ways_unchanged() {
-    let yard = Yard::new("process-much");
-    yard.host.start("web");
+    let store = TestStore::new("process-much");
+    store.host.start("web");
     let size: u64 = if is_full() { 1 << 30 } else { 64 << 20 };
-    let program = format!("{} --root {} -q", env!("CARGO_BIN_EXE_conductor"), yard.host.store.display());
+    let program = format!("{} --root {} -q", env!("CARGO_BIN_EXE_conductor"), store.host.store.display());
     let script = format!(
         "set -o pipefail; head -c {size} /dev/urandom | tee >(sha256sum >&2) | {program} exec web -- tee /dev/stderr 2> >(sha256sum >&2) \
          | sha256sum >&2; wait"
@@ -183,33 +183,33 @@ fn a_great_deal_passes_through_exec_both_ways_unchanged() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_container_full_of_zombies_and_orphans_is_stopped_in_a_moment() {
-    let yard = Yard::new("process-zombies");
-    let before = yard.calm(false);
+    let store = TestStore::new("process-zombies");
+    let before = store.baseline(false);
     // A first process that never waits, with children of children that fall to it.
     let script =
         "trap '' CHLD TERM; for n in $(seq 300); do (setsid sleep 0.01 &) ; done; echo up; exec sleep infinity";
-    yard.host.ok(&["run", "-d", IMAGE, "web", "--", "bash", "-c", script]);
-    until(|| yard.host.ok(&["logs", "web"]).contains("up"), "it is up");
+    store.host.ok(&["run", "-d", IMAGE, "web", "--", "bash", "-c", script]);
+    until(|| store.host.ok(&["logs", "web"]).contains("up"), "it is up");
     let begun = std::time::Instant::now();
-    yard.host.ok(&["stop", "web"]);
+    store.host.ok(&["stop", "web"]);
     assert!(begun.elapsed() < within(Duration::from_millis(1500)), "{:?}", begun.elapsed());
-    yard.assert_as(&before, "after stop");
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_container_that_is_frozen_or_stopped_in_its_tracks_can_be_stopped() {
-    let yard = Yard::new("process-frozen");
-    let before = yard.calm(false);
-    yard.host.start("web");
-    let freeze = yard.host.cgroups().into_iter().map(|cgroup| cgroup.join("cgroup.freeze")).find(|file| file.exists());
+    let store = TestStore::new("process-frozen");
+    let before = store.baseline(false);
+    store.host.start("web");
+    let freeze = store.host.cgroups().into_iter().map(|cgroup| cgroup.join("cgroup.freeze")).find(|file| file.exists());
     match freeze {
         Some(file) => fs::write(file, "1").unwrap(),
         None => println!("not run here: a frozen cgroup, as there is no v2 tree"),
     }
-    yard.host.ok(&["stop", "-t", "0", "web"]);
-    yard.assert_as(&before, "frozen");
-    yard.host.ok(&[
+    store.host.ok(&["stop", "-t", "0", "web"]);
+    store.assert_unchanged(&before, "frozen");
+    store.host.ok(&[
         "run",
         "-d",
         IMAGE,
@@ -219,57 +219,57 @@ fn a_container_that_is_frozen_or_stopped_in_its_tracks_can_be_stopped() {
         "-c",
         "trap : TERM; echo up; while :; do sleep 0.05; done",
     ]);
-    until(|| yard.host.ok(&["logs", "web"]).contains("up"), "it is up");
-    kill(yard.first_process("web"), Signal::SIGSTOP).unwrap();
-    yard.host.ok(&["stop", "-t", "1", "web"]);
-    yard.assert_as(&before, "stopped in its tracks");
+    until(|| store.host.ok(&["logs", "web"]).contains("up"), "it is up");
+    kill(store.first_process("web"), Signal::SIGSTOP).unwrap();
+    store.host.ok(&["stop", "-t", "1", "web"]);
+    store.assert_unchanged(&before, "stopped in its tracks");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_fork_bomb_does_not_hold_stop_up() {
-    let yard = Yard::new("process-bomb");
-    let before = yard.calm(false);
-    yard.host.ok(&["run", "-d", IMAGE, "bomb", "--", "bash", "-c", "bomb() { bomb | bomb & }; bomb; sleep infinity"]);
-    until(|| yard.host.ok(&["logs", "bomb"]).contains("Resource temporarily unavailable"), "it has hit the limit");
+    let store = TestStore::new("process-bomb");
+    let before = store.baseline(false);
+    store.host.ok(&["run", "-d", IMAGE, "bomb", "--", "bash", "-c", "bomb() { bomb | bomb & }; bomb; sleep infinity"]);
+    until(|| store.host.ok(&["logs", "bomb"]).contains("Resource temporarily unavailable"), "it has hit the limit");
     // The host still forks while it rages.
     assert!(Command::new("true").status().unwrap().success());
     let begun = std::time::Instant::now();
     // A second may go by until it is clear that its first process, a shell that forks, hears nothing.
-    yard.host.ok(&["stop", "bomb"]);
+    store.host.ok(&["stop", "bomb"]);
     assert!(begun.elapsed() < within(Duration::from_millis(2500)), "{:?}", begun.elapsed());
-    yard.assert_as(&before, "after stop");
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_signal_that_the_caller_ignores_does_not_end_the_container() {
-    let yard = Yard::new("process-nohup");
-    let before = yard.calm(false);
+    let store = TestStore::new("process-nohup");
+    let before = store.baseline(false);
     for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGINT, "INT")] {
         let mut command = Command::new("env");
         command.arg(format!("--ignore-signal={name}")).arg(env!("CARGO_BIN_EXE_conductor"));
-        command.arg("--root").arg(&yard.host.store).args(["run", "--rm", IMAGE, "eg", "--", "sleep", "infinity"]);
+        command.arg("--root").arg(&store.host.store).args(["run", "--rm", IMAGE, "eg", "--", "sleep", "infinity"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        until(|| yard.host.ok(&["ps"]).contains("running"), "it runs");
+        until(|| store.host.ok(&["ps"]).contains("running"), "it runs");
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         // The next one is not ignored: had the first counted, the container would be gone for another reason.
-        yard.host.ok(&["exec", "eg", "--", "true"]);
+        store.host.ok(&["exec", "eg", "--", "true"]);
         assert!(child.try_wait().unwrap().is_none(), "{signal} has ended it");
         kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(137));
-        yard.assert_as(&before, "afterwards");
+        store.assert_unchanged(&before, "afterwards");
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
-fn what_is_typed_after_the_container_has_ended_is_nobodys() {
-    let yard = Yard::new("process-late");
-    let before = yard.calm(false);
-    let mut child = yard.host.piped(&["run", "--rm", IMAGE, "eg", "--", "true"]);
+fn input_after_the_end_of_the_container_is_not_consumed() {
+    let store = TestStore::new("process-late");
+    let before = store.baseline(false);
+    let mut child = store.host.piped(&["run", "--rm", IMAGE, "eg", "--", "true"]);
     let mut stdin = child.stdin.take().unwrap();
     child.wait().unwrap();
     assert!(stdin.write_all(b"late\n").is_err(), "nobody has the other end");
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::within;
 use crate::tally::{Tally, is_full};
-use crate::yard::{IMAGE, Trace, Yard};
+use crate::test_store::{IMAGE, Snapshot, TestStore};
 
 /// How often each of the six commands is killed.
 fn rounds() -> u32 {
@@ -15,77 +15,77 @@ fn rounds() -> u32 {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_command_killed_at_a_random_moment_is_recovered_from_every_time() {
-    let yard = Yard::with_own_cache("random");
-    let before = yard.calm(true);
+    let store = TestStore::with_own_cache("random");
+    let before = store.baseline(true);
 
     let run = |detach: &'static [&'static str]| {
         let command = [&["run"], detach, &[IMAGE, "eg", "--", "sleep", "0.01"]].concat();
-        kills(&yard, &before, if detach.is_empty() { "run" } else { "run --detach" }, &command, |_| (), is_free);
+        kills(&store, &before, if detach.is_empty() { "run" } else { "run --detach" }, &command, |_| (), is_free);
     };
     run(&[]);
     run(&["-d"]);
     let stop = ["stop", "-t", "0", "eg"];
-    kills(&yard, &before, "stop", &stop, |_| networked(&yard, "eg"), is_free);
+    kills(&store, &before, "stop", &stop, |_| networked(&store, "eg"), is_free);
 
     let add = ["addnetwork", "eg", "-i", "-e", "3000:8080"];
     kills(
-        &yard,
+        &store,
         &before,
         "addnetwork",
         &add,
-        |_| yard.host.start("eg"),
-        |yard| {
-            yard.host.ok(&add);
-            yard.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
-            is_free_after_stop(yard, "eg");
+        |_| store.host.start("eg"),
+        |store| {
+            store.host.ok(&add);
+            store.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+            is_free_after_stop(store, "eg");
         },
     );
     let peer = ["peer", "eg", "db"];
     kills(
-        &yard,
+        &store,
         &before,
         "peer",
         &peer,
-        |_| ["eg", "db"].iter().for_each(|name| networked(&yard, name)),
-        |yard| {
-            yard.host.ok(&peer);
-            yard.host.ok(&["exec", "db", "--", "ping", "-c1", "-W2", "eg"]);
-            is_free_after_stop(yard, "eg");
-            is_free_after_stop(yard, "db");
+        |_| ["eg", "db"].iter().for_each(|name| networked(&store, name)),
+        |store| {
+            store.host.ok(&peer);
+            store.host.ok(&["exec", "db", "--", "ping", "-c1", "-W2", "eg"]);
+            is_free_after_stop(store, "eg");
+            is_free_after_stop(store, "db");
         },
     );
 
-    let file = yard.context.path().join("Conductorfile");
+    let file = store.context.path().join("Conductorfile");
     fs::write(&file, "FROM img\nCOPY a /a\nRUN cp /a /b\nWORKDIR /w\n").unwrap();
     let build = ["build", "made", file.to_str().unwrap()];
-    let content = |round: u32| fs::write(yard.context.path().join("a"), vec![round as u8; 1 << 20]).unwrap();
-    kills(&yard, &before, "build", &build, content, |yard| {
-        yard.host.ok(&build);
-        yard.host.ok(&["run", "--rm", "made", "look", "--", "cmp", "/a", "/b"]);
-        yard.host.ok(&["rmi", "made"]);
-        yard.host.ok(&["rmcache"]);
+    let content = |round: u32| fs::write(store.context.path().join("a"), vec![round as u8; 1 << 20]).unwrap();
+    kills(&store, &before, "build", &build, content, |store| {
+        store.host.ok(&build);
+        store.host.ok(&["run", "--rm", "made", "look", "--", "cmp", "/a", "/b"]);
+        store.host.ok(&["rmi", "made"]);
+        store.host.ok(&["rmcache"]);
     });
 }
 
-fn networked(yard: &Yard, name: &str) {
-    yard.host.ok(&["run", "-d", IMAGE, name, "--", "sleep", "infinity"]);
-    yard.host.ok(&["addnetwork", name, "-i"]);
+fn networked(store: &TestStore, name: &str) {
+    store.host.ok(&["run", "-d", IMAGE, name, "--", "sleep", "infinity"]);
+    store.host.ok(&["addnetwork", name, "-i"]);
 }
 
-fn is_free_after_stop(yard: &Yard, name: &str) {
-    yard.host.ok(&["stop", "-t", "0", name]);
-    yard.host.ok(&["run", "--rm", IMAGE, name, "--", "true"]);
+fn is_free_after_stop(store: &TestStore, name: &str) {
+    store.host.ok(&["stop", "-t", "0", name]);
+    store.host.ok(&["run", "--rm", IMAGE, name, "--", "true"]);
 }
 
 /// What was killed may be there, whole; after that its name is free.
-fn is_free(yard: &Yard) {
+fn is_free(store: &TestStore) {
     let begun = Instant::now();
     loop {
-        if yard.lists("eg") {
+        if store.lists("eg") {
             // It may go by itself meanwhile, when its monitor is at it.
-            yard.host.run(&["stop", "-t", "0", "eg"]);
+            store.host.run(&["stop", "-t", "0", "eg"]);
         }
-        let again = yard.host.run(&["run", "--rm", IMAGE, "eg", "--", "true"]);
+        let again = store.host.run(&["run", "--rm", IMAGE, "eg", "--", "true"]);
         if again.code == 0 {
             return;
         }
@@ -98,19 +98,19 @@ fn is_free(yard: &Yard) {
 
 /// Kills `command` so many times, each time at another moment between its beginning and its usual end.
 fn kills(
-    yard: &Yard,
-    before: &Trace,
+    store: &TestStore,
+    before: &Snapshot,
     name: &str,
     command: &[&str],
     arrange: impl Fn(u32),
-    recover: impl Fn(&Yard) + Copy,
+    recover: impl Fn(&TestStore) + Copy,
 ) {
     // How long it takes when nobody kills it.
     arrange(0);
     let begun = Instant::now();
-    yard.host.ok(command);
+    store.host.ok(command);
     let usual = begun.elapsed().min(Duration::from_millis(500));
-    recover(yard);
+    recover(store);
     let mut tally = Tally::new("kills", name);
     let mut chance = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 1..=rounds() {
@@ -121,9 +121,9 @@ fn kills(
         let moment = usual.mul_f64((chance % 1000) as f64 / 900.0);
         tally.case(format!("round {round}, after {moment:?}"), || {
             arrange(round);
-            yard.killed_after(moment, command);
-            recover(yard);
-            yard.assert_as(before, "afterwards");
+            store.killed_after(moment, command);
+            recover(store);
+            store.assert_unchanged(before, "afterwards");
         });
     }
     tally.end();

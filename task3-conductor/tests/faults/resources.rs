@@ -9,7 +9,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::host::{Outcome, copy_program};
 use crate::tally::Tally;
-use crate::yard::{IMAGE, Yard, until};
+use crate::test_store::{IMAGE, TestStore, until};
 
 fn outcome(output: &Output) -> Outcome {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -25,26 +25,26 @@ fn assert_said(outcome: &Outcome, part: &str) {
 }
 
 /// A small file system of its own below a store, with conductor's folders on it.
-fn with_small_disk(yard: &Yard, options: &str) {
-    let place = yard.host.store.join(".containers");
+fn with_small_disk(store: &TestStore, options: &str) {
+    let place = store.host.store.join(".containers");
     mount(Some("tmpfs"), &place, Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_full_disk_is_named_by_every_command_that_writes_and_stop_still_works() {
-    let yard = Yard::new("resources-full");
+    let store = TestStore::new("resources-full");
     for (options, what) in [("size=1m", "blocks"), ("size=8m,nr_inodes=64", "inodes")] {
-        with_small_disk(&yard, options);
+        with_small_disk(&store, options);
         // As a store is that has had a network: its lock stays.
-        fs::write(yard.host.store.join(".containers/.networks.lock"), "").unwrap();
-        let before = yard.calm(true);
-        yard.host.start("web");
-        yard.host.start("db");
-        yard.host.ok(&["addnetwork", "db", "-i", "-e", "4000:80"]);
-        let during = yard.trace(true);
+        fs::write(store.host.store.join(".containers/.networks.lock"), "").unwrap();
+        let before = store.baseline(true);
+        store.host.start("web");
+        store.host.start("db");
+        store.host.ok(&["addnetwork", "db", "-i", "-e", "4000:80"]);
+        let during = store.snapshot(true);
         let fill = || {
-            let folder = yard.host.store.join(".containers/.full");
+            let folder = store.host.store.join(".containers/.full");
             fs::create_dir_all(&folder).ok();
             if what == "blocks" {
                 let _ = fs::write(folder.join("all"), vec![1; 8 << 20]);
@@ -62,39 +62,39 @@ fn a_full_disk_is_named_by_every_command_that_writes_and_stop_still_works() {
             &["build", "made", "--from", "scratch"],
         ] {
             tally.case(format!("{command:?}"), || {
-                let refused = yard.host.run(command);
+                let refused = store.host.run(command);
                 if command[0] == "build" && refused.code == 0 {
                     // Its folders are on another disk.
-                    yard.host.ok(&["rmi", "made"]);
+                    store.host.ok(&["rmi", "made"]);
                     return;
                 }
                 assert_said(&refused, "No space left on device (ENOSPC)");
-                fs::remove_dir_all(yard.host.store.join(".containers/.full")).unwrap();
-                yard.host.ok(&["ps"]);
-                yard.assert_as(&during, "afterwards");
+                fs::remove_dir_all(store.host.store.join(".containers/.full")).unwrap();
+                store.host.ok(&["ps"]);
+                store.assert_unchanged(&during, "afterwards");
                 fill();
             });
         }
         for command in
             [&["ps"][..], &["images"], &["exec", "web", "--", "true"], &["inspect", "db"], &["stop", "-t", "0", "db"]]
         {
-            tally.case(format!("{command:?} needs no space"), || drop(yard.host.ok(command)));
+            tally.case(format!("{command:?} needs no space"), || drop(store.host.ok(command)));
         }
-        fs::remove_dir_all(yard.host.store.join(".containers/.full")).unwrap();
-        yard.host.ok(&["stop", "-t", "0", "web"]);
+        fs::remove_dir_all(store.host.store.join(".containers/.full")).unwrap();
+        store.host.ok(&["stop", "-t", "0", "web"]);
         tally.end();
-        yard.assert_as(&before, what);
-        umount2(&yard.host.store.join(".containers"), MntFlags::MNT_DETACH).unwrap();
+        store.assert_unchanged(&before, what);
+        umount2(&store.host.store.join(".containers"), MntFlags::MNT_DETACH).unwrap();
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_container_that_fills_the_disk_is_stopped_like_any_other() {
-    let yard = Yard::new("resources-hog");
-    with_small_disk(&yard, "size=4m");
-    let before = yard.calm(false);
-    yard.host.ok(&[
+    let store = TestStore::new("resources-hog");
+    with_small_disk(&store, "size=4m");
+    let before = store.baseline(false);
+    store.host.ok(&[
         "run",
         "-d",
         IMAGE,
@@ -106,21 +106,21 @@ fn a_container_that_fills_the_disk_is_stopped_like_any_other() {
     ]);
     until(
         // A name of its own each time: a file that is there would make room for itself when it is emptied.
-        || yard.host.run(&["exec", "hog", "--", "bash", "-c", "echo x > /x-$$"]).err.contains("No space left"),
+        || store.host.run(&["exec", "hog", "--", "bash", "-c", "echo x > /x-$$"]).err.contains("No space left"),
         "the disk is full",
     );
-    assert!(yard.host.ok(&["ps"]).contains("running"));
-    yard.host.ok(&["stop", "-t", "0", "hog"]);
-    yard.assert_as(&before, "after stop");
-    umount2(&yard.host.store.join(".containers"), MntFlags::MNT_DETACH).unwrap();
+    assert!(store.host.ok(&["ps"]).contains("running"));
+    store.host.ok(&["stop", "-t", "0", "hog"]);
+    store.assert_unchanged(&before, "after stop");
+    umount2(&store.host.store.join(".containers"), MntFlags::MNT_DETACH).unwrap();
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_read_only_store_is_named_and_can_still_be_looked_at() {
-    let yard = Yard::new("resources-read-only");
-    yard.host.start("web");
-    let place = yard.host.store.clone();
+    let store = TestStore::new("resources-read-only");
+    store.host.start("web");
+    let place = store.host.store.clone();
     mount(Some(&place), &place, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>).unwrap();
     mount(
         None::<&str>,
@@ -139,7 +139,7 @@ fn a_read_only_store_is_named_and_can_still_be_looked_at() {
         &["rmi", IMAGE],
     ] {
         tally.case(format!("{command:?}"), || {
-            let refused = yard.host.run(command);
+            let refused = store.host.run(command);
             // An image that is in use is refused before.
             assert_said(
                 &refused,
@@ -148,17 +148,17 @@ fn a_read_only_store_is_named_and_can_still_be_looked_at() {
         });
     }
     for command in [&["ps"][..], &["exec", "web", "--", "true"], &["inspect", "web"]] {
-        tally.case(format!("{command:?} writes nothing"), || drop(yard.host.ok(command)));
+        tally.case(format!("{command:?} writes nothing"), || drop(store.host.ok(command)));
     }
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
-    yard.host.ok(&["stop", "-t", "0", "web"]);
+    store.host.ok(&["stop", "-t", "0", "web"]);
     tally.end();
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_store_works_on_any_disk_that_the_kernel_can_stack_on_and_is_refused_on_others() {
-    let yard = Yard::new("resources-places");
+    let store = TestStore::new("resources-places");
     let top = tempfile::tempdir().unwrap();
     let run = |root: &Path| {
         let conductor = |words: &[&str]| {
@@ -219,17 +219,17 @@ fn a_store_works_on_any_disk_that_the_kernel_can_stack_on_and_is_refused_on_othe
         assert_eq!(ran.out, "written\n", "{ran:?}");
     });
     tally.end();
-    drop(yard);
+    drop(store);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn without_descriptors_each_command_says_so_and_takes_nothing_for_ended() {
-    let yard = Yard::new("resources-descriptors");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    yard.host.ok(&["addnetwork", "web", "-i"]);
-    let mut during = yard.trace(true);
+    let store = TestStore::new("resources-descriptors");
+    let before = store.baseline(true);
+    store.host.start("web");
+    store.host.ok(&["addnetwork", "web", "-i"]);
+    let mut during = store.snapshot(true);
     let mut tally = Tally::new("resources", "descriptors");
     for count in 3..24 {
         for words in [
@@ -244,7 +244,7 @@ fn without_descriptors_each_command_says_so_and_takes_nothing_for_ended() {
                     .arg(format!("--nofile={count}"))
                     .arg(env!("CARGO_BIN_EXE_conductor"))
                     .arg("--root")
-                    .arg(&yard.host.store);
+                    .arg(&store.host.store);
                 let output = outcome(&command.args(words).stdin(std::process::Stdio::null()).output().unwrap());
                 if output.code == 127 && output.err.contains("shared libraries") {
                     // Not even the program could be started.
@@ -257,31 +257,31 @@ fn without_descriptors_each_command_says_so_and_takes_nothing_for_ended() {
                     assert!([125, 126].contains(&output.code), "{output:?}");
                     assert!(output.err.contains("cannot ") && !output.err.contains("has ended"), "{output:?}");
                 }
-                yard.host.ok(&["ps"]);
+                store.host.ok(&["ps"]);
                 if words[0] != "addnetwork" || output.code != 0 {
-                    yard.assert_as(&during, "afterwards");
+                    store.assert_unchanged(&during, "afterwards");
                 }
             });
-            if words[0] == "addnetwork" && yard.trace(true) != during {
+            if words[0] == "addnetwork" && store.snapshot(true) != during {
                 // It worked: what follows compares with a container without the port.
-                yard.host.ok(&["stop", "-t", "0", "web"]);
-                yard.host.start("web");
-                yard.host.ok(&["addnetwork", "web", "-i"]);
+                store.host.ok(&["stop", "-t", "0", "web"]);
+                store.host.start("web");
+                store.host.ok(&["addnetwork", "web", "-i"]);
                 // Its mounts have other numbers now.
-                during = yard.trace(true);
+                during = store.snapshot(true);
             }
         }
     }
     tally.end();
-    yard.host.ok(&["stop", "-t", "0", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["stop", "-t", "0", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_limit_of_processes_or_namespaces_is_said_with_what_it_is() {
-    let yard = Yard::new("resources-limits");
-    let before = yard.calm(false);
+    let store = TestStore::new("resources-limits");
+    let before = store.baseline(false);
     let mut tally = Tally::new("resources", "limits");
     let tree =
         ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].iter().map(Path::new).find(|tree| tree.join("cgroup.procs").exists());
@@ -297,11 +297,11 @@ fn a_limit_of_processes_or_namespaces_is_said_with_what_it_is() {
                 let mut command = Command::new("sh");
                 command
                     .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_conductor"), "--root"])
-                    .arg(&yard.host.store)
+                    .arg(&store.host.store)
                     .args(words);
                 let refused = outcome(&command.output().unwrap());
                 assert_said(&refused, "(EAGAIN)");
-                yard.assert_as(&before, "afterwards");
+                store.assert_unchanged(&before, "afterwards");
             });
         }
     } else {
@@ -324,15 +324,20 @@ fn a_limit_of_processes_or_namespaces_is_said_with_what_it_is() {
                 env!("CARGO_BIN_EXE_conductor"),
             ]);
             let refused = outcome(
-                &command.arg("--root").arg(&yard.host.store).args(["run", IMAGE, "eg", "--", "true"]).output().unwrap(),
+                &command
+                    .arg("--root")
+                    .arg(&store.host.store)
+                    .args(["run", IMAGE, "eg", "--", "true"])
+                    .output()
+                    .unwrap(),
             );
             assert_eq!(refused.code, 125, "{refused:?}");
             assert!(refused.err.contains("conductor: cannot ") && !refused.err.contains("panicked"), "{refused:?}");
             if refused.err.contains("(ENOSPC)") {
                 assert!(refused.err.contains("/proc/sys/user/max_"), "which limit, and where it stands: {refused:?}");
             }
-            yard.host.ok(&["ps"]);
-            yard.assert_as(&before, "afterwards");
+            store.host.ok(&["ps"]);
+            store.assert_unchanged(&before, "afterwards");
         });
     }
     tally.end();
@@ -340,11 +345,11 @@ fn a_limit_of_processes_or_namespaces_is_said_with_what_it_is() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn who_lacks_the_rights_is_told_so_in_one_line() {
-    let yard = Yard::new("resources-rights");
-    let before = yard.calm(false);
-    yard.host.start("web");
-    let during = yard.trace(false);
+fn missing_privileges_are_reported_in_one_line() {
+    let store = TestStore::new("resources-rights");
+    let before = store.baseline(false);
+    store.host.start("web");
+    let during = store.snapshot(false);
     let mut tally = Tally::new("resources", "rights");
     let by = |through: &[&str], words: &[&str]| {
         let mut command = Command::new(through[0]);
@@ -352,7 +357,7 @@ fn who_lacks_the_rights_is_told_so_in_one_line() {
             .args(&through[1..])
             .arg(env!("CARGO_BIN_EXE_conductor"))
             .arg("--root")
-            .arg(&yard.host.store)
+            .arg(&store.host.store)
             .args(words);
         outcome(&command.output().unwrap())
     };
@@ -378,7 +383,7 @@ fn who_lacks_the_rights_is_told_so_in_one_line() {
                 .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
                 .arg(&program)
                 .arg("--root")
-                .arg(&yard.host.store);
+                .arg(&store.host.store);
             let refused = outcome(&command.args(words).current_dir("/").output().unwrap());
             assert_said(&refused, "this takes root; run it with sudo");
         });
@@ -400,9 +405,9 @@ fn who_lacks_the_rights_is_told_so_in_one_line() {
                     );
                 }
             }
-            yard.host.ok(&["ps"]);
+            store.host.ok(&["ps"]);
             // A network that it could make is there; of those that it could not run, nothing.
-            let now = || yard.trace(false);
+            let now = || store.snapshot(false);
             until(
                 || (now().mounts, now().cgroups) == (during.mounts.clone(), during.cgroups.clone()),
                 "nothing is left",
@@ -410,15 +415,15 @@ fn who_lacks_the_rights_is_told_so_in_one_line() {
         });
     }
     tally.end();
-    yard.host.ok(&["stop", "-t", "0", "web"]);
-    until(|| yard.trace(false).cgroups == before.cgroups, "its cgroup is gone");
+    store.host.ok(&["stop", "-t", "0", "web"]);
+    until(|| store.snapshot(false).cgroups == before.cgroups, "its cgroup is gone");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn conductor_in_a_container_says_what_it_lacks() {
-    let yard = Yard::new("resources-nested");
-    yard.host.plant_image("nested", |root| {
+    let store = TestStore::new("resources-nested");
+    store.host.plant_image("nested", |root| {
         let program = Path::new(env!("CARGO_BIN_EXE_conductor"));
         let listed = Command::new("ldd").arg(program).output().unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
@@ -429,9 +434,9 @@ fn conductor_in_a_container_says_what_it_lacks() {
         }
         copy_program(program, &root.join("conductor"));
     });
-    let before = yard.calm(false);
+    let before = store.baseline(false);
     for words in [&["run", "x", "y"][..], &["build", "x", "--from", "host"], &["run", "--rm", "x", "y", "--", "true"]] {
-        let inside = yard.host.run(
+        let inside = store.host.run(
             &[&["-q", "run", "--rm", "nested", "eg", "--", "/conductor", "-q", "--root", "/store"][..], words].concat(),
         );
         assert!(!inside.err.contains("panicked"), "{inside:?}");
@@ -439,5 +444,5 @@ fn conductor_in_a_container_says_what_it_lacks() {
             assert_said(&inside, "cannot ");
         }
     }
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }

@@ -5,17 +5,17 @@
 use nix::sys::signal::Signal;
 
 use crate::tally::{Tally, is_full};
-use crate::yard::{End, IMAGE, Yard, until};
+use crate::test_store::{End, IMAGE, TestStore, until};
 
 /// A command to be hurt, and what must hold for its users afterwards.
 struct Scenario {
     name: &'static str,
     command: &'static [&'static str],
     /// Brings about what the command needs.
-    arrange: fn(&Yard),
+    arrange: fn(&TestStore),
     /// What its user does next, which has to work; afterwards nothing of it is there any more. `end` says how it ended, if
     /// it was told to fail and not killed.
-    resolve: fn(&Yard, Option<&End>),
+    resolve: fn(&TestStore, Option<&End>),
     /// Whether rules of the firewall change.
     firewall: bool,
     /// Codes that it may end with when a step fails.
@@ -29,7 +29,7 @@ const SCENARIOS: [Scenario; 17] = [
         name: "run",
         command: &["run", IMAGE, "eg", "--", "true"],
         arrange: |_| (),
-        resolve: |yard, failed| is_as_if_never_run(yard, failed),
+        resolve: |store, failed| is_as_if_never_run(store, failed),
         firewall: false,
         // 126: the container was there, and its command could not be executed.
         codes: &[125, 126],
@@ -38,7 +38,7 @@ const SCENARIOS: [Scenario; 17] = [
         name: "run --rm",
         command: &["run", "--rm", IMAGE, "eg", "--", "true"],
         arrange: |_| (),
-        resolve: |yard, _| is_as_if_never_run(yard, None),
+        resolve: |store, _| is_as_if_never_run(store, None),
         firewall: false,
         codes: &[125, 126],
     },
@@ -46,7 +46,7 @@ const SCENARIOS: [Scenario; 17] = [
         name: "run --detach",
         command: &["run", "-d", IMAGE, "eg", "--", "sleep", "infinity"],
         arrange: |_| (),
-        resolve: |yard, failed| is_as_if_never_run(yard, failed),
+        resolve: |store, failed| is_as_if_never_run(store, failed),
         firewall: false,
         codes: &[125, 126],
     },
@@ -78,18 +78,18 @@ const SCENARIOS: [Scenario; 17] = [
             "infinity",
         ],
         arrange: |_| (),
-        resolve: |yard, failed| is_as_if_never_run(yard, failed),
+        resolve: |store, failed| is_as_if_never_run(store, failed),
         firewall: false,
         codes: &[125, 126],
     },
     Scenario {
         name: "exec",
         command: &["exec", "eg", "--", "true"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, _| {
-            yard.host.ok(&["exec", "eg", "--", "true"]);
-            until(|| processes(yard, "eg") == 1, "what was killed on its way in is gone");
-            stop(yard, "eg");
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, _| {
+            store.host.ok(&["exec", "eg", "--", "true"]);
+            until(|| processes(store, "eg") == 1, "what was killed on its way in is gone");
+            stop(store, "eg");
         },
         firewall: false,
         codes: &[125, 126],
@@ -97,36 +97,36 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "stop",
         command: &["stop", "-t", "0", "eg"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, _| is_stopped_by_the_next(yard),
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, _| is_stopped_by_the_next(store),
         firewall: false,
         codes: &[125],
     },
     Scenario {
         name: "stop, ended",
         command: &["stop", "eg"],
-        arrange: |yard| drop(yard.host.ok(&["run", IMAGE, "eg", "--", "true"])),
-        resolve: |yard, _| is_stopped_by_the_next(yard),
+        arrange: |store| drop(store.host.ok(&["run", IMAGE, "eg", "--", "true"])),
+        resolve: |store, _| is_stopped_by_the_next(store),
         firewall: false,
         codes: &[125],
     },
     Scenario {
         name: "rm --force",
         command: &["rm", "--force", "eg"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, _| is_stopped_by_the_next(yard),
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, _| is_stopped_by_the_next(store),
         firewall: false,
         codes: &[125],
     },
     Scenario {
         name: "cp",
         command: &["cp", "/etc/passwd", "eg:/copied"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, _| {
-            yard.host.ok(&["cp", "/etc/passwd", "eg:/copied"]);
-            let inside = yard.host.ok(&["exec", "eg", "--", "cat", "/copied"]);
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, _| {
+            store.host.ok(&["cp", "/etc/passwd", "eg:/copied"]);
+            let inside = store.host.ok(&["exec", "eg", "--", "cat", "/copied"]);
             assert!(inside.ends_with(&std::fs::read_to_string("/etc/passwd").unwrap()), "{inside}");
-            stop(yard, "eg");
+            stop(store, "eg");
         },
         firewall: false,
         codes: &[125],
@@ -134,16 +134,16 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "commit",
         command: &["commit", "eg", "made"],
-        arrange: |yard| {
-            yard.host.start("eg");
-            yard.host.ok(&["exec", "eg", "--", "touch", "/changed"]);
+        arrange: |store| {
+            store.host.start("eg");
+            store.host.ok(&["exec", "eg", "--", "touch", "/changed"]);
         },
-        resolve: |yard, _| {
-            assert!(!yard.host.ok(&["images"]).contains("damaged"));
-            yard.host.ok(&["commit", "eg", "made"]);
-            yard.host.ok(&["run", "--rm", "made", "look", "--", "ls", "/changed"]);
-            stop(yard, "eg");
-            yard.host.ok(&["rmi", "made"]);
+        resolve: |store, _| {
+            assert!(!store.host.ok(&["images"]).contains("damaged"));
+            store.host.ok(&["commit", "eg", "made"]);
+            store.host.ok(&["run", "--rm", "made", "look", "--", "ls", "/changed"]);
+            stop(store, "eg");
+            store.host.ok(&["rmi", "made"]);
         },
         firewall: false,
         codes: &[125],
@@ -151,16 +151,16 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "stop, with a network and a peer",
         command: &["stop", "-t", "0", "eg"],
-        arrange: |yard| {
-            networked(yard, "eg");
-            networked(yard, "db");
-            yard.host.ok(&["peer", "eg", "db"]);
+        arrange: |store| {
+            networked(store, "eg");
+            networked(store, "db");
+            store.host.ok(&["peer", "eg", "db"]);
         },
-        resolve: |yard, _| {
-            is_stopped_by_the_next(yard);
-            let hosts = std::fs::read_to_string(yard.host.container("db").join("hosts")).unwrap();
+        resolve: |store, _| {
+            is_stopped_by_the_next(store);
+            let hosts = std::fs::read_to_string(store.host.container("db").join("hosts")).unwrap();
             assert!(!hosts.contains("\teg\n"), "the other still knows it as a peer: {hosts}");
-            stop(yard, "db");
+            stop(store, "db");
         },
         firewall: true,
         codes: &[125],
@@ -168,38 +168,38 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "addnetwork",
         command: &["addnetwork", "eg"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, failed| gets_its_network(yard, &["addnetwork", "eg"], failed),
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, failed| gets_its_network(store, &["addnetwork", "eg"], failed),
         firewall: true,
         codes: &[125],
     },
     Scenario {
         name: "addnetwork -i -e",
         command: &["addnetwork", "eg", "-i", "-e", "3000:8080"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, failed| gets_its_network(yard, &["addnetwork", "eg", "-i", "-e", "3000:8080"], failed),
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, failed| gets_its_network(store, &["addnetwork", "eg", "-i", "-e", "3000:8080"], failed),
         firewall: true,
         codes: &[125],
     },
     Scenario {
         name: "addnetwork, given up",
         command: &["addnetwork", "eg", "-i", "-e", "3000:8080"],
-        arrange: |yard| yard.host.start("eg"),
-        resolve: |yard, _| stop(yard, "eg"),
+        arrange: |store| store.host.start("eg"),
+        resolve: |store, _| stop(store, "eg"),
         firewall: true,
         codes: &[125],
     },
     Scenario {
         name: "peer",
         command: &["peer", "eg", "db"],
-        arrange: |yard| ["eg", "db"].iter().for_each(|name| networked(yard, name)),
-        resolve: |yard, _| {
-            yard.host.ok(&["peer", "eg", "db"]);
-            let db = yard.host.ok(&["exec", "db", "--", "getent", "hosts", "eg"]);
+        arrange: |store| ["eg", "db"].iter().for_each(|name| networked(store, name)),
+        resolve: |store, _| {
+            store.host.ok(&["peer", "eg", "db"]);
+            let db = store.host.ok(&["exec", "db", "--", "getent", "hosts", "eg"]);
             assert!(db.contains("192.168.1.2"), "{db}");
-            yard.host.ok(&["exec", "db", "--", "ping", "-c1", "-W2", "eg"]);
-            stop(yard, "eg");
-            stop(yard, "db");
+            store.host.ok(&["exec", "db", "--", "ping", "-c1", "-W2", "eg"]);
+            stop(store, "eg");
+            stop(store, "db");
         },
         firewall: true,
         codes: &[125],
@@ -207,14 +207,14 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "network reload",
         command: &["network", "reload"],
-        arrange: |yard| {
-            networked(yard, "eg");
+        arrange: |store| {
+            networked(store, "eg");
             assert!(std::process::Command::new("iptables").args(["-F", "FORWARD"]).status().unwrap().success());
         },
-        resolve: |yard, _| {
-            yard.host.ok(&["network", "reload"]);
-            yard.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
-            stop(yard, "eg");
+        resolve: |store, _| {
+            store.host.ok(&["network", "reload"]);
+            store.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+            stop(store, "eg");
         },
         firewall: true,
         codes: &[125],
@@ -222,17 +222,17 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "ps, which clears up",
         command: &["ps"],
-        arrange: |yard| {
+        arrange: |store| {
             // One that ended with a network, and one that was killed half-way.
-            networked(yard, "eg");
-            let init = yard.first_process("eg");
+            networked(store, "eg");
+            let init = store.first_process("eg");
             nix::sys::signal::kill(init, Signal::SIGKILL).unwrap();
             until(|| !std::fs::exists(format!("/proc/{init}")).unwrap(), "the kernel is done with it");
-            yard.hurt("kill@/record#1", &["run", IMAGE, "half", "--", "true"]);
+            store.run_with_fault("kill@/record#1", &["run", IMAGE, "half", "--", "true"]);
         },
-        resolve: |yard, _| {
-            yard.host.ok(&["ps"]);
-            stop(yard, "eg");
+        resolve: |store, _| {
+            store.host.ok(&["ps"]);
+            stop(store, "eg");
         },
         firewall: true,
         // What cannot be removed yet is told, and does not keep it from listing.
@@ -279,10 +279,10 @@ fn a_step_of_networks_that_fails_is_said_in_one_line_and_can_be_tried_again() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_signal_at_any_step_of_run_ends_it_and_leaves_nothing() {
-    let yard = Yard::new("steps-signal");
-    let before = yard.calm(false);
+    let store = TestStore::new("steps-signal");
+    let before = store.baseline(false);
     let command = ["run", "--rm", IMAGE, "eg", "--", "sleep", "infinity"];
-    let points = yard.points(&["run", "--rm", IMAGE, "eg", "--", "true"]);
+    let points = store.points(&["run", "--rm", IMAGE, "eg", "--", "true"]);
     // What comes after the container's end is not come to by one that does not end.
     let executed = points.iter().position(|point| point.ends_with("/record#1")).unwrap();
     let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -294,14 +294,14 @@ fn a_signal_at_any_step_of_run_ends_it_and_leaves_nothing() {
                 continue;
             }
             tally.case(format!("{signal} at {point}"), || {
-                let end = yard.signalled(point, signal, &command);
+                let end = store.run_with_signal(point, signal, &command);
                 // By the signal itself while there is nothing to undo; later the container is killed, as nobody in there
                 // would notice.
                 let expected = end.signal == Some(signal as i32) || end.outcome.code == 137;
                 assert!(expected, "{end:?}");
                 assert!(!end.outcome.err.contains("panicked"), "{end:?}");
-                is_as_if_never_run(&yard, None);
-                yard.assert_as(&before, "afterwards");
+                is_as_if_never_run(&store, None);
+                store.assert_unchanged(&before, "afterwards");
             });
         }
     }
@@ -311,36 +311,36 @@ fn a_signal_at_any_step_of_run_ends_it_and_leaves_nothing() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_signal_at_any_step_of_exec_or_build_ends_it_and_nothing_is_half_done() {
-    let yard = Yard::with_own_cache("steps-signal-more");
-    yard.host.start("eg");
-    let points = yard.points(&["exec", "eg", "--", "true"]);
-    let before = yard.trace(false);
+    let store = TestStore::with_own_cache("steps-signal-more");
+    store.host.start("eg");
+    let points = store.points(&["exec", "eg", "--", "true"]);
+    let before = store.snapshot(false);
     let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
     let mut tally = Tally::new("steps", "exec, a signal");
     for (number, point) in points.iter().enumerate() {
         let signal = signals[number % signals.len()];
         tally.case(format!("{signal} at {point}"), || {
-            let end = yard.signalled(point, signal, &["exec", "eg", "--", "sleep", "infinity"]);
+            let end = store.run_with_signal(point, signal, &["exec", "eg", "--", "sleep", "infinity"]);
             assert!(end.signal == Some(signal as i32) || end.outcome.code == 128 + signal as i32, "{end:?}");
-            yard.host.ok(&["exec", "eg", "--", "true"]);
-            until(|| processes(&yard, "eg") == 1, "what was on its way in is gone");
-            yard.assert_as(&before, "afterwards");
+            store.host.ok(&["exec", "eg", "--", "true"]);
+            until(|| processes(&store, "eg") == 1, "what was on its way in is gone");
+            store.assert_unchanged(&before, "afterwards");
         });
     }
     tally.end();
-    stop(&yard, "eg");
+    stop(&store, "eg");
 
-    let before = yard.calm(false);
-    let file = yard.context.path().join("Conductorfile");
+    let before = store.baseline(false);
+    let file = store.context.path().join("Conductorfile");
     std::fs::write(&file, "FROM img\nCOPY Conductorfile /a\nRUN cp /a /b\n").unwrap();
     let command = ["build", "made", file.to_str().unwrap()];
     let again = || {
-        yard.host.ok(&command);
-        yard.host.ok(&["run", "--rm", "made", "look", "--", "cmp", "/a", "/b"]);
-        yard.host.ok(&["rmi", "made"]);
-        yard.host.ok(&["rmcache"]);
+        store.host.ok(&command);
+        store.host.ok(&["run", "--rm", "made", "look", "--", "cmp", "/a", "/b"]);
+        store.host.ok(&["rmi", "made"]);
+        store.host.ok(&["rmcache"]);
     };
-    let points = yard.points(&command);
+    let points = store.points(&command);
     again();
     let mut tally = Tally::new("steps", "build, a signal");
     for (number, point) in points.iter().enumerate() {
@@ -349,11 +349,11 @@ fn a_signal_at_any_step_of_exec_or_build_ends_it_and_nothing_is_half_done() {
         }
         let signal = signals[number % signals.len()];
         tally.case(format!("{signal} at {point}"), || {
-            let end = yard.signalled(point, signal, &command);
+            let end = store.run_with_signal(point, signal, &command);
             assert_eq!(end.signal, Some(signal as i32), "{end:?}");
-            assert!(!yard.host.ok(&["images"]).contains("made"), "there is no image of a build that was broken off");
+            assert!(!store.host.ok(&["images"]).contains("made"), "there is no image of a build that was broken off");
             again();
-            yard.assert_as(&before, "afterwards");
+            store.assert_unchanged(&before, "afterwards");
         });
     }
     tally.end();
@@ -362,17 +362,17 @@ fn a_signal_at_any_step_of_exec_or_build_ends_it_and_nothing_is_half_done() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_build_killed_or_failing_at_any_step_leaves_no_half_layer_and_the_next_one_works() {
-    let yard = Yard::with_own_cache("steps-build");
-    let file = yard.context.path().join("Conductorfile");
+    let store = TestStore::with_own_cache("steps-build");
+    let file = store.context.path().join("Conductorfile");
     let text = "FROM img\nCOPY a /a\nRUN cp /a /b\nWORKDIR /w\nRUN [\"cp\", \"/b\", \"c\"]\n";
     std::fs::write(&file, text).unwrap();
-    let content = |number: usize| std::fs::write(yard.context.path().join("a"), format!("{number}\n")).unwrap();
+    let content = |number: usize| std::fs::write(store.context.path().join("a"), format!("{number}\n")).unwrap();
     let command = ["build", "made", file.to_str().unwrap()];
     content(0);
-    let points = yard.points(&command);
-    yard.host.ok(&["rmi", "made"]);
-    yard.host.ok(&["rmcache"]);
-    let before = yard.calm(false);
+    let points = store.points(&command);
+    store.host.ok(&["rmi", "made"]);
+    store.host.ok(&["rmcache"]);
+    let before = store.baseline(false);
     let (mut killed, mut failing) = (Tally::new("steps", "build, killed"), Tally::new("steps", "build, failing"));
     for (number, point) in points.iter().enumerate() {
         for fault in ["kill", "fail:5"] {
@@ -383,24 +383,24 @@ fn a_build_killed_or_failing_at_any_step_leaves_no_half_layer_and_the_next_one_w
             tally.case(point, || {
                 // Something new, so that layers are made and not found.
                 content(2 * number + usize::from(fault == "kill"));
-                let end = yard.hurt(&format!("{fault}@{point}"), &command);
+                let end = store.run_with_fault(&format!("{fault}@{point}"), &command);
                 if fault == "kill" {
                     assert!(end.signal == Some(9) || end.outcome.code == 125, "{end:?}");
                 } else if point != "/own-binary#1" {
                     end.assert_told(&[125], "(EIO)");
                     // What was begun is undone at once; layers that were whole before that stay.
                     assert_eq!(
-                        crate::yard::entries(&yard.host.store.join(".cache/building")),
+                        crate::test_store::entries(&store.host.store.join(".cache/building")),
                         [] as [std::path::PathBuf; 0]
                     );
                 }
                 let failed = end.outcome.code != 0;
                 assert!(
-                    !failed || !yard.host.ok(&["images"]).contains("made"),
+                    !failed || !store.host.ok(&["images"]).contains("made"),
                     "there is no image of a build that failed"
                 );
-                yard.host.ok(&command);
-                let said = yard.host.ok(&[
+                store.host.ok(&command);
+                let said = store.host.ok(&[
                     "run",
                     "--rm",
                     "made",
@@ -410,10 +410,10 @@ fn a_build_killed_or_failing_at_any_step_leaves_no_half_layer_and_the_next_one_w
                     "-c",
                     "cmp /a /b && cmp /b /w/c && cat /a",
                 ]);
-                assert_eq!(said.trim(), std::fs::read_to_string(yard.context.path().join("a")).unwrap().trim());
-                yard.host.ok(&["rmi", "made"]);
-                yard.host.ok(&["rmcache"]);
-                yard.assert_as(&before, "afterwards");
+                assert_eq!(said.trim(), std::fs::read_to_string(store.context.path().join("a")).unwrap().trim());
+                store.host.ok(&["rmi", "made"]);
+                store.host.ok(&["rmcache"]);
+                store.assert_unchanged(&before, "afterwards");
             });
         }
     }
@@ -424,62 +424,62 @@ fn a_build_killed_or_failing_at_any_step_leaves_no_half_layer_and_the_next_one_w
 #[test]
 #[ignore = "needs root: make test"]
 fn removing_images_and_layers_is_all_or_nothing_also_when_it_is_killed_or_fails() {
-    let yard = Yard::with_own_cache("steps-remove");
-    let before = yard.calm(false);
-    let file = yard.context.path().join("Conductorfile");
+    let store = TestStore::with_own_cache("steps-remove");
+    let before = store.baseline(false);
+    let file = store.context.path().join("Conductorfile");
     std::fs::write(&file, "FROM img\nWORKDIR /a\nWORKDIR /b\n").unwrap();
     let build = ["build", "made", file.to_str().unwrap()];
     for (name, command) in [("rmi", &["rmi", "made"][..]), ("rmcache", &["rmcache"])] {
-        yard.host.ok(&build);
+        store.host.ok(&build);
         if name == "rmcache" {
-            yard.host.ok(&["rmi", "made"]);
+            store.host.ok(&["rmi", "made"]);
         }
-        let points = yard.points(command);
+        let points = store.points(command);
         for fault in ["kill", "fail:5"] {
             let mut tally = Tally::new("steps", format!("{name}, {fault}"));
             for point in &points {
                 tally.case(point, || {
-                    yard.host.ok(&build);
+                    store.host.ok(&build);
                     if name == "rmcache" {
-                        yard.host.ok(&["rmi", "made"]);
+                        store.host.ok(&["rmi", "made"]);
                     }
-                    let end = yard.hurt(&format!("{fault}@{point}"), command);
+                    let end = store.run_with_fault(&format!("{fault}@{point}"), command);
                     if fault == "kill" {
                         assert_eq!(end.signal, Some(9), "{end:?}");
                     } else {
                         end.assert_told(&[125], "(EIO)");
                     }
                     // Either it is there and works, or it is not there.
-                    let listed = yard.host.ok(&["images"]);
+                    let listed = store.host.ok(&["images"]);
                     assert!(!listed.contains("damaged"), "{listed}");
                     if listed.contains("made ") {
-                        yard.host.ok(&["run", "--rm", "made", "look", "--", "ls", "-d", "/a", "/b"]);
-                        yard.host.ok(&["rmi", "made"]);
+                        store.host.ok(&["run", "--rm", "made", "look", "--", "ls", "-d", "/a", "/b"]);
+                        store.host.ok(&["rmi", "made"]);
                     }
-                    yard.host.ok(&["rmcache"]);
-                    yard.assert_as(&before, "afterwards");
+                    store.host.ok(&["rmcache"]);
+                    store.assert_unchanged(&before, "afterwards");
                 });
             }
             tally.end();
         }
-        yard.host.run(&["rmi", "made"]);
-        yard.host.ok(&["rmcache"]);
+        store.host.run(&["rmi", "made"]);
+        store.host.ok(&["rmcache"]);
     }
 }
 
 fn killed_at_each_step(test: &str, scenarios: &[Scenario]) {
-    each(&format!("steps-kill-{test}"), scenarios, "killed", |yard, scenario, point| {
-        let end = yard.hurt(&format!("kill@{point}"), scenario.command);
+    each(&format!("steps-kill-{test}"), scenarios, "killed", |store, scenario, point| {
+        let end = store.run_with_fault(&format!("kill@{point}"), scenario.command);
         // Itself, or a child whose end it noticed, or has nothing to say about.
         assert!(end.signal == Some(9) || [125, 137].contains(&end.outcome.code) || end.outcome.code == 0, "{end:?}");
         assert!(!end.outcome.err.contains("panicked"), "{end:?}");
-        (scenario.resolve)(yard, None);
+        (scenario.resolve)(store, None);
     });
 }
 
 fn failing_at_each_step(test: &str, scenarios: &[Scenario]) {
-    each(&format!("steps-fail-{test}"), scenarios, "failing", |yard, scenario, point| {
-        let end = yard.hurt(&format!("fail:5@{point}"), scenario.command);
+    each(&format!("steps-fail-{test}"), scenarios, "failing", |store, scenario, point| {
+        let end = store.run_with_fault(&format!("fail:5@{point}"), scenario.command);
         if point == "/own-binary#1" {
             // It is tried early, and again when the command line is understood.
             assert_eq!(end.outcome.code, 0, "{end:?}");
@@ -491,33 +491,33 @@ fn failing_at_each_step(test: &str, scenarios: &[Scenario]) {
         } else {
             end.assert_told(scenario.codes, "(EIO)");
         }
-        (scenario.resolve)(yard, Some(&end));
+        (scenario.resolve)(store, Some(&end));
     });
 }
 
-fn each(test: &str, scenarios: &[Scenario], how: &str, hurt: impl Fn(&Yard, &Scenario, &str)) {
-    let yard = Yard::new(test);
+fn each(test: &str, scenarios: &[Scenario], how: &str, run_with_fault: impl Fn(&TestStore, &Scenario, &str)) {
+    let store = TestStore::new(test);
     for scenario in scenarios {
-        let before = yard.calm(scenario.firewall);
-        (scenario.arrange)(&yard);
-        let points = yard.points(scenario.command);
-        (scenario.resolve)(&yard, None);
-        let _ = yard.host.run(&["stop", "-t", "0", "eg"]);
-        yard.assert_as(&before, &format!("{}, unhurt:", scenario.name));
+        let before = store.baseline(scenario.firewall);
+        (scenario.arrange)(&store);
+        let points = store.points(scenario.command);
+        (scenario.resolve)(&store, None);
+        let _ = store.host.run(&["stop", "-t", "0", "eg"]);
+        store.assert_unchanged(&before, &format!("{}, unhurt:", scenario.name));
         let mut tally = Tally::new("steps", format!("{}, {how}", scenario.name));
         for (number, point) in points.iter().enumerate() {
             if is_passed_over(number, point) && scenario.name != "run" {
                 continue;
             }
             tally.case(point, || {
-                (scenario.arrange)(&yard);
-                hurt(&yard, scenario, point);
-                yard.assert_as(&before, "afterwards");
+                (scenario.arrange)(&store);
+                run_with_fault(&store, scenario, point);
+                store.assert_unchanged(&before, "afterwards");
             });
             for name in ["eg", "db", "half"] {
                 // After a case that failed.
-                if yard.host.container(name).exists() {
-                    yard.host.run(&["stop", "-t", "0", name]);
+                if store.host.container(name).exists() {
+                    store.host.run(&["stop", "-t", "0", name]);
                 }
             }
         }
@@ -531,21 +531,21 @@ fn is_passed_over(number: usize, point: &str) -> bool {
 }
 
 /// A container that was never told to the user, or was ended: nothing of it is in the way.
-fn is_as_if_never_run(yard: &Yard, failed: Option<&End>) {
+fn is_as_if_never_run(store: &TestStore, failed: Option<&End>) {
     if failed.is_some_and(|end| end.outcome.code != 0) {
         // It said so: then it must have cleared up itself.
-        assert!(!yard.host.container("eg").exists(), "a run that failed has left its container");
+        assert!(!store.host.container("eg").exists(), "a run that failed has left its container");
     }
-    if yard.lists("eg") {
-        stop(yard, "eg");
+    if store.lists("eg") {
+        stop(store, "eg");
     }
     until(
         || {
             // The monitor of a killed `run` may be at work yet.
-            let again = yard.host.run(&["run", "--rm", IMAGE, "eg", "--", "true"]);
+            let again = store.host.run(&["run", "--rm", IMAGE, "eg", "--", "true"]);
             assert!(again.code == 0 || again.err.contains("there is one of that name"), "{again:?}");
             if again.code != 0 {
-                yard.host.run(&["stop", "-t", "0", "eg"]);
+                store.host.run(&["stop", "-t", "0", "eg"]);
             }
             again.code == 0
         },
@@ -553,38 +553,38 @@ fn is_as_if_never_run(yard: &Yard, failed: Option<&End>) {
     );
 }
 
-fn is_stopped_by_the_next(yard: &Yard) {
-    if yard.lists("eg") {
-        stop(yard, "eg");
+fn is_stopped_by_the_next(store: &TestStore) {
+    if store.lists("eg") {
+        stop(store, "eg");
     }
-    yard.host.ok(&["run", "--rm", IMAGE, "eg", "--", "true"]);
+    store.host.ok(&["run", "--rm", IMAGE, "eg", "--", "true"]);
 }
 
-fn gets_its_network(yard: &Yard, command: &[&str], failed: Option<&End>) {
+fn gets_its_network(store: &TestStore, command: &[&str], failed: Option<&End>) {
     if failed.is_some_and(|end| end.outcome.code != 0) {
-        assert!(!yard.host.container("eg").join("network.json").exists(), "it said no and did half of it");
+        assert!(!store.host.container("eg").join("network.json").exists(), "it said no and did half of it");
     }
-    let said = yard.host.ok(command);
+    let said = store.host.ok(command);
     assert!(said.contains("peer ip 192.168.1.2"), "{said}");
-    yard.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
-    let trace = format!("{:?}", yard.trace(true));
+    store.host.ok(&["exec", "eg", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+    let snapshot = format!("{:?}", store.snapshot(true));
     if command.contains(&"-e") {
-        assert_eq!(trace.matches("--to-destination 192.168.1.2:8080").count(), 1, "{trace}");
+        assert_eq!(snapshot.matches("--to-destination 192.168.1.2:8080").count(), 1, "{snapshot}");
     }
-    stop(yard, "eg");
+    stop(store, "eg");
 }
 
-fn networked(yard: &Yard, name: &str) {
-    yard.host.ok(&[&["run", "-d", IMAGE, name][..], &SLEEP].concat());
-    yard.host.ok(&["addnetwork", name, "-i"]);
+fn networked(store: &TestStore, name: &str) {
+    store.host.ok(&[&["run", "-d", IMAGE, name][..], &SLEEP].concat());
+    store.host.ok(&["addnetwork", name, "-i"]);
 }
 
-fn stop(yard: &Yard, name: &str) {
-    yard.host.ok(&["stop", "-t", "0", name]);
+fn stop(store: &TestStore, name: &str) {
+    store.host.ok(&["stop", "-t", "0", name]);
 }
 
 /// Processes and threads of a container.
-fn processes(yard: &Yard, name: &str) -> u64 {
-    let known: serde_json::Value = serde_json::from_str(&yard.host.run(&["inspect", name]).out).unwrap();
+fn processes(store: &TestStore, name: &str) -> u64 {
+    let known: serde_json::Value = serde_json::from_str(&store.host.run(&["inspect", name]).out).unwrap();
     known["processes"]["now"].as_u64().unwrap()
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::host::within;
 use crate::tally::is_full;
-use crate::yard::{IMAGE, Yard, until};
+use crate::test_store::{IMAGE, TestStore, until};
 
-fn start(yard: &Yard, words: &[&str]) -> Child {
-    yard.host.piped(words)
+fn start(store: &TestStore, words: &[&str]) -> Child {
+    store.host.piped(words)
 }
 
 /// Ends within ten seconds; gives its code and what it said.
@@ -20,13 +20,13 @@ fn end(child: Child) -> (i32, String) {
 #[test]
 #[ignore = "needs root: make test"]
 fn of_equal_runs_at_once_one_wins_however_many_they_are() {
-    let yard = Yard::new("together-equal");
-    let before = yard.calm(false);
+    let store = TestStore::new("together-equal");
+    let before = store.baseline(false);
     for count in [2, 10] {
         for detach in [&["run", "-d"][..], &["run"]] {
             let words = [detach, &[IMAGE, "eg", "--", "sleep", "infinity"]].concat();
-            let mut all: Vec<Child> = (0..count).map(|_| start(&yard, &words)).collect();
-            until(|| yard.lists("eg"), "one of them has won");
+            let mut all: Vec<Child> = (0..count).map(|_| start(&store, &words)).collect();
+            until(|| store.lists("eg"), "one of them has won");
             if detach.len() == 1 {
                 // The winner stays until its container ends.
                 let mut lost = 0;
@@ -38,7 +38,7 @@ fn of_equal_runs_at_once_one_wins_however_many_they_are() {
                         .count();
                     lost == count - 1
                 });
-                yard.host.ok(&["stop", "-t", "0", "eg"]);
+                store.host.ok(&["stop", "-t", "0", "eg"]);
                 all.into_iter().for_each(|child| drop(end(child)));
             } else {
                 let codes: Vec<(i32, String)> = all.into_iter().map(end).collect();
@@ -47,9 +47,9 @@ fn of_equal_runs_at_once_one_wins_however_many_they_are() {
                     codes.iter().all(|(code, said)| *code == 0 || said.contains("there is one of that name")),
                     "{codes:?}"
                 );
-                yard.host.ok(&["stop", "-t", "0", "eg"]);
+                store.host.ok(&["stop", "-t", "0", "eg"]);
             }
-            yard.assert_as(&before, &format!("{count} times {detach:?}"));
+            store.assert_unchanged(&before, &format!("{count} times {detach:?}"));
         }
     }
 }
@@ -57,71 +57,71 @@ fn of_equal_runs_at_once_one_wins_however_many_they_are() {
 #[test]
 #[ignore = "needs root: make test"]
 fn run_and_stop_at_once_both_end_and_leave_nothing() {
-    let yard = Yard::new("together-run-stop");
-    let before = yard.calm(false);
+    let store = TestStore::new("together-run-stop");
+    let before = store.baseline(false);
     for round in 0..if is_full() { 200 } else { 25 } {
-        let run = start(&yard, &["run", "-d", IMAGE, "eg", "--", "sleep", "infinity"]);
+        let run = start(&store, &["run", "-d", IMAGE, "eg", "--", "sleep", "infinity"]);
         std::thread::sleep(Duration::from_micros(round * 701 % 20_000));
-        let stop = start(&yard, &["stop", "-t", "0", "eg"]);
+        let stop = start(&store, &["stop", "-t", "0", "eg"]);
         let (stopped, said) = end(stop);
         let (ran, why) = end(run);
         assert!(stopped == 0 || said.contains("there is none of that name"), "{said}");
         assert!(ran == 0 || ran == 125, "{ran}: {why}");
-        if yard.lists("eg") {
-            yard.host.ok(&["stop", "-t", "0", "eg"]);
+        if store.lists("eg") {
+            store.host.ok(&["stop", "-t", "0", "eg"]);
         }
-        yard.assert_as(&before, &format!("round {round}"));
+        store.assert_unchanged(&before, &format!("round {round}"));
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn stop_and_exec_at_once_both_end_and_leave_nothing() {
-    let yard = Yard::new("together-stop-exec");
-    let before = yard.calm(false);
+    let store = TestStore::new("together-stop-exec");
+    let before = store.baseline(false);
     for round in 0..if is_full() { 200 } else { 20 } {
-        yard.host.start("eg");
-        let exec = start(&yard, &["exec", "eg", "--", "sleep", "infinity"]);
+        store.host.start("eg");
+        let exec = start(&store, &["exec", "eg", "--", "sleep", "infinity"]);
         std::thread::sleep(Duration::from_micros(round * 997 % 15_000));
-        yard.host.ok(&["stop", "-t", "0", "eg"]);
+        store.host.ok(&["stop", "-t", "0", "eg"]);
         let (code, said) = end(exec);
         // It was killed with the container, or came too late.
         assert!(code == 137 || code == 125 || code == 126, "{code}: {said}");
         assert!(!said.contains("panicked"), "{said}");
-        yard.assert_as(&before, &format!("round {round}"));
+        store.assert_unchanged(&before, &format!("round {round}"));
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn of_stops_at_once_one_does_it_and_the_others_find_nothing() {
-    let yard = Yard::new("together-stops");
-    let before = yard.calm(true);
+    let store = TestStore::new("together-stops");
+    let before = store.baseline(true);
     for _ in 0..5 {
-        yard.host.start("eg");
-        yard.host.ok(&["addnetwork", "eg", "-i"]);
-        let all: Vec<Child> = (0..8).map(|_| start(&yard, &["stop", "-t", "0", "eg"])).collect();
+        store.host.start("eg");
+        store.host.ok(&["addnetwork", "eg", "-i"]);
+        let all: Vec<Child> = (0..8).map(|_| start(&store, &["stop", "-t", "0", "eg"])).collect();
         let codes: Vec<(i32, String)> = all.into_iter().map(end).collect();
         assert_eq!(codes.iter().filter(|(code, _)| *code == 0).count(), 1, "{codes:?}");
         assert!(
             codes.iter().all(|(code, said)| *code == 0 || said.contains("there is none of that name")),
             "{codes:?}"
         );
-        yard.assert_as(&before, "afterwards");
+        store.assert_unchanged(&before, "afterwards");
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn listings_never_fail_and_never_show_half_of_anything_while_containers_come_and_go() {
-    let yard = Yard::new("together-list");
-    let before = yard.calm(false);
+    let store = TestStore::new("together-list");
+    let before = store.baseline(false);
     let mut coming = Vec::new();
     let (begun, mut listings) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(2) || listings < 12 {
-        coming.push(start(&yard, &["run", "--rm", IMAGE, &format!("c{}", coming.len() % 4), "--", "true"]));
+        coming.push(start(&store, &["run", "--rm", IMAGE, &format!("c{}", coming.len() % 4), "--", "true"]));
         for words in [&["ps"][..], &["images"], &["ps", "--format", "json"]] {
-            let listed = yard.host.ok(words);
+            let listed = store.host.ok(words);
             assert!(!listed.contains("damaged"), "{listed}");
             listings += 1;
         }
@@ -130,15 +130,15 @@ fn listings_never_fail_and_never_show_half_of_anything_while_containers_come_and
         let (code, said) = end(child);
         assert!(code == 0 || said.contains("there is one of that name"), "{said}");
     }
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn listings_answer_at_once_while_a_stop_waits() {
-    let yard = Yard::new("together-wait");
-    let before = yard.calm(false);
-    yard.host.ok(&[
+    let store = TestStore::new("together-wait");
+    let before = store.baseline(false);
+    store.host.ok(&[
         "run",
         "-d",
         IMAGE,
@@ -148,36 +148,36 @@ fn listings_answer_at_once_while_a_stop_waits() {
         "-c",
         "trap : TERM; echo up; until [ -e /enough ]; do sleep 0.05; done",
     ]);
-    until(|| yard.host.ok(&["logs", "deaf"]).contains("up"), "it is up");
-    let mut stop = start(&yard, &["stop", "-t", "60", "deaf"]);
+    until(|| store.host.ok(&["logs", "deaf"]).contains("up"), "it is up");
+    let mut stop = start(&store, &["stop", "-t", "60", "deaf"]);
     for words in [&["ps"][..], &["inspect", "deaf"], &["logs", "deaf"], &["images"], &["exec", "deaf", "--", "true"]] {
         let begun = Instant::now();
-        yard.host.ok(words);
+        store.host.ok(words);
         assert!(begun.elapsed() < within(Duration::from_millis(500)), "{words:?} took {:?}", begun.elapsed());
     }
     assert!(stop.try_wait().unwrap().is_none(), "it was waiting all the time");
-    yard.host.ok(&["exec", "deaf", "--", "touch", "/enough"]);
+    store.host.ok(&["exec", "deaf", "--", "touch", "/enough"]);
     assert_eq!(end(stop).0, 0);
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn an_image_that_is_built_anew_leaves_its_containers_what_they_had() {
-    let yard = Yard::with_own_cache("together-rebuild");
-    let file = yard.context.path().join("Conductorfile");
+    let store = TestStore::with_own_cache("together-rebuild");
+    let file = store.context.path().join("Conductorfile");
     let build = |text: &str| {
         std::fs::write(&file, format!("FROM {IMAGE}\nRUN echo {text} > /text\n")).unwrap();
-        yard.host.ok(&["build", "made", file.to_str().unwrap()]);
+        store.host.ok(&["build", "made", file.to_str().unwrap()]);
     };
     build("old");
-    yard.host.ok(&["run", "-d", "made", "eg", "--", "sleep", "infinity"]);
+    store.host.ok(&["run", "-d", "made", "eg", "--", "sleep", "infinity"]);
     build("new");
-    yard.host.ok(&["rmcache"]);
-    assert!(yard.host.ok(&["exec", "eg", "--", "cat", "/text"]).ends_with("old\n"));
-    assert_eq!(yard.host.ok(&["run", "--rm", "made", "other", "--", "cat", "/text"]), "new\n");
-    yard.host.ok(&["stop", "-t", "0", "eg"]);
-    assert!(yard.host.ok(&["rmcache"]).starts_with("Removed 1 layer"), "now nobody needs it");
+    store.host.ok(&["rmcache"]);
+    assert!(store.host.ok(&["exec", "eg", "--", "cat", "/text"]).ends_with("old\n"));
+    assert_eq!(store.host.ok(&["run", "--rm", "made", "other", "--", "cat", "/text"]), "new\n");
+    store.host.ok(&["stop", "-t", "0", "eg"]);
+    assert!(store.host.ok(&["rmcache"]).starts_with("Removed 1 layer"), "now nobody needs it");
 }
 
 fn until_mut(mut holds: impl FnMut() -> bool) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::host::copy_program;
-use crate::yard::{IMAGE, Yard, entries};
+use crate::test_store::{IMAGE, TestStore, entries};
 
 fn ip(words: &str) {
     assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success(), "ip {words}");
@@ -26,58 +26,58 @@ fn uncover(place: &str) {
 #[test]
 #[ignore = "needs root: make test"]
 fn without_iptables_a_network_is_refused_with_the_package_and_all_else_works() {
-    let yard = Yard::new("tools-none");
-    let before = yard.calm(false);
+    let store = TestStore::new("tools-none");
+    let before = store.baseline(false);
     let empty = tempfile::tempdir().unwrap();
     for place in ["/usr/sbin", "/sbin"] {
         cover(place, empty.path());
     }
-    yard.host.start("web");
-    let refused = yard.host.run(&["addnetwork", "web", "-i"]);
+    store.host.start("web");
+    let refused = store.host.run(&["addnetwork", "web", "-i"]);
     assert!(refused.code == 125 && refused.err.contains("install it: apt install iptables"), "{refused:?}");
-    yard.host.ok(&["exec", "web", "--", "true"]);
-    assert!(yard.host.ok(&["ps"]).contains("running"));
-    yard.host.ok(&["stop", "web"]);
-    yard.host.ok(&["run", "--rm", IMAGE, "eg", "--", "true"]);
+    store.host.ok(&["exec", "web", "--", "true"]);
+    assert!(store.host.ok(&["ps"]).contains("running"));
+    store.host.ok(&["stop", "web"]);
+    store.host.ok(&["run", "--rm", IMAGE, "eg", "--", "true"]);
     uncover("/sbin");
     uncover("/usr/sbin");
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn iptables_that_went_after_the_network_was_made_does_not_keep_the_container() {
-    let yard = Yard::new("tools-went");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    yard.host.ok(&["addnetwork", "web", "-i"]);
+    let store = TestStore::new("tools-went");
+    let before = store.baseline(true);
+    store.host.start("web");
+    store.host.ok(&["addnetwork", "web", "-i"]);
     let empty = tempfile::tempdir().unwrap();
     cover("/usr/sbin", empty.path());
     cover("/sbin", empty.path());
-    let refused = yard.host.run(&["stop", "web"]);
+    let refused = store.host.run(&["stop", "web"]);
     assert!(refused.code == 125 && refused.err.contains("apt install iptables"), "its rules would stay: {refused:?}");
-    let listed = yard.host.run(&["ps"]);
+    let listed = store.host.run(&["ps"]);
     assert!(!listed.err.contains("panicked"), "{listed:?}");
     uncover("/sbin");
     uncover("/usr/sbin");
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn iptables_that_fails_at_any_table_leaves_no_rule_and_no_cable() {
-    let yard = Yard::new("tools-fails");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    let during = yard.trace(true);
-    let real = yard.context.path().join("real");
+    let store = TestStore::new("tools-fails");
+    let before = store.baseline(true);
+    store.host.start("web");
+    let during = store.snapshot(true);
+    let real = store.context.path().join("real");
     let name = fs::canonicalize("/usr/sbin/iptables").unwrap();
     copy_program(&name, &real);
     // Stands in for the program under all its names; the first that changes the tables fails after some of its lines.
     for keep in [0, 1, 2, 4, 8, 12] {
-        let script = yard.context.path().join("stand-in");
-        let once = yard.context.path().join("once");
+        let script = store.context.path().join("stand-in");
+        let once = store.context.path().join("once");
         let _ = fs::remove_file(&once);
         let text = format!(
             "#!/bin/bash\nname=$(basename \"$0\")\ncase $name in *-restore)\n\
@@ -89,25 +89,25 @@ fn iptables_that_fails_at_any_table_leaves_no_rule_and_no_cable() {
         fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         cover(name.to_str().unwrap(), &script);
-        let refused = yard.host.run(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
+        let refused = store.host.run(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
         uncover(name.to_str().unwrap());
         assert!(refused.code == 125 && refused.err.contains("line 3 failed"), "{keep}: {refused:?}");
-        yard.assert_as(&during, &format!("after {keep} lines"));
+        store.assert_unchanged(&during, &format!("after {keep} lines"));
     }
-    yard.host.ok(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn the_lock_of_the_tables_is_waited_for_and_no_rule_is_lost() {
-    let yard = Yard::new("tools-lock");
+    let store = TestStore::new("tools-lock");
     // A rule in the old tables, whose programs share a lock, says that these are in use.
     ip("link set lo up");
     let legacy = |words: &str| Command::new("iptables-legacy").args(words.split(' ')).status().unwrap().success();
     assert!(legacy("-A INPUT -s 203.0.113.99 -j DROP"));
-    yard.host.start("web");
+    store.host.start("web");
     let lock = "/run/xtables.lock";
     let mut holder = Command::new("flock");
     holder.args([lock, "sh", "-c", "echo held; read line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -115,7 +115,7 @@ fn the_lock_of_the_tables_is_waited_for_and_no_rule_is_lost() {
     let mut said = [0; 5];
     std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
     let begun = Instant::now();
-    let waiting = yard.host.piped(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
+    let waiting = store.host.piped(&["addnetwork", "web", "-i", "-e", "3000:8080"]);
     std::thread::sleep(Duration::from_millis(1200));
     drop(holder.stdin.take());
     holder.wait().unwrap();
@@ -125,7 +125,7 @@ fn the_lock_of_the_tables_is_waited_for_and_no_rule_is_lost() {
     let saved = Command::new("iptables-legacy-save").output().unwrap();
     let saved = String::from_utf8(saved.stdout).unwrap();
     assert!(saved.contains("--to-destination 192.168.1.2:8080") && saved.contains("203.0.113.99"), "{saved}");
-    yard.host.ok(&["stop", "web"]);
+    store.host.ok(&["stop", "web"]);
     let saved = Command::new("iptables-legacy-save").output().unwrap();
     assert!(!String::from_utf8(saved.stdout).unwrap().to_lowercase().contains("conductor"));
     assert!(legacy("-D INPUT -s 203.0.113.99 -j DROP"));
@@ -134,53 +134,53 @@ fn the_lock_of_the_tables_is_waited_for_and_no_rule_is_lost() {
 #[test]
 #[ignore = "needs root: make test"]
 fn settings_that_cannot_be_written_are_named_and_what_was_made_is_taken_back() {
-    let yard = Yard::new("tools-sysctl");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    let during = yard.trace(true);
+    let store = TestStore::new("tools-sysctl");
+    let before = store.baseline(true);
+    store.host.start("web");
+    let during = store.snapshot(true);
     let place = "/proc/sys/net/ipv4";
     cover(place, Path::new(place));
     mount(None::<&str>, place, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, None::<&str>)
         .unwrap();
-    let refused = yard.host.run(&["addnetwork", "web", "-i"]);
+    let refused = store.host.run(&["addnetwork", "web", "-i"]);
     assert!(refused.code == 125 && refused.err.contains("Read-only file system (EROFS)"), "{refused:?}");
     assert!(refused.err.contains("ip_forward"), "{refused:?}");
     uncover(place);
-    yard.host.ok(&["ps"]);
-    yard.assert_as(&during, "afterwards");
-    yard.host.ok(&["addnetwork", "web", "-i"]);
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["ps"]);
+    store.assert_unchanged(&during, "afterwards");
+    store.host.ok(&["addnetwork", "web", "-i"]);
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_cable_that_was_cut_by_hand_is_laid_again_by_addnetwork_and_no_obstacle_to_stop() {
-    let yard = Yard::new("tools-cable");
-    let before = yard.calm(true);
+    let store = TestStore::new("tools-cable");
+    let before = store.baseline(true);
     for repaired in [true, false] {
-        yard.host.start("web");
-        yard.host.ok(&["addnetwork", "web", "-i"]);
+        store.host.start("web");
+        store.host.ok(&["addnetwork", "web", "-i"]);
         ip("link delete web-outside");
-        assert!(yard.host.ok(&["ps"]).contains("running"));
+        assert!(store.host.ok(&["ps"]).contains("running"));
         if repaired {
-            yard.host.ok(&["addnetwork", "web", "-i"]);
-            yard.host.ok(&["exec", "web", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+            store.host.ok(&["addnetwork", "web", "-i"]);
+            store.host.ok(&["exec", "web", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
         }
-        yard.host.ok(&["stop", "web"]);
-        yard.assert_as(&before, "after stop");
+        store.host.ok(&["stop", "web"]);
+        store.assert_unchanged(&before, "after stop");
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn rules_links_and_addresses_changed_by_hand_are_made_right_by_addnetwork() {
-    let yard = Yard::new("tools-hand");
-    let before = yard.calm(true);
-    yard.host.start("web");
+    let store = TestStore::new("tools-hand");
+    let before = store.baseline(true);
+    store.host.start("web");
     let add = ["addnetwork", "web", "-i", "-e", "3000:8080"];
-    yard.host.ok(&add);
-    let whole = yard.trace(true);
+    store.host.ok(&add);
+    let whole = store.snapshot(true);
     let hands: [(&str, &[&str]); 6] = [
         ("iptables", &["-F", "FORWARD"]),
         ("iptables", &["-t", "nat", "-F", "CONDUCTOR-PREROUTING"]),
@@ -191,37 +191,37 @@ fn rules_links_and_addresses_changed_by_hand_are_made_right_by_addnetwork() {
     ];
     for (program, words) in hands {
         assert!(Command::new(program).args(words).status().unwrap().success());
-        yard.host.ok(&add);
-        yard.assert_as(&whole, &format!("{program} {words:?}"));
-        yard.host.ok(&["exec", "web", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
+        store.host.ok(&add);
+        store.assert_unchanged(&whole, &format!("{program} {words:?}"));
+        store.host.ok(&["exec", "web", "--", "ping", "-c1", "-W2", "192.168.1.1"]);
     }
-    yard.host.ok(&["stop", "web"]);
-    yard.assert_as(&before, "after stop");
+    store.host.ok(&["stop", "web"]);
+    store.assert_unchanged(&before, "after stop");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn network_namespaces_of_others_are_not_touched() {
-    let yard = Yard::new("tools-netns");
+    let store = TestStore::new("tools-netns");
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     ip("netns add somebodys");
-    let before = yard.calm(true);
-    yard.host.start("web");
-    yard.host.ok(&["addnetwork", "web", "-i"]);
-    yard.host.ok(&["stop", "web"]);
-    yard.host.ok(&["ps"]);
+    let before = store.baseline(true);
+    store.host.start("web");
+    store.host.ok(&["addnetwork", "web", "-i"]);
+    store.host.ok(&["stop", "web"]);
+    store.host.ok(&["ps"]);
     assert_eq!(entries(Path::new("/run/netns")).len(), 1);
     ip("netns exec somebodys true");
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
     ip("netns delete somebodys");
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn programs_of_the_callers_path_and_folder_are_never_run() {
-    let yard = Yard::new("tools-path");
-    let before = yard.calm(true);
-    let (folder, canary) = (yard.context.path(), yard.context.path().join("canary"));
+    let store = TestStore::new("tools-path");
+    let before = store.baseline(true);
+    let (folder, canary) = (store.context.path(), store.context.path().join("canary"));
     for name in [
         "iptables",
         "iptables-restore",
@@ -243,7 +243,7 @@ fn programs_of_the_callers_path_and_folder_are_never_run() {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let run = |words: &[&str]| {
-        let mut command = yard.host.conductor(words);
+        let mut command = store.host.conductor(words);
         command
             .env("PATH", format!(".:{}", folder.display()))
             .env("IFS", "/")
@@ -261,5 +261,5 @@ fn programs_of_the_callers_path_and_folder_are_never_run() {
     run(&["stop", "web"]);
     run(&["rmi", "small"]);
     assert!(!canary.exists(), "{}", fs::read_to_string(&canary).unwrap());
-    yard.assert_as(&before, "afterwards");
+    store.assert_unchanged(&before, "afterwards");
 }

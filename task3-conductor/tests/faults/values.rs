@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use crate::input::{names, refused_each, words};
-use crate::yard::{IMAGE, Yard};
+use crate::test_store::{IMAGE, TestStore};
 
 /// A flag of `run` and `exec`, and what it does not take.
 #[rustfmt::skip]
@@ -54,17 +54,17 @@ const OF_A_CONTAINER: &[(&str, &[&str])] = &[
 #[test]
 #[ignore = "needs root: make test"]
 fn values_of_flags_that_are_none_are_refused() {
-    let yard = Yard::new("values-flags");
+    let store = TestStore::new("values-flags");
     for (flag, values) in OF_A_PROCESS.iter().chain(OF_A_CONTAINER) {
         let run = |value: &&str| {
             (format!("{value:?}"), words(&["run", "--rm", &format!("{flag}={value}"), IMAGE, "new", "--", "true"]))
         };
-        refused_each(&yard, "flags", &format!("run {flag}"), values.iter().map(run));
+        refused_each(&store, "flags", &format!("run {flag}"), values.iter().map(run));
     }
     for (flag, values) in OF_A_PROCESS {
         let exec =
             |value: &&str| (format!("{value:?}"), words(&["exec", &format!("{flag}={value}"), "eg", "--", "true"]));
-        refused_each(&yard, "flags", &format!("exec {flag}"), values.iter().map(exec));
+        refused_each(&store, "flags", &format!("exec {flag}"), values.iter().map(exec));
     }
     let signals = [
         "",
@@ -86,20 +86,20 @@ fn values_of_flags_that_are_none_are_refused() {
         "\x1b[2J",
     ];
     let kill = |value: &&str| (format!("{value:?}"), words(&["kill", &format!("--signal={value}"), "eg"]));
-    refused_each(&yard, "flags", "kill --signal", signals.iter().map(kill));
+    refused_each(&store, "flags", "kill --signal", signals.iter().map(kill));
     let shells = ["", "sh", "csh", "BASH", "bash "];
     let completions = |value: &&str| (format!("{value:?}"), words(&["completions", value]));
-    refused_each(&yard, "flags", "completions", shells.iter().map(completions));
+    refused_each(&store, "flags", "completions", shells.iter().map(completions));
     for verb in ["stats", "attack"] {
         let format = |value: &&str| (format!("{value:?}"), words(&[verb, "eg", &format!("--format={value}")]));
-        refused_each(&yard, "flags", &format!("{verb} --format"), ["", "xml", "JSON"].iter().map(format));
+        refused_each(&store, "flags", &format!("{verb} --format"), ["", "xml", "JSON"].iter().map(format));
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn copies_from_nowhere_to_nowhere_and_between_two_of_a_kind_are_refused() {
-    let yard = Yard::new("values-cp");
+    let store = TestStore::new("values-cp");
     let copies: &[&[&str]] = &[
         &["cp"],
         &["cp", "eg:/etc"],
@@ -145,7 +145,7 @@ fn copies_from_nowhere_to_nowhere_and_between_two_of_a_kind_are_refused() {
         &["network", "reload", "--pool", "x"],
         &["stop", "--all", "eg"],
     ];
-    refused_each(&yard, "forms", "cp and others", copies.iter().map(|form| (format!("{form:?}"), words(form))));
+    refused_each(&store, "forms", "cp and others", copies.iter().map(|form| (format!("{form:?}"), words(form))));
     for slot in [
         &["kill", "?"][..],
         &["wait", "?"],
@@ -159,6 +159,6 @@ fn copies_from_nowhere_to_nowhere_and_between_two_of_a_kind_are_refused() {
             slot.iter().map(|word| if *word == "?" { name.as_str() } else { word }).map(OsString::from).collect()
         };
         let cases = names().into_iter().map(|name| (format!("{name:?}"), fill(&name)));
-        refused_each(&yard, "names", &slot.join(" ").replace('?', "NAME"), cases);
+        refused_each(&store, "names", &slot.join(" ").replace('?', "NAME"), cases);
     }
 }

@@ -7,7 +7,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::workshop::{Workshop, names, wait_for};
+use crate::build_test::{BuildTest, names, wait_for};
 
 /// Mounts /proc in its target as the real one does, and leaves a process in the background.
 const BEGIN: &str = r#"#!/bin/sh
@@ -23,8 +23,8 @@ mount -t proc proc "$target/proc"
 SLEEP &
 "#;
 
-fn stand_in(workshop: &Workshop, sleep: &str, rest: &str) {
-    let script = workshop.file("debootstrap", format!("{BEGIN}{rest}").replace("SLEEP", &format!("sleep {sleep}")));
+fn stand_in(build_test: &BuildTest, sleep: &str, rest: &str) {
+    let script = build_test.file("debootstrap", format!("{BEGIN}{rest}").replace("SLEEP", &format!("sleep {sleep}")));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&script, mode).unwrap();
     let real = "/usr/sbin/debootstrap";
@@ -41,41 +41,41 @@ fn sleepers(sleep: &str) -> usize {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_base_is_made_once_told_in_phases_and_nothing_it_mounted_or_started_stays() {
-    let workshop = Workshop::with_own_cache("bootstrap");
-    let before = workshop.host.snapshot();
+fn a_base_is_made_once_with_progress_and_leaves_no_mounts_or_processes() {
+    let build_test = BuildTest::with_own_cache("bootstrap");
+    let before = build_test.host.snapshot();
     stand_in(
-        &workshop,
+        &build_test,
         "7081",
         "echo neutral > \"$target/etc/hostname\"; touch \"$target/var/cache/apt/archives/one.deb\"; umount \"$target/proc\"",
     );
-    let with_script = workshop.host.run(&["build", "made", "--from", "debian:bookworm"]);
+    let with_script = build_test.host.run(&["build", "made", "--from", "debian:bookworm"]);
     assert_eq!(with_script.code, 0, "{with_script:?}");
     assert!(with_script.err.contains("  Downloading packages (2)\n"), "{with_script:?}");
-    let again = workshop.host.run(&["build", "second", "--from", "debian:bookworm"]);
+    let again = build_test.host.run(&["build", "second", "--from", "debian:bookworm"]);
     assert!(again.err.contains("FROM debian:bookworm\n  cached\n"), "{again:?}");
-    assert_eq!(workshop.layers_of("made"), workshop.layers_of("second"));
-    let root = workshop.host.store.join(".cache/layers").join(&workshop.layers_of("made")[0]).join("root");
+    assert_eq!(build_test.layers_of("made"), build_test.layers_of("second"));
+    let root = build_test.host.store.join(".cache/layers").join(&build_test.layers_of("made")[0]).join("root");
     assert_eq!(fs::read_to_string(root.join("etc/hostname")).unwrap(), "", "this host's name is not the image's");
     assert_eq!(names(&root.join("var/cache/apt/archives")), Vec::<String>::new());
     // It was process 1 of a PID namespace of its own.
     assert_eq!(fs::read_to_string(root.join("pid")).unwrap(), "1\n");
     assert_eq!(sleepers("7081"), 0);
     nix::mount::umount2("/usr/sbin/debootstrap", nix::mount::MntFlags::MNT_DETACH).unwrap();
-    assert_eq!(workshop.host.snapshot(), before);
+    assert_eq!(build_test.host.snapshot(), before);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
-fn its_failure_is_told_in_its_own_words_with_what_to_do_and_packages_are_kept() {
-    let workshop = Workshop::with_own_cache("bootstrap-fails");
-    let before = workshop.host.snapshot();
+fn a_debootstrap_error_is_quoted_with_a_hint_and_packages_are_kept() {
+    let build_test = BuildTest::with_own_cache("bootstrap-fails");
+    let before = build_test.host.snapshot();
     stand_in(
-        &workshop,
+        &build_test,
         "7082",
         "echo 'wget: connection refused' >&2; printf 'E: COULDNTDLPKGS\\nEA: one two\\nEF: Could not download: %%s\\n' >&3; exit 1",
     );
-    let failed = workshop.host.run(&["build", "made", "--from", "debian:bookworm"]);
+    let failed = build_test.host.run(&["build", "made", "--from", "debian:bookworm"]);
     assert_eq!(failed.code, 125);
     for part in [
         "cannot build from debian:bookworm: Could not download: one two\n",
@@ -84,54 +84,54 @@ fn its_failure_is_told_in_its_own_words_with_what_to_do_and_packages_are_kept() 
     ] {
         assert!(failed.err.contains(part), "{part}: {}", failed.err);
     }
-    assert_eq!(workshop.cache("packages/debian"), ["one_1_all.deb"]);
-    assert!(!workshop.has_image());
-    assert_eq!((workshop.cache("building"), workshop.cache("layers")), (vec![], vec![]));
+    assert_eq!(build_test.cache("packages/debian"), ["one_1_all.deb"]);
+    assert!(!build_test.has_image());
+    assert_eq!((build_test.cache("building"), build_test.cache("layers")), (vec![], vec![]));
     assert_eq!(sleepers("7082"), 0);
     nix::mount::umount2("/usr/sbin/debootstrap", nix::mount::MntFlags::MNT_DETACH).unwrap();
-    assert_eq!(workshop.host.snapshot(), before);
+    assert_eq!(build_test.host.snapshot(), before);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn a_package_that_cannot_be_fetched_ends_it_at_once() {
-    let workshop = Workshop::with_own_cache("bootstrap-given-up");
+    let build_test = BuildTest::with_own_cache("bootstrap-given-up");
     // The real one would now try each of the other packages, for minutes.
     let warning = "W: COULDNTDL\\nWA: two\\nWF: Could not download package %%s\\n";
-    stand_in(&workshop, "7083", &format!("printf '{warning}' >&3; SLEEP"));
-    let failed = workshop.host.run(&["build", "made", "--from", "debian:bookworm"]);
+    stand_in(&build_test, "7083", &format!("printf '{warning}' >&3; SLEEP"));
+    let failed = build_test.host.run(&["build", "made", "--from", "debian:bookworm"]);
     assert_eq!(failed.code, 125);
     assert!(failed.err.contains("Could not download package two") && failed.err.contains("is kept"), "{failed:?}");
     assert_eq!(sleepers("7083"), 0);
-    assert_eq!(workshop.cache("packages/debian"), ["one_1_all.deb"]);
+    assert_eq!(build_test.cache("packages/debian"), ["one_1_all.deb"]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn broken_off_or_killed_it_leaves_no_process_no_mount_and_no_image() {
-    let workshop = Workshop::with_own_cache("bootstrap-killed");
-    stand_in(&workshop, "7084", "SLEEP; exit 1");
+    let build_test = BuildTest::with_own_cache("bootstrap-killed");
+    stand_in(&build_test, "7084", "SLEEP; exit 1");
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
-        let before = workshop.host.snapshot();
-        let child = workshop.host.piped(&["build", "made", "--from", "debian:bookworm"]);
+        let before = build_test.host.snapshot();
+        let child = build_test.host.piped(&["build", "made", "--from", "debian:bookworm"]);
         wait_for(|| (sleepers("7084") == 2).then_some(()));
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(signal as i32), "{output:?}");
         wait_for(|| (sleepers("7084") == 0).then_some(()));
-        assert_eq!(workshop.host.snapshot(), before, "{signal}");
-        assert!(!workshop.has_image());
+        assert_eq!(build_test.host.snapshot(), before, "{signal}");
+        assert!(!build_test.has_image());
         // What a killed one had begun goes with the next command that looks at layers.
-        assert_eq!(workshop.cache("building"), Vec::<String>::new(), "{signal}");
+        assert_eq!(build_test.cache("building"), Vec::<String>::new(), "{signal}");
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn what_is_missing_is_named_before_anything_is_fetched() {
-    let workshop = Workshop::with_own_cache("bootstrap-missing");
+    let build_test = BuildTest::with_own_cache("bootstrap-missing");
     let refused = |from: &str| {
-        let outcome = workshop.host.run(&["build", "made", "--from", from]);
+        let outcome = build_test.host.run(&["build", "made", "--from", from]);
         assert_eq!(outcome.code, 125, "{outcome:?}");
         outcome.err
     };

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod build_test;
 mod cache;
 mod copy;
 mod debootstrap;
@@ -12,4 +13,3 @@ mod faults;
 #[path = "../runtime/host.rs"]
 mod host;
 mod life;
-mod workshop;

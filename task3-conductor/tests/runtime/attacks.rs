@@ -13,7 +13,7 @@ use crate::life::wait_for;
 use crate::tally::Tally;
 
 /// Copies the program of attacks and what it needs below a root.
-pub fn arm(root: &Path) {
+pub fn install_attacks(root: &Path) {
     let program = Path::new(env!("CARGO_BIN_EXE_attacks"));
     let listed = Command::new("ldd").arg(program).output().unwrap();
     let libraries = String::from_utf8(listed.stdout).unwrap();
@@ -54,7 +54,7 @@ pub const STOPPED: [&str; 9] =
 fn what_gets_through_in_a_chroot_is_stopped_in_a_container_by_run_and_by_exec() {
     let host = Host::new("attacks");
     host.plant_image("armed", |root| {
-        arm(root);
+        install_attacks(root);
         let zero = nix::sys::stat::makedev(1, 5);
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o666);
         nix::sys::stat::mknod(&root.join("planted-zero"), nix::sys::stat::SFlag::S_IFCHR, mode, zero).unwrap();
@@ -240,7 +240,7 @@ fn the_program_file_cannot_be_written_through_a_process_inside() {
     let whole = fs::read(&program).unwrap();
     host.plant_image("self", |root| {
         // The libraries that conductor needs are in the image, as an attacker would see to.
-        arm(root);
+        install_attacks(root);
         // The kernel starts what this leads to: the program that executes it, which is conductor.
         fs::write(root.join("entry"), "#!/proc/self/exe\n").unwrap();
         fs::set_permissions(root.join("entry"), fs::Permissions::from_mode(0o755)).unwrap();

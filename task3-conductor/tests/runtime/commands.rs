@@ -67,7 +67,7 @@ fn a_first_process_that_ignores_the_request_has_the_time_that_it_was_given() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn kill_sends_the_signal_that_is_named_and_says_when_nobody_hears_it() {
+fn kill_sends_the_named_signal_and_warns_when_it_is_dropped() {
     let host = Host::new("kill");
     let script = "trap 'echo got HUP' HUP; trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done";
     for name in ["web", "db"] {
@@ -183,7 +183,7 @@ fn rm_removes_what_has_ended_and_what_runs_only_by_force() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn stats_show_what_is_used_once_or_until_nobody_is_left() {
+fn stats_show_usage_once_or_until_no_container_is_left() {
     let host = Host::new("stats");
     host.ok(&["run", "-d", "img", "busy", "--", "bash", "-c", "while :; do :; done"]);
     host.ok(&["run", "-d", "--memory", "64m", "--pids-limit", "50", "img", "idle", "--", "sleep", "infinity"]);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::attacks::{STOPPED, arm, outcomes};
+use crate::attacks::{STOPPED, install_attacks, outcomes};
 use crate::host::{Host, feed};
 use crate::life::wait_for;
 use crate::tally::{Tally, is_full};
@@ -75,7 +75,7 @@ fn links_planted_from_inside_do_not_lead_what_the_host_writes_out_of_the_contain
 fn a_run_line_of_a_build_is_stopped_as_a_container_is() {
     let host = Host::new("by-build");
     let before = host.snapshot();
-    host.plant_image("armed", arm);
+    host.plant_image("armed", install_attacks);
     let context = tempfile::tempdir().unwrap();
     // What it prints must differ from layer to layer, or the second build finds the first one's.
     let mark = format!("{} {}", host.store.display(), std::process::id());
@@ -110,7 +110,7 @@ fn a_run_line_of_a_build_is_stopped_as_a_container_is() {
 #[ignore = "needs root: make test"]
 fn nothing_can_be_typed_into_the_callers_terminal() {
     let host = Host::new("typing");
-    host.plant_image("armed", arm);
+    host.plant_image("armed", install_attacks);
     let words = ["/attacks", "typing-into-a-terminal", "typing-with-high-bits", "console-paste"];
     // script(1) is the person's terminal.
     let command = format!(
@@ -191,9 +191,9 @@ fn no_step_on_the_host_runs_a_program_of_the_container() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_process_on_its_way_in_shows_nothing_to_who_lies_in_wait_for_it() {
+fn a_joining_process_exposes_nothing_to_a_watcher() {
     let host = Host::new("watched");
-    host.plant_image("armed", arm);
+    host.plant_image("armed", install_attacks);
     host.ok(&["run", "-d", "armed", "web", "--", "/attacks", "watch"]);
     wait_for(|| host.ok(&["logs", "web"]).contains("watching").then_some(()));
     // Process 1 is passed over by itself; a second watcher lies in wait as well.

@@ -80,7 +80,7 @@ fn a_container_whose_monitor_is_killed_is_listed_and_can_be_stopped() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_record_of_another_boot_or_process_means_nobody() {
+fn a_record_of_another_boot_or_process_matches_no_process() {
     let host = Host::new("stranger");
     host.start("web");
     let path = host.container("web").join("record.json");

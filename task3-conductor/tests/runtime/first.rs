@@ -17,13 +17,13 @@ use crate::life::wait_for;
 const DEAF: [&str; 2] = ["sigwait deaf", "thread-alone deaf"];
 
 /// A host with `first.c`, compiled with no library, so that it runs in any root.
-struct Bench {
+struct InitTest {
     host: Host,
     before: Snapshot,
     folder: TempDir,
 }
 
-impl Bench {
+impl InitTest {
     fn new(test: &str) -> Self {
         let (host, folder) = (Host::new(test), tempfile::tempdir().unwrap());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtime/first.c");
@@ -59,7 +59,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for InitTest {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.host.snapshot(), self.before);
@@ -76,30 +76,30 @@ fn waits(pid: u32, kind: &str) -> bool {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn who_waits_for_the_signal_without_a_handler_is_asked() {
-    let bench = Bench::new("first-asked");
+fn a_process_in_sigwait_receives_the_signal() {
+    let test = InitTest::new("first-asked");
     for kind in ["sigwait", "reaper", "thread", "thread-alone"] {
-        bench.start(kind);
-        let waiting = bench.host.piped(&["-q", "wait", "web"]);
-        bench.ends(&["-q", "kill", "-s", "TERM", "web"], true);
+        test.start(kind);
+        let waiting = test.host.piped(&["-q", "wait", "web"]);
+        test.ends(&["-q", "kill", "-s", "TERM", "web"], true);
         let waited = waiting.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&waited.stdout), "7\n", "{kind}: {waited:?}");
-        assert_eq!(bench.host.run(&["-q", "logs", "web"]).out, "up\nheard\n", "{kind}");
-        bench.host.ok(&["stop", "web"]);
+        assert_eq!(test.host.run(&["-q", "logs", "web"]).out, "up\nheard\n", "{kind}");
+        test.host.ok(&["stop", "web"]);
 
-        bench.start(kind);
-        bench.ends(&["stop", "web"], true);
+        test.start(kind);
+        test.ends(&["stop", "web"], true);
     }
 }
 
 #[test]
 #[ignore = "needs root: make test"]
-fn who_waits_for_another_signal_is_killed_at_once() {
-    let bench = Bench::new("first-deaf");
+fn a_process_waiting_for_another_signal_is_killed_at_once() {
+    let test = InitTest::new("first-deaf");
     for kind in DEAF {
         for words in [&["stop", "web"][..], &["rm", "-f", "web"]] {
-            bench.start(kind);
-            bench.ends(words, false);
+            test.start(kind);
+            test.ends(words, false);
         }
     }
 }
@@ -107,29 +107,29 @@ fn who_waits_for_another_signal_is_killed_at_once() {
 #[test]
 #[ignore = "needs root: make test"]
 fn a_process_whose_first_thread_has_ended_has_not_ended() {
-    let bench = Bench::new("first-thread");
-    bench.start("thread-alone");
-    let listed = bench.host.ok(&["ps"]);
+    let test = InitTest::new("first-thread");
+    test.start("thread-alone");
+    let listed = test.host.ok(&["ps"]);
     assert!(listed.contains("running"), "{listed}");
-    let used = bench.host.ok(&["stats", "--no-stream", "web"]);
+    let used = test.host.ok(&["stats", "--no-stream", "web"]);
     assert!(used.contains("\nweb "), "{used}");
-    bench.host.ok(&["stop", "web"]);
+    test.host.ok(&["stop", "web"]);
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn whatever_is_in_the_cgroup_goes_also_where_the_first_thread_has_ended_or_nothing_of_it_is_inside() {
-    let bench = Bench::new("first-cgroup");
-    bench.host.start("web");
+    let test = InitTest::new("first-cgroup");
+    test.host.start("web");
     // The end of process 1 takes all others of its PID namespace with it; these are of ours.
     let join =
-        format!("echo $$ >{}/cgroup.procs && exec {}/first", bench.cgroup().display(), bench.folder.path().display());
+        format!("echo $$ >{}/cgroup.procs && exec {}/first", test.cgroup().display(), test.folder.path().display());
     let mut others = DEAF.map(|kind| {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{join} {kind}")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     });
     wait_for(|| others.iter().zip(DEAF).all(|(other, kind)| waits(other.id(), kind)).then_some(()));
-    bench.ends(&["stop", "web"], false);
+    test.ends(&["stop", "web"], false);
     for other in &mut others {
         assert_eq!(other.wait().unwrap().signal(), Some(9));
     }

@@ -29,7 +29,7 @@ const WHO: &str =
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_user_is_who_the_containers_own_files_say_and_has_no_capability() {
+fn a_user_is_looked_up_in_the_containers_files_and_has_no_capability() {
     let host = Host::new("users");
     peopled(&host, "peopled");
     let none = "CapPrm:0000000000000000\nCapEff:0000000000000000\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n";
@@ -57,7 +57,7 @@ fn a_user_is_who_the_containers_own_files_say_and_has_no_capability() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_terminal_belongs_to_the_user_who_sits_at_it() {
+fn a_terminal_is_owned_by_its_user() {
     let host = Host::new("user-tty");
     let script = "stat -L -c %u /dev/stdin; echo by name > $(tty); echo by the other name > /dev/tty";
     let run = |verb: &[&str]| host.run(&[verb, &["--", "bash", "-c", script]].concat()).out.replace('\r', "");

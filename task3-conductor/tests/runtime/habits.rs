@@ -37,7 +37,7 @@ fn a_folder_that_is_copied_onto_keeps_its_mode_and_what_it_holds() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_container_goes_when_whoever_reads_its_terminal_goes() {
+fn a_container_ends_when_the_reader_of_its_terminal_ends() {
     let host = Host::new("no-reader");
     let before = host.snapshot();
     let mut run = host.piped(&["-q", "run", "--rm", "-t", "img", "web", "--", "yes"]);
@@ -56,7 +56,7 @@ fn a_container_goes_when_whoever_reads_its_terminal_goes() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn the_end_of_input_is_seen_by_whoever_reads_a_terminal_however_late() {
+fn the_end_of_input_reaches_late_readers_of_a_terminal() {
     let host = Host::new("end-of-input");
     host.start("web");
     let limit = within(Duration::from_secs(20));

@@ -1,7 +1,7 @@
 //! A private host for one test, and the conductor on it.
 
-#[path = "../world/pace.rs"]
-mod pace;
+#[path = "../netlab/deadline.rs"]
+mod deadline;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
+pub use deadline::within;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-pub use pace::within;
 
 /// A store of its own, in mounts and a network of its own.
 pub struct Host {

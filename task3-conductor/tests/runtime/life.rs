@@ -247,7 +247,7 @@ fn stop_asks_whom_it_can_and_says_why_when_it_does_not_ask() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_shell_that_holds_signals_back_while_it_forks_is_not_taken_for_one_that_hears_them() {
+fn a_shell_that_blocks_signals_while_forking_does_not_count_as_a_reader() {
     let host = Host::new("forks");
     for round in 0..40 {
         host.ok(&["run", "-d", "img", "busy", "--", "bash", "-c", "while :; do /bin/true; done"]);
@@ -351,7 +351,7 @@ impl Drop for Immutable {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn what_cannot_be_taken_back_yet_keeps_nobody_from_listing() {
+fn a_failed_clean_up_does_not_prevent_listing() {
     let host = Host::new("immutable");
     host.start("web");
     host.start("other");
@@ -379,7 +379,7 @@ fn what_cannot_be_taken_back_yet_keeps_nobody_from_listing() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn who_waits_for_a_descriptor_of_its_own_is_not_kept_waiting_by_a_container() {
+fn a_container_does_not_keep_the_callers_descriptors_open() {
     let host = Host::new("descriptors");
     let run = format!(
         "{} --root {} run -d img web -- sleep infinity 9>&1 >/dev/null",
@@ -442,7 +442,7 @@ fn explain_tells_the_whole_story_of_a_birth() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_reader_that_goes_away_is_no_reason_to_panic() {
+fn a_closed_reader_does_not_cause_a_panic() {
     let host = Host::new("panic");
     host.start("web");
     for arguments in [&["ps"][..], &["exec", "web", "--", "yes"], &["inspect", "web"]] {

@@ -112,7 +112,7 @@ fn a_read_only_container_cannot_write_to_its_own_hosts_either_and_conductor_can(
 /// A program that takes every address of a name would reach another container, and believe it was itself.
 #[test]
 #[ignore = "needs root: make test"]
-fn a_container_that_is_called_localhost_is_nobody_elses_loopback() {
+fn a_container_named_localhost_does_not_replace_the_loopback() {
     let host = Host::new("called-localhost");
     for name in ["localhost", "web"] {
         host.start(name);

@@ -32,7 +32,7 @@ fn a_server_that_is_not_root_listens_on_a_low_port() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_default_limit_that_cannot_be_had_stops_nobody() {
+fn a_default_limit_that_cannot_be_set_is_only_a_warning() {
     let host = Host::new("no-pids");
     // A v2 tree that has no controllers: those of this host are in v1 trees, or are used by the processes of its root.
     if !Path::new("/sys/fs/cgroup/pids/cgroup.procs").exists() {

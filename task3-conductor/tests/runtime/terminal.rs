@@ -15,19 +15,19 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use crate::host::{Host, within};
 
 /// A person's terminal with a conductor command at it.
-struct Person {
+struct TerminalUser {
     master: File,
     slave: OwnedFd,
     child: Child,
     seen: String,
 }
 
-impl Person {
-    fn sits_at(host: &Host, arguments: &[&str], size: (u16, u16)) -> Self {
-        Self::uses(host.conductor(arguments), size)
+impl TerminalUser {
+    fn start(host: &Host, arguments: &[&str], size: (u16, u16)) -> Self {
+        Self::start_command(host.conductor(arguments), size)
     }
 
-    fn uses(mut command: Command, size: (u16, u16)) -> Self {
+    fn start_command(mut command: Command, size: (u16, u16)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -74,7 +74,7 @@ fn in_the_background_of_a_shell_nothing_takes_the_terminal() {
     // A shell with job control, as a person's is: the terminal is its own.
     let mut shell = Command::new("setsid");
     shell.args(["--ctty", "--wait", "bash", "--norc", "-i"]).env("PS1", "");
-    let mut person = Person::uses(shell, (24, 80));
+    let mut person = TerminalUser::start_command(shell, (24, 80));
     let program = format!("{} --root {} -q", env!("CARGO_BIN_EXE_conductor"), host.store.display());
     person.types(&format!("conductor() {{ {program} \"$@\"; }}\n"));
     for words in ["exec web -- sleep 0.2", "run --rm img eg -- sleep 0.2"] {
@@ -95,7 +95,7 @@ fn a_shell_has_a_terminal_of_its_own_that_follows_the_size_and_makes_signals_of_
     let host = Host::new("shell");
     host.start("web");
     for arguments in [&["run", "--rm", "img", "eg"][..], &["exec", "web"]] {
-        let mut person = Person::sits_at(&host, arguments, (33, 101));
+        let mut person = TerminalUser::start(&host, arguments, (33, 101));
         person.types("tty; stty size; echo $TERM\n");
         person.sees("/dev/pts/0\r\n33 101\r\nvt100\r\n");
         assert!(!person.is_cooked(), "keys go through as they are");
@@ -118,7 +118,7 @@ fn a_shell_has_a_terminal_of_its_own_that_follows_the_size_and_makes_signals_of_
 fn a_flood_of_text_can_be_stopped_by_a_key() {
     let host = Host::new("flood");
     host.start("web");
-    let mut person = Person::sits_at(
+    let mut person = TerminalUser::start(
         &host,
         &["exec", "-t", "web", "--", "bash", "-c", "stty -opost; echo go; exec yes $(printf %02000d 0)"],
         (24, 80),
@@ -145,7 +145,7 @@ fn a_flood_of_text_can_be_stopped_by_a_key() {
 #[ignore = "needs root: make test"]
 fn the_persons_terminal_is_given_back_when_conductor_is_asked_to_end() {
     let host = Host::new("given-back");
-    let mut person = Person::sits_at(&host, &["run", "img", "eg"], (24, 80));
+    let mut person = TerminalUser::start(&host, &["run", "img", "eg"], (24, 80));
     person.types("echo up $((6 * 7))\n");
     person.sees("up 42");
     assert!(!person.is_cooked());
@@ -159,7 +159,7 @@ fn the_persons_terminal_is_given_back_when_conductor_is_asked_to_end() {
 fn the_first_size_is_there_before_the_first_instruction() {
     let host = Host::new("first-size");
     for _ in 0..10 {
-        let mut person = Person::sits_at(&host, &["run", "--rm", "img", "eg", "--", "stty", "size"], (17, 71));
+        let mut person = TerminalUser::start(&host, &["run", "--rm", "img", "eg", "--", "stty", "size"], (17, 71));
         person.sees("17 71\r\n");
         assert_eq!(person.child.wait().unwrap().code(), Some(0));
     }

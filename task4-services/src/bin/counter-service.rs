@@ -22,7 +22,7 @@ const FIRST: u64 = 1;
 /// Counts, for whoever asks over HTTP
 #[derive(Parser)]
 #[command(version)]
-struct Options {
+struct CounterOptions {
     /// Port to listen on, at every address
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
@@ -35,7 +35,7 @@ struct Options {
 type Counter = Arc<AtomicU64>;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = CounterOptions::parse();
     match serve("counter-service", options.port, usize::from(options.threads), routes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

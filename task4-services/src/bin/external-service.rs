@@ -28,22 +28,22 @@ const PAGE: &str = include_str!("../page.html");
 /// Greets each visitor with a number from the counter service
 #[derive(Parser)]
 #[command(version)]
-struct Options {
+struct PageOptions {
     /// Where the counter service is, for example http://192.168.2.2:8080/
     #[arg(value_parser = base_url)]
     counter_url: String,
 }
 
 /// The counter service, and how to ask it.
-struct Counter {
+struct CounterClient {
     url: String,
     /// Keeps connections open, and asks on each once: what was asked twice might be counted twice.
     agent: RwLock<Agent>,
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let counter = Arc::new(Counter { url: options.counter_url, agent: RwLock::new(new_agent()) });
+    let options = PageOptions::parse();
+    let counter = Arc::new(CounterClient { url: options.counter_url, agent: RwLock::new(new_agent()) });
     let routes = Router::new().route("/", get(greet)).route("/health", get(async || "ok\n")).with_state(counter);
     match serve("external-service", PORT, THREADS, routes) {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,7 +62,7 @@ fn base_url(text: &str) -> Result<String, String> {
     }
 }
 
-async fn greet(State(counter): State<Arc<Counter>>, headers: HeaderMap) -> Response {
+async fn greet(State(counter): State<Arc<CounterClient>>, headers: HeaderMap) -> Response {
     let asked = Arc::clone(&counter);
     // Asking blocks, so it happens beside the threads that answer.
     let number = tokio::task::spawn_blocking(move || asked.next()).await;
@@ -81,7 +81,7 @@ async fn greet(State(counter): State<Arc<Counter>>, headers: HeaderMap) -> Respo
     }
 }
 
-impl Counter {
+impl CounterClient {
     /// The next visitor's number.
     fn next(&self) -> Result<u64, String> {
         let url = format!("{}/get_and_increment_counter", self.url);

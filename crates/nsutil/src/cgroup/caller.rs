@@ -17,7 +17,7 @@ use crate::error::{Error, OrCannot, Result};
 
 /// A tree of cgroups, as far as this process sees it.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct Hierarchy {
     pub(super) version: Version,
     /// Where it is mounted.
     pub(super) mount: PathBuf,
@@ -27,21 +27,21 @@ pub(super) struct Tree {
     bound: Vec<String>,
 }
 
-impl Tree {
+impl Hierarchy {
     /// The cgroup in which ours shall stand.
     ///
     /// The nearest around the caller in which nothing has to be changed; else the nearest that can be changed.
     pub(super) fn parent_for(&self, controllers: &[Controller]) -> Result<PathBuf> {
         if self.version == Version::V1 {
             // Every v1 cgroup has its tree's controllers.
-            return self.around().next().ok_or(Errno::ENOENT).or_cannot("look at", self.mount.display());
+            return self.ancestors().next().ok_or(Errno::ENOENT).or_cannot("look at", self.mount.display());
         }
         let is_ready = |parent: &PathBuf| v2::missing_for_children(parent, controllers) == Ok(Vec::new());
-        if let Some(ready) = self.around().find(is_ready) {
+        if let Some(ready) = self.ancestors().find(is_ready) {
             return Ok(ready);
         }
         let mut refusal = Error::new("look at", self.mount.display(), Errno::ENOENT);
-        for parent in self.around() {
+        for parent in self.ancestors() {
             match v2::enable_for_children(&parent, controllers) {
                 Ok(()) => return Ok(parent),
                 // The outermost one's says most: what is missing there is missing further in as well.
@@ -53,19 +53,19 @@ impl Tree {
     }
 
     /// The cgroups that the caller is in, from its own outwards.
-    pub(super) fn around(&self) -> impl Iterator<Item = PathBuf> {
+    pub(super) fn ancestors(&self) -> impl Iterator<Item = PathBuf> {
         // Collected from its parts, so that the mount itself does not end up with a slash after it.
         self.own.ancestors().map(|path| self.mount.join(path).components().collect())
     }
 }
 
 /// The trees that are mounted where this process can reach them.
-pub(super) fn trees() -> Result<Vec<Tree>> {
+pub(super) fn hierarchies() -> Result<Vec<Hierarchy>> {
     let unreadable = |error: procfs::ProcError| error.to_string();
     let me = Process::myself().map_err(unreadable).or_cannot("look at", "/proc/self")?;
     let mounts = me.mountinfo().map_err(unreadable).or_cannot("read", "/proc/self/mountinfo")?;
     let own = me.cgroups().map_err(unreadable).or_cannot("read", "/proc/self/cgroup")?;
-    let tree = |mount: procfs::process::MountInfo| {
+    let hierarchy = |mount: procfs::process::MountInfo| {
         let version = match mount.fs_type.as_str() {
             "cgroup" => Version::V1,
             "cgroup2" => Version::V2,
@@ -80,14 +80,14 @@ pub(super) fn trees() -> Result<Vec<Tree>> {
             Version::V2 => own.hierarchy == 0,
         };
         let own = own.0.iter().find(is_this)?;
-        (device == mount.majmin).then(|| Tree {
+        (device == mount.majmin).then(|| Hierarchy {
             version,
             own: below(Path::new(&own.pathname), Path::new(&mount.root)),
             mount: mount.mount_point,
             bound,
         })
     };
-    Ok(mounts.0.into_iter().filter_map(tree).collect())
+    Ok(mounts.0.into_iter().filter_map(hierarchy).collect())
 }
 
 /// A cgroup's path below a mount that shows the tree from `top` on; the mount itself if it is not in there.
@@ -100,19 +100,19 @@ fn below(own: &Path, top: &Path) -> PathBuf {
 }
 
 /// The tree in which a controller is; an error that says where it is if it is in none that is mounted.
-pub(super) fn find_tree(trees: &[Tree], controller: Controller) -> Result<&Tree> {
+pub(super) fn find_hierarchy(hierarchies: &[Hierarchy], controller: Controller) -> Result<&Hierarchy> {
     let name = controller.to_string();
-    let has_it = |tree: &&Tree| match tree.version {
-        Version::V1 => tree.bound.contains(&name),
-        Version::V2 => fs::read_to_string(tree.mount.join("cgroup.controllers"))
+    let has_it = |hierarchy: &&Hierarchy| match hierarchy.version {
+        Version::V1 => hierarchy.bound.contains(&name),
+        Version::V2 => fs::read_to_string(hierarchy.mount.join("cgroup.controllers"))
             .is_ok_and(|controllers| controllers.split_whitespace().any(|other| other == name)),
     };
-    if let Some(tree) = trees.iter().find(has_it) {
-        return Ok(tree);
+    if let Some(hierarchy) = hierarchies.iter().find(has_it) {
+        return Ok(hierarchy);
     }
     let known = procfs::cgroups().map(|all| all.0).unwrap_or_default();
     let known = known.into_iter().find(|known| known.name == name);
-    let v2 = trees.iter().find(|tree| tree.version == Version::V2);
+    let v2 = hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2);
     let (reason, cure) = match (known, v2) {
         (None, _) => ("this kernel has no such controller".to_owned(), "use another kernel".to_owned()),
         (Some(known), _) if !known.enabled => {
@@ -143,7 +143,7 @@ mod tests {
     use tempfile::TempDir;
 
     /// A v2 tree made of plain files: each cgroup's `cgroup.controllers`, `cgroup.subtree_control` and `cgroup.procs`.
-    fn tree(own: &str, cgroups: &[(&str, [&str; 3])]) -> (TempDir, Tree) {
+    fn hierarchy(own: &str, cgroups: &[(&str, [&str; 3])]) -> (TempDir, Hierarchy) {
         let folder = TempDir::new().unwrap();
         for (path, [controllers, enabled, procs]) in cgroups {
             let directory = folder.path().join(path);
@@ -155,13 +155,14 @@ mod tests {
                 fs::write(directory.join("cgroup.type"), "domain\n").unwrap();
             }
         }
-        let tree = Tree { version: Version::V2, mount: folder.path().to_owned(), own: own.into(), bound: Vec::new() };
-        (folder, tree)
+        let hierarchy =
+            Hierarchy { version: Version::V2, mount: folder.path().to_owned(), own: own.into(), bound: Vec::new() };
+        (folder, hierarchy)
     }
 
     #[test]
     fn a_parent_that_is_ready_is_preferred_to_one_nearer_that_would_have_to_be_changed() {
-        let (folder, tree) = tree(
+        let (folder, hierarchy) = hierarchy(
             "slice/empty/session",
             &[
                 ("", ["cpu pids", "cpu pids", "1"]),
@@ -170,9 +171,9 @@ mod tests {
                 ("slice/empty/session", ["", "", "7"]),
             ],
         );
-        assert_eq!(tree.parent_for(&[Controller::Cpu]).unwrap(), folder.path().join("slice"));
-        assert_eq!(tree.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
-        assert_eq!(tree.parent_for(&[]).unwrap(), folder.path().join("slice/empty/session"));
+        assert_eq!(hierarchy.parent_for(&[Controller::Cpu]).unwrap(), folder.path().join("slice"));
+        assert_eq!(hierarchy.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
+        assert_eq!(hierarchy.parent_for(&[]).unwrap(), folder.path().join("slice/empty/session"));
         assert_eq!(
             fs::read_to_string(folder.path().join("slice/empty/cgroup.subtree_control")).unwrap(),
             "",
@@ -182,8 +183,8 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_enabled_and_never_where_processes_are() {
-        let (folder, tree) = tree("box", &[("", ["cpu pids", "pids", "1"]), ("box", ["cpu pids", "", "7"])]);
-        assert_eq!(tree.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
+        let (folder, hierarchy) = hierarchy("box", &[("", ["cpu pids", "pids", "1"]), ("box", ["cpu pids", "", "7"])]);
+        assert_eq!(hierarchy.parent_for(&[Controller::Cpu, Controller::Pids]).unwrap(), folder.path());
         assert_eq!(fs::read_to_string(folder.path().join("cgroup.subtree_control")).unwrap(), "+cpu");
         assert_eq!(
             fs::read_to_string(folder.path().join("box/cgroup.subtree_control")).unwrap(),
@@ -194,28 +195,28 @@ mod tests {
 
     #[test]
     fn a_controller_that_cannot_be_had_is_named_with_the_reason() {
-        let (folder, tree) = tree("", &[("", ["pids", "", "1"])]);
-        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        let (folder, hierarchy) = hierarchy("", &[("", ["pids", "", "1"])]);
+        let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
         let start = format!("cannot limit cpu: cannot enable +cpu for children of {}", folder.path().display());
         assert!(told.starts_with(&start) && told.contains(": it has no cpu controller itself; "), "{told}");
         // As at the top of a cgroup namespace: no root, and the caller is in it.
         fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
         fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
-        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
         assert!(told.contains("there are processes in it") && told.contains("; move them one down: mkdir "), "{told}");
         fs::write(folder.path().join("cgroup.type"), "domain threaded\n").unwrap();
-        let told = line(&tree.parent_for(&[Controller::Cpu]).unwrap_err());
+        let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
         assert!(told.contains("it is of type \"domain threaded\""), "{told}");
     }
 
     #[test]
-    fn a_controller_that_no_kernel_has_is_an_error_and_no_silence() {
-        let told = line(&find_tree(&[], Controller::Cpu).unwrap_err());
+    fn an_unknown_controller_is_an_error() {
+        let told = line(&find_hierarchy(&[], Controller::Cpu).unwrap_err());
         assert!(told.starts_with("cannot limit cpu: ") && told.contains("; "), "{told}");
     }
 
     #[test]
-    fn ones_own_cgroup_is_found_below_a_mount_of_a_part_of_the_tree() {
+    fn the_own_cgroup_is_found_below_a_partial_mount_of_the_hierarchy() {
         let below = |own: &str, top: &str| below(Path::new(own), Path::new(top));
         assert_eq!(below("/", "/"), Path::new(""));
         assert_eq!(below("/user.slice/session", "/"), Path::new("user.slice/session"));

@@ -6,7 +6,7 @@
 use nix::errno::Errno;
 
 use super::Cgroup;
-use super::kill::{PATIENCE, reports_within};
+use super::kill::{TIMEOUT, wait_for_event};
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
 use crate::syscall::write_existing;
@@ -28,7 +28,7 @@ impl Cgroup {
             why: "all processes at once: none can notice it, or run while others are stopped";
             shell: "echo {value} > {}", file.display());
         write_existing(&file, value).or_cannot("write", file.display())?;
-        if !frozen || reports_within(&directory.path, "frozen 1", PATIENCE)? {
+        if !frozen || wait_for_event(&directory.path, "frozen 1", TIMEOUT)? {
             return Ok(());
         }
         write_existing(&file, "0").or_cannot("write", file.display())?;

@@ -23,7 +23,7 @@ use crate::step;
 use crate::syscall::write_existing;
 
 /// How long killed processes may stay without one of them going.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// After what time those that are still there are killed once more.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -46,7 +46,7 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
             Err(errno) => return Err(errno).or_cannot("write", kill.display()),
         }
         // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
-        if reports_within(directory, "populated 0", KILL_AGAIN)? {
+        if wait_for_event(directory, "populated 0", KILL_AGAIN)? {
             return Ok(());
         }
         // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
@@ -57,8 +57,8 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
         // A thousand of them take their time on a slow machine: as long as they become fewer, they do go.
         if count(directory) != left.0 {
             left = (count(directory), Instant::now());
-        } else if left.1.elapsed() > PATIENCE {
-            return Err(will_not_go(directory));
+        } else if left.1.elapsed() > TIMEOUT {
+            return Err(still_running(directory));
         }
     }
 }
@@ -66,20 +66,20 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
 fn kill_each(directory: &Path) -> Result<()> {
     let start = Instant::now();
     // Until none is listed: one that was killed may have forked another before.
-    while !listed(directory)?.is_empty() {
+    while !list_pids(directory)?.is_empty() {
         let processes = member_pidfds(directory)?;
         for process in &processes {
             // It may have ended meanwhile.
             let _ = process.signal(Signal::SIGKILL);
         }
         for process in &processes {
-            if !process.ends_within(PATIENCE)? {
-                return Err(will_not_go(directory));
+            if !process.ends_within(TIMEOUT)? {
+                return Err(still_running(directory));
             }
         }
         // A process of another PID namespace is listed as 0, and cannot be opened.
-        if processes.is_empty() && start.elapsed() > PATIENCE {
-            return Err(will_not_go(directory));
+        if processes.is_empty() && start.elapsed() > TIMEOUT {
+            return Err(still_running(directory));
         }
     }
     Ok(())
@@ -89,7 +89,7 @@ fn kill_each(directory: &Path) -> Result<()> {
 ///
 /// `EBUSY` when there still is; `EACCES`, `EPERM`, `EROFS` when it may not be removed.
 pub(super) fn remove(directory: &Path) -> Result<()> {
-    for directory in with_those_below(directory) {
+    for directory in with_descendants(directory) {
         let shown = directory.display();
         step!("cgroup.remove", call: "rmdir(\"{shown}\")";
             why: "a cgroup can go when no process is in it, and nothing else will remove it"; shell: "rmdir {shown}");
@@ -98,7 +98,7 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
             match fs::remove_dir(&directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => break,
                 // The last process is dead and the kernel is about to notice: let it have the processor.
-                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && start.elapsed() < PATIENCE => {
+                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && start.elapsed() < TIMEOUT => {
                     std::thread::yield_now();
                 }
                 outcome => break outcome.or_cannot("remove the cgroup", shown)?,
@@ -116,7 +116,7 @@ fn count(directory: &Path) -> String {
 
 /// Waits until the kernel reports this in `cgroup.events`, as `populated 0` when the last process has gone; false when it
 /// does not in time.
-pub fn reports_within(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
+pub fn wait_for_event(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
     let deadline = Instant::now() + time;
     let path = directory.join("cgroup.events");
     let mut events = File::open(&path).or_cannot("open", path.display())?;
@@ -141,18 +141,18 @@ pub fn reports_within(directory: &Path, wanted: &str, time: Duration) -> Result<
 /// Those that are in it or below it.
 fn member_pidfds(directory: &Path) -> Result<Vec<PidFd>> {
     let opened: Vec<PidFd> =
-        listed(directory)?.into_iter().filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()).collect();
+        list_pids(directory)?.into_iter().filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()).collect();
     // A process that is still listed when its descriptor is open is the one that the descriptor means.
-    let still = listed(directory)?;
+    let still = list_pids(directory)?;
     Ok(opened.into_iter().filter(|process| still.contains(&process.pid().as_raw())).collect())
 }
 
-fn listed(directory: &Path) -> Result<BTreeSet<i32>> {
+fn list_pids(directory: &Path) -> Result<BTreeSet<i32>> {
     let mut processes = BTreeSet::new();
-    for directory in with_those_below(directory) {
+    for directory in with_descendants(directory) {
         let path = directory.join("cgroup.procs");
         let text = match fs::read_to_string(&path) {
-            Err(error) if error.raw_os_error().map(Errno::from_raw).is_some_and(has_no_list) => continue,
+            Err(error) if error.raw_os_error().map(Errno::from_raw).is_some_and(is_unlistable) => continue,
             read => read.or_cannot("read", path.display())?,
         };
         processes.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
@@ -161,28 +161,28 @@ fn listed(directory: &Path) -> Result<BTreeSet<i32>> {
 }
 
 /// It was removed, or is a threaded one of version 2, whose processes the one above lists.
-fn has_no_list(errno: Errno) -> bool {
+fn is_unlistable(errno: Errno) -> bool {
     [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP].contains(&errno)
 }
 
 /// This cgroup and those that a container has made below it, the deepest first.
-fn with_those_below(directory: &Path) -> Vec<PathBuf> {
+fn with_descendants(directory: &Path) -> Vec<PathBuf> {
     let mut found = vec![directory.to_owned()];
-    let mut listed = 0;
-    while let Some(directory) = found.get(listed) {
+    let mut list_pids = 0;
+    while let Some(directory) = found.get(list_pids) {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let below: Vec<PathBuf> = entries
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .map(|entry| entry.path())
             .collect();
         found.extend(below);
-        listed += 1;
+        list_pids += 1;
     }
     found.reverse();
     found
 }
 
-fn will_not_go(directory: &Path) -> Error {
+fn still_running(directory: &Path) -> Error {
     let stuck = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let stuck = stuck.lines().collect::<Vec<_>>().join(", ");
     Error::new("end", format_args!("process {stuck}"), Errno::EBUSY)
@@ -196,8 +196,8 @@ mod tests {
     use super::*;
 
     fn directory(name: &str) -> PathBuf {
-        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
-        let tree = trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).unwrap();
+        let hierarchies = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let tree = hierarchies.into_iter().find(|tree| tree.join("cgroup.procs").exists()).unwrap();
         tree.join(format!("docker-lite-{name}-{}", std::process::id()))
     }
 
@@ -211,7 +211,7 @@ mod tests {
             let chain = "echo $$ >\"$1/cgroup.procs\"; next() { next & }; next";
             assert!(Command::new("bash").args(["-c", chain, "bash"]).arg(&directory).status().unwrap().success());
             kill_each(&directory).unwrap();
-            let left = listed(&directory).unwrap();
+            let left = list_pids(&directory).unwrap();
             kill_all(&directory).unwrap();
             remove(&directory).unwrap();
             assert!(left.is_empty(), "{left:?}");

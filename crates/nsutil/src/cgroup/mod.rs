@@ -42,7 +42,7 @@ use nix::errno::Errno;
 
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
-use caller::Tree;
+use caller::Hierarchy;
 use owner::Owner;
 
 pub use limits::{Controller, Limits, Quota};
@@ -85,19 +85,19 @@ impl Cgroup {
     /// Words when a controller cannot be had, with where it is and what to do; `EACCES`, `EPERM`, `EROFS` when the cgroup may
     /// not be made.
     pub fn create(name: &str, controllers: &[Controller]) -> Result<Self> {
-        let trees = caller::trees()?;
-        let mut wanted: BTreeMap<PathBuf, (&Tree, Vec<Controller>)> = BTreeMap::new();
+        let hierarchies = caller::hierarchies()?;
+        let mut wanted: BTreeMap<PathBuf, (&Hierarchy, Vec<Controller>)> = BTreeMap::new();
         for controller in controllers {
-            let tree = caller::find_tree(&trees, *controller)?;
-            wanted.entry(tree.mount.clone()).or_insert((tree, Vec::new())).1.push(*controller);
+            let hierarchy = caller::find_hierarchy(&hierarchies, *controller)?;
+            wanted.entry(hierarchy.mount.clone()).or_insert((hierarchy, Vec::new())).1.push(*controller);
         }
         let owner = Owner::this_process()?;
         let mut cgroup = Self { directories: Vec::new(), is_owned: true };
-        for (tree, controllers) in wanted.into_values() {
-            let parent = tree.parent_for(&controllers)?;
-            tree.around().for_each(|folder| owner::remove_leftovers(&folder, name, &owner));
+        for (hierarchy, controllers) in wanted.into_values() {
+            let parent = hierarchy.parent_for(&controllers)?;
+            hierarchy.ancestors().for_each(|folder| owner::remove_leftovers(&folder, name, &owner));
             let path = parent.join(format!("{}-{name}-{owner}", owner::PREFIX));
-            let directory = Directory { path, version: tree.version, controllers };
+            let directory = Directory { path, version: hierarchy.version, controllers };
             directory.make()?;
             cgroup.directories.push(directory);
         }
@@ -121,7 +121,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// In words when this host has no cgroups.
-    pub fn at_top(name: &str, controllers: &[Controller]) -> Result<Self> {
+    pub fn at_root(name: &str, controllers: &[Controller]) -> Result<Self> {
         let mut directories: Vec<Directory> = v2::directory(name).into_iter().collect();
         if !directories.iter().any(Directory::is_unified) {
             // Without a v2 tree, that of `pids` is also what knows the members.
@@ -177,7 +177,7 @@ impl Cgroup {
     }
 
     /// Whether it has a directory that can have this controller: a v1 one in its tree, or the only tree there is.
-    pub fn can_have(&self, controller: Controller) -> bool {
+    pub fn supports(&self, controller: Controller) -> bool {
         self.directories.iter().any(|directory| directory.is_unified() || directory.controllers.contains(&controller))
     }
 
@@ -231,7 +231,7 @@ impl Cgroup {
     }
 
     /// Bytes of memory that it uses now; none when the kernel does not count them for it.
-    pub fn memory_now(&self) -> Option<u64> {
+    pub fn memory_bytes_now(&self) -> Option<u64> {
         self.directories.iter().find_map(|directory| {
             let file = directory.file_by_version("memory.usage_in_bytes", "memory.current");
             directory.read(file)?.trim().parse().ok()
@@ -246,8 +246,9 @@ impl Cgroup {
 
     /// Its processes, by number.
     pub fn members(&self) -> Vec<i32> {
-        let listed = self.directories.first().and_then(|directory| directory.read("cgroup.procs")).unwrap_or_default();
-        listed.lines().filter_map(|line| line.parse().ok()).collect()
+        let list_pids =
+            self.directories.first().and_then(|directory| directory.read("cgroup.procs")).unwrap_or_default();
+        list_pids.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// How many processes and threads there are; none when it has been removed.

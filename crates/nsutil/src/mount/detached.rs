@@ -20,7 +20,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, O
 
 use crate::error::{Error, OrCannot, Result};
 use crate::rooted::Root;
-use crate::sys::Reach;
+use crate::sys::MountScope;
 use crate::{step, sys};
 
 /// A mount that no path leads to yet. Dropped, it is gone.
@@ -109,20 +109,20 @@ impl Filesystem<'_> {
         step!("fsmount",
             call: "fd = fsopen(\"{kind}\"); fsconfig(fd, {options:?}); fsmount(fd, {attributes})";
             why: "a {kind} that no path leads to yet: nobody can come between its making and its placing";
-            shell: "mount -t {kind} -o {attributes}{} {kind} DIR", Joined(options));
+            shell: "mount -t {kind} -o {attributes}{} {kind} DIR", MountOptions(options));
         let options = options.iter().map(|(key, value)| (*key, OsStr::new(value)));
         let descriptor = make(kind, options, attributes.flags())
-            .map_err(|Refused { errno, words }| words.map_or(errno.into(), crate::error::Cause::Words))
+            .map_err(|MountError { errno, message }| message.map_or(errno.into(), crate::error::Cause::Words))
             .or_cannot("mount a new", kind)?;
         Ok(Detached { descriptor, what: kind.to_owned() })
     }
 }
 
 /// What the kernel answered.
-pub(super) struct Refused {
+pub(super) struct MountError {
     pub(super) errno: Errno,
     /// Its own words, if it has some.
-    words: Option<String>,
+    message: Option<String>,
 }
 
 /// A mount of a new file system: fsopen(2), fsconfig(2) for each option, fsmount(2).
@@ -130,7 +130,7 @@ pub(super) fn make<'a>(
     kind: &str,
     options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
     attributes: MountAttrFlags,
-) -> std::result::Result<OwnedFd, Refused> {
+) -> std::result::Result<OwnedFd, MountError> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Its first column in /proc/mounts.
     rustix::mount::fsconfig_set_string(&context, "source", kind)?;
@@ -146,12 +146,12 @@ pub(super) fn make<'a>(
         .try_for_each(set)
         .and_then(|()| rustix::mount::fsconfig_create(&context))
         .and_then(|()| rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes))
-        .map_err(|errno| Refused { words: words(&context, errno), ..errno.into() })
+        .map_err(|errno| MountError { message: message(&context, errno), ..errno.into() })
 }
 
-impl From<rustix::io::Errno> for Refused {
+impl From<rustix::io::Errno> for MountError {
     fn from(errno: rustix::io::Errno) -> Self {
-        Self { errno: Errno::from_raw(errno.raw_os_error()), words: None }
+        Self { errno: Errno::from_raw(errno.raw_os_error()), message: None }
     }
 }
 
@@ -184,7 +184,7 @@ impl Detached {
     /// # Errors
     /// `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
     pub fn restrict(self, attributes: Attributes) -> Result<Self> {
-        self.add(attributes, Reach::Mount)
+        self.add(attributes, MountScope::Mount)
     }
 
     /// Adds attributes to it and to all that is mounted below.
@@ -192,11 +192,11 @@ impl Detached {
     /// # Errors
     /// Those of [`Detached::restrict`].
     pub fn restrict_tree(self, attributes: Attributes) -> Result<Self> {
-        self.add(attributes, Reach::Tree)
+        self.add(attributes, MountScope::Tree)
     }
 
-    fn add(self, attributes: Attributes, reach: Reach) -> Result<Self> {
-        sys::mount_setattr(self.descriptor.as_fd(), attributes.bits(), 0, reach)
+    fn add(self, attributes: Attributes, scope: MountScope) -> Result<Self> {
+        sys::mount_setattr(self.descriptor.as_fd(), attributes.bits(), 0, scope)
             .or_cannot(format_args!("make {attributes} the mount of"), &self.what)?;
         Ok(self)
     }
@@ -230,7 +230,7 @@ pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> 
     step!("mount_setattr", call: "mount_setattr({}, add {attributes})", shown.display();
         why: "from here on it holds for everything reached through this mount";
         shell: "mount -o remount,bind,{attributes} {}", shown.display());
-    sys::mount_setattr(mount, attributes.bits(), 0, Reach::Mount)
+    sys::mount_setattr(mount, attributes.bits(), 0, MountScope::Mount)
         .or_cannot(format_args!("make {attributes} the mount at"), shown.display())
 }
 
@@ -238,11 +238,11 @@ pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> 
 ///
 /// # Errors
 /// Those of [`restrict`].
-pub fn loosen(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Result<()> {
+pub fn clear_attributes(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Result<()> {
     step!("mount_setattr", call: "mount_setattr({}, take away {attributes})", shown.display();
         why: "what was kept from working in this mount works from here on";
         shell: "mount -o remount,bind,dev,suid,exec {}", shown.display());
-    sys::mount_setattr(mount, 0, attributes.bits(), Reach::Mount)
+    sys::mount_setattr(mount, 0, attributes.bits(), MountScope::Mount)
         .or_cannot(format_args!("take {attributes} from the mount at"), shown.display())
 }
 
@@ -261,19 +261,19 @@ pub fn mount_point(within: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
 }
 
 /// The kernel's own words about a refused option, if it has left some in the context.
-fn words(context: &OwnedFd, errno: rustix::io::Errno) -> Option<String> {
-    let mut words = [0; 256];
-    let said = rustix::io::read(context, &mut words).ok()?;
+fn message(context: &OwnedFd, errno: rustix::io::Errno) -> Option<String> {
+    let mut message = [0; 256];
+    let said = rustix::io::read(context, &mut message).ok()?;
     let errno = Errno::from_raw(errno.raw_os_error());
     // "e overlay: …": an error, a warning or an information, by its first letter.
-    let text = std::str::from_utf8(&words[..said]).ok()?.trim().get(2..).filter(|text| !text.is_empty())?;
+    let text = std::str::from_utf8(&message[..said]).ok()?.trim().get(2..).filter(|text| !text.is_empty())?;
     Some(format!("{} ({errno:?}): {text}", errno.desc()))
 }
 
 /// Options as mount(8) takes them, each after a comma.
-struct Joined<'a>(&'a [(&'a str, &'a str)]);
+struct MountOptions<'a>(&'a [(&'a str, &'a str)]);
 
-impl fmt::Display for Joined<'_> {
+impl fmt::Display for MountOptions<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (key, value) in self.0 {
             write!(out, ",{key}")?;

@@ -44,7 +44,7 @@ pub struct Mount {
 /// `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` when the caller's root is no mount, as after a chroot.
 pub fn make_all_private() -> Result<()> {
     syscall::mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)
-        .map_err(|error| error.told_as("make private", "all mounts"))
+        .map_err(|error| error.with_attempt("make private", "all mounts"))
 }
 
 impl Mount {
@@ -85,7 +85,7 @@ impl Mount {
     ) -> Result<Self> {
         let what = source.unwrap_or(Path::new("")).display();
         syscall::mount(source, target, kind, flags, data)
-            .map_err(|error| error.told_as(format_args!("mount {what} on"), target.display()))?;
+            .map_err(|error| error.with_attempt(format_args!("mount {what} on"), target.display()))?;
         Ok(Self { target: Some(target.to_owned()) })
     }
 
@@ -113,7 +113,7 @@ impl Drop for Mount {
 }
 
 fn detach(target: &Path) -> Result<()> {
-    umount2(target, MntFlags::MNT_DETACH).map_err(|error| error.told_as("unmount", target.display()))
+    umount2(target, MntFlags::MNT_DETACH).map_err(|error| error.with_attempt("unmount", target.display()))
 }
 
 /// Unmounts all that is mounted on `target`, one on top of another; nothing to do when nothing is, or no longer. A link there
@@ -146,7 +146,7 @@ pub fn detach_all(target: &Path) -> Result<()> {
 pub fn enter(root: &Path) -> Result<()> {
     chdir(root)?;
     // With `.` twice the old root ends up on top of the new one, where it can be unmounted.
-    pivot_root(".", ".").map_err(|error| error.told_as("change the root to", root.display()))?;
-    umount2(".", MntFlags::MNT_DETACH).map_err(|error| error.told_as("unmount", "the old root"))?;
+    pivot_root(".", ".").map_err(|error| error.with_attempt("change the root to", root.display()))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(|error| error.with_attempt("unmount", "the old root"))?;
     chdir("/")
 }

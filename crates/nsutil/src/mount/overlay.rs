@@ -41,7 +41,7 @@ pub struct Overlay<'a> {
 }
 
 /// The kernel's limit.
-const MOST_LAYERS: usize = 500;
+const MAX_LAYERS: usize = 500;
 
 impl Overlay<'_> {
     /// Mounts it on the folder `place`, with device nodes in it dead (`nodev`), and set-user-ID bits and file
@@ -56,8 +56,8 @@ impl Overlay<'_> {
     /// `ENOENT` when a folder is missing; `EINVAL` when `upper` is on an overlay, or on another file system than `work`;
     /// in words when there are more than 500 layers.
     pub fn mount(&self, place: &Path) -> Result<Mount> {
-        if self.layers.is_empty() || self.layers.len() > MOST_LAYERS {
-            let count = format!("it takes 1 to {MOST_LAYERS} layers, these are {}", self.layers.len());
+        if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
+            let count = format!("it takes 1 to {MAX_LAYERS} layers, these are {}", self.layers.len());
             return Err(Error::new("mount an overlay on", place.display(), count));
         }
         step!("overlay",
@@ -65,7 +65,7 @@ impl Overlay<'_> {
                 self.layers.len(), self.upper.display(), self.work.display(), place.display();
             why: "the image's layers are seen as one tree and stay unchanged; what the container writes goes to upper";
             shell: "mount -t overlay -o nodev,nosuid,volatile,lowerdir={},upperdir={},workdir={} overlay {}",
-                Joined(self.layers), self.upper.display(), self.work.display(), place.display());
+                LayerList(self.layers), self.upper.display(), self.work.display(), place.display());
         let mounted = match self.make() {
             Ok(mount) => rustix::mount::move_mount(&mount, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
                 .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
@@ -82,10 +82,10 @@ impl Overlay<'_> {
         let mut open = Vec::new();
         let mut options = Vec::new();
         for layer in self.layers {
-            options.push(("lowerdir+", short(layer, layer.into(), &mut open)?));
+            options.push(("lowerdir+", short_path(layer, layer.into(), &mut open)?));
         }
         for (key, folder) in [("upperdir", self.upper), ("workdir", self.work)] {
-            options.push((key, short(folder, escaped(folder), &mut open)?));
+            options.push((key, short_path(folder, escaped(folder), &mut open)?));
         }
         options.push(("volatile", OsString::new()));
         let options = options.iter().map(|(key, value)| (*key, value.as_os_str()));
@@ -139,7 +139,7 @@ impl Overlay<'_> {
 }
 
 /// A text that stands for a folder: its path, or where that is too long for fsconfig(2) a descriptor of it.
-fn short(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> nix::Result<OsString> {
+fn short_path(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> nix::Result<OsString> {
     /// Less the NUL at the end.
     const LONGEST: usize = 255;
     if path.len() <= LONGEST {
@@ -165,9 +165,9 @@ fn escaped(path: &Path) -> OsString {
     OsString::from_vec(text)
 }
 
-struct Joined<'a>(&'a [PathBuf]);
+struct LayerList<'a>(&'a [PathBuf]);
 
-impl std::fmt::Display for Joined<'_> {
+impl std::fmt::Display for LayerList<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, layer) in self.0.iter().enumerate() {
             write!(out, "{}{}", if index > 0 { ":" } else { "" }, layer.display())?;

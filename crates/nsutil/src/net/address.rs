@@ -124,7 +124,7 @@ impl Netlink {
     ///
     /// # Errors
     /// Those of netlink(7).
-    pub fn routed(&self) -> Result<Vec<Subnet>> {
+    pub fn routed_subnets(&self) -> Result<Vec<Subnet>> {
         Ok(self.routes()?.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix() > 0).collect())
     }
 
@@ -135,10 +135,10 @@ impl Netlink {
     /// Those of netlink(7).
     pub fn default_interface(&self) -> Result<Option<String>> {
         let main = u32::from(RouteHeader::RT_TABLE_MAIN);
-        let ways = self.routes()?.into_iter().filter(|route| {
+        let outgoing_routes = self.routes()?.into_iter().filter(|route| {
             route.to.prefix() <= 1 && route.table == main && route.kind == RouteType::Unicast && route.link.is_some()
         });
-        let best = ways.min_by_key(|route| (Reverse(route.to.prefix()), route.metric));
+        let best = outgoing_routes.min_by_key(|route| (Reverse(route.to.prefix()), route.metric));
         best.and_then(|route| route.link).map(|link| self.name(link)).transpose()
     }
 
@@ -146,19 +146,19 @@ impl Netlink {
     ///
     /// # Errors
     /// Those of netlink(7).
-    pub fn ways(&self) -> Result<Vec<(String, Subnet)>> {
+    pub fn outgoing_routes(&self) -> Result<Vec<(String, Subnet)>> {
         let unicast = self.routes()?.into_iter().filter(|route| route.kind == RouteType::Unicast);
-        let mut ways = Vec::new();
+        let mut outgoing_routes = Vec::new();
         for route in unicast {
             match route.link.map(|link| self.name(link)).transpose() {
-                Ok(Some(link)) if link != "lo" => ways.push((link, route.to)),
+                Ok(Some(link)) if link != "lo" => outgoing_routes.push((link, route.to)),
                 Ok(_) => (),
                 // It went while we looked, and its route with it.
                 Err(error) if error.errno() == Some(Errno::ENODEV) => (),
                 Err(error) => return Err(error),
             }
         }
-        Ok(ways)
+        Ok(outgoing_routes)
     }
 
     fn routes(&self) -> Result<Vec<Route>> {

@@ -47,40 +47,42 @@ const NFGENMSG: usize = 4;
 ///
 /// # Errors
 /// `EPERM` without `CAP_NET_ADMIN`; others by netlink(7).
-pub fn forget(address: Ipv4Addr) -> Result<usize> {
+pub fn delete_by_address(address: Ipv4Addr) -> Result<usize> {
     step!("conntrack.forget",
         call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every connection of {address} }})";
         why: "the kernel would go on leading what flows already to where the rules once pointed";
         shell: "conntrack -D -s {address}; conntrack -D -d {address}; conntrack -D -q {address}; conntrack -D -r {address}");
-    forget_all(|known| [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].iter().any(|tuple| known.ends_of(*tuple).contains(&address)))
-        .or_cannot("have connections forgotten of", address)
+    delete_matching(|known| {
+        [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].iter().any(|tuple| known.addresses_of(*tuple).contains(&address))
+    })
+    .or_cannot("have connections forgotten of", address)
 }
 
 /// Has the kernel forget what flows over UDP to a port of this host and is led nowhere yet, so that a rule made since decides on it;
 /// returns how many there were.
 ///
 /// # Errors
-/// As [`forget`].
-pub fn forget_port(port: u16) -> Result<usize> {
+/// As [`delete_by_address`].
+pub fn delete_by_udp_port(port: u16) -> Result<usize> {
     step!("conntrack.forget",
         call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every flow over UDP to port {port} }})";
         why: "a rule that rewrites addresses is asked for the first packet only, and of these it was not there yet";
         shell: "conntrack -D -p udp --orig-port-dst {port}");
-    forget_all(|known| {
-        let (mut there, back) = (known.ends_of(CTA_TUPLE_ORIG), known.ends_of(CTA_TUPLE_REPLY));
+    delete_matching(|known| {
+        let (mut there, back) = (known.addresses_of(CTA_TUPLE_ORIG), known.addresses_of(CTA_TUPLE_REPLY));
         there.reverse();
-        known.is_to_udp_port(port) && there == back && back.first().is_some_and(|to| is_own(*to))
+        known.is_to_udp_port(port) && there == back && back.first().is_some_and(|to| is_local(*to))
     })
     .or_cannot("have connections forgotten to port", port)
 }
 
 /// Whether an address is one of this host's: others cannot be bound, see ip(7).
-fn is_own(address: Ipv4Addr) -> bool {
+fn is_local(address: Ipv4Addr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// A kernel that offers no such list is nothing to do.
-fn forget_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<usize, Errno> {
+fn delete_matching(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<usize, Errno> {
     match delete_all(wanted) {
         Err(Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(0),
         outcome => outcome,
@@ -92,7 +94,7 @@ fn delete_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<u
     socket.bind_auto().map_err(errno)?;
     let mut keys = Vec::new();
     send(&socket, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, &[])?;
-    each_answer(&socket, |message| {
+    for_each_message(&socket, |message| {
         let known = Connection(message.get(HEADER + NFGENMSG..).unwrap_or_default());
         if wanted(&known) {
             keys.push(known.key());
@@ -101,7 +103,7 @@ fn delete_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<u
     let mut forgotten = 0;
     for key in keys {
         send(&socket, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &key)?;
-        match each_answer(&socket, |_| ()) {
+        match for_each_message(&socket, |_| ()) {
             Ok(()) => forgotten += 1,
             // It ended by itself in between.
             Err(Errno::ENOENT) => (),
@@ -116,7 +118,7 @@ struct Connection<'a>(&'a [u8]);
 
 impl Connection<'_> {
     /// Sender and receiver in one of its directions.
-    fn ends_of(&self, tuple: u16) -> Vec<Ipv4Addr> {
+    fn addresses_of(&self, tuple: u16) -> Vec<Ipv4Addr> {
         let ends = self.within(tuple, CTA_TUPLE_IP).filter(|end| [CTA_IP_V4_SRC, CTA_IP_V4_DST].contains(&end.kind));
         ends.filter_map(|end| Some(Ipv4Addr::from(<[u8; 4]>::try_from(end.value).ok()?))).collect()
     }
@@ -128,15 +130,16 @@ impl Connection<'_> {
         has(CTA_PROTO_NUM, &[libc::IPPROTO_UDP as u8]) && has(CTA_PROTO_DST_PORT, &port.to_be_bytes())
     }
 
-    fn within(&self, tuple: u16, part: u16) -> impl Iterator<Item = Attribute<'_>> {
-        let tuples = Attributes(self.0).filter(move |attribute| attribute.kind == tuple);
-        let parts = tuples.flat_map(|tuple| Attributes(tuple.value)).filter(move |attribute| attribute.kind == part);
-        parts.flat_map(|part| Attributes(part.value))
+    fn within(&self, tuple: u16, part: u16) -> impl Iterator<Item = NetlinkAttribute<'_>> {
+        let tuples = NetlinkAttributes(self.0).filter(move |attribute| attribute.kind == tuple);
+        let parts =
+            tuples.flat_map(|tuple| NetlinkAttributes(tuple.value)).filter(move |attribute| attribute.kind == part);
+        parts.flat_map(|part| NetlinkAttributes(part.value))
     }
 
     /// What names it: its original tuple and its zone, as the kernel wrote them.
     fn key(&self) -> Vec<u8> {
-        let key = Attributes(self.0).filter(|attribute| [CTA_TUPLE_ORIG, CTA_ZONE].contains(&attribute.kind));
+        let key = NetlinkAttributes(self.0).filter(|attribute| [CTA_TUPLE_ORIG, CTA_ZONE].contains(&attribute.kind));
         key.flat_map(|attribute| attribute.whole).copied().collect()
     }
 }
@@ -153,8 +156,8 @@ fn send(socket: &Socket, kind: u16, flags: u16, attributes: &[u8]) -> std::resul
     socket.send_to(&message, &SocketAddr::new(0, 0), 0).map_err(errno).map(drop)
 }
 
-/// Hands each message of an answer to `see`, up to its end or the kernel's word about how it went.
-fn each_answer(socket: &Socket, mut see: impl FnMut(&[u8])) -> std::result::Result<(), Errno> {
+/// Hands each message of an answer to `handle`, up to its end or the kernel's word about how it went.
+fn for_each_message(socket: &Socket, mut handle: impl FnMut(&[u8])) -> std::result::Result<(), Errno> {
     loop {
         let (datagram, _) = socket.recv_from_full().map_err(errno)?;
         let mut rest = datagram.as_slice();
@@ -167,7 +170,7 @@ fn each_answer(socket: &Socket, mut see: impl FnMut(&[u8])) -> std::result::Resu
                     let code = -i32::from_ne_bytes(code.unwrap_or_default());
                     return if code == 0 { Ok(()) } else { Err(Errno::from_raw(code)) };
                 }
-                _ => see(message),
+                _ => handle(message),
             }
             rest = after.get(length.next_multiple_of(4) - length..).unwrap_or_default();
         }
@@ -182,26 +185,26 @@ fn header(bytes: &[u8]) -> Option<(usize, u16)> {
 }
 
 /// Attributes one after another: length, kind, value, and padding to four bytes. See netlink(7).
-struct Attributes<'a>(&'a [u8]);
+struct NetlinkAttributes<'a>(&'a [u8]);
 
-struct Attribute<'a> {
+struct NetlinkAttribute<'a> {
     kind: u16,
     value: &'a [u8],
     /// With its header and padding.
     whole: &'a [u8],
 }
 
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Attribute<'a>;
+impl<'a> Iterator for NetlinkAttributes<'a> {
+    type Item = NetlinkAttribute<'a>;
 
-    fn next(&mut self) -> Option<Attribute<'a>> {
+    fn next(&mut self) -> Option<NetlinkAttribute<'a>> {
         let length = usize::from(u16::from_ne_bytes(self.0.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(self.0.get(2..4)?.try_into().ok()?) & NLA_TYPE_MASK;
         let value = self.0.get(4..length)?;
         let padded = length.next_multiple_of(4).min(self.0.len());
         let (whole, rest) = self.0.split_at(padded);
         self.0 = rest;
-        Some(Attribute { kind, value, whole })
+        Some(NetlinkAttribute { kind, value, whole })
     }
 }
 
@@ -219,16 +222,16 @@ mod tests {
         let ports = [28, 0, 2, 0x80, 5, 0, 1, 0, 17, 0, 0, 0, 6, 0, 2, 0, 0x13, 0x88, 0, 0, 6, 0, 3, 0, 0, 53, 0, 0];
         let original = [&[52, 0, 1, 0x80][..], &ends, &ports].concat();
         let known = Connection(&original);
-        assert_eq!(known.ends_of(CTA_TUPLE_ORIG), [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(192, 168, 1, 2)]);
-        assert!(known.ends_of(CTA_TUPLE_REPLY).is_empty());
+        assert_eq!(known.addresses_of(CTA_TUPLE_ORIG), [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(192, 168, 1, 2)]);
+        assert!(known.addresses_of(CTA_TUPLE_REPLY).is_empty());
         assert!(known.is_to_udp_port(53) && !known.is_to_udp_port(5000));
         assert_eq!(known.key(), original);
     }
 
     #[test]
-    fn what_is_cut_short_ends_the_reading() {
+    fn truncated_attributes_end_the_parsing() {
         for bytes in [&[][..], &[8, 0], &[8, 0, 1, 0, 1], &[2, 0, 1, 0], &[0; 4]] {
-            assert_eq!(Attributes(bytes).count(), 0, "{bytes:?}");
+            assert_eq!(NetlinkAttributes(bytes).count(), 0, "{bytes:?}");
             assert_eq!(header(bytes), None, "{bytes:?}");
         }
     }

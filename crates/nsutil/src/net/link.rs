@@ -15,26 +15,26 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, State};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup};
 
 use super::Netlink;
-use super::netns::Home;
+use super::netns::OwnNetNs;
 use crate::error::{Cause, Error, OrCannot, Result};
 use crate::step;
 
 /// Longest name of a link, in bytes: the kernel's `IFNAMSIZ` less its NUL.
 pub const LONGEST_NAME: usize = 15;
 /// A cable whose both ends are switched on carries packets within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A veth pair. Dropping it deletes it, unless it was told to stay.
 #[derive(Debug)]
 #[must_use = "dropping it deletes the pair"]
 pub struct Veth {
     /// Either of them may be the one that is where the pair is dropped.
-    ends: Option<Ends>,
+    ends: Option<VethNames>,
 }
 
 /// The names of the two ends of a veth pair.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub struct VethNames {
     /// The end where the caller of [`Netlink::add_veth`] stands.
     pub here: String,
     /// The end in the other namespace.
@@ -63,8 +63,8 @@ impl Netlink {
     /// # Errors
     /// `EEXIST` when a link of one of the names is there already; `ERANGE` for a name longer than [`LONGEST_NAME`];
     /// `EOPNOTSUPP` when the kernel has no veth.
-    pub fn add_veth(&self, ends: &Ends, there: &Home) -> Result<Veth> {
-        let Ends { here, there: other } = ends;
+    pub fn add_veth(&self, ends: &VethNames, there: &OwnNetNs) -> Result<Veth> {
+        let VethNames { here, there: other } = ends;
         step!("link.veth",
             call: "sendto(netlink, RTM_NEWLINK {{ kind veth, \"{here}\", peer \"{other}\" in the host's namespace }})";
             why: "a cable with two ends, one in each network namespace: the only way in or out";
@@ -121,7 +121,7 @@ impl Netlink {
                 }
                 Ok(())
             };
-            tokio::time::timeout(PATIENCE, settled).await.unwrap_or(Err(Cause::Kernel(Errno::ETIMEDOUT)))
+            tokio::time::timeout(TIMEOUT, settled).await.unwrap_or(Err(Cause::Kernel(Errno::ETIMEDOUT)))
         });
         carries.or_cannot("wait for link", name)
     }

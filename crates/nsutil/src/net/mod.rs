@@ -49,7 +49,7 @@ impl Netlink {
     /// # Errors
     /// `EMFILE` when no descriptor is free; `EPROTONOSUPPORT` by a kernel without networking.
     pub fn open() -> Result<Self> {
-        room_for_a_runtime().or_cannot("open", "a netlink socket")?;
+        check_free_descriptors().or_cannot("open", "a netlink socket")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_cannot("open", "a netlink socket")?;
         let handle = {
@@ -69,7 +69,7 @@ impl Netlink {
 
 /// Whether as many descriptors are free as a runtime takes. Where it is built with its feature `signal`, as one of this
 /// workspace's programs wants it, tokio panics when they are not.
-fn room_for_a_runtime() -> io::Result<()> {
+fn check_free_descriptors() -> io::Result<()> {
     let _six = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     Ok(())
 }

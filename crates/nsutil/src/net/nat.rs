@@ -28,11 +28,12 @@ use crate::error::{Error, OrCannot, Result};
 use crate::step;
 
 /// Where the tools are: not the caller's PATH, which may lead anywhere.
-const USUAL: &[&str] = &["/usr/sbin/iptables", "/sbin/iptables", "/usr/local/sbin/iptables"];
-const NFT: &[&str] = &["/usr/sbin/iptables-nft", "/sbin/iptables-nft", "/usr/local/sbin/iptables-nft"];
-const LEGACY: &[&str] = &["/usr/sbin/iptables-legacy", "/sbin/iptables-legacy", "/usr/local/sbin/iptables-legacy"];
+const DEFAULT_PATHS: &[&str] = &["/usr/sbin/iptables", "/sbin/iptables", "/usr/local/sbin/iptables"];
+const NFT_PATHS: &[&str] = &["/usr/sbin/iptables-nft", "/sbin/iptables-nft", "/usr/local/sbin/iptables-nft"];
+const LEGACY_PATHS: &[&str] =
+    &["/usr/sbin/iptables-legacy", "/sbin/iptables-legacy", "/usr/local/sbin/iptables-legacy"];
 /// Seconds to wait for another program that is changing the tables.
-const PATIENCE: &str = "10";
+const LOCK_TIMEOUT_SECONDS: &str = "10";
 
 /// Which of the kernel's two sets of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +80,11 @@ impl Firewall {
     /// # Errors
     /// In words when iptables is not installed.
     pub fn of_this_host() -> Result<Self> {
-        let backend = Self::usual()?;
-        let (usual, other) = (Self::of(backend)?, Self::of(backend.other()));
+        let backend = Self::default_backend()?;
+        let (default_backend, other) = (Self::of(backend)?, Self::of(backend.other()));
         match other {
-            Ok(other) if other.may_be_used() && !usual.is_used()? && other.is_used()? => Ok(other),
-            _ => Ok(usual),
+            Ok(other) if other.may_be_used() && !default_backend.is_used()? && other.is_used()? => Ok(other),
+            _ => Ok(default_backend),
         }
     }
 
@@ -92,10 +93,10 @@ impl Firewall {
     /// # Errors
     /// In words when its program is not installed.
     pub fn of(backend: Backend) -> Result<Self> {
-        let places = if backend == Backend::Nft { NFT } else { LEGACY };
+        let places = if backend == Backend::Nft { NFT_PATHS } else { LEGACY_PATHS };
         let program = installed(places).or_else(|missing| {
             // A host may have one program only, under the plain name.
-            if Self::usual()? == backend { installed(USUAL) } else { Err(missing) }
+            if Self::default_backend()? == backend { installed(DEFAULT_PATHS) } else { Err(missing) }
         })?;
         let restore = PathBuf::from(format!("{program}-restore"));
         // Made by hand, as its `new` would run `iptables` of the caller's PATH to learn its version. All since 1.4.20
@@ -118,7 +119,7 @@ impl Firewall {
         let lines = lines.or_cannot("list firewall table", table)?;
         // The crate does not look at the exit code; a listing that succeeded begins with the built-in chains.
         if !lines.iter().any(|line| line.starts_with("-P ")) {
-            return Err(self.refusal(table));
+            return Err(self.listing_error(table));
         }
         Ok(Rules { lines })
     }
@@ -131,7 +132,7 @@ impl Firewall {
         let listed = self.iptables.execute(table.name(), &format!("-v -S {chain}")).map_err(|error| error.to_string());
         let listed = listed.or_cannot("list firewall chain", chain)?;
         let text = String::from_utf8_lossy(&listed.stdout);
-        let met = |rule: &str| value(rule, "-c").and_then(|packets| packets.parse::<u64>().ok());
+        let met = |rule: &str| option_value(rule, "-c").and_then(|packets| packets.parse::<u64>().ok());
         Ok(text.lines().filter(|rule| counts(rule)).filter_map(met).sum())
     }
 
@@ -150,7 +151,7 @@ impl Firewall {
             why: "what may pass, and under whose address: all lines of a table take effect together";
             shell: "iptables-restore --noflush --wait <<'END'\n{text}END");
         let mut tool = Command::new(&self.restore)
-            .args(["--noflush", "--wait", PATIENCE])
+            .args(["--noflush", "--wait", LOCK_TIMEOUT_SECONDS])
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -169,7 +170,7 @@ impl Firewall {
             return Ok(());
         }
         let words = String::from_utf8_lossy(&outcome.stderr);
-        Err(Error::new("change", "the firewall", explained(&words, &text)))
+        Err(Error::new("change", "the firewall", with_quoted_line(&words, &text)))
     }
 
     /// False when it is certain, without running a program, that the set is empty.
@@ -182,20 +183,20 @@ impl Firewall {
     /// Whether anybody has put rules or policies into this set, other than ours would be.
     fn is_used(&self) -> Result<bool> {
         let tables = [Table::Filter, Table::Nat];
-        let used = tables.iter().map(|table| self.rules(*table).map(|rules| rules.decide_something()));
+        let used = tables.iter().map(|table| self.rules(*table).map(|rules| rules.affect_packets()));
         Ok(used.collect::<Result<Vec<bool>>>()?.contains(&true))
     }
 
     /// What `iptables` stands for on this host.
-    fn usual() -> Result<Backend> {
-        let program = installed(USUAL)?;
+    fn default_backend() -> Result<Backend> {
+        let program = installed(DEFAULT_PATHS)?;
         let real = fs::canonicalize(program).or_cannot("follow", program)?;
         let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(if name.contains("nft") { Backend::Nft } else { Backend::Legacy })
     }
 
     /// Why a listing failed: asked again, as the crate keeps no error text.
-    fn refusal(&self, table: Table) -> Error {
+    fn listing_error(&self, table: Table) -> Error {
         let words = match self.iptables.execute(table.name(), "-S") {
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => error.to_string(),
@@ -222,13 +223,13 @@ impl Rules {
     }
 
     /// Whether a rule or a policy here changes a packet's fate.
-    fn decide_something(&self) -> bool {
+    fn affect_packets(&self) -> bool {
         self.lines.iter().any(|line| line.starts_with("-A ") || (line.starts_with("-P ") && !line.ends_with(" ACCEPT")))
     }
 }
 
 /// The word of a rule that follows `option`, its quotes taken off.
-pub fn value<'a>(rule: &'a str, option: &str) -> Option<&'a str> {
+pub fn option_value<'a>(rule: &'a str, option: &str) -> Option<&'a str> {
     let mut words = rule.split(' ');
     words.find(|word| *word == option)?;
     words.next().map(|word| word.trim_matches('"'))
@@ -352,7 +353,7 @@ fn installed(places: &[&'static str]) -> Result<&'static str> {
 }
 
 /// The program's words, with the line they mean.
-fn explained(words: &str, text: &str) -> String {
+fn with_quoted_line(words: &str, text: &str) -> String {
     let words = words.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join(" ");
     let number = words.split("line").nth(1).and_then(|rest| {
         rest.trim_start_matches([':', ' ']).split(|letter: char| !letter.is_ascii_digit()).next()?.parse::<usize>().ok()
@@ -380,14 +381,14 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_is_read_by_chain_and_names_that_only_begin_alike_are_told_apart() {
+    fn a_listing_is_read_by_chain_and_prefixes_do_not_match() {
         let text =
             "-P FORWARD ACCEPT\n-N web\n-N web-1\n-A web -j DROP\n-A web-1 -m comment --comment \"conductor:x\" -j web";
         let rules = Rules { lines: text.lines().map(str::to_owned).collect() };
         assert_eq!(rules.of_chain("web").collect::<Vec<_>>(), ["-j DROP"]);
         let rule = rules.of_chain("web-1").next().unwrap();
         assert_eq!(
-            (value(rule, "--comment"), value(rule, "-j"), value(rule, "-o")),
+            (option_value(rule, "--comment"), option_value(rule, "-j"), option_value(rule, "-o")),
             (Some("conductor:x"), Some("web"), None)
         );
         assert!(rules.has_chain("web-1") && !rules.has_chain("we"));
@@ -395,8 +396,8 @@ mod tests {
 
     #[test]
     fn the_line_a_tool_stumbled_over_is_quoted() {
-        let said = explained("iptables-restore: line 2 failed\n", "*filter\n-A nowhere -j DROP\nCOMMIT\n");
+        let said = with_quoted_line("iptables-restore: line 2 failed\n", "*filter\n-A nowhere -j DROP\nCOMMIT\n");
         assert_eq!(said, "iptables-restore: line 2 failed (`-A nowhere -j DROP`)");
-        assert_eq!(explained("no such luck\n", ""), "no such luck");
+        assert_eq!(with_quoted_line("no such luck\n", ""), "no such luck");
     }
 }

@@ -21,7 +21,7 @@ pub struct NetNs<'a> {
 
 /// A descriptor of the caller's own network namespace, to have links moved there.
 #[derive(Debug)]
-pub struct Home(File);
+pub struct OwnNetNs(File);
 
 impl<'a> NetNs<'a> {
     /// The network namespace of this process.
@@ -48,7 +48,7 @@ impl<'a> NetNs<'a> {
     }
 }
 
-impl Home {
+impl OwnNetNs {
     /// A descriptor of the caller's network namespace.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Home {
     }
 }
 
-impl AsFd for Home {
+impl AsFd for OwnNetNs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

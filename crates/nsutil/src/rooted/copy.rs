@@ -21,7 +21,7 @@ use rustix::fs::{
 };
 
 use super::walk::{Entry, names};
-use super::{Identity, Root, identity, printable};
+use super::{FileId, Root, file_id, printable};
 use crate::error::{Error, OrCannot, Result, line};
 use crate::step;
 
@@ -49,7 +49,7 @@ enum Purpose {
 }
 
 /// Permissions that are kept, but for those of a `commit`.
-pub const HARMLESS: u32 = 0o1777;
+pub const KEPT_MODE_BITS: u32 = 0o1777;
 
 impl Tree {
     /// The tree of a root; `shown` comes before its paths when they are told.
@@ -64,13 +64,13 @@ impl Tree {
     }
 
     /// As which folders one of this tree can be met: itself, and in an overlay what holds its changes, if it has any yet.
-    fn identities(&self, folder: BorrowedFd<'_>) -> Vec<Identity> {
-        let itself = rustix::fs::fstat(folder).map(|about| identity(&about));
+    fn file_ids(&self, folder: BorrowedFd<'_>) -> Vec<FileId> {
+        let itself = rustix::fs::fstat(folder).map(|about| file_id(&about));
         let below = |upper: &PathBuf| {
             let path = path_of(folder)?.strip_prefix(path_of(self.root.folder.as_fd())?).ok()?.to_owned();
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let changes = rustix::fs::openat(rustix::fs::CWD, upper.join(path), flags, Mode::empty()).ok()?;
-            rustix::fs::fstat(changes).ok().map(|about| identity(&about))
+            rustix::fs::fstat(changes).ok().map(|about| file_id(&about))
         };
         itself.ok().into_iter().chain(self.upper.as_ref().and_then(below)).collect()
     }
@@ -94,16 +94,16 @@ impl Tree {
 /// `ENOENT` when `from`, or the folder above `to`, is not there; `ENOTDIR` for a folder onto a file; `ENOSPC` ….
 pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<String>> {
     let (from_text, to_text) = (from.as_os_str().as_bytes(), to.as_os_str().as_bytes());
-    let only_what_is_in_it = from_text.ends_with(b"/.") || from_text == b".";
+    let contents_only = from_text.ends_with(b"/.") || from_text == b".";
     // A path that ends in `/` or `..`, or is the root, has no name of its own: the folder itself is opened then.
-    let name = from.file_name().filter(|_| !only_what_is_in_it && !from_text.ends_with(b"/"));
+    let name = from.file_name().filter(|_| !contents_only && !from_text.ends_with(b"/"));
     let (above, name) = match name {
         Some(name) => (source.folder(from.parent().unwrap_or(Path::new("/")))?, name),
         None => (source.folder(from)?, OsStr::new(".")),
     };
     let entry = Entry { folder: above.as_fd(), name, shown: source.shown(from) };
-    let kind = entry.look()?.kind();
-    let own_name = from.file_name().filter(|_| !only_what_is_in_it);
+    let kind = entry.stat()?.kind();
+    let own_name = from.file_name().filter(|_| !contents_only);
 
     let there = match target.root.open(to, OFlags::PATH) {
         Ok(found) => Some(found),
@@ -116,14 +116,14 @@ pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<
         }
         None => false,
     };
-    let mut copying = Copying::new(Purpose::Cp, source, target);
+    let mut copier = Copier::new(Purpose::Cp, source, target);
     match (there, own_name) {
         (Some(found), Some(name)) if there_is_folder => {
             let path = to.join(name);
-            copying.copy(&entry, Spot { folder: found.as_fd(), name, shown: target.shown(&path), path })?;
+            copier.copy(&entry, Destination { folder: found.as_fd(), name, shown: target.shown(&path), path })?;
         }
         (Some(found), None) if there_is_folder => {
-            copying.fill_goal(&entry, found.as_fd(), to, &target.shown(to))?;
+            copier.fill_copy_root(&entry, found.as_fd(), to, &target.shown(to))?;
         }
         (there, _) => {
             if to_text.ends_with(b"/") && kind != FileType::Directory || there.is_some() && kind == FileType::Directory
@@ -134,10 +134,10 @@ pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<
             let above = target.folder(to.parent().unwrap_or(Path::new("/")))?;
             let name = to.file_name().ok_or(Errno::EISDIR).or_cannot("copy to", target.shown(to))?;
             let path = to.to_owned();
-            copying.copy(&entry, Spot { folder: above.as_fd(), name, shown: target.shown(to), path })?;
+            copier.copy(&entry, Destination { folder: above.as_fd(), name, shown: target.shown(to), path })?;
         }
     }
-    Ok(copying.left_out)
+    Ok(copier.skipped)
 }
 
 /// Copies all that is in one folder into another, an empty one that nobody else writes to, with everything that files have.
@@ -152,34 +152,34 @@ pub fn copy_everything(from: &Path, to: &Path) -> Result<()> {
     };
     let (source, target) = (root(from)?, root(to)?);
     let entry = Entry::new(source.root.folder.as_fd(), OsStr::new("."), source.shown.clone());
-    let mut copying = Copying::new(Purpose::Commit, &source, &target);
-    copying.fill_goal(&entry, target.root.folder.as_fd(), Path::new("/"), &target.shown)?;
-    copying.all_was_copied()
+    let mut copier = Copier::new(Purpose::Commit, &source, &target);
+    copier.fill_copy_root(&entry, target.root.folder.as_fd(), Path::new("/"), &target.shown)?;
+    copier.all_was_copied()
 }
 
 /// Copies a file, or what is in a folder, to the path `to` in an image, for a `COPY` line; folders above it are there.
 ///
 /// # Errors
 /// `EISDIR`, `ENOTDIR` when something else is in the way; `ENOSPC` …; in words when something cannot be copied.
-pub fn copy_into_image(source: &Tree, from: &Path, keep_out: &[Identity], target: &Tree, to: &Path) -> Result<()> {
+pub fn copy_into_image(source: &Tree, from: &Path, excluded: &[FileId], target: &Tree, to: &Path) -> Result<()> {
     let above = source.folder(from.parent().unwrap_or(Path::new(".")))?;
     let name = from.file_name().unwrap_or(OsStr::new("."));
     let entry = Entry { folder: above.as_fd(), name, shown: source.shown(from) };
-    let mut copying = Copying { keep_out: keep_out.to_vec(), ..Copying::new(Purpose::Image, source, target) };
+    let mut copier = Copier { excluded: excluded.to_vec(), ..Copier::new(Purpose::Image, source, target) };
     let shown = target.shown(to);
     match to.file_name() {
         Some(name) => {
             let above = target.folder(to.parent().unwrap_or(Path::new("/")))?;
-            copying.copy(&entry, Spot { folder: above.as_fd(), name, path: to.to_owned(), shown })?;
+            copier.copy(&entry, Destination { folder: above.as_fd(), name, path: to.to_owned(), shown })?;
         }
         // The root itself.
-        None => copying.fill_goal(&entry, target.folder(to)?.as_fd(), to, &shown)?,
+        None => copier.fill_copy_root(&entry, target.folder(to)?.as_fd(), to, &shown)?,
     }
-    copying.all_was_copied()
+    copier.all_was_copied()
 }
 
 /// Where a copy goes: a name in an open folder.
-struct Spot<'a> {
+struct Destination<'a> {
     folder: BorrowedFd<'a>,
     name: &'a OsStr,
     /// In the tree that is copied to.
@@ -187,17 +187,17 @@ struct Spot<'a> {
     shown: String,
 }
 
-struct Copying<'a> {
+struct Copier<'a> {
     purpose: Purpose,
     source: &'a Tree,
     target: &'a Tree,
-    left_out: Vec<String>,
+    skipped: Vec<String>,
     /// Where the copy of a file with several names is.
-    linked: HashMap<Identity, PathBuf>,
+    linked: HashMap<FileId, PathBuf>,
     /// The first folder that is copied into. It can be met again below the one that is copied, and then there would be no end.
-    goal: Option<OwnedFd>,
+    copy_root: Option<OwnedFd>,
     /// Folders that are no part of what is copied.
-    keep_out: Vec<Identity>,
+    excluded: Vec<FileId>,
 }
 
 trait Kind {
@@ -219,76 +219,81 @@ fn path_of(file: BorrowedFd<'_>) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
 
-impl<'a> Copying<'a> {
+impl<'a> Copier<'a> {
     fn new(purpose: Purpose, source: &'a Tree, target: &'a Tree) -> Self {
-        let (left_out, linked, keep_out) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { purpose, source, target, left_out, linked, goal: None, keep_out }
+        let (skipped, linked, excluded) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { purpose, source, target, skipped, linked, copy_root: None, excluded }
     }
 
     fn all_was_copied(self) -> Result<()> {
-        let first = self.left_out.into_iter().next();
+        let first = self.skipped.into_iter().next();
         first.map_or(Ok(()), |first| Err(Error::new("copy", self.source.shown(Path::new("all")), first)))
     }
 
-    fn copy(&mut self, entry: &Entry<'_>, spot: Spot<'_>) -> Result<()> {
-        let about = entry.look()?;
+    fn copy(&mut self, entry: &Entry<'_>, destination: Destination<'_>) -> Result<()> {
+        let about = entry.stat()?;
         match about.kind() {
-            FileType::Directory if self.keep_out.contains(&identity(&about)) => Ok(()),
+            FileType::Directory if self.excluded.contains(&file_id(&about)) => Ok(()),
             FileType::Directory => {
                 let opened = entry.open(FileType::Directory)?;
-                if self.is_goal(opened.0.as_fd(), &entry.shown) {
+                if self.is_copy_root(opened.0.as_fd(), &entry.shown) {
                     return Ok(());
                 }
-                let (folder, is_new) = self.folder(&spot)?;
-                self.fill(entry, opened, folder.as_fd(), is_new, &spot.path, &spot.shown)
+                let (folder, is_new) = self.folder(&destination)?;
+                self.fill(entry, opened, folder.as_fd(), is_new, &destination.path, &destination.shown)
             }
-            FileType::RegularFile => self.copy_file(entry, &spot),
+            FileType::RegularFile => self.copy_file(entry, &destination),
             FileType::Symlink => {
                 let target = entry.target()?;
-                self.place(&spot, |name| rustix::fs::symlinkat(target.as_os_str(), spot.folder, name))?;
-                self.own(&spot, &about)
+                self.create_and_rename(&destination, |name| {
+                    rustix::fs::symlinkat(target.as_os_str(), destination.folder, name)
+                })?;
+                self.set_owner(&destination, &about)
             }
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo if self.purpose == Purpose::Commit => {
                 let mode = Mode::from_raw_mode(about.st_mode & 0o7777);
-                self.place(&spot, |name| rustix::fs::mknodat(spot.folder, name, about.kind(), mode, about.st_rdev))?;
-                self.own(&spot, &about)
+                self.create_and_rename(&destination, |name| {
+                    rustix::fs::mknodat(destination.folder, name, about.kind(), mode, about.st_rdev)
+                })?;
+                self.set_owner(&destination, &about)
             }
             // A process that listened at the socket is not copied with it.
             FileType::Socket if self.purpose == Purpose::Commit => Ok(()),
             kind => {
-                let error = Error::new("copy", &entry.shown, format!("it is {}, which has no content", name_of(kind)));
-                self.left_out.push(line(&error));
+                let error =
+                    Error::new("copy", &entry.shown, format!("it is {}, which has no content", kind_name(kind)));
+                self.skipped.push(line(&error));
                 Ok(())
             }
         }
     }
 
     /// Opens the folder that a folder is copied to, and says whether it was made for that.
-    fn folder(&self, spot: &Spot<'_>) -> Result<(OwnedFd, bool)> {
-        let is_new = match rustix::fs::mkdirat(spot.folder, spot.name, Mode::RWXU) {
+    fn folder(&self, destination: &Destination<'_>) -> Result<(OwnedFd, bool)> {
+        let is_new = match rustix::fs::mkdirat(destination.folder, destination.name, Mode::RWXU) {
             Ok(()) => true,
             Err(rustix::io::Errno::EXIST) => false,
-            Err(errno) => return Err(errno).or_cannot("make the folder", &spot.shown),
+            Err(errno) => return Err(errno).or_cannot("make the folder", &destination.shown),
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty()) {
+        match rustix::fs::openat(destination.folder, destination.name, flags, Mode::empty()) {
             // Distributions have a link to /usr/bin at /bin.
             Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) if self.purpose == Purpose::Image => {
-                let folder = self.target.root.open(&spot.path, OFlags::RDONLY | OFlags::DIRECTORY);
-                folder.or_cannot("copy a folder to", &spot.shown).map(|folder| (folder, false))
+                let folder = self.target.root.open(&destination.path, OFlags::RDONLY | OFlags::DIRECTORY);
+                folder.or_cannot("copy a folder to", &destination.shown).map(|folder| (folder, false))
             }
-            folder => folder.or_cannot("copy a folder to", &spot.shown).map(|folder| (folder, is_new)),
+            folder => folder.or_cannot("copy a folder to", &destination.shown).map(|folder| (folder, is_new)),
         }
     }
 
     /// Copies what is in a folder into another, the one that all is copied into.
-    fn fill_goal(&mut self, entry: &Entry<'_>, goal: BorrowedFd<'_>, path: &Path, shown: &str) -> Result<()> {
+    fn fill_copy_root(&mut self, entry: &Entry<'_>, copy_root: BorrowedFd<'_>, path: &Path, shown: &str) -> Result<()> {
         let opened = entry.open(FileType::Directory)?;
-        self.goal = Some(goal.try_clone_to_owned().or_cannot("open", shown)?);
-        if self.is_goal(opened.0.as_fd(), &entry.shown) {
+        self.copy_root = Some(copy_root.try_clone_to_owned().or_cannot("open", shown)?);
+        if self.is_copy_root(opened.0.as_fd(), &entry.shown) {
             return Ok(());
         }
-        self.fill(entry, opened, goal, self.purpose == Purpose::Commit, path, shown)
+        self.fill(entry, opened, copy_root, self.purpose == Purpose::Commit, path, shown)
     }
 
     /// Copies what is in an open folder into another. A new one then gets its mode; one that was there keeps its own.
@@ -301,12 +306,12 @@ impl<'a> Copying<'a> {
         path: &Path,
         shown: &str,
     ) -> Result<()> {
-        if self.goal.is_none() {
-            self.goal = Some(to.try_clone_to_owned().or_cannot("open", shown)?);
+        if self.copy_root.is_none() {
+            self.copy_root = Some(to.try_clone_to_owned().or_cannot("open", shown)?);
         }
-        if self.purpose != Purpose::Commit && is_the_kernels(folder.as_fd()) {
+        if self.purpose != Purpose::Commit && is_kernel_file_system(folder.as_fd()) {
             let reason = "what is there is made by the kernel when it is read";
-            self.left_out.push(line(&Error::new("copy", &entry.shown, reason)));
+            self.skipped.push(line(&Error::new("copy", &entry.shown, reason)));
             return Ok(());
         }
         step!("copy.folder",
@@ -316,150 +321,162 @@ impl<'a> Copying<'a> {
         for name in names(folder.as_fd(), &entry.shown)? {
             let plain = printable(&name);
             let entry = Entry { folder: folder.as_fd(), name: &name, shown: format!("{}/{plain}", entry.shown) };
-            let spot = Spot { folder: to, name: &name, path: path.join(&name), shown: format!("{shown}/{plain}") };
-            self.copy(&entry, spot)?;
+            let destination =
+                Destination { folder: to, name: &name, path: path.join(&name), shown: format!("{shown}/{plain}") };
+            self.copy(&entry, destination)?;
         }
         if is_new { self.finish(folder.as_fd(), &about, to, shown) } else { Ok(()) }
     }
 
     /// Whether a folder of the source is the one that all is copied into, whatever way leads there; then it is left out.
-    fn is_goal(&mut self, folder: BorrowedFd<'_>, shown: &str) -> bool {
-        let Some(goal) = &self.goal else { return false };
+    fn is_copy_root(&mut self, folder: BorrowedFd<'_>, shown: &str) -> bool {
+        let Some(copy_root) = &self.copy_root else { return false };
         // Asked each time: an overlay has no changes of a folder before something is written there.
-        let known = self.target.identities(goal.as_fd());
-        let is_goal = self.source.identities(folder).iter().any(|identity| known.contains(identity));
-        if is_goal {
-            self.left_out.push(line(&Error::new("copy", shown, "it is where the copy goes")));
+        let known = self.target.file_ids(copy_root.as_fd());
+        let is_copy_root = self.source.file_ids(folder).iter().any(|file_id| known.contains(file_id));
+        if is_copy_root {
+            self.skipped.push(line(&Error::new("copy", shown, "it is where the copy goes")));
         }
-        is_goal
+        is_copy_root
     }
 
-    fn copy_file(&mut self, entry: &Entry<'_>, spot: &Spot<'_>) -> Result<()> {
+    fn copy_file(&mut self, entry: &Entry<'_>, destination: &Destination<'_>) -> Result<()> {
         let (original, about) = entry.open(FileType::RegularFile)?;
         let mut original = File::from(original);
         if self.purpose == Purpose::Cp {
-            match self.file_at(spot)? {
+            match self.file_at(destination)? {
                 Some((mut there, FileType::RegularFile)) => {
-                    there.set_len(0).or_cannot("write", &spot.shown)?;
+                    there.set_len(0).or_cannot("write", &destination.shown)?;
                     let written = write_sparsely(&mut original, &mut there, about.st_size as u64);
-                    return written.or_cannot("write", &spot.shown);
+                    return written.or_cannot("write", &destination.shown);
                 }
                 Some((mut there, _)) => {
-                    return io::copy(&mut original, &mut there).map(drop).or_cannot("write", &spot.shown);
+                    return io::copy(&mut original, &mut there).map(drop).or_cannot("write", &destination.shown);
                 }
                 None => (),
             }
         }
         let has_several_names = about.st_nlink > 1;
-        let first = self.linked.get(&identity(&about)).filter(|_| has_several_names);
+        let first = self.linked.get(&file_id(&about)).filter(|_| has_several_names);
         // Where it cannot be a link, a copy has the same content.
-        if first.is_some_and(|first| self.link(first, spot).is_ok()) {
+        if first.is_some_and(|first| self.link(first, destination).is_ok()) {
             return Ok(());
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.place(spot, |name| {
-            let mut copy = File::from(rustix::fs::openat(spot.folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+        self.create_and_rename(destination, |name| {
+            let mut copy = File::from(rustix::fs::openat(destination.folder, name, flags, Mode::RUSR | Mode::WUSR)?);
             let written = write_sparsely(&mut original, &mut copy, about.st_size as u64);
             written.map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))?;
             Ok(())
         })?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let copy = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty()).or_cannot("open", &spot.shown)?;
+        let copy = rustix::fs::openat(destination.folder, destination.name, flags, Mode::empty())
+            .or_cannot("open", &destination.shown)?;
         if has_several_names {
-            self.linked.insert(identity(&about), spot.path.clone());
+            self.linked.insert(file_id(&about), destination.path.clone());
         }
-        self.finish(original.as_fd(), &about, copy.as_fd(), &spot.shown)
+        self.finish(original.as_fd(), &about, copy.as_fd(), &destination.shown)
     }
 
     /// What is written to where cp(1) would write to it: a file that is there, also behind a link; of the host's also a named
     /// pipe, or a device such as /dev/null, which must never be replaced by a file.
-    fn file_at(&self, spot: &Spot<'_>) -> Result<Option<(File, FileType)>> {
-        let Ok(about) = rustix::fs::statat(spot.folder, spot.name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
-        let is_hosts = self.target.root.is_hosts();
+    fn file_at(&self, destination: &Destination<'_>) -> Result<Option<(File, FileType)>> {
+        let Ok(about) = rustix::fs::statat(destination.folder, destination.name, AtFlags::SYMLINK_NOFOLLOW) else {
+            return Ok(None);
+        };
+        let is_host = self.target.root.is_host();
         // NONBLOCK: nobody has to come to the other end of a container's named pipe.
-        let patience = if is_hosts { OFlags::empty() } else { OFlags::NONBLOCK };
+        let patience = if is_host { OFlags::empty() } else { OFlags::NONBLOCK };
         let flags = OFlags::WRONLY | OFlags::NOCTTY | patience;
         let opened = match about.kind() {
             FileType::RegularFile => {
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let opened = rustix::fs::openat(spot.folder, spot.name, flags, Mode::empty());
-                opened.or_cannot("write", &spot.shown)?
+                let opened = rustix::fs::openat(destination.folder, destination.name, flags, Mode::empty());
+                opened.or_cannot("write", &destination.shown)?
             }
             // A link to nowhere is replaced itself.
-            FileType::Symlink if self.target.root.open(&spot.path, OFlags::PATH).is_err() => return Ok(None),
+            FileType::Symlink if self.target.root.open(&destination.path, OFlags::PATH).is_err() => return Ok(None),
             FileType::Directory => return Ok(None),
-            _ => self.target.root.open(&spot.path, flags).or_cannot("write", &spot.shown)?,
+            _ => self.target.root.open(&destination.path, flags).or_cannot("write", &destination.shown)?,
         };
-        match kind_of(&rustix::fs::fstat(&opened).or_cannot("look at", &spot.shown)?) {
+        match kind_of(&rustix::fs::fstat(&opened).or_cannot("look at", &destination.shown)?) {
             FileType::Directory => Ok(None),
             kind @ FileType::RegularFile => Ok(Some((File::from(opened), kind))),
-            kind @ (FileType::CharacterDevice | FileType::Fifo) if is_hosts => Ok(Some((File::from(opened), kind))),
-            kind => Err(Error::new("write", &spot.shown, format!("it is {}", name_of(kind)))),
+            kind @ (FileType::CharacterDevice | FileType::Fifo) if is_host => Ok(Some((File::from(opened), kind))),
+            kind => Err(Error::new("write", &destination.shown, format!("it is {}", kind_name(kind)))),
         }
     }
 
     /// Makes a second name of a file that was copied before.
-    fn link(&self, first: &Path, spot: &Spot<'_>) -> Result<()> {
+    fn link(&self, first: &Path, destination: &Destination<'_>) -> Result<()> {
         let made = self.target.root.open(first, OFlags::PATH | OFlags::NOFOLLOW).or_cannot("open", first.display())?;
-        self.place(spot, |name| rustix::fs::linkat(&made, "", spot.folder, name, AtFlags::EMPTY_PATH))?;
+        self.create_and_rename(destination, |name| {
+            rustix::fs::linkat(&made, "", destination.folder, name, AtFlags::EMPTY_PATH)
+        })?;
         // What is renamed to another name of itself stays. See rename(2).
-        let _ = rustix::fs::unlinkat(spot.folder, unfinished(), AtFlags::empty());
+        let _ = rustix::fs::unlinkat(destination.folder, temporary_name(), AtFlags::empty());
         Ok(())
     }
 
     /// Makes something beside its place and then puts it there, over a file or link that may be there.
-    fn place(&self, spot: &Spot<'_>, make: impl FnOnce(&OsStr) -> rustix::io::Result<()>) -> Result<()> {
-        self.refuse_mount(spot)?;
-        self.refuse_device(spot)?;
-        let unfinished = unfinished();
-        let made = make(&unfinished)
-            .and_then(|()| rustix::fs::renameat(spot.folder, &unfinished, spot.folder, spot.name))
-            .or_cannot("write", &spot.shown);
+    fn create_and_rename(
+        &self,
+        destination: &Destination<'_>,
+        make: impl FnOnce(&OsStr) -> rustix::io::Result<()>,
+    ) -> Result<()> {
+        self.refuse_mount(destination)?;
+        self.refuse_device(destination)?;
+        let temporary_name = temporary_name();
+        let made = make(&temporary_name)
+            .and_then(|()| {
+                rustix::fs::renameat(destination.folder, &temporary_name, destination.folder, destination.name)
+            })
+            .or_cannot("write", &destination.shown);
         if made.is_err() {
-            let _ = rustix::fs::unlinkat(spot.folder, &unfinished, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(destination.folder, &temporary_name, AtFlags::empty());
         }
         made
     }
 
     /// Whoever has a device of the host's replaced, such as /dev/null, breaks more than he meant.
-    fn refuse_device(&self, spot: &Spot<'_>) -> Result<()> {
-        let there = rustix::fs::statat(spot.folder, spot.name, AtFlags::SYMLINK_NOFOLLOW);
+    fn refuse_device(&self, destination: &Destination<'_>) -> Result<()> {
+        let there = rustix::fs::statat(destination.folder, destination.name, AtFlags::SYMLINK_NOFOLLOW);
         match there.map(|about| about.kind()) {
             Ok(kind @ (FileType::CharacterDevice | FileType::BlockDevice)) if self.purpose != Purpose::Image => {
-                Err(Error::new("replace", &spot.shown, format!("it is {}", name_of(kind))))
+                Err(Error::new("replace", &destination.shown, format!("it is {}", kind_name(kind))))
             }
             _ => Ok(()),
         }
     }
 
     /// The kernel would take a mount away with the name that it is on, if it is in another mount namespace than ours.
-    fn refuse_mount(&self, spot: &Spot<'_>) -> Result<()> {
+    fn refuse_mount(&self, destination: &Destination<'_>) -> Result<()> {
         let mount_of = |name: &OsStr, flags| {
-            rustix::fs::statx(spot.folder, name, flags, StatxFlags::MNT_ID).map(|about| about.stx_mnt_id)
+            rustix::fs::statx(destination.folder, name, flags, StatxFlags::MNT_ID).map(|about| about.stx_mnt_id)
         };
-        let there = mount_of(spot.name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let there = mount_of(destination.name, AtFlags::SYMLINK_NOFOLLOW).ok();
         if there.is_none() || there == mount_of(OsStr::new(""), AtFlags::EMPTY_PATH).ok() {
             return Ok(());
         }
-        let busy = Err(Errno::EBUSY).or_cannot("replace", &spot.shown);
+        let busy = Err(Errno::EBUSY).or_cannot("replace", &destination.shown);
         busy.map_err(|error: Error| {
             error.hint("something is mounted there, such as a volume: change it where it comes from")
         })
     }
 
     /// The owner of what cannot be opened.
-    fn own(&self, spot: &Spot<'_>, about: &Stat) -> Result<()> {
+    fn set_owner(&self, destination: &Destination<'_>, about: &Stat) -> Result<()> {
         if self.purpose != Purpose::Commit {
             return Ok(());
         }
         let (user, group) = (Uid::from_raw(about.st_uid), Gid::from_raw(about.st_gid));
-        rustix::fs::chownat(spot.folder, spot.name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-            .or_cannot("set the owner of", &spot.shown)
+        rustix::fs::chownat(destination.folder, destination.name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+            .or_cannot("set the owner of", &destination.shown)
     }
 
     /// Gives a copy what the original has besides its content.
     fn finish(&self, original: BorrowedFd<'_>, about: &Stat, copy: BorrowedFd<'_>, shown: &str) -> Result<()> {
-        let mut kept = HARMLESS;
+        let mut kept = KEPT_MODE_BITS;
         if self.purpose == Purpose::Commit {
             kept = 0o7777;
             let (user, group) = (Uid::from_raw(about.st_uid), Gid::from_raw(about.st_gid));
@@ -478,7 +495,7 @@ impl<'a> Copying<'a> {
 /// file meanwhile is left out: it may grow because of what is copied. See lseek(2).
 fn write_sparsely(original: &mut File, copy: &mut File, size: u64) -> io::Result<()> {
     use std::io::{Read, Seek};
-    for part in parts(original, size)? {
+    for part in data_ranges(original, size)? {
         original.seek(io::SeekFrom::Start(part.start))?;
         copy.seek(io::SeekFrom::Start(part.start))?;
         io::copy(&mut (&*original).take(part.end - part.start), copy)?;
@@ -488,11 +505,11 @@ fn write_sparsely(original: &mut File, copy: &mut File, size: u64) -> io::Result
 }
 
 /// The parts of a file of `size` bytes that hold something. One that says it has no size is read to its end.
-pub fn parts(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
+pub fn data_ranges(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     if size == 0 {
         return Ok(std::iter::once(0..u64::MAX).collect());
     }
-    let (mut parts, mut at) = (Vec::new(), 0);
+    let (mut data_ranges, mut at) = (Vec::new(), 0);
     while at < size {
         let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(start) => start.min(size),
@@ -502,9 +519,9 @@ pub fn parts(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
             Err(_) => return Ok(std::iter::once(0..size).collect()),
         };
         at = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
-        parts.push(start..at);
+        data_ranges.push(start..at);
     }
-    Ok(parts)
+    Ok(data_ranges)
 }
 
 fn copy_attributes(original: BorrowedFd<'_>, copy: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -522,12 +539,12 @@ fn copy_attributes(original: BorrowedFd<'_>, copy: BorrowedFd<'_>) -> rustix::io
 }
 
 /// Name of a file that is being written; afterwards it gets its own.
-fn unfinished() -> OsString {
+fn temporary_name() -> OsString {
     OsString::from(format!(".conductor-unfinished-{}", std::process::id()))
 }
 
 /// File systems of statfs(2) that hold no files but the kernel's answers.
-const OF_THE_KERNEL: [i64; 5] = [
+const KERNEL_FILE_SYSTEMS: [i64; 5] = [
     // proc, sysfs, cgroup2, devpts, mqueue
     0x9fa0,
     0x6265_6572,
@@ -536,12 +553,12 @@ const OF_THE_KERNEL: [i64; 5] = [
     0x1980_0202,
 ];
 
-fn is_the_kernels(folder: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstatfs(folder).is_ok_and(|about| OF_THE_KERNEL.contains(&about.f_type))
+fn is_kernel_file_system(folder: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(folder).is_ok_and(|about| KERNEL_FILE_SYSTEMS.contains(&about.f_type))
 }
 
 /// What a file is that is no folder, link or ordinary file.
-pub fn name_of(kind: FileType) -> &'static str {
+pub fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "a named pipe",
         FileType::Socket => "a socket",

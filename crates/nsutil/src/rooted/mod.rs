@@ -51,7 +51,7 @@ enum Links {
 }
 
 /// By which the kernel tells files apart: device and inode.
-pub type Identity = (u64, u64);
+pub type FileId = (u64, u64);
 
 impl<D: AsFd> Root<D> {
     /// The tree below an open folder, out of which no link leads.
@@ -99,7 +99,7 @@ impl<D: AsFd> Root<D> {
         let above = self.make_folder(path.parent().unwrap_or(Path::new("/")))?;
         // A path that ends in `..` has no name of its own: with the folder above made, it is there.
         if let Some(Component::Normal(name)) = path.components().next_back() {
-            make_one(&above, name)?;
+            make_one_folder(&above, name)?;
         }
         self.folder(path)
     }
@@ -110,19 +110,19 @@ impl Root {
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
-    pub fn of_the_host() -> Result<Self> {
+    pub fn of_host() -> Result<Self> {
         let folder = File::open("/").or_cannot("open", "/")?.into();
         Ok(Self { folder, links: Links::Anywhere })
     }
 
     /// Whether its links lead where they say, and not within it.
-    fn is_hosts(&self) -> bool {
+    fn is_host(&self) -> bool {
         self.links == Links::Anywhere
     }
 }
 
 /// Makes the folder `name` in an open one, if there is nothing of that name.
-fn make_one(above: &OwnedFd, name: &OsStr) -> nix::Result<()> {
+fn make_one_folder(above: &OwnedFd, name: &OsStr) -> nix::Result<()> {
     match rustix::fs::mkdirat(above, name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(errno) => Err(Errno::from_raw(errno.raw_os_error())),
@@ -146,13 +146,13 @@ fn openat2(
 }
 
 /// Which file it is.
-pub fn identity(about: &Stat) -> Identity {
+pub fn file_id(about: &Stat) -> FileId {
     (about.st_dev, about.st_ino)
 }
 
 /// Which file is at a path of the host's, if there is one.
-pub fn identity_at(path: &Path) -> Option<Identity> {
-    rustix::fs::stat(path).ok().map(|about| identity(&about))
+pub fn file_id_at(path: &Path) -> Option<FileId> {
+    rustix::fs::stat(path).ok().map(|about| file_id(&about))
 }
 
 /// A name as it can be told: control characters are escaped.

@@ -39,9 +39,9 @@ pub fn remove_tree(tree: &Path) -> Result<()> {
         Err(Errno::NOENT) => Ok(()),
         // A file, or a link.
         Err(Errno::NOTDIR | Errno::LOOP) => remove(&folder, &name, AtFlags::empty()),
-        Err(errno) => Err(Stuck { entry: name, errno }),
+        Err(errno) => Err(RemoveError { entry: name, errno }),
     };
-    removed.map_err(|Stuck { entry, errno }| {
+    removed.map_err(|RemoveError { entry, errno }| {
         let entry = printable(OsStr::from_bytes(entry.to_bytes()));
         let error = Error::new("remove", format_args!("{entry} in {}", tree.display()), errno);
         match errno {
@@ -53,13 +53,13 @@ pub fn remove_tree(tree: &Path) -> Result<()> {
 }
 
 /// An entry that could not be removed, and why.
-struct Stuck {
+struct RemoveError {
     entry: CString,
     errno: Errno,
 }
 
 /// How many folders one in another are walked down; what is deeper is moved up.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Where folders that are too deep go, and how many did.
 struct Top<'a> {
@@ -67,7 +67,7 @@ struct Top<'a> {
     moved: u64,
 }
 
-fn empty(folder: &OwnedFd) -> Result<(), Stuck> {
+fn empty(folder: &OwnedFd) -> Result<(), RemoveError> {
     let mut top = Top { folder, moved: 0 };
     // What is moved up while the folder is read may be told or not.
     loop {
@@ -79,21 +79,21 @@ fn empty(folder: &OwnedFd) -> Result<(), Stuck> {
     }
 }
 
-fn empty_below(folder: &OwnedFd, depth: usize, top: &mut Top<'_>) -> Result<(), Stuck> {
+fn empty_below(folder: &OwnedFd, depth: usize, top: &mut Top<'_>) -> Result<(), RemoveError> {
     each_entry(folder, |name, kind| {
         if !kind.is_dir() {
             return remove(folder, name, AtFlags::empty());
         }
-        if depth == DEEPEST {
+        if depth == MAX_DEPTH {
             return match unlinkat(folder, name, AtFlags::REMOVEDIR) {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => top.take(folder, name),
-                removed => removed.map_err(|errno| Stuck { entry: name.to_owned(), errno }),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => top.move_up(folder, name),
+                removed => removed.map_err(|errno| RemoveError { entry: name.to_owned(), errno }),
             };
         }
         let below = match enter(folder, name) {
             // Told twice.
             Err(Errno::NOENT) => return Ok(()),
-            entered => entered.map_err(|errno| Stuck { entry: name.to_owned(), errno })?,
+            entered => entered.map_err(|errno| RemoveError { entry: name.to_owned(), errno })?,
         };
         empty_below(&below, depth + 1, top)?;
         remove(folder, name, AtFlags::REMOVEDIR)
@@ -101,8 +101,11 @@ fn empty_below(folder: &OwnedFd, depth: usize, top: &mut Top<'_>) -> Result<(), 
 }
 
 /// Calls `act` for each entry of a folder but itself and the one above.
-fn each_entry(folder: &OwnedFd, mut act: impl FnMut(&CStr, FileType) -> Result<(), Stuck>) -> Result<(), Stuck> {
-    let unreadable = |errno| Stuck { entry: c"what is".to_owned(), errno };
+fn each_entry(
+    folder: &OwnedFd,
+    mut act: impl FnMut(&CStr, FileType) -> Result<(), RemoveError>,
+) -> Result<(), RemoveError> {
+    let unreadable = |errno| RemoveError { entry: c"what is".to_owned(), errno };
     for entry in Dir::read_from(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name();
@@ -112,7 +115,7 @@ fn each_entry(folder: &OwnedFd, mut act: impl FnMut(&CStr, FileType) -> Result<(
         let kind = match entry.file_type() {
             FileType::Unknown => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(about) => FileType::from_raw_mode(about.st_mode),
-                Err(errno) => return Err(Stuck { entry: name.to_owned(), errno }),
+                Err(errno) => return Err(RemoveError { entry: name.to_owned(), errno }),
             },
             kind => kind,
         };
@@ -127,22 +130,22 @@ fn enter(folder: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     super::openat2(folder, name, flags, ResolveFlags::NO_XDEV)
 }
 
-fn remove(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Stuck> {
+fn remove(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), RemoveError> {
     match unlinkat(folder, name, flags) {
-        Err(errno) if errno != Errno::NOENT => Err(Stuck { entry: name.to_owned(), errno }),
+        Err(errno) if errno != Errno::NOENT => Err(RemoveError { entry: name.to_owned(), errno }),
         _ => Ok(()),
     }
 }
 
 impl Top<'_> {
-    fn take(&mut self, from: &OwnedFd, name: &CStr) -> Result<(), Stuck> {
+    fn move_up(&mut self, from: &OwnedFd, name: &CStr) -> Result<(), RemoveError> {
         loop {
             let new = format!(".{}", self.moved);
             self.moved += 1;
             match renameat_with(from, name, self.folder, new, RenameFlags::NOREPLACE) {
                 // Somebody has called his own so.
                 Err(Errno::EXIST) => (),
-                renamed => return renamed.map_err(|errno| Stuck { entry: name.to_owned(), errno }),
+                renamed => return renamed.map_err(|errno| RemoveError { entry: name.to_owned(), errno }),
             }
         }
     }

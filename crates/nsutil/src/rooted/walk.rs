@@ -34,7 +34,7 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// `ENOENT` when it has gone.
-    pub fn look(&self) -> Result<Stat> {
+    pub fn stat(&self) -> Result<Stat> {
         rustix::fs::statat(self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW).or_cannot("look at", &self.shown)
     }
 
@@ -63,29 +63,29 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Shows `see` all that is in the folder `entry`, in order, and before that the folder itself, whose path is empty; a folder
-/// is gone into if `see` says so. Paths may be of any length.
+/// Shows `visit` all that is in the folder `entry`, in order, and before that the folder itself, whose path is empty; a folder
+/// is gone into if `visit` says so. Paths may be of any length.
 ///
 /// # Errors
-/// Those of `see`; those of getdents64(2) and stat(2), with the path.
-pub fn walk(entry: &Entry<'_>, see: &mut impl FnMut(&Entry<'_>, &Stat, &Path) -> Result<bool>) -> Result<()> {
-    walk_below(entry, &mut PathBuf::new(), see)
+/// Those of `visit`; those of getdents64(2) and stat(2), with the path.
+pub fn walk(entry: &Entry<'_>, visit: &mut impl FnMut(&Entry<'_>, &Stat, &Path) -> Result<bool>) -> Result<()> {
+    walk_below(entry, &mut PathBuf::new(), visit)
 }
 
 fn walk_below(
     entry: &Entry<'_>,
     path: &mut PathBuf,
-    see: &mut impl FnMut(&Entry<'_>, &Stat, &Path) -> Result<bool>,
+    visit: &mut impl FnMut(&Entry<'_>, &Stat, &Path) -> Result<bool>,
 ) -> Result<()> {
-    let about = entry.look()?;
-    if !see(entry, &about, path)? || FileType::from_raw_mode(about.st_mode) != FileType::Directory {
+    let about = entry.stat()?;
+    if !visit(entry, &about, path)? || FileType::from_raw_mode(about.st_mode) != FileType::Directory {
         return Ok(());
     }
     let (folder, _) = entry.open(FileType::Directory)?;
     for name in names(folder.as_fd(), &entry.shown)? {
         let below = Entry::new(folder.as_fd(), &name, format!("{}/{}", entry.shown, printable(&name)));
         path.push(&name);
-        walk_below(&below, path, see)?;
+        walk_below(&below, path, visit)?;
         path.pop();
     }
     Ok(())

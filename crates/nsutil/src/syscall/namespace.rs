@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 pub fn setns(process: &PidFd, flags: CloneFlags) -> Result<()> {
     let pid = process.pid();
     system_call!("setns", call: "setns(pidfd of process {pid}, {})", Names(flags);
-        why: "one descriptor of a process opens all its namespaces, here that of its {}; {}", Isolated(flags), who_moves(flags);
+        why: "one descriptor of a process opens all its namespaces, here that of its {}; {}", Isolated(flags), effect_of_setns(flags);
         shell: "nsenter --target {pid} {}", Options(flags);
         make: nix::sched::setns(process.as_fd(), flags))
     .map_err(needs_root)
@@ -37,11 +37,11 @@ pub fn unshare(flags: CloneFlags) -> Result<()> {
         why: "the caller leaves what it shared; from here on it has its own {}", Isolated(flags);
         shell: "unshare {}", Options(flags);
         make: nix::sched::unshare(flags))
-    .map_err(why_no_namespace)
+    .map_err(explain_clone)
 }
 
 /// Whom setns with these flags moves.
-fn who_moves(flags: CloneFlags) -> &'static str {
+fn effect_of_setns(flags: CloneFlags) -> &'static str {
     match (flags.contains(CloneFlags::CLONE_NEWPID), flags == CloneFlags::CLONE_NEWPID) {
         (_, true) => "not the caller moves but its next child: a process keeps its number for life",
         (true, false) => "the caller moves at once, except for PID: there its next child goes",
@@ -62,7 +62,7 @@ pub fn sethostname(name: &str) -> Result<()> {
 }
 
 /// Adds to a refusal of new namespaces, or of a child, what a user can do about it.
-pub(super) fn why_no_namespace(error: Error) -> Error {
+pub(super) fn explain_clone(error: Error) -> Error {
     match error.errno() {
         Some(Errno::ENOSPC) => error.hint("a limit is reached: see /proc/sys/user/max_*_namespaces"),
         Some(Errno::EAGAIN) => error.hint("a limit of processes is reached: see pids.max of its cgroup, and ulimit -u"),

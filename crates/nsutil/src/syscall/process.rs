@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::kind::{Isolated, Options};
-use super::namespace::why_no_namespace;
+use super::namespace::explain_clone;
 use super::{Names, system_call};
 use crate::error::{Cause, Error, OrCannot, Result};
 use crate::sys;
@@ -63,14 +63,14 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd
             shell: "unshare --fork {} COMMAND", Options(flags);
             make: sys::clone3(flags, args.cgroup, child))
     }
-    .map_err(why_no_namespace)?;
+    .map_err(explain_clone)?;
     Ok(PidFd { pid, descriptor })
 }
 
 /// Makes the caller another program. `program` is a path, not a name to search for. See execve(2).
 ///
 /// What the caller has open and is not close-on-exec stays open, a signal that it blocks or ignores stays so
-/// (`process::leave_nothing_to_exec` undoes both).
+/// (`process::prepare_for_exec` undoes both).
 ///
 /// # Errors
 /// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it

@@ -7,10 +7,10 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 
-use super::{Attack, MARK, SUCCEEDED, at_cwd, call, in_child, open_to_write, outcome, read, sys, text};
+use super::{Attempt, MARK, SUCCEEDED, at_cwd, call, in_child, open_to_write, outcome, read, sys, text};
 
 #[rustfmt::skip]
-pub(super) const FURTHER: &[Attack] = &[
+pub(super) const MORE: &[Attempt] = &[
     ("mknod-kernel-log", || call(libc::SYS_mknodat, [at_cwd(), text(c"/kernel-log"), (libc::S_IFCHR | 0o600) as usize, libc::makedev(1, 11) as usize])),
     ("mknod-fuse", || call(libc::SYS_mknodat, [at_cwd(), text(c"/fuse"), (libc::S_IFCHR | 0o600) as usize, libc::makedev(10, 229) as usize])),
     ("mknod-loop", || call(libc::SYS_mknodat, [at_cwd(), text(c"/loop"), (libc::S_IFBLK | 0o600) as usize, libc::makedev(7, 0) as usize])),

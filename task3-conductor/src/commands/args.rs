@@ -7,21 +7,21 @@ use std::path::PathBuf;
 
 use nsutil::error::{Error, Result};
 
-use crate::container::plan::{ProcessWishes, Talk, Wishes, WorkingDirectory};
-use crate::hosts_file::{Entry, NameWishes};
+use crate::container::plan::{ContainerOptions, ProcessOptions, Stdio, WorkingDirectory};
+use crate::hosts_file::{HostsEntry, ResolverOptions};
 use crate::output::failure::remark;
-use crate::spec::confinement::{Confinement, Named, Weakness, Wish};
+use crate::spec::confinement::{CapabilityArg, Confinement, ConfinementOptions, Weakness};
 use crate::spec::env;
 use crate::spec::env::Variable;
 use crate::spec::hostname::Hostname;
-use crate::spec::limits::{Cpus, Limits, Memory, PERIOD_US, Processes};
+use crate::spec::resources::{Cpus, Memory, PERIOD_US, ProcessCount, ResourceLimits};
 use crate::spec::user::User;
 use crate::spec::volume;
-use crate::spec::volume::{Scratch, SharedMemory, Volume};
+use crate::spec::volume::{SharedMemory, Tmpfs, Volume};
 
 /// About a process: `run` and `exec` have them.
 #[derive(Debug, clap::Args)]
-pub struct ProcessOptions {
+pub struct ProcessArgs {
     /// Give it a terminal of its own; the default when stdin and stdout are terminals
     #[arg(short, long)]
     tty: bool,
@@ -47,7 +47,7 @@ pub struct ProcessOptions {
 
 /// About a container: `run` has them.
 #[derive(Debug, clap::Args)]
-pub struct ContainerOptions {
+pub struct ContainerArgs {
     /// Return at once; `logs` shows what it prints
     #[arg(short, long)]
     pub detach: bool,
@@ -62,7 +62,7 @@ pub struct ContainerOptions {
     volume: Vec<Volume>,
     /// Let it have a file system in memory there, empty at first; `exec` lets programs in it be executed
     #[arg(long, value_name = "PLACE[:size=SIZE,exec]")]
-    tmpfs: Vec<Scratch>,
+    tmpfs: Vec<Tmpfs>,
     /// Size of its /dev/shm; 64m when nothing is said
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     shm_size: Option<SharedMemory>,
@@ -71,7 +71,7 @@ pub struct ContainerOptions {
     dns: Vec<IpAddr>,
     /// Let it know a further name; can be repeated
     #[arg(long, value_name = "NAME:ADDRESS")]
-    add_host: Vec<Entry>,
+    add_host: Vec<HostsEntry>,
     /// CPU time it may use, as a number of cores
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<Cpus>,
@@ -80,7 +80,7 @@ pub struct ContainerOptions {
     memory: Option<Memory>,
     /// Processes and threads it may have at a time, or -1 for no limit; 1024 when nothing is said
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pids_limit: Option<Processes>,
+    pids_limit: Option<ProcessCount>,
     /// Shut its root to writing
     #[arg(long)]
     read_only: bool,
@@ -89,10 +89,10 @@ pub struct ContainerOptions {
     init: bool,
     /// Give it a capability besides the usual ones; ALL for all
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
-    cap_add: Vec<Named>,
+    cap_add: Vec<CapabilityArg>,
     /// Keep a usual capability from it; ALL for all
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
-    cap_drop: Vec<Named>,
+    cap_drop: Vec<CapabilityArg>,
     /// Keep nothing from it: all capabilities, the host's devices, no filter, no masks
     #[arg(long, conflicts_with_all = ["cap_add", "cap_drop", "weak"])]
     privileged: bool,
@@ -101,37 +101,37 @@ pub struct ContainerOptions {
     weak: Option<Weakness>,
 }
 
-impl ProcessOptions {
+impl ProcessArgs {
     /// Who will talk to the process.
     ///
     /// # Errors
-    /// Those of [`Talk::choose`].
-    pub fn talk(&self, alone: bool) -> Result<Talk> {
+    /// Those of [`Stdio::choose`].
+    pub fn stdio(&self, alone: bool) -> Result<Stdio> {
         let _ = self.interactive;
-        Talk::choose(self.tty, is_in_front_of(io::stdin().as_fd()), io::stdout().is_terminal(), alone)
+        Stdio::choose(self.tty, is_foreground(io::stdin().as_fd()), io::stdout().is_terminal(), alone)
     }
 
     /// What the user wishes.
     ///
     /// # Errors
     /// When a file of variables cannot be read or understood.
-    pub fn wishes(self, talk: Talk) -> Result<ProcessWishes> {
+    pub fn options(self, stdio: Stdio) -> Result<ProcessOptions> {
         let mut variables = env::of_files(&self.env_file)?;
         // What is typed goes before what is filed.
         variables.extend(self.env);
         let kind = || std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
-        Ok(ProcessWishes {
+        Ok(ProcessOptions {
             command: self.command,
             variables,
             working_directory: self.workdir,
             user: self.user,
-            terminal: (talk == Talk::Terminal).then(kind),
+            terminal: (stdio == Stdio::Terminal).then(kind),
         })
     }
 }
 
 /// Whether that is a terminal, and this process may read from it: it is not in the background of a shell.
-fn is_in_front_of(terminal: BorrowedFd<'_>) -> bool {
+fn is_foreground(terminal: BorrowedFd<'_>) -> bool {
     match nix::unistd::tcgetpgrp(terminal) {
         Ok(in_front) => in_front == nix::unistd::getpgrp(),
         // ENOTTY: none at all, or not the one that controls us, which does not mind who reads.
@@ -139,15 +139,16 @@ fn is_in_front_of(terminal: BorrowedFd<'_>) -> bool {
     }
 }
 
-impl ContainerOptions {
+impl ContainerArgs {
     /// What the user wishes; says so when it is a weak container.
     ///
     /// # Errors
     /// In words when the options contradict each other.
-    pub fn wishes(self, process: ProcessWishes) -> Result<Wishes> {
-        let wish = Wish { privileged: self.privileged, weak: self.weak, add: self.cap_add, drop: self.cap_drop };
-        let confinement = Confinement::wished(&wish)?;
-        if let (Some(added), Some(user)) = (wish.add.first(), process.user.as_ref().filter(|user| !user.is_root())) {
+    pub fn options(self, process: ProcessOptions) -> Result<ContainerOptions> {
+        let options =
+            ConfinementOptions { privileged: self.privileged, weak: self.weak, add: self.cap_add, drop: self.cap_drop };
+        let confinement = Confinement::from_options(&options)?;
+        if let (Some(added), Some(user)) = (options.add.first(), process.user.as_ref().filter(|user| !user.is_root())) {
             let useless = Error::new("add", added, format!("only root has capabilities, and it runs as {user}"));
             return Err(useless.hint("leave out --cap-add or --user; a port below 1024 takes no capability here"));
         }
@@ -161,16 +162,16 @@ impl ContainerOptions {
         {
             remark(format_args!("{cpus} cores limit nothing: there are {cores} here"));
         }
-        let in_memory = self.tmpfs.into_iter().map(|Scratch(volume)| volume);
+        let in_memory = self.tmpfs.into_iter().map(|Tmpfs(volume)| volume);
         let in_memory = in_memory.chain(self.shm_size.map(|SharedMemory(volume)| volume));
-        Ok(Wishes {
+        Ok(ContainerOptions {
             process,
             hostname: self.hostname,
             remove_at_end: self.rm,
-            limits: Limits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
-            volumes: volume::in_order(self.volume.into_iter().chain(in_memory).collect())?,
+            limits: ResourceLimits { cpus: self.cpus, memory: self.memory, processes: self.pids_limit },
+            volumes: volume::in_mount_order(self.volume.into_iter().chain(in_memory).collect())?,
             read_only: self.read_only,
-            names: NameWishes { servers: self.dns, hosts: self.add_host },
+            names: ResolverOptions { servers: self.dns, hosts: self.add_host },
             confinement,
             has_reaper: self.init,
         })

@@ -11,20 +11,20 @@ use crate::output::escape::quoted;
 /// What was asked for; what is `None` was not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// CPU time.
     #[serde(rename = "cpu_quota_us")]
     pub cpus: Option<Cpus>,
     /// Memory.
     #[serde(rename = "memory_bytes")]
     pub memory: Option<Memory>,
-    /// Processes and threads at a time; one more fork fails with `EAGAIN`. Not asked for is [`USUAL_PROCESSES`].
+    /// Processes and threads at a time; one more fork fails with `EAGAIN`. Not asked for is [`DEFAULT_PROCESSES`].
     #[serde(rename = "most_processes")]
-    pub processes: Option<Processes>,
+    pub processes: Option<ProcessCount>,
 }
 
 /// So many processes a container may have when nothing is said.
-pub const USUAL_PROCESSES: u32 = 1024;
+pub const DEFAULT_PROCESSES: u32 = 1024;
 /// Length of a period in which CPU time is counted, in microseconds: the kernel's own choice.
 pub const PERIOD_US: u32 = 100_000;
 
@@ -47,15 +47,15 @@ pub struct Memory {
 /// How many processes and threads there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Processes {
+pub struct ProcessCount {
     /// At most so many; 0 is no limit.
     pub most: u32,
 }
 
-impl Limits {
+impl ResourceLimits {
     /// How many processes there may be, said or unsaid; none is as many as the host has room for.
-    pub fn most_processes(&self) -> Option<u32> {
-        Some(self.processes.map_or(USUAL_PROCESSES, |processes| processes.most)).filter(|most| *most > 0)
+    pub fn max_processes(&self) -> Option<u32> {
+        Some(self.processes.map_or(DEFAULT_PROCESSES, |processes| processes.most)).filter(|most| *most > 0)
     }
 
     /// What was asked for, as the kernel is told.
@@ -69,32 +69,32 @@ impl Limits {
 
     /// The same with the number of processes that holds when nothing is said.
     pub fn in_force(&self) -> cgroup::Limits {
-        cgroup::Limits { processes: self.most_processes(), ..self.wanted() }
+        cgroup::Limits { processes: self.max_processes(), ..self.wanted() }
     }
 }
 
 /// Most cores that a machine can have (`CONFIG_NR_CPUS`).
-const MOST_CPUS: u32 = 8192;
+const MAX_CPUS: u32 = 8192;
 /// Below that a container cannot even be set up.
-const LEAST_MEMORY: u64 = 6 << 20;
+const MIN_MEMORY: u64 = 6 << 20;
 /// Beyond that the kernel's page counters end.
-const MOST_MEMORY: u64 = 1 << 60;
+const MAX_MEMORY: u64 = 1 << 60;
 /// `PID_MAX_LIMIT` of the kernel.
-const MOST_PROCESSES: u32 = 4 << 20;
+const MAX_PROCESSES: u32 = 4 << 20;
 
 impl FromStr for Cpus {
     type Err = String;
 
     /// Digits, and up to four after a point: `2`, `0.5`, `.5`, `1.25`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{} is no number of CPUs: use 0.01 to {MOST_CPUS}, for example 0.5 or 2", quoted(text));
+        let wrong = || format!("{} is no number of CPUs: use 0.01 to {MAX_CPUS}, for example 0.5 or 2", quoted(text));
         let (whole, part) = decimal(text).filter(|(_, part)| part.len() <= 4).ok_or_else(wrong)?;
         let whole: u32 = whole.parse().map_err(|_| wrong())?;
         let part: u32 = format!("{part:0<4}").parse().map_err(|_| wrong())?;
         // A part is ten-thousandths of a core, a period has a hundred thousand microseconds.
         let quota_us = whole.checked_mul(PERIOD_US).and_then(|quota| quota.checked_add(part * (PERIOD_US / 10_000)));
         match quota_us {
-            Some(quota_us) if (PERIOD_US / 100..=MOST_CPUS * PERIOD_US).contains(&quota_us) => Ok(Self { quota_us }),
+            Some(quota_us) if (PERIOD_US / 100..=MAX_CPUS * PERIOD_US).contains(&quota_us) => Ok(Self { quota_us }),
             _ => Err(wrong()),
         }
     }
@@ -113,7 +113,7 @@ impl FromStr for Memory {
 
     /// Digits, up to nine after a point, and a unit: `512m`, `1.5g`, `67108864`. A part of a byte is left out.
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = bytes(text).filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes));
+        let bytes = bytes(text).filter(|bytes| (MIN_MEMORY..=MAX_MEMORY).contains(bytes));
         bytes.map(|bytes| Self { bytes }).ok_or_else(|| {
             format!(
                 "{} is no size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
@@ -141,17 +141,17 @@ pub fn bytes(text: &str) -> Option<u64> {
     u64::try_from(number.checked_mul(unit)? / of_a_part).ok()
 }
 
-impl FromStr for Processes {
+impl FromStr for ProcessCount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         // As Docker has it.
         let number = if text == "-1" { Some(0) } else { digits.then(|| text.parse().ok()).flatten() };
-        number.filter(|most| *most <= MOST_PROCESSES).map(|most| Self { most }).ok_or_else(|| {
+        number.filter(|most| *most <= MAX_PROCESSES).map(|most| Self { most }).ok_or_else(|| {
             format!(
-                "{} is no number of processes: use 1 to {MOST_PROCESSES}, or -1 for no limit; without the option it is \
-                 {USUAL_PROCESSES}",
+                "{} is no number of processes: use 1 to {MAX_PROCESSES}, or -1 for no limit; without the option it is \
+                 {DEFAULT_PROCESSES}",
                 quoted(text)
             )
         })
@@ -210,11 +210,13 @@ mod tests {
 
     #[test]
     fn a_number_of_processes_limits_them_and_minus_one_does_not() {
-        let most = |text: &str| Limits { processes: Some(text.parse().unwrap()), ..Limits::default() }.most_processes();
+        let most = |text: &str| {
+            ResourceLimits { processes: Some(text.parse().unwrap()), ..ResourceLimits::default() }.max_processes()
+        };
         assert_eq!((most("7"), most("-1"), most("0")), (Some(7), None, None));
-        assert_eq!(Limits::default().most_processes(), Some(USUAL_PROCESSES));
+        assert_eq!(ResourceLimits::default().max_processes(), Some(DEFAULT_PROCESSES));
         for wrong in ["", "-2", "--1", "-0", "+7", "7.0", "4194305", "99999999999", "many"] {
-            assert!(wrong.parse::<Processes>().unwrap_err().contains("it is 1024"), "{wrong:?}");
+            assert!(wrong.parse::<ProcessCount>().unwrap_err().contains("it is 1024"), "{wrong:?}");
         }
     }
 }

@@ -16,14 +16,14 @@ use crate::host::{Host, Outcome, within};
 pub const IMAGE: &str = "img";
 
 /// A host with a way to the world, so that networks can be asked for.
-pub struct Yard {
+pub struct TestStore {
     pub host: Host,
     pub context: tempfile::TempDir,
 }
 
 /// Everything that a command could leave behind, looked at without starting a program.
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub struct Trace {
+pub struct Snapshot {
     pub mounts: Vec<String>,
     pub links: Vec<String>,
     pub routes: String,
@@ -41,9 +41,9 @@ pub struct End {
     pub signal: Option<i32>,
 }
 
-impl Yard {
+impl TestStore {
     pub fn new(test: &str) -> Self {
-        let yard = Self { host: Host::new(test), context: tempfile::tempdir().unwrap() };
+        let store = Self { host: Host::new(test), context: tempfile::tempdir().unwrap() };
         for words in [
             "link set lo up",
             "link add up0 type veth peer name world",
@@ -55,33 +55,33 @@ impl Yard {
             assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success(), "ip {words}");
         }
         // A table appears in a listing from its first use on, and then stays: use them all before anything is compared.
-        yard.host.start("first");
-        yard.host.ok(&["addnetwork", "first", "-i", "-e", "1:1"]);
-        yard.host.ok(&["stop", "-t", "0", "first"]);
-        yard
+        store.host.start("first");
+        store.host.ok(&["addnetwork", "first", "-i", "-e", "1:1"]);
+        store.host.ok(&["stop", "-t", "0", "first"]);
+        store
     }
 
     /// The same with a cache of layers that no other test uses.
     pub fn with_own_cache(test: &str) -> Self {
-        let yard = Self::new(test);
-        nix::mount::umount2(&yard.host.store.join(".cache"), nix::mount::MntFlags::MNT_DETACH).unwrap();
-        fs::remove_dir_all(yard.host.store.join(".images")).unwrap();
-        yard.host.ok(&["build", "--from", "host", IMAGE]);
-        yard
+        let store = Self::new(test);
+        nix::mount::umount2(&store.host.store.join(".cache"), nix::mount::MntFlags::MNT_DETACH).unwrap();
+        fs::remove_dir_all(store.host.store.join(".images")).unwrap();
+        store.host.ok(&["build", "--from", "host", IMAGE]);
+        store
     }
 
     /// The host once no command is at work any more: the monitor of a container that was stopped needs a moment to end.
-    pub fn calm(&self, firewall: bool) -> Trace {
+    pub fn baseline(&self, firewall: bool) -> Snapshot {
         let begun = Instant::now();
         while !self.processes().is_empty() {
             assert!(begun.elapsed() < within(Duration::from_secs(100)), "still at work: {:?}", self.processes());
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.trace(firewall)
+        self.snapshot(firewall)
     }
 
     /// The host as it is now; with the firewall, which takes a program to be listed, if that can have changed.
-    pub fn trace(&self, firewall: bool) -> Trace {
+    pub fn snapshot(&self, firewall: bool) -> Snapshot {
         let read = |path: &str| fs::read_to_string(path).unwrap();
         let rules = if firewall {
             let saved = Command::new("iptables-save").output().unwrap().stdout;
@@ -100,7 +100,7 @@ impl Yard {
                 store.extend(entries(&self.host.store.join(folder)));
             }
         }
-        Trace {
+        Snapshot {
             mounts: self.host.mounts(),
             links: links.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect(),
             routes: read("/proc/thread-self/net/route"),
@@ -113,20 +113,20 @@ impl Yard {
     }
 
     /// The trace once it is this one, or what it is after five seconds: a killed child needs a moment to be gone.
-    pub fn settled(&self, wanted: &Trace) -> Trace {
+    pub fn snapshot_until(&self, wanted: &Snapshot) -> Snapshot {
         let begun = Instant::now();
         loop {
-            let trace = self.trace(!wanted.firewall.is_empty());
-            if trace == *wanted || begun.elapsed() > within(Duration::from_secs(5)) {
-                return trace;
+            let snapshot = self.snapshot(!wanted.firewall.is_empty());
+            if snapshot == *wanted || begun.elapsed() > within(Duration::from_secs(5)) {
+                return snapshot;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
     /// Asserts that the host is as it was.
-    pub fn assert_as(&self, before: &Trace, when: &str) {
-        let now = self.settled(before);
+    pub fn assert_unchanged(&self, before: &Snapshot, when: &str) {
+        let now = self.snapshot_until(before);
         assert!(now == *before, "{when} something is left:\n{}", before.differences(&now));
     }
 
@@ -134,14 +134,14 @@ impl Yard {
     pub fn points(&self, arguments: &[&str]) -> Vec<String> {
         let told = self.context.path().join("told");
         let _ = fs::remove_file(&told);
-        let end = self.hurt(&format!("tell:{}", told.display()), arguments);
+        let end = self.run_with_fault(&format!("tell:{}", told.display()), arguments);
         assert_eq!(end.outcome.code, 0, "{arguments:?}: {end:?}");
         let text = fs::read_to_string(&told).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
     /// Runs a command with a fault, to its end. The fault must strike: a test whose point no process comes to shows nothing.
-    pub fn hurt(&self, fault: &str, arguments: &[&str]) -> End {
+    pub fn run_with_fault(&self, fault: &str, arguments: &[&str]) -> End {
         let struck = tempfile::NamedTempFile::new().unwrap();
         let mut command = self.command(fault, arguments);
         command.env("NSUTIL_FAILPOINT_STRUCK", struck.path());
@@ -158,7 +158,7 @@ impl Yard {
     }
 
     /// Holds a command at a point, sends it a signal there, and lets it go on.
-    pub fn signalled(&self, point: &str, signal: Signal, arguments: &[&str]) -> End {
+    pub fn run_with_signal(&self, point: &str, signal: Signal, arguments: &[&str]) -> End {
         let gate = tempfile::tempdir().unwrap();
         let (hit, go) = (gate.path().join("hit"), gate.path().join("go"));
         nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -218,7 +218,7 @@ impl Yard {
     }
 }
 
-impl Trace {
+impl Snapshot {
     fn differences(&self, now: &Self) -> String {
         let (before, now) = (format!("{self:#?}"), format!("{now:#?}"));
         let lines = |one: &str, other: &str, sign: char| -> String {

@@ -20,26 +20,26 @@ use procfs::{FromBufRead, ProcResult};
 ///
 /// A process at work may hold signals back for the moment in which it makes another (posix_spawn(3) does, and each shell):
 /// that is no reader. It is looked at until it lets go of them or sleeps.
-pub fn hears(process: &PidFd, signal: SignalNumber) -> bool {
+pub fn accepts_signal(process: &PidFd, signal: SignalNumber) -> bool {
     let bit = 1_u64 << (signal.get() - 1).clamp(0, 63);
-    let begun = Instant::now();
+    let start = Instant::now();
     loop {
         let Ok(process) = Process::new(process.pid().as_raw()) else { return false };
         let Ok(status) = status(&process) else { return false };
-        let is_held_back = status.sigblk & bit != 0;
+        let is_blocked = status.sigblk & bit != 0;
         // R runs, D waits for what no signal ends, such as the child of a vfork(2) that has not called execve(2) yet.
-        let is_at_work = status.state.starts_with(['R', 'D']);
-        if status.sigcgt & bit != 0 || begun.elapsed() > AT_WORK {
+        let is_busy = status.state.starts_with(['R', 'D']);
+        if status.sigcgt & bit != 0 || start.elapsed() > BUSY_LIMIT {
             return (status.sigcgt | status.sigblk) & bit != 0;
         }
-        match (is_held_back, is_at_work) {
+        match (is_blocked, is_busy) {
             (true, false) => return true,
-            (false, false) => match awaited(&process) {
+            (false, false) => match signals_in_sigwait(&process) {
                 Ok(Some(signals)) => return signals & bit != 0,
                 Ok(None) => (),
                 Err(_) => return false,
             },
-            (false, true) if begun.elapsed() > WAKES_UP => return false,
+            (false, true) if start.elapsed() > WAKE_UP_LIMIT => return false,
             // One look at who is at work says nothing.
             (_, true) => (),
         }
@@ -48,10 +48,10 @@ pub fn hears(process: &PidFd, signal: SignalNumber) -> bool {
 }
 
 /// Who is at work for so long with a signal held back does it on purpose.
-const AT_WORK: Duration = Duration::from_secs(1);
+const BUSY_LIMIT: Duration = Duration::from_secs(1);
 
 /// Who was woken up in sigwait(3) has its own mask again when it comes to run, at the latest after such a time.
-const WAKES_UP: Duration = Duration::from_millis(250);
+const WAKE_UP_LIMIT: Duration = Duration::from_millis(250);
 
 /// Its name there is of bytes, and need not be text.
 fn status(process: &Process) -> ProcResult<Status> {
@@ -62,7 +62,7 @@ fn status(process: &Process) -> ProcResult<Status> {
 
 /// The signals that a sleeping process waits for in sigwait(3), one bit each; the kernel does not list them as held back while
 /// it does. None when it has woken up meanwhile.
-fn awaited(process: &Process) -> ProcResult<Option<u64>> {
+fn signals_in_sigwait(process: &Process) -> ProcResult<Option<u64>> {
     match process.syscall()? {
         Syscall::Blocked { syscall_number: libc::SYS_rt_sigtimedwait, argument_registers: [set, ..], .. } => {
             let mut signals = [0; 8];

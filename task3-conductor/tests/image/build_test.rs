@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 use crate::host::{Host, Outcome, within};
 
 /// A private host, and a folder that Conductorfiles stand in.
-pub struct Workshop {
+pub struct BuildTest {
     pub host: Host,
     pub context: tempfile::TempDir,
 }
 
 /// What became of each instruction of a build.
-pub type Story = Vec<(String, &'static str)>;
+pub type BuildLog = Vec<(String, &'static str)>;
 
-impl Workshop {
+impl BuildTest {
     pub fn new(test: &str) -> Self {
         Self { host: Host::new(test), context: tempfile::tempdir().unwrap() }
     }
 
     /// A store whose cache is its own too, for tests that empty it.
     pub fn with_own_cache(test: &str) -> Self {
-        let workshop = Self::new(test);
-        nix::mount::umount2(&workshop.host.store.join(".cache"), nix::mount::MntFlags::MNT_DETACH).unwrap();
-        fs::remove_dir_all(workshop.host.store.join(".images")).unwrap();
-        workshop
+        let build_test = Self::new(test);
+        nix::mount::umount2(&build_test.host.store.join(".cache"), nix::mount::MntFlags::MNT_DETACH).unwrap();
+        fs::remove_dir_all(build_test.host.store.join(".images")).unwrap();
+        build_test
     }
 
     /// Writes a file of the context.
@@ -43,10 +43,10 @@ impl Workshop {
     }
 
     /// Builds it, and it must succeed; tells which instructions were cached.
-    pub fn story(&self, conductorfile: &str) -> Story {
+    pub fn build_log(&self, conductorfile: &str) -> BuildLog {
         let outcome = self.build(conductorfile);
         assert_eq!(outcome.code, 0, "{outcome:?}");
-        story(&outcome.err)
+        build_log(&outcome.err)
     }
 
     /// Builds it, and it must fail; the reason.
@@ -95,20 +95,20 @@ pub fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Each instruction with `cached` or `done`, as the build told on stderr.
-pub fn story(err: &str) -> Story {
-    let mut story = Story::new();
+pub fn build_log(err: &str) -> BuildLog {
+    let mut build_log = BuildLog::new();
     let mut instruction = String::new();
     for line in err.lines() {
         match line.strip_prefix("  ") {
-            Some("cached") => story.push((std::mem::take(&mut instruction), "cached")),
-            Some(time) if time.starts_with("done in ") => story.push((std::mem::take(&mut instruction), "done")),
+            Some("cached") => build_log.push((std::mem::take(&mut instruction), "cached")),
+            Some(time) if time.starts_with("done in ") => build_log.push((std::mem::take(&mut instruction), "done")),
             Some(_) => (),
             None if instruction.is_empty() => line.clone_into(&mut instruction),
             // What a command printed.
             None => (),
         }
     }
-    story
+    build_log
 }
 
 /// Waits until there is something: a minute or two, for this machine may have much to do.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nsutil::error::Result;
 
 use crate::deployment::Deployment;
-use crate::health::{answer, is_well};
+use crate::health::{answer, is_healthy};
 use crate::host;
 use crate::spec::Service;
 
@@ -25,7 +25,7 @@ impl Deployment {
     ///
     /// # Errors
     /// When a container cannot be asked for its address.
-    pub fn try_out(&self) -> Result<bool> {
+    pub fn check(&self) -> Result<bool> {
         let mut all_well = true;
         let mut told = |claim: String, outcome: Outcome| match outcome {
             Outcome::Holds => anstream::println!("  \x1b[32mok\x1b[0m    {claim}"),
@@ -39,14 +39,17 @@ impl Deployment {
         for service in &self.spec.services {
             let name = &service.name;
             let url = self.health_url(service)?;
-            told(format!("{name} answers the host at {url}"), is_well(&url).into());
+            told(format!("{name} answers the host at {url}"), is_healthy(&url).into());
             let inside = format!("http://{}:", self.address(name)?);
             for pair in &service.expose {
                 let at = |address: IpAddr, path: &str| format!("http://{address}:{}{path}", pair.host);
                 let url = at(host::address(), &service.health);
-                told(format!("{name} answers at {url}"), is_well(&url).into());
+                told(format!("{name} answers at {url}"), is_healthy(&url).into());
                 let url = at(Ipv4Addr::LOCALHOST.into(), &service.health);
-                told(format!("{name} answers at {url}"), if is_well(&url) { Outcome::Holds } else { Outcome::Without });
+                told(
+                    format!("{name} answers at {url}"),
+                    if is_healthy(&url) { Outcome::Holds } else { Outcome::Without },
+                );
                 let (one, other) = (format!("{inside}{}/", pair.inside), at(host::address(), "/"));
                 told(format!("two visits, one by {one}, count as two"), counts_on(&one, &other).into());
             }
@@ -69,7 +72,7 @@ impl Deployment {
 
     /// Asks for the neighbour that the host's own packets to the world are given to.
     fn reaches_out(&self, service: &Service) -> Outcome {
-        let Some((_, neighbour)) = host::way_out() else {
+        let Some((_, neighbour)) = host::default_route() else {
             return Outcome::NotTried("the host itself has no way out");
         };
         let neighbour = neighbour.to_string();

@@ -7,10 +7,10 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../../task3-conductor/tests/world/pace.rs"]
-mod pace;
-#[path = "../../../task3-conductor/tests/world/space.rs"]
-pub mod space;
+#[path = "../../../task3-conductor/tests/netlab/deadline.rs"]
+mod deadline;
+#[path = "../../../task3-conductor/tests/netlab/netns.rs"]
+pub mod netns;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,17 +21,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use pace::within;
+use deadline::within;
+use netns::{HOST, Netns, host_and_internet};
 use rustix::process::{Pid, Signal, kill_process};
-use space::{HOST, Space, host_and_world};
 
 /// An answer: status and text.
 pub type Answer = Option<(u16, String)>;
 
 /// The host, what is outside of it, and the folder of the tool.
 pub struct World {
-    pub host: Space,
-    pub outside: Space,
+    pub host: Netns,
+    pub outside: Netns,
     top: tempfile::TempDir,
 }
 
@@ -48,7 +48,7 @@ impl World {
 
     /// What `build` begins with is Debian, from this mirror.
     pub fn with_a_mirror(mirror: &str) -> Self {
-        let (host, outside) = host_and_world();
+        let (host, outside) = host_and_internet();
         let top = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let world = Self { host, outside, top };
@@ -254,7 +254,7 @@ impl Drop for World {
 }
 
 /// What a page answers to somebody in a space.
-pub fn ask(from: &Space, address: impl Into<IpAddr>, port: u16, path: &str) -> Answer {
+pub fn ask(from: &Netns, address: impl Into<IpAddr>, port: u16, path: &str) -> Answer {
     let url = format!("http://{}:{port}{path}", address.into());
     from.inside(|| {
         let config = ureq::Agent::config_builder().timeout_global(Some(within(Duration::from_secs(5)))).proxy(None);

@@ -23,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const REFUSAL: Duration = Duration::from_millis(700);
 
 /// A process that holds a network namespace; ended with this value.
-pub struct Space {
+pub struct Netns {
     process: Child,
 }
 
-impl Space {
+impl Netns {
     pub fn new() -> Self {
         // Says so when it stands in its new namespaces.
         // Where systemd-resolved is at work, /etc/resolv.conf is a link into /run.
@@ -130,7 +130,7 @@ impl Space {
     }
 }
 
-impl Drop for Space {
+impl Drop for Netns {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -190,8 +190,8 @@ impl Drop for Server {
 }
 
 /// A host and the world behind it, connected: the host reaches the internet, and the world knows no way to containers.
-pub fn host_and_world() -> (Space, Space) {
-    let (space, world) = (Space::new(), Space::new());
+pub fn host_and_internet() -> (Netns, Netns) {
+    let (space, world) = (Netns::new(), Netns::new());
     space.run("ip link set lo up");
     space.run(&format!("ip link add up0 type veth peer name up0-far netns {}", world.pid()));
     space.run(&format!("ip address add {HOST}/24 dev up0"));

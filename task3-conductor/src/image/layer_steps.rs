@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nsutil::error::{Error, Result};
 
-use super::conductorfile::{Conductorfile, Instruction, Place, Word};
+use super::conductorfile::{Conductorfile, Instruction, Position, Word};
 use crate::container::plan::default_environment;
 use crate::spec::user::{ROOTS_HOME, User};
 
@@ -24,18 +24,18 @@ pub struct Settings {
 
 /// One layer to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
+pub struct LayerStep {
     /// Where it stands in the Conductorfile.
-    pub at: Place,
+    pub at: Position,
     /// As it is written there.
     pub text: String,
     /// What to do.
-    pub what: What,
+    pub action: LayerAction,
 }
 
 /// How a layer is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum LayerAction {
     /// Copy from the Conductorfile's folder.
     Copy {
         /// Below that folder.
@@ -58,10 +58,10 @@ pub enum What {
 ///
 /// # Errors
 /// When a path leads out of the Conductorfile's folder or is empty, with its line and a caret.
-pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<Act>, Settings)> {
-    let mut acts = Vec::new();
-    for step in &file.steps {
-        let what = match &step.instruction {
+pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<LayerStep>, Settings)> {
+    let mut steps = Vec::new();
+    for statement in &file.statements {
+        let action = match &statement.instruction {
             Instruction::Env(pairs) => {
                 // All see the values from before this line.
                 let before = visible(&settings);
@@ -73,19 +73,19 @@ pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<Act>, S
                 continue;
             }
             Instruction::Workdir(folder) => {
-                let folder = inside(file, folder, &settings)?;
+                let folder = path_in_image(file, folder, &settings)?;
                 settings.working_directory = Some(folder.clone());
-                What::Folder(folder.into())
+                LayerAction::Folder(folder.into())
             }
-            Instruction::Copy { source, destination } => What::Copy {
-                source: below_context(file, source, &settings)?,
-                destination: inside(file, destination, &settings)?,
+            Instruction::Copy { source, destination } => LayerAction::Copy {
+                source: path_in_context(file, source, &settings)?,
+                destination: path_in_image(file, destination, &settings)?,
             },
-            Instruction::Run(command) => What::Run { command: command.arguments(), settings: settings.clone() },
+            Instruction::Run(command) => LayerAction::Run { command: command.arguments(), settings: settings.clone() },
         };
-        acts.push(Act { at: step.at, text: step.text.clone(), what });
+        steps.push(LayerStep { at: statement.at, text: statement.text.clone(), action });
     }
-    Ok((acts, settings))
+    Ok((steps, settings))
 }
 
 /// What a variable can stand for at this line: also what every container has, so that `PATH=/opt:$PATH` adds to it.
@@ -95,9 +95,9 @@ fn visible(settings: &Settings) -> BTreeMap<String, String> {
 }
 
 /// A path in the Conductorfile's folder; `.` is all of it.
-fn below_context(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<PathBuf> {
+fn path_in_context(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<PathBuf> {
     let text = word.expand(&visible(settings));
-    let refuse = |what: &str, right: &str| Err(file.source.point_at("do", word.at, what, right));
+    let refuse = |action: &str, right: &str| Err(file.source.error_at("do", word.at, action, right));
     let path = Path::new(&text);
     if text.is_empty() {
         return refuse("the source is an empty path", "a file or folder beside the Conductorfile, or . for all");
@@ -114,10 +114,10 @@ fn below_context(file: &Conductorfile, word: &Word, settings: &Settings) -> Resu
 }
 
 /// An absolute path in the image; a relative one begins where WORKDIR says.
-fn inside(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<String> {
+fn path_in_image(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<String> {
     let text = word.expand(&visible(settings));
     if text.is_empty() || text.contains('\0') {
-        return Err(file.source.point_at(
+        return Err(file.source.error_at(
             "do",
             word.at,
             "this path is empty",
@@ -138,10 +138,10 @@ fn inside(file: &Conductorfile, word: &Word, settings: &Settings) -> Result<Stri
     Ok(format!("/{}{slash}", parts.join("/")))
 }
 
-impl Act {
+impl LayerStep {
     /// The error of an act that failed, at its line.
     pub fn failed(&self, file: &Conductorfile, error: &Error) -> Error {
-        file.source.point_at("do", self.at, &nsutil::error::line(error), "")
+        file.source.error_at("do", self.at, &nsutil::error::line(error), "")
     }
 }
 
@@ -149,30 +149,30 @@ impl Act {
 mod tests {
     use super::*;
 
-    fn planned(text: &str) -> Result<(Vec<Act>, Settings)> {
+    fn planned(text: &str) -> Result<(Vec<LayerStep>, Settings)> {
         let file = Conductorfile::parse("Conductorfile", format!("FROM host\n{text}").as_bytes()).unwrap();
         plan(&file, Settings { environment: BTreeMap::from([("BASE".into(), "/base".into())]), ..Settings::default() })
     }
 
-    fn acts(text: &str) -> Vec<What> {
-        planned(text).unwrap().0.into_iter().map(|act| act.what).collect()
+    fn steps(text: &str) -> Vec<LayerAction> {
+        planned(text).unwrap().0.into_iter().map(|step| step.action).collect()
     }
 
-    fn copy(source: &str, destination: &str) -> What {
-        What::Copy { source: source.into(), destination: destination.into() }
+    fn copy(source: &str, destination: &str) -> LayerAction {
+        LayerAction::Copy { source: source.into(), destination: destination.into() }
     }
 
     #[test]
     fn paths_are_made_whole_with_the_folder_and_variables_of_their_line() {
         assert_eq!(
-            acts(
+            steps(
                 "COPY ./a//b /x/\nWORKDIR /app\nCOPY . .\nWORKDIR sub/../lib\nCOPY c d\nENV D=$BASE\nCOPY c $D/../e\nCOPY c ../../.."
             ),
             [
                 copy("a/b", "/x/"),
-                What::Folder("/app".into()),
+                LayerAction::Folder("/app".into()),
                 copy(".", "/app"),
-                What::Folder("/app/lib".into()),
+                LayerAction::Folder("/app/lib".into()),
                 copy("c", "/app/lib/d"),
                 copy("c", "/e"),
                 copy("c", "/"),
@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn settings_are_those_at_the_end_and_a_command_sees_those_of_its_line() {
-        let (acts, settings) = planned("ENV A=1\nRUN x\nENV A=2 B=$A\nWORKDIR /w\nCMD [\"y\"]").unwrap();
-        let What::Run { command, settings: then } = &acts[0].what else { panic!() };
+        let (steps, settings) = planned("ENV A=1\nRUN x\nENV A=2 B=$A\nWORKDIR /w\nCMD [\"y\"]").unwrap();
+        let LayerAction::Run { command, settings: then } = &steps[0].action else { panic!() };
         assert_eq!(command, &["/bin/sh", "-c", "x"]);
         assert_eq!(then.environment["A"], "1");
         assert_eq!((&*settings.environment["A"], &*settings.environment["B"]), ("2", "1"));
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn what_every_container_has_stands_for_itself() {
-        assert_eq!(acts("WORKDIR $HOME/x"), [What::Folder("/root/x".into())]);
+    fn default_variables_are_expanded() {
+        assert_eq!(steps("WORKDIR $HOME/x"), [LayerAction::Folder("/root/x".into())]);
         let (_, settings) = planned("ENV PATH=/opt:$PATH").unwrap();
         assert!(settings.environment["PATH"].starts_with("/opt:/usr/local/sbin:"), "{settings:?}");
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::clock::must;
 
-pub struct Stage {
+pub struct BenchSetup {
     dir: tempfile::TempDir,
     binaries: PathBuf,
     /// The root folder of the small image's one layer.
@@ -20,23 +20,23 @@ pub struct Stage {
 /// Size of the large image's file, in bytes. It is all hole: what is asked is whether a listing looks at each block.
 const LARGE: u64 = 2 << 30;
 
-impl Stage {
+impl BenchSetup {
     pub fn set(binaries: &Path) -> Self {
         connect();
         let dir = tempfile::Builder::new().prefix("conductor-bench").tempdir_in("/var/tmp").unwrap();
         let (binaries, layer, at_end) = (binaries.to_owned(), String::new(), RefCell::default());
-        let mut stage = Self { dir, binaries, layer, init: 0, at_end };
-        fs::write(stage.path("Small"), "FROM host\n").unwrap();
-        fs::write(stage.path("Large"), "FROM host\nCOPY large /\n").unwrap();
-        File::create(stage.path("large")).unwrap().set_len(LARGE).unwrap();
-        must(&stage.conductor(&["build", "bench", &stage.path("Small")]));
-        must(&stage.conductor(&["build", "large", &stage.path("Large")]));
-        must(&stage.conductor(&["run", "-d", "bench", "held", "--", "sleep", "infinity"]));
-        stage.at_end(stage.conductor(&["stop", "held"]));
-        let id = stage.record(".images/bench")["layers"][0].as_str().unwrap().to_owned();
-        stage.init = stage.record(".containers/held")["init"]["pid"].as_u64().unwrap() as u32;
-        stage.layer = stage.path(&format!(".cache/layers/{id}/root"));
-        stage
+        let mut setup = Self { dir, binaries, layer, init: 0, at_end };
+        fs::write(setup.path("Small"), "FROM host\n").unwrap();
+        fs::write(setup.path("Large"), "FROM host\nCOPY large /\n").unwrap();
+        File::create(setup.path("large")).unwrap().set_len(LARGE).unwrap();
+        must(&setup.conductor(&["build", "bench", &setup.path("Small")]));
+        must(&setup.conductor(&["build", "large", &setup.path("Large")]));
+        must(&setup.conductor(&["run", "-d", "bench", "held", "--", "sleep", "infinity"]));
+        setup.at_end(setup.conductor(&["stop", "held"]));
+        let id = setup.record(".images/bench")["layers"][0].as_str().unwrap().to_owned();
+        setup.init = setup.record(".containers/held")["init"]["pid"].as_u64().unwrap() as u32;
+        setup.layer = setup.path(&format!(".cache/layers/{id}/root"));
+        setup
     }
 
     /// The record of an image or a container, by its folder in the store.
@@ -82,7 +82,7 @@ fn connect() {
     }
 }
 
-impl Drop for Stage {
+impl Drop for BenchSetup {
     fn drop(&mut self) {
         for line in self.at_end.borrow().iter().rev() {
             let _ = Command::new(&line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();

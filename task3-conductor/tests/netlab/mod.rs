@@ -11,7 +11,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod space;
+mod netns;
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -19,18 +19,18 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-pub use space::{HOST, INTERNET, NEIGHBOUR, Space, host_and_world};
+pub use netns::{HOST, INTERNET, NEIGHBOUR, Netns, host_and_internet};
 
 /// A host with conductor on it, and the world.
 pub struct Host {
-    pub space: Arc<Space>,
-    pub world: Arc<Space>,
+    pub space: Arc<Netns>,
+    pub world: Arc<Netns>,
     root: tempfile::TempDir,
 }
 
 impl Host {
     pub fn new() -> Self {
-        let (space, world) = host_and_world();
+        let (space, world) = host_and_internet();
         Self { space: Arc::new(space), world: Arc::new(world), root: tempfile::tempdir().unwrap() }
     }
 
@@ -40,8 +40,8 @@ impl Host {
     }
 
     /// A container without a network.
-    pub fn container(&self, name: &str) -> Space {
-        let space = Space::new();
+    pub fn container(&self, name: &str) -> Netns {
+        let space = Netns::new();
         let dir = self.dir(name);
         fs::create_dir_all(&dir).unwrap();
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -60,7 +60,7 @@ impl Host {
     }
 
     /// A container with the network that these options ask for.
-    pub fn networked(&self, name: &str, options: &str) -> Space {
+    pub fn networked(&self, name: &str, options: &str) -> Netns {
         let space = self.container(name);
         self.conductor(&format!("addnetwork {name} {options}"));
         space

@@ -1,7 +1,7 @@
 //! One at a time: an orchestrator waits for its turn, and for commands that a killed one left half-way.
 //!
 //! Whoever is killed with SIGKILL cannot say what it had begun. The kernel can: the turn is a lock on a file
-//! (`.services/turn`), and each command that changes something has that file as its stdin. The file is empty, so reading
+//! (`.services/lock`), and each command that changes something has that file as its stdin. The file is empty, so reading
 //! it says "end of input", as /dev/null does; but the lock is held as long as anybody has the file open in this way. So it
 //! is free when the orchestrator *and* the command it had just started have ended, and not before.
 //!
@@ -28,11 +28,11 @@ const SILENCE: Duration = Duration::from_secs(3);
 
 /// The right to change the deployment; given back when dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct CommandLock {
     file: File,
 }
 
-impl Turn {
+impl CommandLock {
     /// Waits until nobody else changes the deployment whose notes are in `folder`.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Turn {
     }
 
     fn take_within(folder: &Path, patience: Duration) -> Result<Self> {
-        let path = folder.join("turn");
+        let path = folder.join("lock");
         // Nobody is looked for before.
         let mut silent_since = Instant::now() + patience;
         loop {
@@ -77,7 +77,7 @@ impl Turn {
     ///
     /// # Errors
     /// `EMFILE` when too many files are open.
-    pub fn pass_on(&self) -> Result<Stdio> {
+    pub fn inherit(&self) -> Result<Stdio> {
         Ok(self.file.try_clone().or_cannot("pass on", "the turn")?.into())
     }
 }
@@ -104,25 +104,25 @@ mod tests {
     #[test]
     fn a_turn_lasts_until_the_last_command_has_ended_and_a_removed_one_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let turn = Turn::take(folder.path()).unwrap();
+        let lock = CommandLock::take(folder.path()).unwrap();
         let is_free = || {
-            let file = File::open(folder.path().join("turn")).unwrap();
+            let file = File::open(folder.path().join("lock")).unwrap();
             flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         };
-        let mut command = Command::new("sleep").arg("infinity").stdin(turn.pass_on().unwrap()).spawn().unwrap();
-        drop(turn);
+        let mut command = Command::new("sleep").arg("infinity").stdin(lock.inherit().unwrap()).spawn().unwrap();
+        drop(lock);
         assert!(!is_free(), "the command is at work");
         command.kill().unwrap();
         command.wait().unwrap();
         assert!(is_free());
         fs::remove_dir_all(folder.path()).unwrap();
-        drop(Turn::take(folder.path()).unwrap());
+        drop(CommandLock::take(folder.path()).unwrap());
         assert!(is_free());
     }
 
     /// The turn of one that is dead: flock(1) took it and ended, and a command of it holds it.
     fn left_to(folder: &Path, command: &str) -> String {
-        let script = format!("exec 5<>turn; flock 5; {command} & echo $!");
+        let script = format!("exec 5<>lock; flock 5; {command} & echo $!");
         let mut bash = Command::new("bash");
         let bash = bash.args(["-c", &script]).current_dir(folder).stderr(Stdio::inherit()).output().unwrap();
         String::from_utf8(bash.stdout).unwrap().trim().to_owned()
@@ -136,10 +136,10 @@ mod tests {
     fn a_command_of_a_dead_one_is_ended_and_one_of_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let left = left_to(folder.path(), "sleep infinity <&5 >/dev/null 5<&-");
-        let turn = Turn::take_within(folder.path(), Duration::ZERO).unwrap();
+        let lock = CommandLock::take_within(folder.path(), Duration::ZERO).unwrap();
         assert!(!is_alive(&left));
-        let mut command = Command::new("sleep").arg("infinity").stdin(turn.pass_on().unwrap()).spawn().unwrap();
-        let refused = error::line(&Turn::take_within(folder.path(), Duration::ZERO).unwrap_err());
+        let mut command = Command::new("sleep").arg("infinity").stdin(lock.inherit().unwrap()).spawn().unwrap();
+        let refused = error::line(&CommandLock::take_within(folder.path(), Duration::ZERO).unwrap_err());
         let lives = is_alive(&command.id().to_string());
         command.kill().unwrap();
         command.wait().unwrap();
@@ -151,9 +151,9 @@ mod tests {
     fn a_command_that_has_the_turn_elsewhere_than_at_its_stdin_is_waited_for_a_while() {
         let folder = tempfile::tempdir().unwrap();
         left_to(folder.path(), "sleep 1 </dev/null >/dev/null");
-        drop(Turn::take_within(folder.path(), Duration::ZERO).unwrap());
+        drop(CommandLock::take_within(folder.path(), Duration::ZERO).unwrap());
         let left = left_to(folder.path(), "sleep infinity </dev/null >/dev/null");
-        let refused = error::line(&Turn::take_within(folder.path(), Duration::ZERO).unwrap_err());
+        let refused = error::line(&CommandLock::take_within(folder.path(), Duration::ZERO).unwrap_err());
         end(&[Pid::from_raw(left.parse().unwrap()).unwrap()]).unwrap();
         assert!(
             refused.contains("an earlier service-orchestrator was killed, and a command of it goes on"),
