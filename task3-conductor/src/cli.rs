@@ -11,6 +11,7 @@ use crate::commands;
 use crate::container::reexec;
 use crate::output::failure::Failure;
 use crate::output::say;
+use crate::output::sequence::Drawing;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
@@ -27,9 +28,10 @@ pub struct Conductor {
     /// Where images, containers and the cache live
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
     root: PathBuf,
-    /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
-    explain: bool,
+    /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same; or draw all of them
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, num_args = 0..=1, require_equals = true, value_name = "FILE.svg")]
+    #[allow(clippy::option_option, reason = "clap's way to say: not there, there without a value, there with one")]
+    explain: Option<Option<PathBuf>>,
     /// Leave out the banner, what exec says first, and of lists all but the names
     #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, overrides_with = "quiet")]
     quiet: bool,
@@ -147,9 +149,23 @@ impl Conductor {
     /// # Errors
     /// The command's own.
     pub fn run(self) -> Result<ExitCode, Failure> {
-        if self.explain {
-            nsutil::step::print_to(anstream::stderr());
+        match &self.explain {
+            None => (),
+            Some(None) => nsutil::step::print_to(anstream::stderr()),
+            Some(Some(file)) => {
+                let drawing = Drawing::begin(file)?;
+                let outcome = self.go();
+                let drawn = drawing.finish();
+                return match outcome {
+                    Ok(code) => drawn.map(|()| code).map_err(Failure::from),
+                    Err(failure) => Err(failure.and(drawn)),
+                };
+            }
         }
+        self.go()
+    }
+
+    fn go(self) -> Result<ExitCode, Failure> {
         // The caller's is about files of the caller's own. What is made here has the mode that it is made with.
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         nsutil::process::reset_sigchld()?;
@@ -202,7 +218,8 @@ impl Command {
 /// it is not done, or fails, [`Conductor::run`] does it, and tells.
 pub fn reexec_early() {
     let has = |wanted: &[&str]| std::env::args_os().skip(1).any(|word| wanted.iter().any(|name| word == *name));
-    if has(&["attack", "build", "exec", "run"]) && !has(&["--explain"]) && nix::unistd::geteuid().is_root() {
+    let explains = || std::env::args_os().any(|word| word.as_encoded_bytes().starts_with(b"--explain"));
+    if has(&["attack", "build", "exec", "run"]) && !explains() && nix::unistd::geteuid().is_root() {
         let _ = reexec::reexec_sealed_copy();
     }
 }

@@ -10,6 +10,8 @@
 //!
 //! Look: `namespace_prog --explain`, beside `strace -f namespace_prog`.
 
+pub mod journal;
+
 use std::fmt::{Debug, Write as _};
 use std::io::Write;
 use std::sync::Mutex;

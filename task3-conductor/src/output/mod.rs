@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod escape;
 pub mod failure;
+pub mod sequence;
 pub mod table;
 
 use std::fmt::Display;
