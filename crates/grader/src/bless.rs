@@ -9,20 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::diff;
+use crate::escape::drawn;
 use crate::fault::Fault;
 use crate::grading::random_seed;
 use crate::judge::Status;
-use crate::judge::scene::Scene;
-use crate::plan::RunPlan;
+use crate::judge::history::History;
+use crate::observe::plan::RunPlan;
+use crate::observe::run;
+use crate::record::{Observer, Run, StdoutKind};
+use crate::report::diff;
 use crate::report::write;
 use crate::rubric::Rubric;
-use crate::run;
+use crate::rubric::align::{Item, Row};
 use crate::submission::Submission;
 use crate::submission::kit::Kit;
 use crate::task::Task;
-use crate::trace::{Observer, Run, StdoutKind};
-use crate::transcript::{Item, Row, drawn};
 
 /// How many runs show what varies.
 const RUNS: u64 = 3;
@@ -60,7 +61,7 @@ impl Bless {
         let runs = self.observe()?;
         let right = crate::judge::judge(self.task, &rubric, &runs, crate::judge::Style { is_rust: true });
         if let Some(verdict) = right.iter().find(|v| {
-            v.check.kind == crate::rubric::Kind::Outcome && v.check.id != "output" && v.status == Status::Failed
+            v.check.kind == crate::rubric::CheckKind::Outcome && v.check.id != "output" && v.status == Status::Failed
         }) {
             return Err(Fault::Broken(format!(
                 "the workspace's own program loses {}: nothing to learn from it",
@@ -118,15 +119,17 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
     let mut texts: Vec<Vec<String>> = Vec::new();
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (run, nth) in runs.iter().zip(1..) {
-        let scene = Scene::new(run, nth, rubric);
+        let history = History::new(run, nth, rubric);
         let mut text: Vec<String> = Vec::new();
-        for row in &scene.rows {
+        for row in &history.rows {
             match row {
                 Row::Match { item, line, blanks } => {
                     for (label, value) in blanks {
                         values.entry(label.clone()).or_default().insert(value.clone());
                     }
-                    let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
+                    let (Some(item), Some(line)) = (history.items.get(*item), history.lines.get(*line)) else {
+                        continue;
+                    };
                     let said = match item {
                         Item::Separator(_) => line.text.clone(),
                         Item::Text(_) | Item::Entries(_) => item.to_string(),
@@ -137,7 +140,7 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
                     }
                 }
                 Row::Malformed { line, .. } | Row::Extra { line } => {
-                    text.extend(scene.lines.get(*line).map(|line| line.text.clone()));
+                    text.extend(history.lines.get(*line).map(|line| line.text.clone()));
                 }
                 Row::Missing { .. } => {}
             }

@@ -10,19 +10,19 @@ use clap::{Parser, Subcommand};
 
 use crate::arguments::{hexadecimal, positive};
 use crate::bless::Bless;
-use crate::changes::{Changes, Graft};
 use crate::class::Class;
-use crate::diff;
 use crate::fault::Fault;
 use crate::grading::{self, Grade, Request};
+use crate::handout::changes::{Changes, Graft};
+use crate::handout::starter::Starter;
 use crate::judge::Style;
+use crate::record::Run;
+use crate::report::diff;
 use crate::report::{self, Format, NotGraded, write};
 use crate::rubric::Rubric;
 use crate::self_test::SelfTest;
-use crate::starter::Starter;
 use crate::submission::kit::Kit;
 use crate::task::Task;
-use crate::trace::Run;
 
 /// Grades container labs by what the kernel saw, not by what was printed.
 #[derive(Debug, Parser)]

@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
-use crate::hostbox;
+use crate::handout::section;
 use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
-use crate::plan::RunPlan;
+use crate::observe::plan::RunPlan;
+use crate::observe::run;
+use crate::record::{Observer, Run, StdoutKind};
 use crate::rubric::Rubric;
-use crate::run;
-use crate::section;
+use crate::sandbox;
+use crate::session;
 use crate::submission::Submission;
 use crate::submission::kit::Kit;
 use crate::task::Task;
-use crate::trace::{Observer, Run, StdoutKind};
-use crate::transcript;
 
 /// What is to be graded, and how.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ impl Request {
             Some(_) => judge::not_built(&rubric),
         };
         let (student, mut notes, submission) = (submission.student(), submission.notes(), submission.describe());
-        notes.extend(hostbox::missing_walls());
+        notes.extend(sandbox::missing_walls());
         let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
         let grade = Grade {
             rubric,
@@ -165,7 +165,8 @@ impl Request {
 
     /// All runs of one grading, in turn watched by a tracer on a terminal, and without one on a pipe.
     fn observe(&self, submission: &Submission) -> Result<Vec<Run>, Fault> {
-        (0..self.runs).map(|nth| run::observe(&self.plan(submission, nth))).collect()
+        let observe = if self.task.is_tool() { session::observe } else { run::observe };
+        (0..self.runs).map(|nth| observe(&self.plan(submission, nth))).collect()
     }
 
     /// How the `nth` run, from 0, is made. Two are enough to have each observer once, and each state of the cgroup
@@ -294,7 +295,7 @@ impl Grade {
 
 /// `text` as one word of a shell's command line; nothing in it acts on a terminal.
 fn word(text: &OsStr) -> String {
-    let text = transcript::drawn(&text.to_string_lossy());
+    let text = crate::escape::drawn(&text.to_string_lossy());
     shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
 }
 

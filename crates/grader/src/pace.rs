@@ -56,12 +56,12 @@ pub struct Pace {
     lately: f64,
     /// Seconds since the start, each as many times as the machine was crowded, beyond [`MOST`] too.
     crowd: f64,
-    before: Option<Machine>,
+    before: Option<ProcStat>,
 }
 
 /// What `/proc/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Machine {
+struct ProcStat {
     processors: f64,
     /// Tasks that run or want to, and tasks that wait for a disk.
     running: f64,
@@ -74,7 +74,7 @@ impl Pace {
     /// Starts the clock.
     pub fn start() -> Pace {
         let now = Instant::now();
-        let before = fs::read_to_string("/proc/stat").ok().and_then(|text| Machine::from_text(&text));
+        let before = fs::read_to_string("/proc/stat").ok().and_then(|text| ProcStat::from_text(&text));
         Pace { begun: now, asked: now, passed: Duration::ZERO, now: 1.0, lately: 1.0, crowd: 0.0, before }
     }
 
@@ -83,7 +83,7 @@ impl Pace {
         if self.asked.elapsed() < INTERVAL {
             return;
         }
-        let machine = fs::read_to_string("/proc/stat").ok().and_then(|text| Machine::from_text(&text));
+        let machine = fs::read_to_string("/proc/stat").ok().and_then(|text| ProcStat::from_text(&text));
         let since = self.asked.elapsed();
         self.passed += since.div_f64(self.now);
         self.asked += since;
@@ -111,15 +111,15 @@ impl Pace {
     }
 }
 
-impl Machine {
-    fn from_text(text: &str) -> Option<Machine> {
+impl ProcStat {
+    fn from_text(text: &str) -> Option<ProcStat> {
         let number = |key: &str| text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse::<f64>().ok();
         let processors =
             text.lines().filter(|line| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '))).count();
         // user nice system idle iowait irq softirq steal; the guests' time behind them is in user and nice already.
         let all = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let ticks: Vec<f64> = all.split_whitespace().take(8).filter_map(|word| word.parse().ok()).collect();
-        Some(Machine {
+        Some(ProcStat {
             processors: (processors as f64).max(1.0),
             running: number("procs_running ")? + number("procs_blocked ").unwrap_or(0.0),
             ticks: ticks.iter().sum(),
@@ -128,7 +128,7 @@ impl Machine {
     }
 
     /// How many times slower than alone one task of the box would get on, had it no more weight than others; at least 1.
-    fn crowding(&self, before: Option<&Machine>, own: impl FnOnce() -> usize) -> f64 {
+    fn crowding(&self, before: Option<&ProcStat>, own: impl FnOnce() -> usize) -> f64 {
         // The thread that reads this is one of those that run. Where all others have a processor, it does not matter whose
         // they are.
         let others = self.running - 1.0;
@@ -146,12 +146,12 @@ impl Machine {
 mod tests {
     use super::*;
 
-    fn machine(running: u32, blocked: u32, ticks: u32, stolen: u32) -> Machine {
+    fn machine(running: u32, blocked: u32, ticks: u32, stolen: u32) -> ProcStat {
         let text = format!(
             "cpu  {ticks} 0 0 0 0 0 0 {stolen} 9 9\ncpu0 1 0 0 0\ncpu1 1 0 0 0\nintr 5\nprocs_running {running}\n\
              procs_blocked {blocked}\n"
         );
-        Machine::from_text(&text).unwrap()
+        ProcStat::from_text(&text).unwrap()
     }
 
     #[test]

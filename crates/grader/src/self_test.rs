@@ -25,8 +25,8 @@ use crate::rubric::Rubric;
 use crate::submission::kit::Kit;
 use crate::task::Task;
 
-use outcome::{Cell, Outcome};
-use zoo::Entry;
+use outcome::{MatrixCell, ProgramOutcome};
+use zoo::ZooEntry;
 
 /// Grade programs whose marks are known, and compare
 #[derive(Debug, Clone, clap::Args)]
@@ -95,8 +95,8 @@ impl SelfTest {
     }
 
     /// The entries that the command line asks for.
-    fn chosen(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Fault> {
-        let matches = |entry: &Entry, name: &str| entry.name == name || entry.name.ends_with(&format!("/{name}"));
+    fn chosen(&self, entries: Vec<ZooEntry>) -> Result<Vec<ZooEntry>, Fault> {
+        let matches = |entry: &ZooEntry, name: &str| entry.name == name || entry.name.ends_with(&format!("/{name}"));
         if let Some(unknown) = self.only.iter().find(|name| !entries.iter().any(|entry| matches(entry, name))) {
             return Err(Fault::Usage(format!("the zoo has no {unknown:?}; see grade self-test --list")));
         }
@@ -107,7 +107,7 @@ impl SelfTest {
             .collect())
     }
 
-    fn one_by_one(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
+    fn one_by_one(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>, Fault> {
         let mut outcomes = Vec::new();
         for entry in entries {
             let outcome = grade(entry, self.time_scale)?;
@@ -120,9 +120,9 @@ impl SelfTest {
     }
 
     /// A tracer must be the thread that waits, and it waits for whatever child it has: so each job is a process.
-    fn in_parallel(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
+    fn in_parallel(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>, Fault> {
         let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Result<Outcome, Fault>)>> = Mutex::new(Vec::new());
+        let done: Mutex<Vec<(usize, Result<ProgramOutcome, Fault>)>> = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.min(entries.len()) {
                 scope.spawn(|| {
@@ -145,7 +145,7 @@ impl SelfTest {
     }
 
     /// Grades one program in a copy of this process.
-    fn in_a_process(&self, entry: &Entry) -> Result<Outcome, Fault> {
+    fn in_a_process(&self, entry: &ZooEntry) -> Result<ProgramOutcome, Fault> {
         let broken = |why: String| Fault::Broken(format!("{}: {why}", entry.name));
         let grade = std::env::current_exe().map_err(|e| broken(e.to_string()))?;
         let output = Command::new(grade)
@@ -160,17 +160,17 @@ impl SelfTest {
             Some(3) => return Err(Fault::CannotRun(said)),
             _ => return Err(broken(format!("{}: {said}", output.status))),
         }
-        let outcomes: Vec<Outcome> =
+        let outcomes: Vec<ProgramOutcome> =
             serde_json::from_slice(&output.stdout).map_err(|e| broken(format!("{e}: {said}")))?;
         outcomes.into_iter().next().ok_or_else(|| broken("no outcome".to_owned()))
     }
 
     /// Everything that is known when all have run.
-    fn report(&self, entries: &[Entry], outcomes: &[Outcome]) -> Result<Report, Fault> {
+    fn report(&self, entries: &[ZooEntry], outcomes: &[ProgramOutcome]) -> Result<Summary, Fault> {
         let mut text = String::new();
         let mut unnoticed = 0;
         for task in Task::ALL {
-            let of_task: Vec<&Outcome> = entries
+            let of_task: Vec<&ProgramOutcome> = entries
                 .iter()
                 .zip(outcomes)
                 .filter(|(e, _)| e.expect.task == task && !e.is_attack())
@@ -205,10 +205,11 @@ impl SelfTest {
             text +=
                 &outcome.skipped.as_ref().map_or(String::new(), |why| format!("{}: not tried, {why}\n", entry.name));
         }
-        let count = |what: fn(&Cell) -> bool| outcomes.iter().flat_map(|o| &o.cells).filter(|cell| what(cell)).count();
-        let false_passes = count(|cell| matches!(cell, Cell::FalsePass(_)));
-        let false_losses = count(|cell| matches!(cell, Cell::FalseLoss(_)));
-        let undecided = count(|cell| matches!(cell, Cell::Undecided));
+        let count =
+            |what: fn(&MatrixCell) -> bool| outcomes.iter().flat_map(|o| &o.cells).filter(|cell| what(cell)).count();
+        let false_passes = count(|cell| matches!(cell, MatrixCell::FalsePass(_)));
+        let false_losses = count(|cell| matches!(cell, MatrixCell::FalseLoss(_)));
+        let undecided = count(|cell| matches!(cell, MatrixCell::Undecided));
         let skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count();
         let surprised = outcomes.iter().filter(|outcome| !outcome.surprises.is_empty()).count();
         text += &format!(
@@ -217,12 +218,12 @@ impl SelfTest {
             outcomes.len(),
             count(|_| true),
         );
-        Ok(Report { text, all_fine: surprised == 0 && unnoticed == 0 })
+        Ok(Summary { text, all_fine: surprised == 0 && unnoticed == 0 })
     }
 }
 
 /// The printed result.
-struct Report {
+struct Summary {
     text: String,
     all_fine: bool,
 }
@@ -231,9 +232,9 @@ struct Report {
 ///
 /// # Errors
 /// [`Fault::CannotRun`] and [`Fault::Interrupted`]; any other fault is a surprise about this program.
-fn grade(entry: &Entry, time_scale: f64) -> Result<Outcome, Fault> {
+fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome, Fault> {
     let started = Instant::now();
-    let mut outcome = Outcome {
+    let mut outcome = ProgramOutcome {
         name: entry.name.clone(),
         cells: Vec::new(),
         surprises: Vec::new(),
@@ -253,7 +254,7 @@ fn grade(entry: &Entry, time_scale: f64) -> Result<Outcome, Fault> {
 }
 
 /// Unpacks, grades as `grade TASK` does, compares.
-fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), Fault> {
+fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> Result<(), Fault> {
     let broken = |e: std::io::Error| Fault::Broken(format!("cannot make a temporary folder: {e}"));
     let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
     let request = Request {
@@ -308,7 +309,7 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
 }
 
 /// One line on stderr for one finished program.
-fn progress(done: usize, all: usize, outcome: &Outcome) {
+fn progress(done: usize, all: usize, outcome: &ProgramOutcome) {
     let verdict = match (&outcome.skipped, outcome.surprises.is_empty()) {
         (Some(_), _) => "skip",
         (None, true) => "ok",

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::folder::{Folder, cannot};
 use crate::fault::Fault;
-use crate::submission::archive::{self, Limits};
+use crate::submission::unpack::{self, ArchiveLimits};
 
 /// Where Moodle's name of an entry ends, and the file's own begins.
 const MOODLE: &str = "_assignsubmission_file_";
 /// What an export of a whole class may hold.
-const EXPORT: Limits = Limits { bytes: 4 << 30, files: 200_000 };
+const EXPORT: ArchiveLimits = ArchiveLimits { bytes: 4 << 30, files: 200_000 };
 
 /// What one entry of the folder is.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>, Fault> {
         }
         let refused = if kind.is_symlink() {
             Some("it is a symbolic link".to_owned())
-        } else if !kind.is_dir() && archive::kind_of(&entry.path()).is_none() {
+        } else if !kind.is_dir() && unpack::kind_of(&entry.path()).is_none() {
             Some("it is neither a folder nor a .tar, .tar.gz, .tar.xz or .zip".to_owned())
         } else {
             None
@@ -102,7 +102,7 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>, Fault> {
 
 /// The folder into which an export was unpacked.
 fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf, Fault> {
-    let Some((kind, _)) = archive::kind_of(export) else {
+    let Some((kind, _)) = unpack::kind_of(export) else {
         return Err(Fault::Usage(format!("{} is neither a folder nor a .zip", export.display())));
     };
     let into = folder.path.join("handins");
@@ -110,7 +110,7 @@ fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf, Fault> {
         fs::remove_dir_all(&into).map_err(cannot("remove the folder", &into))?;
     }
     fs::create_dir(&into).map_err(cannot("make the folder", &into))?;
-    archive::unpack(export, kind, &into, EXPORT)
+    unpack::unpack(export, kind, &into, EXPORT)
         .map_err(|why| Fault::Usage(format!("cannot unpack {}: {why}", export.display())))?;
     Ok(into)
 }

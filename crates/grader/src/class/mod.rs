@@ -16,10 +16,10 @@ mod folder;
 mod handin;
 mod marks;
 mod page;
-mod report;
 mod roster;
 mod sheets;
 mod stamp;
+mod stored;
 mod work;
 
 use std::path::{Path, PathBuf};

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::folder::Folder;
 use super::kept;
-use super::marks::{Marks, Row};
+use super::marks::{Marks, StudentRow};
+use crate::escape::drawn;
 use crate::fault::Fault;
 use crate::report::csv::table;
-use crate::transcript::drawn;
 
 /// Writes all of them.
 ///
@@ -83,7 +83,7 @@ fn moodle_csv(marks: &Marks) -> Result<String, Fault> {
 }
 
 /// All tasks in the one `results.json` that Gradescope reads.
-fn gradescope(row: &Row, marks: &Marks) -> Result<String, Fault> {
+fn gradescope(row: &StudentRow, marks: &Marks) -> Result<String, Fault> {
     let mut tests = Vec::new();
     for cell in &row.tasks {
         let why = cell.why();
@@ -109,7 +109,7 @@ fn gradescope(row: &Row, marks: &Marks) -> Result<String, Fault> {
 }
 
 /// The reports on all tasks, one after the other.
-fn text(folder: &Folder, row: &Row) -> String {
+fn text(folder: &Folder, row: &StudentRow) -> String {
     let mut text = format!("{} {}: {} marks\n", row.id, row.name, row.total());
     for cell in &row.tasks {
         let path = folder.path.join(kept(&row.id, cell.task)).join("report.txt");

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::folder::{Folder, cannot};
-use super::report::Report;
 use super::roster::Student;
 use super::stamp::Stamp;
+use super::stored::StoredReport;
 use super::{Class, kept};
 use crate::fault::Fault;
 use crate::report::{Format, NotGraded};
@@ -134,7 +134,7 @@ fn is_done(folder: &Folder, job: &Job) -> bool {
 }
 
 /// Grades one task of one student, twice where the first time leaves a doubt.
-fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Result<Report, Fault> {
+fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Result<StoredReport, Fault> {
     let place = folder.path.join(&job.place);
     let part = place.with_extension("part");
     for is_last in [false, true] {
@@ -168,7 +168,8 @@ fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Res
     if old.exists() {
         fs::remove_dir_all(&old).map_err(cannot("remove the folder", &old))?;
     }
-    Report::read(&place.join("report.json"))?.ok_or_else(|| Fault::Broken(format!("{} went away", report.display())))
+    StoredReport::read(&place.join("report.json"))?
+        .ok_or_else(|| Fault::Broken(format!("{} went away", report.display())))
 }
 
 /// Gives the files of a folder a second name in another: the records stay where they are until the new result is whole.

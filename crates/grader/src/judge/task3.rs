@@ -6,17 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scene::Scene;
+use super::history::History;
 use super::words::{command_told, link, link_of, list, plain, probe_told};
 use super::{Evidence, Finding, Outcome, Style};
-use crate::play::task3::{
-    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
-    RENAMED, STAMP, STATUS, TWICE, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
-};
+use crate::record::steps::{Answer, CommandRun, Link, Look, Network, Process, SessionRecord, StepKind};
+use crate::record::{End, Host};
 use crate::rubric::Check;
-use crate::stage::{OURS, VOLUME};
-use crate::trace::session::{Answer, CommandRun, Did, Link, Look, Network, Process, Session};
-use crate::trace::{End, Host};
+use crate::session::task3::{
+    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
+    RENAMED, STAMP, STATUS, TWICE, WEB, WORD, mounts_of, new_mounts, processes_of, published, veth_pair,
+};
+use crate::session::{OURS, VOLUME};
 
 /// What stands first in the output of each command.
 const BANNER: &str = "CS695 Conductor that manages containers";
@@ -26,52 +26,52 @@ const NAMES: [&str; 7] = [EG, EGG, WEB, ALT, BUSY, TWICE, IDLE];
 const KINDS: [(&str, &[&str]); 5] =
     [("uts", &["run.uts"]), ("pid", &["run.pid"]), ("net", &["run.net"]), ("mnt", &["run.mnt"]), ("ipc", &["run.ipc"])];
 
-/// What `scene` says about `check`; none when there is no such check.
-pub(super) fn finding(check: &Check, scene: &Scene<'_>, style: Style) -> Option<Finding> {
-    let session = &scene.run.session;
-    let play = Play { session, host: &scene.run.host, number: scene.number, is_rust: style.is_rust };
+/// What `history` says about `check`; none when there is no such check.
+pub(super) fn finding(check: &Check, history: &History<'_>, style: Style) -> Option<Finding> {
+    let session = &history.run.session;
+    let judge = Judge { session, host: &history.run.host, number: history.number, is_rust: style.is_rust };
     let nothing_ran = [EG, EGG, WEB, ALT].iter().all(|name| session.found(name).is_none());
     let finding = match check.id.as_str() {
-        "output" => play.output(),
+        "output" => judge.output(),
         // One reason for all: it is told with the first.
-        "run.uts" if nothing_ran => Finding::whole(Outcome::NotTried(&[], play.why_nothing_ran())),
-        _ if nothing_ran => Finding::whole(Outcome::NotTried(&["run.uts"], play.why_nothing_ran())),
-        "run.uts" => Finding::parts([("own", play.own("uts")), ("name", play.name_stays())]),
-        "run.pid" => Finding::whole(play.own("pid")),
-        "run.net" => Finding::whole(play.own("net")),
-        "run.mnt" => Finding::whole(play.own("mnt")),
-        "run.ipc" => Finding::whole(play.own("ipc")),
-        "run.root" => Finding::parts([("own", play.own_root()), ("apart", play.roots_apart())]),
-        "run.mounts" => play.mounts(),
-        "run.usable" => Finding::whole(play.usable()),
-        "run.default" => Finding::whole(play.default_command()),
-        "run.names" => play.names(),
-        "exec.joins" => Finding::parts(KINDS.map(|(kind, check)| (kind, play.joins(kind, check)))),
-        "exec.root" => Finding::parts([("root", play.same_root()), ("cwd", play.inside_root())]),
-        "exec.clean" => play.clean_exec(),
-        "exec.busy" => Finding::whole(play.beside_exec()),
-        "net.pair" => play.pair(),
-        "net.reach" => play.reach(),
-        "net.internet" => play.internet(),
-        "net.expose" => play.expose(),
-        "net.apart" => play.apart(),
-        "net.peer" => play.peer(),
-        "stop.gone" => play.gone(),
-        "stop.others" => Finding::whole(play.others()),
-        "stop.again" => Finding::whole(play.again()),
-        "layers.order" => play.layers_in_order(),
-        "layers.cache" => play.layers_kept(),
-        "layers.copy" => play.layers_copied(),
-        "layers.failed" => play.layers_failed(),
+        "run.uts" if nothing_ran => Finding::whole(Outcome::NotTried(&[], judge.why_nothing_ran())),
+        _ if nothing_ran => Finding::whole(Outcome::NotTried(&["run.uts"], judge.why_nothing_ran())),
+        "run.uts" => Finding::parts([("own", judge.own("uts")), ("name", judge.name_stays())]),
+        "run.pid" => Finding::whole(judge.own("pid")),
+        "run.net" => Finding::whole(judge.own("net")),
+        "run.mnt" => Finding::whole(judge.own("mnt")),
+        "run.ipc" => Finding::whole(judge.own("ipc")),
+        "run.root" => Finding::parts([("own", judge.own_root()), ("apart", judge.roots_apart())]),
+        "run.mounts" => judge.mounts(),
+        "run.usable" => Finding::whole(judge.usable()),
+        "run.default" => Finding::whole(judge.default_command()),
+        "run.names" => judge.names(),
+        "exec.joins" => Finding::parts(KINDS.map(|(kind, check)| (kind, judge.joins(kind, check)))),
+        "exec.root" => Finding::parts([("root", judge.same_root()), ("cwd", judge.inside_root())]),
+        "exec.clean" => judge.clean_exec(),
+        "exec.busy" => Finding::whole(judge.beside_exec()),
+        "net.pair" => judge.pair(),
+        "net.reach" => judge.reach(),
+        "net.internet" => judge.internet(),
+        "net.expose" => judge.expose(),
+        "net.apart" => judge.apart(),
+        "net.peer" => judge.peer(),
+        "stop.gone" => judge.gone(),
+        "stop.others" => Finding::whole(judge.others()),
+        "stop.again" => Finding::whole(judge.again()),
+        "layers.order" => judge.layers_in_order(),
+        "layers.cache" => judge.layers_kept(),
+        "layers.copy" => judge.layers_copied(),
+        "layers.failed" => judge.layers_failed(),
         _ => return None,
     };
-    Some(play.as_far_as_time_was(check, finding))
+    Some(judge.as_far_as_time_was(check, finding))
 }
 
-/// One run of the play.
+/// One run of the judge.
 #[derive(Clone, Copy)]
-struct Play<'a> {
-    session: &'a Session,
+struct Judge<'a> {
+    session: &'a SessionRecord,
     host: &'a Host,
     number: usize,
     /// It is ours, or a student's copy of it: of that, more is asked than the assignment does.
@@ -85,7 +85,7 @@ struct Pair<'a> {
     lo_up: bool,
 }
 
-impl<'a> Play<'a> {
+impl<'a> Judge<'a> {
     /// The container's command, or why it is not there.
     fn container(&self, name: &str) -> Result<&'a Process, String> {
         let missing = || match self.session.command(&format!("run {name}")) {
@@ -108,7 +108,7 @@ impl<'a> Play<'a> {
     /// What was not seen since time was up for one command is not known to be absent.
     fn as_far_as_time_was(&self, check: &Check, finding: Finding) -> Finding {
         let hung = self.session.steps.iter().find_map(|step| match &step.did {
-            Did::Command(run) if check.calls.iter().any(|words| step.name.starts_with(words)) => {
+            StepKind::Command(run) if check.calls.iter().any(|words| step.name.starts_with(words)) => {
                 matches!(run.end, Some(End::TimedOut(_))).then_some(run)
             }
             _ => None,
@@ -126,7 +126,7 @@ impl<'a> Play<'a> {
     }
 
     fn evidence(&self, process: &Process, what: &str) -> Vec<Evidence> {
-        let is_of = |did: &Did| matches!(did, Did::Found(Some(found)) if found.pid == process.pid);
+        let is_of = |did: &StepKind| matches!(did, StepKind::Found(Some(found)) if found.pid == process.pid);
         let step = self.session.steps.iter().find(|step| is_of(&step.did));
         vec![Evidence {
             run: self.number,
@@ -459,7 +459,7 @@ impl<'a> Play<'a> {
             return Outcome::NotTried(&["exec.joins"], "no command of `exec` was there".to_owned());
         }
         let shows = |name: &str| self.session.command(name).is_some_and(|run| rows(run).any(|row| row.trim() == WORD));
-        let is_wired = |name: &str| self.cable_of(name).is_some_and(|pair| pair.inside.is_some());
+        let is_wired = |name: &str| self.veth_of(name).is_some_and(|pair| pair.inside.is_some());
         let told = |name: &str| {
             let run = self.session.command(name);
             run.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)))
@@ -488,7 +488,7 @@ impl<'a> Play<'a> {
         look.networks.get(inode?)
     }
 
-    fn cable_of(&self, name: &str) -> Option<Pair<'a>> {
+    fn veth_of(&self, name: &str) -> Option<Pair<'a>> {
         let look = self.session.look(&format!("{name} wired"))?;
         let process = self.session.found(name)?;
         let inside = self.network(look, process.state.namespaces.get("net"))?;
@@ -504,7 +504,7 @@ impl<'a> Play<'a> {
 
     fn pair(&self) -> Finding {
         let names = format!("veth ends {EG}-outside on the host and {EG}-inside in the container");
-        let Some(pair) = self.cable_of(EG) else {
+        let Some(pair) = self.veth_of(EG) else {
             return Finding::whole(Outcome::absent(names, self.container(EG).err().unwrap_or(self.not_reached())));
         };
         let (Some(inside), Some(outside)) = (pair.inside, pair.outside) else {
@@ -524,7 +524,7 @@ impl<'a> Play<'a> {
         let subnet = |pair: &Pair<'_>| subnet_of(pair.outside?, pair.inside?);
         let expected =
             "x.y.N.1/24 on the host's end and x.y.N.2/24 inside, and no other: N another one for each container";
-        let others = self.cable_of(EGG).and_then(|pair| subnet(&pair));
+        let others = self.veth_of(EGG).and_then(|pair| subnet(&pair));
         let addresses = match subnet(&pair) {
             None => {
                 let of =
@@ -714,7 +714,7 @@ impl<'a> Play<'a> {
         let processes = held_or("no process of the container", processes, None);
         let mounts = held_or("no mount of a container", self.mounts_left(before, end), None);
         let excused = self.excused(before);
-        let had_cable = self.cable_of(EG).is_some_and(|pair| pair.outside.is_some());
+        let had_cable = self.veth_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
         };
@@ -812,7 +812,7 @@ impl<'a> Play<'a> {
     fn rules_left(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
         let network = |name: &str| {
             let (look, process) = (self.session.look(&format!("{name} wired"))?, self.session.found(name)?);
-            Some(format!("{}.", cable(look, process, self.host)?.inside.rsplit_once('.')?.0))
+            Some(format!("{}.", veth_pair(look, process, self.host)?.inside.rsplit_once('.')?.0))
         };
         let speaks = |rule: &str, name: &str| {
             let of_network =
@@ -1052,7 +1052,7 @@ impl<'a> Play<'a> {
     fn banner(&self) -> Outcome {
         let expected = format!("{BANNER:?} as the first line of stdout");
         let commands = self.session.steps.iter().filter_map(|step| match &step.did {
-            Did::Command(run) if !step.name.starts_with(OURS) => Some(run),
+            StepKind::Command(run) if !step.name.starts_with(OURS) => Some(run),
             _ => None,
         });
         let mut seen = 0;

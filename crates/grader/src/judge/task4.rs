@@ -4,34 +4,34 @@
 //! by the same way: that no port leads to the counter says something where another port leads to the page, and that
 //! nobody answers after `down`, where somebody answered before.
 
-use super::scene::Scene;
+use super::history::History;
 use super::words::{link_of, list};
 use super::{Evidence, Finding, Outcome};
-use crate::play::task4::{FOLDERS, PUBLISHED, STAND_IN, body_of, in_folder, number_of, speaks_http, status_of};
-use crate::trace::session::{Answer, CommandRun, Look, Network, Probe, Process, Session};
-use crate::trace::{End, Host};
+use crate::record::steps::{Answer, CommandRun, Look, Network, Probe, Process, SessionRecord};
+use crate::record::{End, Host};
+use crate::session::task4::{FOLDERS, PUBLISHED, STAND_IN, body_of, in_folder, number_of, speaks_http, status_of};
 
-/// What `scene` says about the check `id`; none when there is no such check.
-pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
-    let play = Play { session: &scene.run.session, host: &scene.run.host, number: scene.number };
+/// What `history` says about the check `id`; none when there is no such check.
+pub(super) fn finding(id: &str, history: &History<'_>) -> Option<Finding> {
+    let judge = Judge { session: &history.run.session, host: &history.run.host, number: history.number };
     Some(match id {
-        "reach.outside" => Finding::whole(play.reached("outside", "another machine")),
-        "reach.host" => play.by_host(),
-        "count.next" => Finding::parts([("number", play.tells_the_number()), ("once", play.counts_once())]),
-        "count.asked" => Finding::whole(play.asks()),
-        "apart.services" => play.containers(),
-        "apart.counter" => Finding::whole(play.no_way_in()),
-        "internet" => Finding::parts([("page", play.reaches_out("page")), ("counter", play.reaches_out("counter"))]),
-        "down.gone" => play.gone(),
-        "up.again" => Finding::whole(play.again()),
+        "reach.outside" => Finding::whole(judge.reached("outside", "another machine")),
+        "reach.host" => judge.by_host(),
+        "count.next" => Finding::parts([("number", judge.tells_the_number()), ("once", judge.counts_once())]),
+        "count.asked" => Finding::whole(judge.asks()),
+        "apart.services" => judge.containers(),
+        "apart.counter" => Finding::whole(judge.no_way_in()),
+        "internet" => Finding::parts([("page", judge.reaches_out("page")), ("counter", judge.reaches_out("counter"))]),
+        "down.gone" => judge.gone(),
+        "up.again" => Finding::whole(judge.again()),
         _ => return None,
     })
 }
 
-/// One run of the play.
+/// One run of the judge.
 #[derive(Clone, Copy)]
-struct Play<'a> {
-    session: &'a Session,
+struct Judge<'a> {
+    session: &'a SessionRecord,
     host: &'a Host,
     number: usize,
 }
@@ -41,7 +41,7 @@ const MOST_NUMBERS: usize = 12;
 /// The two who visit, as the steps call them.
 const VISITORS: [&str; 2] = ["outside", "the host"];
 
-impl<'a> Play<'a> {
+impl<'a> Judge<'a> {
     fn probe(&self, name: &str) -> Option<&'a Probe> {
         self.session.probe(name)
     }
@@ -306,7 +306,7 @@ impl<'a> Play<'a> {
         let ways = self.session.steps.iter().filter(|step| step.name == "ways in");
         let open: Vec<String> = ways
             .flat_map(|step| match &step.did {
-                crate::trace::session::Did::Probes(probes) => probes.as_slice(),
+                crate::record::steps::StepKind::Probes(probes) => probes.as_slice(),
                 _ => &[],
             })
             .filter(|probe| number_of(&probe.answer).is_some() || body_of(&probe.answer).starts_with(STAND_IN))

@@ -1,7 +1,7 @@
 //! How the judges say things: one wording for one fact.
 
-use crate::trace::session::{Answer, Ask, CommandRun, Place, Probe};
-use crate::trace::{End, Namespaces};
+use crate::record::steps::{Answer, Ask, CommandRun, Place, Probe};
+use crate::record::{End, Namespaces};
 
 /// `uts:[4026531838]`, as readlink(1) of `/proc/PID/ns/uts` shows it.
 pub fn link(kind: &str, inode: u64) -> String {

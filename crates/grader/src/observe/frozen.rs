@@ -24,10 +24,10 @@ use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
 use super::{FirstEnd, Recorder, calls, snapshot};
 use crate::fault::Fault;
-use crate::hostbox::proc;
-use crate::hostbox::{Ending, HostBox};
 use crate::pace::Pace;
-use crate::trace::{FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER, What};
+use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER};
+use crate::sandbox::proc;
+use crate::sandbox::{Ending, Sandbox};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
@@ -103,7 +103,7 @@ impl PluggedPipe {
 /// # Errors
 /// [`Fault::Broken`] when init's word cannot be understood.
 pub fn watch(
-    host: &HostBox,
+    host: &Sandbox,
     recorder: &Recorder,
     watch: &Watch,
     root: (Pid, &ProcessState),
@@ -143,7 +143,8 @@ pub fn watch(
         let first = looks.join().ok().flatten().filter(|_| !host.missed_an_end());
         if let Some((at, pid, state)) = first {
             // It is noted when every end was looked at, and says so.
-            let what = What::Call { name: "exit_group".to_owned(), args: [0; 6], decoded: String::new(), result: 0 };
+            let what =
+                EventKind::Call { name: "exit_group".to_owned(), args: [0; 6], decoded: String::new(), result: 0 };
             recorder.note_at(at, pid, state, what);
         }
         end
@@ -160,7 +161,7 @@ pub fn watch(
 }
 
 /// Looks at every process of the box while one of them waits to end itself, or another; who ends itself is returned.
-fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) -> Option<(Duration, Pid, ProcessState)> {
+fn look_at_the_end(host: &Sandbox, recorder: &Recorder, ending: &Ending) -> Option<(Duration, Pid, ProcessState)> {
     let (at, process) = (recorder.now(), proc::process_of(ending.tid));
     let mut own = None;
     for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
@@ -168,7 +169,7 @@ fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) -> Opti
         if ending.is_own && process == Some(pid) {
             own = Some((at, pid, state.clone()));
         }
-        recorder.note_at(at, pid, state, What::Seen);
+        recorder.note_at(at, pid, state, EventKind::Seen);
     }
     own
 }
@@ -183,7 +184,7 @@ enum Plug {
 }
 
 struct Freezer<'a> {
-    host: &'a HostBox,
+    host: &'a Sandbox,
     recorder: &'a Recorder,
     watch: &'a Watch,
     collected: &'a Collected,
@@ -241,7 +242,7 @@ impl Freezer<'_> {
                     candidates.push(Candidate { process: pid, state, at, text: self.text(*thread) });
                 }
             }
-            self.recorder.note_at(at, pid, state, What::Seen);
+            self.recorder.note_at(at, pid, state, EventKind::Seen);
         }
         self.take_packet();
         self.candidates = candidates;
@@ -270,7 +271,7 @@ impl Freezer<'_> {
             // The text came out, and its writer was not seen.
             None => (UNKNOWN_WRITER, ProcessState::default(), self.recorder.now()),
         };
-        self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });
+        self.recorder.note_at(at, process, state, EventKind::Wrote { stream: 1, text });
         true
     }
 
@@ -290,7 +291,7 @@ impl Freezer<'_> {
             self.recorder.find_container_root(self.host);
         }
         self.known.insert(pid, argv.clone());
-        self.recorder.note_at(at, pid, state.clone(), What::Exec { argv });
+        self.recorder.note_at(at, pid, state.clone(), EventKind::Exec { argv });
     }
 
     /// The threads that are asleep in a write to our pipe: process and thread.

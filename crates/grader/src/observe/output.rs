@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::sampler::{Cut, Watch};
-use crate::hostbox::HostBox;
-use crate::trace::Output;
+use crate::record::Output;
+use crate::sandbox::Sandbox;
 
 /// Most bytes of one run, both streams together.
 pub const MOST_BYTES: usize = 1 << 20;
@@ -60,7 +60,7 @@ impl Collected {
 }
 
 /// Reads streams until nobody can write to them any more; ends the box when they bring more than [`MOST_BYTES`].
-pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &HostBox, watch: &Watch) {
+pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &Sandbox, watch: &Watch) {
     let mut open: Vec<(usize, File)> = streams.into_iter().map(|(stream, fd)| (stream, File::from(fd))).collect();
     let mut buffer = vec![0; 64 * 1024];
     while !open.is_empty() {

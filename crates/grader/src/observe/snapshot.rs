@@ -11,9 +11,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::os::fd::AsFd;
 
-use crate::hostbox::HostBox;
-use crate::hostbox::proc;
-use crate::trace::{Pid, Snapshot};
+use crate::record::{Pid, Snapshot};
+use crate::sandbox::Sandbox;
+use crate::sandbox::proc;
 
 /// Settings that belong to a namespace of the box and that a lab could change.
 const SETTINGS: [&str; 4] = [
@@ -24,7 +24,7 @@ const SETTINGS: [&str; 4] = [
 ];
 
 /// Looks at the box as it is now.
-pub fn take(host: &HostBox) -> Snapshot {
+pub fn take(host: &Sandbox) -> Snapshot {
     let mut shot = Snapshot {
         processes: processes(host.init()),
         mounts: mounts(host.init()),

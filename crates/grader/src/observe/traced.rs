@@ -16,11 +16,11 @@ use super::output::Collected;
 use super::sampler::{self, Watch, is_container_prog};
 use super::{FirstEnd, Recorder, calls, snapshot};
 use crate::fault::Fault;
-use crate::hostbox::proc;
-use crate::hostbox::{Held, HostBox};
 use crate::pace::Pace;
+use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot};
+use crate::sandbox::proc;
+use crate::sandbox::{Held, Sandbox};
 use crate::sys::{self, CallStop, Resume, Waited};
-use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
@@ -53,7 +53,7 @@ pub fn attach(held: &Held) -> Result<(), Fault> {
 /// To be called on the thread that attached. Returns how it ended and the box as it was then; the box's other processes
 /// are still traced: after the box is killed, [`let_go`] must be called, or their deaths are never completed.
 pub fn watch(
-    host: &HostBox,
+    host: &Sandbox,
     recorder: &Recorder,
     watch: &Watch,
     root: Pid,
@@ -97,7 +97,7 @@ pub fn watch(
 }
 
 /// Kills the box and waits until the last tracee is gone: a tracer must be told of each death, or it is not complete.
-pub fn let_go(host: &HostBox) {
+pub fn let_go(host: &Sandbox) {
     let start = Instant::now();
     let mut killed = None;
     while start.elapsed() < PATIENCE {
@@ -117,7 +117,7 @@ pub fn let_go(host: &HostBox) {
 }
 
 struct Tracer<'a> {
-    host: &'a HostBox,
+    host: &'a Sandbox,
     recorder: &'a Recorder,
     watch: &'a Watch,
     /// The files behind stdout and stderr.
@@ -216,7 +216,7 @@ impl Tracer<'_> {
         let Some(child_state) = proc::state(child, self.host.cgroups()) else { return };
         self.threads.insert(child, (child, child_state.clone()));
         let (process, state) = self.look(pid);
-        self.recorder.note(process, state, What::Born { child, child_state: Box::new(child_state) });
+        self.recorder.note(process, state, EventKind::Born { child, child_state: Box::new(child_state) });
     }
 
     fn executed(&mut self, pid: Pid) {
@@ -236,7 +236,7 @@ impl Tracer<'_> {
             sampler::sample(self.host, self.recorder, pid);
             self.recorder.find_container_root(self.host);
         }
-        self.recorder.note(process, state, What::Exec { argv });
+        self.recorder.note(process, state, EventKind::Exec { argv });
     }
 
     fn entering(&mut self, pid: Pid) {
@@ -279,7 +279,7 @@ impl Tracer<'_> {
             text.truncate(usize::try_from(result).unwrap_or(0));
             if !text.is_empty() {
                 let text = String::from_utf8_lossy(&text).into_owned();
-                self.recorder.note_at(at, process, state, What::Wrote { stream, text });
+                self.recorder.note_at(at, process, state, EventKind::Wrote { stream, text });
             }
             return;
         }
@@ -289,11 +289,11 @@ impl Tracer<'_> {
             self.quiet_output();
             let text = String::from_utf8_lossy(&self.collected.since(1, before)).replace("\r\n", "\n");
             if !text.is_empty() {
-                self.recorder.note(process, state, What::Wrote { stream: 1, text });
+                self.recorder.note(process, state, EventKind::Wrote { stream: 1, text });
             }
             return;
         }
-        let what = What::Call { name: call.name.to_owned(), args: call.args, decoded: call.decoded, result };
+        let what = EventKind::Call { name: call.name.to_owned(), args: call.args, decoded: call.decoded, result };
         self.recorder.note(process, state, what);
     }
 
@@ -322,7 +322,7 @@ impl Tracer<'_> {
         self.dead.retain(|(child, _)| !collected.contains(child));
         for child in collected {
             let state = self.threads.remove(&child).map(|(_, state)| state).unwrap_or_default();
-            self.recorder.note(child, state, What::Reaped { by });
+            self.recorder.note(child, state, EventKind::Reaped { by });
         }
     }
 
@@ -349,7 +349,7 @@ impl Tracer<'_> {
                 let is_collected = has_own_parent && !self.waits(parent);
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
-                self.recorder.note(pid, state.clone(), What::Exited { code, signal });
+                self.recorder.note(pid, state.clone(), EventKind::Exited { code, signal });
                 // Gone already, and no wait was under way: the parent ignores SIGCHLD, and the kernel keeps no zombie for it.
                 if is_collected {
                     self.reaped(parent);

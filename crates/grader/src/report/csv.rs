@@ -4,10 +4,10 @@
 //! spreadsheet would take for a formula begins with an apostrophe: names of files are the student's.
 
 use super::{NotGraded, marks};
+use crate::escape::drawn;
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::rubric::Rubric;
-use crate::transcript::drawn;
 
 const COLUMNS: [&str; 6] = ["student", "task", "marks", "max", "status", "reason"];
 

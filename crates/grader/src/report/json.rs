@@ -10,8 +10,8 @@ use super::{NotGraded, plain, reason};
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Evidence, Loss, Status, Verdict};
-use crate::rubric::Kind;
-use crate::trace::{End, Observer, StdoutKind};
+use crate::record::{End, Observer, StdoutKind};
+use crate::rubric::CheckKind;
 
 /// Grows when a field is added; fields are never renamed.
 const SCHEMA: u32 = 3;
@@ -26,7 +26,7 @@ struct Report<'a> {
     student: &'a str,
     notes: &'a [String],
     #[serde(rename = "where")]
-    place: Place,
+    place: MachineInfo,
     seed: String,
     /// Seconds since 1970.
     started: u64,
@@ -52,7 +52,7 @@ struct Grader {
 
 /// The machine.
 #[derive(Debug, Serialize)]
-struct Place {
+struct MachineInfo {
     kernel: Option<String>,
     cpus: Option<usize>,
     cpu_controller: Option<String>,
@@ -112,7 +112,7 @@ struct Test<'a> {
 struct CheckData<'a> {
     id: &'a str,
     verdict: Status,
-    kind: Kind,
+    kind: CheckKind,
     lesson: Option<&'a str>,
     claim: &'a str,
     score_range: [u32; 2],
@@ -138,7 +138,7 @@ pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
         submission: &grade.submission,
         student: &grade.student,
         notes: &grade.notes,
-        place: Place {
+        place: MachineInfo {
             kernel: uname.release().to_str().ok().map(str::to_owned),
             cpus: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
             cpu_controller: grade.runs.iter().find_map(|run| run.host.cpu_controller.clone()),
@@ -195,7 +195,7 @@ pub(super) fn no_results(what: &NotGraded<'_>) -> Results<'static> {
     Results {
         score: 0,
         execution_time: 0.0,
-        output: format!("not graded: {}", crate::transcript::drawn(&what.fault.to_string())),
+        output: format!("not graded: {}", crate::escape::drawn(&what.fault.to_string())),
         output_format: "text",
         visibility: "visible",
         stdout_visibility: "hidden",
@@ -204,7 +204,7 @@ pub(super) fn no_results(what: &NotGraded<'_>) -> Results<'static> {
     }
 }
 
-fn ran(run: &crate::trace::Run) -> Ran<'_> {
+fn ran(run: &crate::record::Run) -> Ran<'_> {
     Ran {
         observer: run.observer,
         stdout: run.stdout_kind,
@@ -222,7 +222,7 @@ pub(super) fn results(grade: &Grade, hints: usize) -> Results<'_> {
         output += "; some could not be decided, so these marks are not final";
     }
     if let Some(error) = &grade.build_error {
-        output = format!("does not build: {}", crate::transcript::drawn(error));
+        output = format!("does not build: {}", crate::escape::drawn(error));
     }
     Results {
         score: grade.marks(),
@@ -239,8 +239,8 @@ pub(super) fn results(grade: &Grade, hints: usize) -> Results<'_> {
 fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize, hints: usize) -> Test<'a> {
     let check = &verdict.check;
     let kind = match check.kind {
-        Kind::Outcome => "outcome",
-        Kind::Method => "method",
+        CheckKind::Outcome => "outcome",
+        CheckKind::Method => "method",
     };
     let mut tags = vec![kind.to_owned()];
     tags.extend(check.lesson.as_ref().map(|lesson| format!("lesson {lesson}")));

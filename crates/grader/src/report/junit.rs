@@ -7,11 +7,11 @@
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{NotGraded, marks, plain};
+use crate::escape::drawn;
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
 use crate::task::Task;
-use crate::transcript::drawn;
 
 /// The file's text.
 pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {

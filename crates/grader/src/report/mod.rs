@@ -5,6 +5,7 @@
 //! character of it reaches a terminal, and each format's own escaping is done by the code that knows the format.
 
 pub mod csv;
+pub mod diff;
 pub mod explain;
 mod gradescope;
 mod json;
@@ -17,12 +18,12 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::escape::drawn;
 use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
 use crate::submission;
 use crate::task::Task;
-use crate::transcript::drawn;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +178,8 @@ fn plain(verdict: &Verdict, hints: usize) -> String {
 mod tests {
     use super::*;
     use crate::judge::{self, Style};
+    use crate::record::Run;
     use crate::rubric::Rubric;
-    use crate::trace::Run;
 
     const ALL: [Format; 6] = [Format::Text, Format::Json, Format::Gradescope, Format::Junit, Format::Tap, Format::Csv];
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::zoo::Expect;
+use crate::record::Run;
 use crate::sys::{self, BpfObject};
-use crate::trace::Run;
 
 /// Settings of the machine that attacks try to change.
 const SETTINGS: [&str; 9] = [
@@ -221,7 +221,7 @@ pub fn judge(expect: &Expect, runs: &[Run]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostbox::load_probe;
+    use crate::sandbox::load_probe;
     use nix::sched::{CloneFlags, unshare};
 
     #[test]

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::fault::Fault;
 use crate::judge::{Status, Style, Verdict, judge};
+use crate::record::{Observer, Run};
 use crate::rubric::Rubric;
-use crate::trace::{Observer, Run};
 
 use super::outcome::compare;
 use super::zoo::Expect;

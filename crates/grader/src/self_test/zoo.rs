@@ -21,7 +21,7 @@ use crate::task::Task;
 
 /// One program of the zoo.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct ZooEntry {
     /// Folder below the zoo: `wrong/no-uts-flag`.
     pub name: String,
     /// What is expected of it.
@@ -123,7 +123,7 @@ impl Lost {
 ///
 /// # Errors
 /// [`Fault::Usage`] when there is no zoo, [`Fault::Broken`] when a program's `expect.toml` does not fit it.
-pub fn read(folder: &Path) -> Result<Vec<Entry>, Fault> {
+pub fn read(folder: &Path) -> Result<Vec<ZooEntry>, Fault> {
     let mut entries = Vec::new();
     for side in ["right", "wrong", "attack"] {
         let list = fs::read_dir(folder.join(side))
@@ -131,14 +131,14 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>, Fault> {
         let mut names: Vec<String> = list.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         for name in names {
-            entries.push(Entry::read(folder, format!("{side}/{name}"))?);
+            entries.push(ZooEntry::read(folder, format!("{side}/{name}"))?);
         }
     }
     Ok(entries)
 }
 
-impl Entry {
-    fn read(zoo: &Path, name: String) -> Result<Entry, Fault> {
+impl ZooEntry {
+    fn read(zoo: &Path, name: String) -> Result<ZooEntry, Fault> {
         let file = zoo.join(&name).join("expect.toml");
         let broken = |why: String| Fault::Broken(format!("zoo: {}: {why}", file.display()));
         let text = fs::read_to_string(&file).map_err(|e| broken(e.to_string()))?;
@@ -151,7 +151,7 @@ impl Entry {
                 expect.with = base.with;
             }
         }
-        let entry = Entry { name, expect, zoo: zoo.to_owned() };
+        let entry = ZooEntry { name, expect, zoo: zoo.to_owned() };
         entry.consistent().map_err(broken)?;
         entry.files().map_err(broken)?;
         Ok(entry)

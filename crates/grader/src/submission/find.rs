@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{LEFT_OUT, Program, name_of};
+use super::{LEFT_OUT, ProgramKind, name_of};
 use crate::fault::Fault;
 use crate::task::Task;
 
@@ -19,16 +19,16 @@ const MOST_ENTRIES: usize = 20_000;
 
 /// A program of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundProgram {
     /// The folder that it lies in.
     pub dir: PathBuf,
     /// Its file's name, which need not be spelt as the task has it.
     pub file: String,
     /// What kind it is.
-    pub program: Program,
+    pub program: ProgramKind,
 }
 
-impl Found {
+impl FoundProgram {
     /// The file.
     pub fn path(&self) -> PathBuf {
         self.dir.join(&self.file)
@@ -44,19 +44,19 @@ impl Found {
 ///
 /// # Errors
 /// [`Fault::Usage`] when two differ, or there is too much to look through.
-pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Option<Found>, Fault> {
+pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Option<FoundProgram>, Fault> {
     let mut all = Vec::new();
     let mut entries = 0;
     walk(root, task, 0, &mut entries, &mut all)?;
     // What lies in another task's folder is that task's business: an orchestrator has a copy of the tool beside it.
-    let elsewhere = |found: &Found| task_of(&found.dir).is_some_and(|of| of != task);
+    let elsewhere = |found: &FoundProgram| task_of(&found.dir).is_some_and(|of| of != task);
     if !all.iter().all(elsewhere) {
         all.retain(|found| !elsewhere(found));
     }
     all.sort_by_key(|found| (found.dir.components().count(), found.path()));
     let Some(first) = all.first().cloned() else { return Ok(None) };
-    let shown = |found: &Found| found.path().strip_prefix(root).unwrap_or(&found.dir).display().to_string();
-    let bytes = |found: &Found| fs::read(found.path()).ok();
+    let shown = |found: &FoundProgram| found.path().strip_prefix(root).unwrap_or(&found.dir).display().to_string();
+    let bytes = |found: &FoundProgram| fs::read(found.path()).ok();
     if let Some(other) = all.iter().skip(1).find(|other| bytes(other) != bytes(&first)) {
         return Err(Fault::Usage(format!(
             "two programs for {task} in {}: {} and {}; name the one to grade with --submission",
@@ -81,10 +81,10 @@ pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Optio
 }
 
 /// The program that a file is, when it is named itself.
-pub fn named(file: &Path, task: Task) -> Option<Found> {
+pub fn named(file: &Path, task: Task) -> Option<FoundProgram> {
     let (dir, name) = (file.parent()?, file.file_name()?.to_str()?);
     let program = kind_of(name, task, || is_executable(file))?;
-    Some(Found { dir: dir.to_owned(), file: name.to_owned(), program })
+    Some(FoundProgram { dir: dir.to_owned(), file: name.to_owned(), program })
 }
 
 /// The task whose folder this is.
@@ -99,7 +99,13 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut Vec<Found>) -> Result<(), Fault> {
+fn walk(
+    folder: &Path,
+    task: Task,
+    depth: usize,
+    entries: &mut usize,
+    all: &mut Vec<FoundProgram>,
+) -> Result<(), Fault> {
     let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", folder.display()));
     let mut here = Vec::new();
     for entry in fs::read_dir(folder).map_err(cannot)? {
@@ -117,7 +123,7 @@ fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut 
             walk(&entry.path(), task, depth + 1, entries, all)?;
         } else if kind.is_file() && !is_left_out {
             if let Some(program) = kind_of(name, task, || is_executable(&entry.path())) {
-                here.push(Found { dir: folder.to_owned(), file: name.to_owned(), program });
+                here.push(FoundProgram { dir: folder.to_owned(), file: name.to_owned(), program });
             }
         }
     }
@@ -129,19 +135,19 @@ fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut 
 }
 
 /// The kind of program that a file of this name is for `task`; none when the name is another one.
-fn kind_of(name: &str, task: Task, is_executable: impl Fn() -> bool) -> Option<Program> {
+fn kind_of(name: &str, task: Task, is_executable: impl Fn() -> bool) -> Option<ProgramKind> {
     let lower = name.to_ascii_lowercase();
-    let (stem, program) = [Program::C, Program::Bash, Program::Python]
+    let (stem, program) = [ProgramKind::C, ProgramKind::Bash, ProgramKind::Python]
         .into_iter()
         .find_map(|program| Some((lower.strip_suffix(program.ending())?, program)))
-        .unwrap_or((&lower, Program::Executable));
+        .unwrap_or((&lower, ProgramKind::Executable));
     // `conductor (1).sh` and `conductor(1).sh` are a second download of the same file.
     let stem = match stem.strip_suffix(')').and_then(|stem| stem.rsplit_once('(')) {
         Some((stem, number)) if number.parse::<u8>().is_ok() => stem.trim_end(),
         _ => stem,
     };
     let is_it = plain(stem) == plain(name_of(task));
-    (is_it && (program != Program::Executable || is_executable())).then_some(program)
+    (is_it && (program != ProgramKind::Executable || is_executable())).then_some(program)
 }
 
 fn is_executable(file: &Path) -> bool {
@@ -152,7 +158,7 @@ fn is_executable(file: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn found(files: &[(&str, &str)], task: Task) -> (Result<Option<Found>, Fault>, Vec<String>) {
+    fn found(files: &[(&str, &str)], task: Task) -> (Result<Option<FoundProgram>, Fault>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = dir.path().join(path);

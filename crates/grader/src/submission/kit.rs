@@ -8,9 +8,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{collect, planted_file};
+use super::{bytes_of, collect};
 use crate::fault::Fault;
-use crate::hostbox::{Planted, PlantedWhat};
+use crate::sandbox::{FileKind, SandboxFile};
 use crate::task::Task;
 
 /// The files that have marked sections: those that a student writes.
@@ -60,7 +60,7 @@ impl Kit {
     ///
     /// # Errors
     /// [`Fault::Usage`] when the course's kit cannot be read.
-    pub fn complete(&self, task: Task, files: &mut Vec<Planted>, notes: &mut Vec<String>) -> Result<(), Fault> {
+    pub fn complete(&self, task: Task, files: &mut Vec<SandboxFile>, notes: &mut Vec<String>) -> Result<(), Fault> {
         let mut kit = match self {
             Kit::Own => own(task),
             Kit::Course(dir) => of_course(dir, task)?,
@@ -116,37 +116,35 @@ fn not_compared(names: Vec<String>, notes: &mut Vec<String>) {
     }
 }
 
-fn own(task: Task) -> Vec<Planted> {
+fn own(task: Task) -> Vec<SandboxFile> {
     let ours = OWN.iter().filter(|(of, ..)| *of == task);
-    let file = |(_, path, text, mode): &(Task, &str, &str, u32)| Planted {
+    let file = |(_, path, text, mode): &(Task, &str, &str, u32)| SandboxFile {
         path: PathBuf::from(path),
-        what: PlantedWhat::File { bytes: text.as_bytes().to_vec(), mode: *mode },
+        what: FileKind::File { bytes: text.as_bytes().to_vec(), mode: *mode },
     };
     ours.map(file).collect()
 }
 
 /// The files of the course's kit for a task, but for those that students write.
-fn of_course(dir: &Path, task: Task) -> Result<Vec<Planted>, Fault> {
+fn of_course(dir: &Path, task: Task) -> Result<Vec<SandboxFile>, Fault> {
     let folder = dir.join(task.id());
     let mut files = Vec::new();
     collect(if folder.is_dir() { &folder } else { dir }, Path::new(""), &mut files, &mut 0)?;
-    let is_students = |file: &Planted| STUDENTS.iter().any(|name| file.path == Path::new(name));
-    files.retain(|file| !is_students(file) && !matches!(file.what, PlantedWhat::Folder));
+    let is_students = |file: &SandboxFile| STUDENTS.iter().any(|name| file.path == Path::new(name));
+    files.retain(|file| !is_students(file) && !matches!(file.what, FileKind::Folder));
     Ok(files)
 }
 
 /// Whether a script of `files` has this word.
-fn speaks_of(files: &[Planted], word: &str) -> bool {
-    let has = |file: &Planted| planted_file(file).is_some_and(|bytes| String::from_utf8_lossy(bytes).contains(word));
+fn speaks_of(files: &[SandboxFile], word: &str) -> bool {
+    let has = |file: &SandboxFile| bytes_of(file).is_some_and(|bytes| String::from_utf8_lossy(bytes).contains(word));
     files.iter().filter(|file| file.path.extension().is_some_and(|ending| ending == "sh")).any(has)
 }
 
 /// Whether two files have other contents, the ends of lines being all the same.
-fn differ(one: &PlantedWhat, other: &PlantedWhat) -> bool {
-    let text = |what: &PlantedWhat| match what {
-        PlantedWhat::File { bytes, .. } => {
-            Some(bytes.iter().filter(|byte| **byte != b'\r').copied().collect::<Vec<u8>>())
-        }
+fn differ(one: &FileKind, other: &FileKind) -> bool {
+    let text = |what: &FileKind| match what {
+        FileKind::File { bytes, .. } => Some(bytes.iter().filter(|byte| **byte != b'\r').copied().collect::<Vec<u8>>()),
         _ => None,
     };
     text(one) != text(other)

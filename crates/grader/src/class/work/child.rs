@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::super::folder::cannot;
-use super::{Class, Ended, Job, Report, read};
+use super::{Class, Ended, Job, StoredReport, read};
 use crate::fault::Fault;
 use crate::signals::Signals;
 
@@ -89,7 +89,7 @@ impl Child<'_> {
             for run in runs {
                 command.arg("--replay").arg(Path::new("runs").join(run));
             }
-            let old = Report::read(&self.old.join("report.json")).ok().flatten();
+            let old = StoredReport::read(&self.old.join("report.json")).ok().flatten();
             if !old.is_some_and(|report| report.is_rust) {
                 command.arg("--replay-c");
             }

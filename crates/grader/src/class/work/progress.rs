@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::{Job, Report};
+use super::{Job, StoredReport};
 
 /// Counts the results.
 pub struct Progress {
@@ -28,11 +28,11 @@ impl Progress {
     }
 
     /// One is done.
-    pub fn done(&self, job: &Job, report: &Report) {
+    pub fn done(&self, job: &Job, report: &StoredReport) {
         self.bar.inc(1);
         let outcome = match &report.error {
             Some(_) if report.missing => "not handed in".to_owned(),
-            Some(why) => format!("not graded: {}", crate::transcript::drawn(why)),
+            Some(why) => format!("not graded: {}", crate::escape::drawn(why)),
             None if report.build_error.is_some() => "does not build".to_owned(),
             None => format!("{} of {}", report.score, report.max_score.unwrap_or_default()),
         };

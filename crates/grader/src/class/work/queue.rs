@@ -8,12 +8,12 @@ use crate::task::Task;
 /// Jobs that are to be done, for several threads.
 #[derive(Debug)]
 pub struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     waiting: Vec<Job>,
     /// Whether somebody measures CPU time: two at once would take it from each other.
     is_measuring: bool,
@@ -24,7 +24,7 @@ impl Queue {
     /// A queue of these, the first first.
     pub fn new(mut jobs: Vec<Job>) -> Self {
         jobs.reverse();
-        let state = State { waiting: jobs, is_measuring: false, is_closed: false };
+        let state = QueueState { waiting: jobs, is_measuring: false, is_closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -59,7 +59,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
