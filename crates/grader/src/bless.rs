@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::escape::drawn;
-use crate::fault::Fault;
 use crate::grading::random_seed;
 use crate::judge::Status;
 use crate::judge::history::History;
@@ -43,17 +43,16 @@ impl Bless {
     /// a new one waits to be accepted.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside the workspace, or when there is nothing to accept; [`Fault::Broken`] when the
+    /// `Exit::Usage` outside the workspace, or when there is nothing to accept; `Exit::Broken` when the
     /// workspace's own program is not right, or something varies that has no name.
-    pub fn run(&self) -> Result<u8, Fault> {
+    pub fn run(&self) -> Result<u8> {
         if self.task.is_tool() {
-            return Err(Fault::Usage(format!("the output of {} has no reference that could be recorded", self.task)));
+            return Err(Error::usage(format!("the output of {} has no reference that could be recorded", self.task)));
         }
         let reference = expected_folder(self.task)?.join("output.txt");
         let waiting = reference.with_extension("txt.new");
         if self.accept {
-            fs::rename(&waiting, &reference)
-                .map_err(|e| Fault::Usage(format!("cannot accept {}: {e}", waiting.display())))?;
+            fs::rename(&waiting, &reference).or_cannot("accept", &waiting).as_usage()?;
             write(None, &format!("{} is now what was recorded\n", reference.display()))?;
             return Ok(0);
         }
@@ -63,25 +62,23 @@ impl Bless {
         if let Some(verdict) = right.iter().find(|v| {
             v.check.kind == crate::rubric::CheckKind::Outcome && v.check.id != "output" && v.status == Status::Failed
         }) {
-            return Err(Fault::Broken(format!(
+            return Err(Error::broken(format!(
                 "the workspace's own program loses {}: nothing to learn from it",
                 verdict.check.id
             )));
         }
-        let blessed = generalised(&rubric, &runs).map_err(Fault::Broken)?;
+        let blessed = generalised(&rubric, &runs).map_err(Error::broken)?;
         for label in &blessed.constant {
             anstream::eprintln!("grade: <{label}> was the same in all {RUNS} runs");
         }
-        let old = fs::read_to_string(&reference)
-            .map_err(|e| Fault::Usage(format!("cannot read {}: {e}", reference.display())))?;
+        let old = fs::read_to_string(&reference).or_cannot("read", &reference).as_usage()?;
         match diff::unified(&old, &blessed.text) {
             None => {
                 write(None, &format!("{}: no difference in {RUNS} runs\n", reference.display()))?;
                 Ok(0)
             }
             Some(text) => {
-                fs::write(&waiting, &blessed.text)
-                    .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", waiting.display())))?;
+                fs::write(&waiting, &blessed.text).or_cannot("write", &waiting).as_usage()?;
                 let then = format!("grade bless {} --accept takes it", self.task.id());
                 write(None, &format!("{text}written to {}; {then}\n", waiting.display()))?;
                 Ok(1)
@@ -89,7 +86,7 @@ impl Bless {
         }
     }
 
-    fn observe(&self) -> Result<Vec<Run>, Fault> {
+    fn observe(&self) -> Result<Vec<Run>> {
         let submission = Submission::find(None, self.task, Kit::Own)?;
         let seed = random_seed();
         let plan = |nth: u64| RunPlan {
@@ -171,11 +168,11 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
 }
 
 /// The `expected` folder of `task` in the workspace that holds the current directory.
-fn expected_folder(task: Task) -> Result<PathBuf, Fault> {
-    let here = std::env::current_dir().map_err(|e| Fault::Usage(format!("the current directory: {e}")))?;
+fn expected_folder(task: Task) -> Result<PathBuf> {
+    let here = std::env::current_dir().map_err(|e| Error::usage(format!("the current directory: {e}")))?;
     let within = |folder: &Path| folder.join(task.folder()).join("expected");
     here.ancestors().map(within).find(|folder| folder.join("output.txt").is_file()).ok_or_else(|| {
-        Fault::Usage(format!("no {}/expected/output.txt here or above: bless works in the workspace", task.folder()))
+        Error::usage(format!("no {}/expected/output.txt here or above: bless works in the workspace", task.folder()))
     })
 }
 

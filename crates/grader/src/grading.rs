@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::fault::Fault;
+use crate::error::{Exit, Result};
 use crate::handout::section;
 use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
@@ -75,8 +75,8 @@ impl Request {
     /// Runs the submission and judges it.
     ///
     /// # Errors
-    /// Every [`Fault`] but [`Fault::DoesNotBuild`], which is a grade: no marks.
-    pub fn grade(&self) -> Result<Grade, Fault> {
+    /// Every [`Error`](crate::error::Error) but `Exit::DoesNotBuild`, which is a grade: no marks.
+    pub fn grade(&self) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let submission = Submission::find(self.submission.as_deref(), self.task, self.kit.clone())?;
         let style = Style { is_rust: submission.is_rust() };
@@ -89,8 +89,8 @@ impl Request {
         }
         let (runs, build_error) = match self.observe(&submission) {
             Ok(runs) => (runs, None),
-            Err(Fault::DoesNotBuild(why)) => (Vec::new(), Some(why)),
-            Err(fault) => return Err(fault),
+            Err(error) if error.exit == Exit::DoesNotBuild => (Vec::new(), Some(error.reason())),
+            Err(error) => return Err(error),
         };
         let verdicts = match &build_error {
             None => judge::judge(self.task, &rubric, &runs, style),
@@ -119,8 +119,8 @@ impl Request {
     /// Judges runs that were recorded earlier.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] for a task without checks, [`Fault::Usage`] for a check that does not exist.
-    pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade, Fault> {
+    /// `Exit::CannotRun` for a task without checks, `Exit::Usage` for a check that does not exist.
+    pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let rubric = self.rubric(style)?;
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
@@ -155,7 +155,7 @@ impl Request {
     }
 
     /// The rubric of the submission's edition, in which every check that was asked for exists.
-    fn rubric(&self, style: Style) -> Result<Rubric, Fault> {
+    fn rubric(&self, style: Style) -> Result<Rubric> {
         let rubric = Rubric::in_edition(self.task, style.is_rust)?;
         for id in &self.only {
             rubric.find(id)?;
@@ -164,7 +164,7 @@ impl Request {
     }
 
     /// All runs of one grading, in turn watched by a tracer on a terminal, and without one on a pipe.
-    fn observe(&self, submission: &Submission) -> Result<Vec<Run>, Fault> {
+    fn observe(&self, submission: &Submission) -> Result<Vec<Run>> {
         let observe = if self.task.is_tool() { session::observe } else { run::observe };
         (0..self.runs).map(|nth| observe(&self.plan(submission, nth))).collect()
     }

@@ -8,8 +8,8 @@ mod arguments;
 mod bless;
 mod class;
 mod cli;
+mod error;
 mod escape;
-mod fault;
 mod grading;
 mod handout;
 mod judge;
@@ -31,9 +31,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::Cli::from_arguments().and_then(cli::Cli::run) {
         Ok(code) => ExitCode::from(code),
-        Err(fault) => {
-            anstream::eprintln!("grade: {}", escape::drawn(&fault.to_string()));
-            ExitCode::from(fault.exit_code())
+        Err(error) => {
+            anstream::eprintln!("grade: {}", escape::drawn(&error.line()));
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, Exit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
 use crate::rubric::Rubric;
 use crate::submission::kit::Kit;
@@ -64,8 +64,8 @@ impl SelfTest {
     /// Runs the zoo and prints the matrix; the exit code is 0 when every program got what it should.
     ///
     /// # Errors
-    /// [`Fault::Usage`] for a name that no program has, [`Fault::CannotRun`] when this machine cannot grade.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` for a name that no program has, `Exit::CannotRun` when this machine cannot grade.
+    pub fn run(&self) -> Result<u8> {
         let entries = self.chosen(zoo::read(&self.zoo)?)?;
         let mut out = std::io::stdout().lock();
         if self.list {
@@ -84,7 +84,7 @@ impl SelfTest {
         let started = Instant::now();
         let outcomes = if self.jobs > 1 { self.in_parallel(&entries)? } else { self.one_by_one(&entries)? };
         if self.raw {
-            let json = serde_json::to_string(&outcomes).map_err(|e| Fault::Broken(e.to_string()))?;
+            let json = serde_json::to_string(&outcomes).map_err(|e| Error::broken(e.to_string()))?;
             say(&mut out, &json)?;
             return Ok(0);
         }
@@ -95,10 +95,10 @@ impl SelfTest {
     }
 
     /// The entries that the command line asks for.
-    fn chosen(&self, entries: Vec<ZooEntry>) -> Result<Vec<ZooEntry>, Fault> {
+    fn chosen(&self, entries: Vec<ZooEntry>) -> Result<Vec<ZooEntry>> {
         let matches = |entry: &ZooEntry, name: &str| entry.name == name || entry.name.ends_with(&format!("/{name}"));
         if let Some(unknown) = self.only.iter().find(|name| !entries.iter().any(|entry| matches(entry, name))) {
-            return Err(Fault::Usage(format!("the zoo has no {unknown:?}; see grade self-test --list")));
+            return Err(Error::usage(format!("the zoo has no {unknown:?}; see grade self-test --list")));
         }
         Ok(entries
             .into_iter()
@@ -107,7 +107,7 @@ impl SelfTest {
             .collect())
     }
 
-    fn one_by_one(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>, Fault> {
+    fn one_by_one(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>> {
         let mut outcomes = Vec::new();
         for entry in entries {
             let outcome = grade(entry, self.time_scale)?;
@@ -120,9 +120,9 @@ impl SelfTest {
     }
 
     /// A tracer must be the thread that waits, and it waits for whatever child it has: so each job is a process.
-    fn in_parallel(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>, Fault> {
+    fn in_parallel(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>> {
         let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Result<ProgramOutcome, Fault>)>> = Mutex::new(Vec::new());
+        let done: Mutex<Vec<(usize, Result<ProgramOutcome>)>> = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.min(entries.len()) {
                 scope.spawn(|| {
@@ -145,8 +145,8 @@ impl SelfTest {
     }
 
     /// Grades one program in a copy of this process.
-    fn in_a_process(&self, entry: &ZooEntry) -> Result<ProgramOutcome, Fault> {
-        let broken = |why: String| Fault::Broken(format!("{}: {why}", entry.name));
+    fn in_a_process(&self, entry: &ZooEntry) -> Result<ProgramOutcome> {
+        let broken = |why: String| Error::broken(format!("{}: {why}", entry.name));
         let grade = std::env::current_exe().map_err(|e| broken(e.to_string()))?;
         let output = Command::new(grade)
             .args(["self-test", "--raw", "--only", &entry.name, "--time-scale", &self.time_scale.to_string(), "--zoo"])
@@ -157,7 +157,7 @@ impl SelfTest {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {
             Some(0) => {}
-            Some(3) => return Err(Fault::CannotRun(said)),
+            Some(3) => return Err(Error::cannot_run(said)),
             _ => return Err(broken(format!("{}: {said}", output.status))),
         }
         let outcomes: Vec<ProgramOutcome> =
@@ -166,7 +166,7 @@ impl SelfTest {
     }
 
     /// Everything that is known when all have run.
-    fn report(&self, entries: &[ZooEntry], outcomes: &[ProgramOutcome]) -> Result<Summary, Fault> {
+    fn report(&self, entries: &[ZooEntry], outcomes: &[ProgramOutcome]) -> Result<Summary> {
         let mut text = String::new();
         let mut unnoticed = 0;
         for task in Task::ALL {
@@ -231,8 +231,8 @@ struct Summary {
 /// Grades one program of the zoo, the way `grade TASK` grades a submission.
 ///
 /// # Errors
-/// [`Fault::CannotRun`] and [`Fault::Interrupted`]; any other fault is a surprise about this program.
-fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome, Fault> {
+/// `Exit::CannotRun` and `Exit::Interrupted`; any other error is a surprise about this program.
+fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome> {
     let started = Instant::now();
     let mut outcome = ProgramOutcome {
         name: entry.name.clone(),
@@ -245,8 +245,8 @@ fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome, Fault> {
     if outcome.skipped.is_none() {
         match try_out(entry, time_scale, &mut outcome) {
             Ok(()) => {}
-            Err(fault @ (Fault::CannotRun(_) | Fault::Interrupted(_))) => return Err(fault),
-            Err(fault) => outcome.surprises.push(fault.to_string()),
+            Err(error) if matches!(error.exit, Exit::CannotRun | Exit::Interrupted(_)) => return Err(error),
+            Err(error) => outcome.surprises.push(error.line()),
         }
     }
     outcome.seconds = started.elapsed().as_secs_f64();
@@ -254,9 +254,9 @@ fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome, Fault> {
 }
 
 /// Unpacks, grades as `grade TASK` does, compares.
-fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> Result<(), Fault> {
-    let broken = |e: std::io::Error| Fault::Broken(format!("cannot make a temporary folder: {e}"));
-    let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
+fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> Result<()> {
+    let folder =
+        tempfile::Builder::new().prefix("grade-zoo-").tempdir().or_cannot("make", "a temporary folder").as_broken()?;
     let request = Request {
         task: entry.expect.task,
         kit: Kit::Own,
@@ -267,11 +267,11 @@ fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> R
         keep: false,
         time_scale,
     };
-    let _bait = attack::Bait::lay(&entry.expect.plants).map_err(broken)?;
+    let _bait = attack::Bait::lay(&entry.expect.plants).or_cannot("make", "an attack's files").as_broken()?;
     let before = entry.is_attack().then(attack::Machine::now);
     let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
     if let Some(error) = build_error {
-        return Err(Fault::DoesNotBuild(error));
+        return Err(Error::does_not_build(error));
     }
     if let Some(before) = before {
         outcome.surprises = attack::judge(&entry.expect, &runs);
@@ -319,12 +319,10 @@ fn progress(done: usize, all: usize, outcome: &ProgramOutcome) {
 }
 
 /// Writes to stdout.
-fn say(out: &mut impl std::io::Write, text: &str) -> Result<(), Fault> {
+fn say(out: &mut impl std::io::Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()) {
         // The reader may stop reading, as head(1) does.
-        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Fault::CannotRun(format!("cannot write to stdout: {why}")))
-        }
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).or_cannot("write", "to stdout"),
         _ => Ok(()),
     }
 }

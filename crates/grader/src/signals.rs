@@ -3,7 +3,7 @@
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::fault::Fault;
+use crate::error::{AsExit, OrCannot, Result};
 
 /// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
 #[derive(Debug)]
@@ -18,14 +18,18 @@ impl Signals {
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn held_back() -> Result<Signals, Fault> {
-        let broken = |why: nix::errno::Errno| Fault::Broken(format!("cannot hold back signals: {}", why.desc()));
+    pub fn held_back() -> Result<Signals> {
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             mask.add(signal);
         }
-        let before = mask.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).map_err(broken)?;
-        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(broken)?;
+        let before = mask
+            .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
+            .or_cannot("hold back", "signals")
+            .as_broken()?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .or_cannot("hold back", "signals")
+            .as_broken()?;
         Ok(Signals { fd, before })
     }
 }

@@ -9,15 +9,15 @@ use super::folder::Folder;
 use super::marks::{StudentRow, TaskCell};
 use super::page::{around, class_of};
 use super::stored::StoredCheck;
+use crate::error::Result;
 use crate::escape::drawn;
-use crate::fault::Fault;
 use crate::judge::Status;
 
 /// Writes it.
 ///
 /// # Errors
-/// [`Fault::Usage`] when it cannot be written.
-pub fn write(folder: &Folder, row: &StudentRow) -> Result<(), Fault> {
+/// `Exit::Usage` when it cannot be written.
+pub fn write(folder: &Folder, row: &StudentRow) -> Result<()> {
     let max: u32 = row.tasks.iter().map(|cell| cell.max).sum();
     let body = html! {
         h1 { (row.id) " " (drawn(&row.name)) }

@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{Folder, cannot};
-use crate::fault::Fault;
+use super::folder::Folder;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::submission::unpack::{self, ArchiveLimits};
 
 /// Where Moodle's name of an entry ends, and the file's own begins.
@@ -58,16 +58,16 @@ pub fn words_of(name: &str) -> Vec<String> {
 /// Refuses a folder of results among the hand-ins, before it is made.
 ///
 /// # Errors
-/// [`Fault::Usage`] with both.
-pub fn keep_apart(given: &Path, out: &Path) -> Result<(), Fault> {
-    let given = fs::canonicalize(given).map_err(cannot("open", given))?;
-    let whole = std::path::absolute(out).map_err(cannot("open", out))?;
+/// `Exit::Usage` with both.
+pub fn keep_apart(given: &Path, out: &Path) -> Result<()> {
+    let given = fs::canonicalize(given).or_cannot("open", given).as_usage()?;
+    let whole = std::path::absolute(out).or_cannot("open", out).as_usage()?;
     // What is not there yet will lie in the nearest folder that is.
     let is_inside =
         whole.ancestors().find_map(|path| fs::canonicalize(path).ok()).is_some_and(|it| it.starts_with(&given));
     if is_inside {
         let what = format!("{} lies in {}", out.display(), given.display());
-        return Err(Fault::Usage(format!("{what}: its results would be taken for a hand-in; give another --out")));
+        return Err(Error::usage(format!("{what}: its results would be taken for a hand-in; give another --out")));
     }
     Ok(())
 }
@@ -75,14 +75,14 @@ pub fn keep_apart(given: &Path, out: &Path) -> Result<(), Fault> {
 /// Every hand-in of `given`, in the order of their names. An export is unpacked below the folder of results.
 ///
 /// # Errors
-/// [`Fault::Usage`] when it is neither a folder nor a zip, or cannot be read.
-pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>, Fault> {
-    let given = fs::canonicalize(given).map_err(cannot("open", given))?;
+/// `Exit::Usage` when it is neither a folder nor a zip, or cannot be read.
+pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
+    let given = fs::canonicalize(given).or_cannot("open", given).as_usage()?;
     let root = if given.is_file() { unpacked(&given, folder)? } else { given };
     let mut handins = Vec::new();
-    for entry in fs::read_dir(&root).map_err(cannot("read", &root))? {
-        let entry = entry.map_err(cannot("read", &root))?;
-        let kind = entry.file_type().map_err(cannot("read", &entry.path()))?;
+    for entry in fs::read_dir(&root).or_cannot("read", &root).as_usage()? {
+        let entry = entry.or_cannot("read", &root).as_usage()?;
+        let kind = entry.file_type().or_cannot("read", &entry.path()).as_usage()?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') || name == "__MACOSX" || name.contains("_assignsubmission_onlinetext") {
             continue;
@@ -101,17 +101,16 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>, Fault> {
 }
 
 /// The folder into which an export was unpacked.
-fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf, Fault> {
+fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf> {
     let Some((kind, _)) = unpack::kind_of(export) else {
-        return Err(Fault::Usage(format!("{} is neither a folder nor a .zip", export.display())));
+        return Err(Error::usage(format!("{} is neither a folder nor a .zip", export.display())));
     };
     let into = folder.path.join("handins");
     if into.exists() {
-        fs::remove_dir_all(&into).map_err(cannot("remove the folder", &into))?;
+        fs::remove_dir_all(&into).or_cannot("remove the folder", &into).as_usage()?;
     }
-    fs::create_dir(&into).map_err(cannot("make the folder", &into))?;
-    unpack::unpack(export, kind, &into, EXPORT)
-        .map_err(|why| Fault::Usage(format!("cannot unpack {}: {why}", export.display())))?;
+    fs::create_dir(&into).or_cannot("make the folder", &into).as_usage()?;
+    unpack::unpack(export, kind, &into, EXPORT).or_cannot("unpack", &export).as_usage()?;
     Ok(into)
 }
 

@@ -8,7 +8,7 @@ use super::handin::Participant;
 use super::kept;
 use super::roster::Student;
 use super::stored::{StoredCheck, StoredReport};
-use crate::fault::Fault;
+use crate::error::Result;
 use crate::judge::Status;
 use crate::rubric::Rubric;
 use crate::task::Task;
@@ -223,10 +223,10 @@ impl Marks {
 /// Reads what is kept of these students' tasks.
 ///
 /// # Errors
-/// [`Fault::Usage`] when a report cannot be read.
-pub fn gather(folder: &Folder, students: &[Student], tasks: &[Task]) -> Result<Marks, Fault> {
+/// `Exit::Usage` when a report cannot be read.
+pub fn gather(folder: &Folder, students: &[Student], tasks: &[Task]) -> Result<Marks> {
     let tasks: Vec<(Task, u32)> =
-        tasks.iter().map(|task| Ok((*task, Rubric::of(*task)?.max_marks()))).collect::<Result<_, Fault>>()?;
+        tasks.iter().map(|task| Ok((*task, Rubric::of(*task)?.max_marks()))).collect::<Result<_>>()?;
     let mut rows = Vec::new();
     for student in students {
         let mut cells = Vec::new();

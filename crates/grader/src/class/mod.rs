@@ -24,7 +24,7 @@ mod work;
 
 use std::path::{Path, PathBuf};
 
-use crate::fault::Fault;
+use crate::error::{Error, Result};
 use crate::report::write;
 use crate::task::Task;
 
@@ -71,16 +71,16 @@ impl Class {
     /// Grades the class; the exit code is 0 when everybody has a final report, else 4.
     ///
     /// # Errors
-    /// [`Fault::Usage`] for a folder, roster or DIR that cannot be used, [`Fault::CannotRun`] when this machine cannot grade,
-    /// [`Fault::Interrupted`] after a signal; what was graded until then is kept.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` for a folder, roster or DIR that cannot be used, `Exit::CannotRun` when this machine cannot grade,
+    /// `Exit::Interrupted` after a signal; what was graded until then is kept.
+    pub fn run(&self) -> Result<u8> {
         handin::keep_apart(&self.handins, &self.out)?;
         let roster = self.roster.as_deref().map(Roster::read).transpose()?;
         let folder = Folder::open(&self.out)?;
         let handins = handin::all(&self.handins, &folder)?;
         let students = roster::students(handins, roster.as_ref());
         if students.is_empty() {
-            return Err(Fault::Usage(format!("{}: there is no hand-in in it", self.handins.display())));
+            return Err(Error::usage(format!("{}: there is no hand-in in it", self.handins.display())));
         }
         work::all(self, &folder, &students)?;
         let class = marks::gather(&folder, &students, &self.tasks())?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::handin::{HandIn, words_of};
-use crate::fault::Fault;
+use crate::error::{Error, Result};
 
 /// What the column of roll numbers may be called, in small letters and without blanks.
 const ROLL: [&str; 9] = ["roll", "rollno", "rollnumber", "idnumber", "sid", "studentid", "student", "id", "username"];
@@ -36,9 +36,9 @@ impl Roster {
     /// Reads the list. Its first line names the columns.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when it cannot be read, has no column of roll numbers, or one roll number twice.
-    pub fn read(path: &Path) -> Result<Self, Fault> {
-        let wrong = |why: String| Fault::Usage(format!("the roster {}: {why}", path.display()));
+    /// `Exit::Usage` when it cannot be read, has no column of roll numbers, or one roll number twice.
+    pub fn read(path: &Path) -> Result<Self> {
+        let wrong = |why: String| Error::usage(format!("the roster {}: {why}", path.display()));
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .trim(csv::Trim::All)
@@ -184,7 +184,7 @@ mod tests {
         HandIn { name: name.to_owned(), path: PathBuf::from("/nowhere"), moodle: None, refused: None }
     }
 
-    fn roster(text: &str) -> Result<Roster, Fault> {
+    fn roster(text: &str) -> Result<Roster> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("class.csv");
         std::fs::write(&path, text).unwrap();

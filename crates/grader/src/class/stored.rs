@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::folder::cannot;
-use crate::fault::Fault;
+use crate::error::{AsExit, OrCannot, Result};
 use crate::judge::Status;
 
 /// `report.json` of one task of a student. Fields are those of the JSON report.
@@ -90,12 +89,12 @@ impl StoredReport {
     /// Reads one; none when there is none.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when it is there and cannot be read.
-    pub fn read(path: &Path) -> Result<Option<Self>, Fault> {
+    /// `Exit::Usage` when it is there and cannot be read.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
         let json = match std::fs::read(path) {
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            json => json.map_err(cannot("read", path))?,
+            json => json.or_cannot("read", path).as_usage()?,
         };
-        serde_json::from_slice(&json).map(Some).map_err(|why| cannot("read", path)(why.into()))
+        serde_json::from_slice(&json).map(Some).or_cannot("read", path).as_usage()
     }
 }

@@ -6,8 +6,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::escape::drawn;
-use crate::fault::Fault;
 use crate::handout::section;
 use crate::handout::workspace::{Workspace, broken, is_crate_root, is_source, is_workspace, read};
 use crate::report::write;
@@ -33,8 +33,8 @@ impl Changes {
     /// Lists them; the exit code is 0 when there are none, else 1.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside of a workspace, or when `dir` is none.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` outside of a workspace, or when `dir` is none.
+    pub fn run(&self) -> Result<u8> {
         let workspace = Workspace::here()?;
         let theirs = opened(&self.dir)?;
         let mut changes = Vec::new();
@@ -59,8 +59,8 @@ impl Graft {
     /// Makes the workspace; the exit code is 0 when it has all sections, 1 when some had to stay unwritten.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside of a workspace, or when `dir` is none; when `into` cannot be made.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` outside of a workspace, or when `dir` is none; when `into` cannot be made.
+    pub fn run(&self) -> Result<u8> {
         let workspace = Workspace::here()?;
         let theirs = opened(&self.dir)?;
         let lessons = workspace.sections()?;
@@ -73,7 +73,7 @@ impl Graft {
                     Err(why) => {
                         let all = lessons.iter().filter(|(source, _)| source == path);
                         let all = all.map(|(_, section)| section.lesson.clone()).collect();
-                        (section::unwritten(&text).map_err(|why| broken(path, &why))?, all, why)
+                        (section::unwritten(&text).map_err(|why| broken(path, &why.reason()))?, all, why.reason())
                     }
                 };
                 text = grafted;
@@ -90,25 +90,25 @@ impl Graft {
 }
 
 /// Opens a folder that was handed in.
-fn opened(dir: &Path) -> Result<UntrustedFolder, Fault> {
+fn opened(dir: &Path) -> Result<UntrustedFolder> {
     if !is_workspace(dir) {
         let why = format!("{} is no workspace like this one: it has other folders", dir.display());
-        return Err(Fault::Usage(why));
+        return Err(Error::usage(why));
     }
     UntrustedFolder::open(dir)
 }
 
 /// What is to be told of one file of the workspace, if anything.
-fn change(workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Result<Option<String>, Fault> {
+fn change(workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Result<Option<String>> {
     let here = workspace.root.join(path);
     let ours = read(&here)?;
     let told = match theirs.read(path) {
         Ok(None) => return Ok(Some(format!("missing  {}", path.display()))),
-        Err(why) => Some(format!(": {why}")),
+        Err(why) => Some(format!(": {}", why.reason())),
         Ok(Some(content)) => match differ(path, &ours, &content.bytes) {
             Some(why) => Some(why),
             None => {
-                let mode = here.metadata().map_err(|why| broken(path, &why.to_string()))?.permissions().mode();
+                let mode = here.metadata().or_cannot("read", &here).as_usage()?.permissions().mode();
                 (content.is_executable != (mode & 0o100 != 0)).then(|| ": whether it can be executed".to_owned())
             }
         },
@@ -127,11 +127,11 @@ fn differ(path: &Path, ours: &[u8], theirs: &[u8]) -> Option<String> {
     if !is_source(path) {
         return Some(String::new());
     }
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|why| why.to_string());
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|why| Error::usage(why.to_string()));
     match text(ours).and_then(|ours| section::agree_outside(ours, text(theirs)?)) {
         Ok(true) => None,
         Ok(false) => Some(String::new()),
-        Err(why) => Some(format!(": {why}")),
+        Err(why) => Some(format!(": {}", why.reason())),
     }
 }
 
@@ -142,7 +142,7 @@ fn without_marks(rubric: &[u8]) -> Vec<String> {
     text.lines().filter(|line| !is_worth(line)).map(str::to_owned).collect()
 }
 
-fn text_of(theirs: &UntrustedFolder, path: &Path) -> Result<String, String> {
-    let content = theirs.read(path)?.ok_or("there is no such file")?;
-    String::from_utf8(content.bytes).map_err(|why| why.to_string())
+fn text_of(theirs: &UntrustedFolder, path: &Path) -> Result<String> {
+    let content = theirs.read(path)?.ok_or_else(|| Error::usage("there is no such file"))?;
+    String::from_utf8(content.bytes).map_err(|why| Error::usage(why.to_string()))
 }

@@ -15,6 +15,8 @@ use proc_macro2::TokenStream;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Block, Expr, ExprLit, Lit, Meta, Signature};
 
+use crate::error::{Error, OrCannot, Result};
+
 /// What the root of a crate says as long as lessons are unwritten: what they would use is not used yet. No more than that is
 /// allowed: a `Result` that is dropped is a mistake also in a lesson that is half written.
 pub const UNUSED_YET: &str =
@@ -57,7 +59,7 @@ const STACK: usize = 512 << 20;
 /// # Errors
 /// In words, when it is no Rust, or too long; when a heading that begins like a lesson's is not written as one, stands twice,
 /// or within another section.
-pub fn sections(source: &str) -> Result<Vec<Section>, String> {
+pub fn sections(source: &str) -> Result<Vec<Section>> {
     Ok(sections_of(&as_compiled(source))?.into_iter().filter(|section| !section.is_withheld).collect())
 }
 
@@ -67,9 +69,9 @@ fn as_compiled(source: &str) -> Cow<'_, str> {
     if source.contains("\r\n") { source.replace("\r\n", "\n").into() } else { source.into() }
 }
 
-fn sections_of(source: &str) -> Result<Vec<Section>, String> {
+fn sections_of(source: &str) -> Result<Vec<Section>> {
     if source.len() > LONGEST {
-        return Err(format!("it is longer than {} KiB", LONGEST >> 10));
+        return Err(Error::usage(format!("it is longer than {} KiB", LONGEST >> 10)));
     }
     let found = with_deep_stack(|| {
         // Not `syn::parse_file`: it cuts off a line `#!…`, and positions would then be those in what is left.
@@ -80,23 +82,23 @@ fn sections_of(source: &str) -> Result<Vec<Section>, String> {
     })?;
     let mut lessons = BTreeSet::new();
     match found.iter().find(|section| !lessons.insert((&section.lesson, section.is_withheld))) {
-        Some(twice) => Err(format!("lesson {} stands twice", twice.lesson)),
+        Some(twice) => Err(Error::usage(format!("lesson {} stands twice", twice.lesson))),
         None => Ok(found),
     }
 }
 
-fn parsed(source: &str) -> Result<syn::File, String> {
-    let at = |line: usize, why: String| format!("line {line}: {why}");
+fn parsed(source: &str) -> Result<syn::File> {
+    let at = |line: usize, why: String| Error::usage(format!("line {line}: {why}"));
     let tokens: TokenStream =
         source.parse().map_err(|why: proc_macro2::LexError| at(why.span().start().line, why.to_string()))?;
     syn::parse2(tokens).map_err(|why| at(why.span().start().line, why.to_string()))
 }
 
-fn with_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+fn with_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        let thread = thread.map_err(|why| format!("cannot be parsed: no thread: {why}"))?;
-        thread.join().unwrap_or_else(|_| Err("the parser gave up on it".to_owned()))
+        let thread = thread.or_cannot("start", "a thread for the parser")?;
+        thread.join().unwrap_or_else(|_| Err(Error::usage("the parser gave up on it")))
     })
 }
 
@@ -104,7 +106,7 @@ fn with_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> 
 ///
 /// # Errors
 /// Those of [`sections`].
-pub fn unwritten(source: &str) -> Result<String, String> {
+pub fn unwritten(source: &str) -> Result<String> {
     with_bodies(source, todo)
 }
 
@@ -113,7 +115,7 @@ pub fn unwritten(source: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// Those of [`sections`], of either.
-pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>), String> {
+pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>)> {
     let donor = as_compiled(donor);
     let theirs = sections_of(&donor)?;
     let ours = as_compiled(source);
@@ -144,11 +146,11 @@ fn todo(section: &Section, indent: &str) -> String {
 fn is_one_block(text: &str) -> bool {
     text.starts_with('{')
         && text.ends_with('}')
-        && with_deep_stack(|| Ok(syn::parse_str::<Block>(text).is_ok())) == Ok(true)
+        && with_deep_stack(|| Ok(syn::parse_str::<Block>(text).is_ok())).is_ok_and(|is_block| is_block)
 }
 
 /// The source with other bodies for its sections; `body` is told how far the function is indented.
-fn with_bodies(source: &str, body: impl Fn(&Section, &str) -> String) -> Result<String, String> {
+fn with_bodies(source: &str, body: impl Fn(&Section, &str) -> String) -> Result<String> {
     let source = as_compiled(source);
     let mut text = source.clone().into_owned();
     // From the end, so that what is before stays where it was found.
@@ -189,11 +191,12 @@ fn beginning(root: &str) -> (&str, &str) {
 ///
 /// # Errors
 /// Those of [`sections`].
-pub fn agree_outside(one: &str, other: &str) -> Result<bool, String> {
+pub fn agree_outside(one: &str, other: &str) -> Result<bool> {
     let outside = |source: &str| {
         let source = without_marks(&without_unused_allowed(&unwritten(source)?));
         with_deep_stack(|| {
-            let tokens: TokenStream = source.parse().map_err(|why: proc_macro2::LexError| why.to_string())?;
+            let tokens: TokenStream =
+                source.parse().map_err(|why: proc_macro2::LexError| Error::usage(why.to_string()))?;
             Ok(tokens.to_string())
         })
     };
@@ -213,7 +216,7 @@ fn without_marks(source: &str) -> String {
 }
 
 struct Finder {
-    found: Result<Vec<Section>, String>,
+    found: Result<Vec<Section>>,
     /// The lesson whose body is being looked at.
     within: Option<String>,
 }
@@ -230,7 +233,7 @@ impl Finder {
         let before = self.within.clone();
         if let Some(heading) = attributes.iter().filter_map(doc_line).find_map(lesson_heading) {
             let found = heading.and_then(|Heading { lesson, marks, title, is_withheld }| match &self.within {
-                Some(outer) => Err(format!("lesson {lesson} stands within lesson {outer}")),
+                Some(outer) => Err(Error::usage(format!("lesson {lesson} stands within lesson {outer}"))),
                 None => {
                     let braces = block.brace_token.span;
                     let body = braces.open().byte_range().start..braces.close().byte_range().end;
@@ -240,7 +243,7 @@ impl Finder {
             self.within = found.as_ref().ok().map(|section| section.lesson.clone());
             match (&mut self.found, found) {
                 (Ok(sections), Ok(section)) => sections.push(section),
-                (Ok(_), Err(why)) => self.found = Err(format!("{}: {why}", signature.ident)),
+                (Ok(_), Err(why)) => self.found = Err(Error::usage(format!("{}: {why}", signature.ident))),
                 (Err(_), _) => (),
             }
         }
@@ -281,7 +284,7 @@ struct Heading {
 }
 
 /// Reads a heading; none when it is no lesson's.
-fn lesson_heading(line: String) -> Option<Result<Heading, String>> {
+fn lesson_heading(line: String) -> Option<Result<Heading>> {
     if let Some(lesson) = line.strip_prefix("# Withheld with lesson ") {
         let lesson = lesson.to_owned();
         return Some(Ok(Heading { lesson, marks: 0, title: String::new(), is_withheld: true }));
@@ -293,7 +296,9 @@ fn lesson_heading(line: String) -> Option<Result<Heading, String>> {
         let (lesson, title) = (lesson.to_owned(), title.to_owned());
         Some(Heading { lesson, marks: marks.parse().ok()?, title, is_withheld: false })
     };
-    Some(parts().ok_or_else(|| format!("{line:?} is no heading like \"# Lesson 1.a (6 marks): what it is about\"")))
+    Some(parts().ok_or_else(|| {
+        Error::usage(format!("{line:?} is no heading like \"# Lesson 1.a (6 marks): what it is about\""))
+    }))
 }
 
 #[cfg(test)]
@@ -359,7 +364,7 @@ impl Greeter {
         assert!(!agree("/// On stdout.", "/// On stderr."));
         assert!(!agree("# Lesson 1.b (4 marks): say it again", "Nothing to see here."));
         assert!(!agree("use std::io;", "use std::io; use std::fs;"));
-        assert!(agree_outside(SOURCE, "fn {").unwrap_err().starts_with("line 1: "));
+        assert!(agree_outside(SOURCE, "fn {").unwrap_err().reason().starts_with("line 1: "));
     }
 
     #[test]
@@ -381,7 +386,9 @@ impl Greeter {
         assert_eq!(with_bodies_of(SOURCE, &windows).unwrap(), (SOURCE.to_owned(), vec![]));
         assert!(agree_outside(SOURCE, &windows).unwrap());
         assert!(with_bodies_of(SOURCE, &format!("\n#!/bin/{SOURCE}")).is_err());
-        assert!(with_bodies_of(SOURCE, &format!("#!/bin/cargo\n{SOURCE}")).unwrap_err().starts_with("line 1: "));
+        assert!(
+            with_bodies_of(SOURCE, &format!("#!/bin/cargo\n{SOURCE}")).unwrap_err().reason().starts_with("line 1: ")
+        );
     }
 
     #[test]
@@ -394,19 +401,19 @@ impl Greeter {
         // Its end would be looked for where it was before the inner one was emptied.
         let inner =
             "/// # Lesson x (1 marks): y\nfn helper() { /* .............................................. */ }\nOk(())";
-        let told = agree_outside(SOURCE, &SOURCE.replacen("Ok(())", inner, 1)).unwrap_err();
+        let told = agree_outside(SOURCE, &SOURCE.replacen("Ok(())", inner, 1)).unwrap_err().reason();
         assert_eq!(told, "helper: lesson x stands within lesson 1.a");
         let twice = format!("{SOURCE}#[cfg(any())]\n/// # Lesson 1.a (6 marks): again\nfn dead() {{}}\n");
-        assert_eq!(sections(&twice).unwrap_err(), "lesson 1.a stands twice");
+        assert_eq!(sections(&twice).unwrap_err().reason(), "lesson 1.a stands twice");
     }
 
     #[test]
     fn what_is_nested_deeply_is_read_and_without_end_is_refused() {
         // A test is not optimised.
         let levels = if cfg!(debug_assertions) { LONGEST / 16 } else { LONGEST - 100 };
-        assert_eq!(sections(&format!("fn deep(it: {}u8) {{}}", "&".repeat(levels))), Ok(vec![]));
+        assert_eq!(sections(&format!("fn deep(it: {}u8) {{}}", "&".repeat(levels))).unwrap(), vec![]);
         assert!(sections(&format!("fn deep(it: {}u8) {{}}", "<".repeat(levels))).is_err());
-        assert_eq!(sections(&"&".repeat(LONGEST + 1)).unwrap_err(), "it is longer than 64 KiB");
+        assert_eq!(sections(&"&".repeat(LONGEST + 1)).unwrap_err().reason(), "it is longer than 64 KiB");
     }
 
     #[test]
@@ -433,7 +440,7 @@ impl Greeter {
     #[test]
     fn a_heading_that_is_misspelt_is_an_error_and_no_silence() {
         for wrong in ["# Lesson 1.a: hello", "# Lesson 1.a (six marks): hello", "# Lesson 1.a (6 marks)"] {
-            let told = sections(&format!("/// {wrong}\nfn hello() {{}}\n")).unwrap_err();
+            let told = sections(&format!("/// {wrong}\nfn hello() {{}}\n")).unwrap_err().reason();
             assert!(told.starts_with("hello: ") && told.contains("is no heading like"), "{told}");
         }
     }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fault::Fault;
+use crate::error::{Error, OrCannot, Result};
 use crate::handout::section::{self, Section};
 use crate::handout::workspace::{Workspace, broken, is_crate_root};
 use crate::report::write;
@@ -23,13 +23,13 @@ impl Starter {
     /// Makes the folder, and lists the lessons in it.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside of a workspace, or when the folder cannot be made; [`Fault::CannotRun`] when git cannot keep
-    /// it; [`Fault::Usage`] when sections and rubrics contradict each other.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` outside of a workspace, or when the folder cannot be made; `Exit::CannotRun` when git cannot keep
+    /// it; `Exit::Usage` when sections and rubrics contradict each other.
+    pub fn run(&self) -> Result<u8> {
         let workspace = Workspace::here()?;
         let lessons = workspace.sections()?;
         workspace.copy(&self.dir, |path, source| {
-            let text = section::unwritten(&source).map_err(|why| broken(path, &why))?;
+            let text = section::unwritten(&source).map_err(|why| broken(path, &why.reason()))?;
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
         keep_in_git(&self.dir).inspect_err(|_| {
@@ -45,7 +45,7 @@ impl Starter {
 }
 
 /// Makes `dir` a repository with one commit, by nobody's name and nobody's settings.
-fn keep_in_git(dir: &Path) -> Result<(), Fault> {
+fn keep_in_git(dir: &Path) -> Result<()> {
     let commit = ["-c", "user.name=Docker-lite", "-c", "user.email=docker-lite@localhost", "commit", "--quiet"];
     let steps: [&[&str]; 3] = [
         &["init", "--quiet", "--template=", "--initial-branch=main"],
@@ -59,10 +59,10 @@ fn keep_in_git(dir: &Path) -> Result<(), Fault> {
             git.env_remove(key);
         }
         git.arg("-C").arg(dir).args(step).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        let output = git.output().map_err(|why| Fault::CannotRun(format!("cannot run git: {why}")))?;
+        let output = git.output().or_cannot("run", "git")?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            return Err(Fault::CannotRun(format!("git cannot keep {}: {}", dir.display(), why.trim())));
+            return Err(Error::cannot_run(format!("git cannot keep {}: {}", dir.display(), why.trim())));
         }
     }
     Ok(())

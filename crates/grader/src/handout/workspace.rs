@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::handout::section::{self, Section};
 use crate::rubric::Rubric;
 use crate::submission::untrusted::paths_in;
@@ -35,12 +35,11 @@ impl Workspace {
     /// The one that holds the current directory. Its files are those that git keeps: what only lies there is nobody's.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when there is none, or git does not know it; [`Fault::CannotRun`] without git.
-    pub fn here() -> Result<Self, Fault> {
-        let here =
-            std::env::current_dir().map_err(|why| Fault::Usage(format!("cannot tell the current directory: {why}")))?;
+    /// `Exit::Usage` when there is none, or git does not know it; `Exit::CannotRun` without git.
+    pub fn here() -> Result<Self> {
+        let here = std::env::current_dir().or_cannot("tell", "the current directory").as_usage()?;
         let root = here.ancestors().find(|folder| is_workspace(folder));
-        let root = root.ok_or_else(|| Fault::Usage(format!("no workspace in {} or above", here.display())))?.to_owned();
+        let root = root.ok_or_else(|| Error::usage(format!("no workspace in {} or above", here.display())))?.to_owned();
         let files = tracked(&root)?;
         Ok(Self { root, files })
     }
@@ -48,13 +47,13 @@ impl Workspace {
     /// Its sections, by the files that they are in.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when one is not written as one, stands twice, or is worth something else than its checks say: the
+    /// `Exit::Usage` when one is not written as one, stands twice, or is worth something else than its checks say: the
     /// file and, where there is one, the line.
-    pub fn sections(&self) -> Result<Vec<(PathBuf, Section)>, Fault> {
+    pub fn sections(&self) -> Result<Vec<(PathBuf, Section)>> {
         let mut found = Vec::new();
         for path in self.files.iter().filter(|path| is_source(path)) {
             let text = String::from_utf8(read(&self.root.join(path))?).map_err(|why| broken(path, &why.to_string()))?;
-            let sections = section::sections(&text).map_err(|why| broken(path, &why))?;
+            let sections = section::sections(&text).map_err(|why| broken(path, &why.reason()))?;
             found.extend(sections.into_iter().map(|section| (path.clone(), section)));
         }
         agree_with_rubrics(&self.root, &found)?;
@@ -66,13 +65,9 @@ impl Workspace {
     /// is left if that fails.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when the folder is there or cannot be filled; those of `changed`.
-    pub fn copy(
-        &self,
-        dir: &Path,
-        mut changed: impl FnMut(&Path, String) -> Result<String, Fault>,
-    ) -> Result<(), Fault> {
-        fs::create_dir(dir).map_err(|why| cannot("make", dir, &why))?;
+    /// `Exit::Usage` when the folder is there or cannot be filled; those of `changed`.
+    pub fn copy(&self, dir: &Path, mut changed: impl FnMut(&Path, String) -> Result<String>) -> Result<()> {
+        fs::create_dir(dir).or_cannot("make", dir).as_usage()?;
         let copied = self.files.iter().try_for_each(|path| {
             let (from, to) = (self.root.join(path), dir.join(path));
             let bytes = match String::from_utf8(read(&from)?) {
@@ -80,11 +75,12 @@ impl Workspace {
                 Ok(text) => text.into_bytes(),
                 Err(binary) => binary.into_bytes(),
             };
-            let mode = fs::metadata(&from).map_err(|why| cannot("read", &from, &why))?.permissions();
+            let mode = fs::metadata(&from).or_cannot("read", &from).as_usage()?.permissions();
             fs::create_dir_all(to.parent().unwrap_or(dir))
                 .and_then(|()| fs::write(&to, bytes))
                 .and_then(|()| fs::set_permissions(&to, mode))
-                .map_err(|why| cannot("write", &to, &why))
+                .or_cannot("write", &to)
+                .as_usage()
         });
         if copied.is_err() {
             // Why it could not be filled is told; that it could not be removed either says nothing more.
@@ -115,27 +111,23 @@ pub fn is_source(path: &Path) -> bool {
 /// Reads a file.
 ///
 /// # Errors
-/// [`Fault::Usage`] with its name and the reason.
-pub fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    fs::read(path).map_err(|why| cannot("read", path, &why))
+/// `Exit::Usage` with its name and the reason.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).or_cannot("read", path).as_usage()
 }
 
 /// A contradiction in the workspace, which whoever wrote it can mend.
-pub fn broken(path: &Path, why: &str) -> Fault {
-    Fault::Usage(format!("{}: {why}", path.display()))
+pub fn broken(path: &Path, why: &str) -> Error {
+    Error::usage(format!("{}: {why}", path.display()))
 }
 
-fn cannot(what: &str, path: &Path, why: &std::io::Error) -> Fault {
-    Fault::Usage(format!("cannot {what} {}: {why}", path.display()))
-}
-
-fn tracked(root: &Path) -> Result<Vec<PathBuf>, Fault> {
+fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("git").arg("-C").arg(root).args(["ls-files", "-z"]).output();
-    let output = output.map_err(|why| Fault::CannotRun(format!("cannot run git: {why}")))?;
+    let output = output.or_cannot("run", "git")?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
         let why = why.lines().next().unwrap_or_default();
-        return Err(Fault::Usage(format!("git does not list the files of {}: {why}", root.display())));
+        return Err(Error::usage(format!("git does not list the files of {}: {why}", root.display())));
     }
     let stays = |path: &PathBuf| STAYS_BEHIND.iter().any(|left| path.starts_with(left));
     let mut paths: Vec<_> = paths_in(&output.stdout).filter(|path| !stays(path)).collect();
@@ -144,7 +136,7 @@ fn tracked(root: &Path) -> Result<Vec<PathBuf>, Fault> {
 }
 
 /// Every lesson of a rubric has a section with its marks, and every section has a lesson.
-fn agree_with_rubrics(root: &Path, sections: &[(PathBuf, Section)]) -> Result<(), Fault> {
+fn agree_with_rubrics(root: &Path, sections: &[(PathBuf, Section)]) -> Result<()> {
     let mut marks: BTreeMap<String, u32> = BTreeMap::new();
     for task in Task::ALL {
         for check in Rubric::of(task)?.checks {
@@ -165,7 +157,7 @@ fn agree_with_rubrics(root: &Path, sections: &[(PathBuf, Section)]) -> Result<()
         }
     }
     match marks.keys().next() {
-        Some(lesson) => Err(Fault::Usage(format!("checks are about lesson {lesson}, and no function is marked so"))),
+        Some(lesson) => Err(Error::usage(format!("checks are about lesson {lesson}, and no function is marked so"))),
         None => Ok(()),
     }
 }

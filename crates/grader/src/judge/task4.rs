@@ -378,7 +378,7 @@ impl<'a> Judge<'a> {
         finding
     }
 
-    /// Whether both containers were ended, also when neither could be removed without a fault.
+    /// Whether both containers were ended, also when neither could be removed without an error.
     fn each_gone(&self, before: &Look, end: &Look) -> Outcome {
         let expected = "each container is stopped, whatever becomes of the other";
         // What runs on the host is the script's affair, not a container that was passed over.

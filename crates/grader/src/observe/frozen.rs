@@ -23,7 +23,7 @@ use super::output::Collected;
 use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
 use super::{FirstEnd, Recorder, calls, snapshot};
-use crate::fault::Fault;
+use crate::error::{AsExit, OrCannot, Result};
 use crate::pace::Pace;
 use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER};
 use crate::sandbox::proc;
@@ -50,16 +50,15 @@ impl PluggedPipe {
     /// Makes the pipe and plugs it.
     ///
     /// # Errors
-    /// [`Fault::Broken`] with the kernel's reason.
-    pub fn new() -> Result<PluggedPipe, Fault> {
-        let broken =
-            |why: &dyn std::fmt::Display| Fault::Broken(format!("cannot make a pipe that holds writers: {why}"));
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT).map_err(|why| broken(&why))?;
+    /// `Exit::Broken` with the kernel's reason.
+    pub fn new() -> Result<PluggedPipe> {
+        const PIPE: &str = "a pipe that holds writers";
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT).or_cannot("make", PIPE).as_broken()?;
         // The kernel rounds up to a page, which is one slot.
-        fcntl_setpipe_size(&write, 1).map_err(|why| broken(&why))?;
+        fcntl_setpipe_size(&write, 1).or_cannot("make", PIPE).as_broken()?;
         let (read, mut write) = (File::from(read), File::from(write));
-        write.write_all(&[0]).map_err(|why| broken(&why))?;
-        let meta = rustix::fs::fstat(&read).map_err(|why| broken(&why))?;
+        write.write_all(&[0]).or_cannot("make", PIPE).as_broken()?;
+        let meta = rustix::fs::fstat(&read).or_cannot("make", PIPE).as_broken()?;
         Ok(PluggedPipe { read, write, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
     }
 
@@ -101,7 +100,7 @@ impl PluggedPipe {
 /// Watches the program `root` until it has ended; returns how, and the box as it was then.
 ///
 /// # Errors
-/// [`Fault::Broken`] when init's word cannot be understood.
+/// `Exit::Broken` when init's word cannot be understood.
 pub fn watch(
     host: &Sandbox,
     recorder: &Recorder,
@@ -110,7 +109,7 @@ pub fn watch(
     pipe: PluggedPipe,
     ends: Option<Receiver<Ending>>,
     collected: &Collected,
-) -> Result<(FirstEnd, Snapshot), Fault> {
+) -> Result<(FirstEnd, Snapshot)> {
     let mut freezer = Freezer {
         host,
         recorder,
@@ -134,7 +133,7 @@ pub fn watch(
                     break Ok(FirstEnd { status: (pid != 0).then_some(status), wall: recorder.now() });
                 }
                 Ok(_) => {}
-                Err(fault) => break Err(fault),
+                Err(error) => break Err(error),
             }
             // Quick while it writes, seldom while it computes.
             pause = if freezer.step() { Duration::from_millis(1) } else { (pause * 2).min(Duration::from_millis(8)) };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::plan::RunPlan;
 use crate::observe::sampler::{self, Cut, Watch};
@@ -42,12 +42,12 @@ const BUILD_LIMIT: Duration = Duration::from_secs(120);
 /// To be called by one thread at a time: a tracer waits for whatever child its thread has.
 ///
 /// # Errors
-/// [`Fault::CannotRun`] where this machine or user cannot have a box, [`Fault::DoesNotBuild`] with the compiler's first
-/// error, [`Fault::Interrupted`] when SIGINT or SIGTERM came (the box is gone by then), [`Fault::Broken`] for our own.
-pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
+/// `Exit::CannotRun` where this machine or user cannot have a box, `Exit::DoesNotBuild` with the compiler's first
+/// error, `Exit::Interrupted` when SIGINT or SIGTERM came (the box is gone by then), `Exit::Broken` for our own.
+pub fn observe(plan: &RunPlan<'_>) -> Result<Run> {
     let _ahead = Ahead::of_others();
     if (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
-        return Err(Fault::Broken("a terminal cannot hold writers: the frozen observer needs a pipe".into()));
+        return Err(Error::broken("a terminal cannot hold writers: the frozen observer needs a pipe"));
     }
     let prepared = plan.submission.prepare()?;
     let signals = Signals::held_back()?;
@@ -85,7 +85,7 @@ pub fn keep_folder(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmis
 }
 
 /// The run proper, between the moment the box is ready and the moment it may go.
-fn watch(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmission, signals: &Signals) -> Result<Run, Fault> {
+fn watch(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmission, signals: &Signals) -> Result<Run> {
     let (before, cpu_enabled) = (snapshot::take(host), host.cgroups().cpu_enabled());
     let mut streams = Streams::open(plan, host)?;
     let traced_calls = match plan.observer {
@@ -95,8 +95,8 @@ fn watch(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmission, sign
     let held = streams.hold(host, &prepared.start(&prepared.run, traced_calls, plan.stdout))?;
     let root = held.pid();
     let files = [1, 2].map(|fd| proc::file_id(&format!("/proc/{root}/fd/{fd}")));
-    let state = proc::state(root, host.cgroups())
-        .ok_or_else(|| Fault::Broken("the submission's process died at the gate".to_owned()))?;
+    let state =
+        proc::state(root, host.cgroups()).ok_or_else(|| Error::broken("the submission's process died at the gate"))?;
     let recorder =
         Recorder::new((plan.task == Task::Task2).then(|| format!("{}/container_root", prepared.folder.display())));
     recorder.note_first_cgroups(host);
@@ -132,7 +132,7 @@ fn watch(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmission, sign
     });
     let (end, after, hit, kept, crowding): (FirstEnd, Snapshot, Option<String>, Option<PathBuf>, f64) = outcome?;
     if let Some(why) = held.failure() {
-        return Err(Fault::DoesNotBuild(why));
+        return Err(Error::does_not_build(why));
     }
     let how = how_it_ended(end, watch.reason(), hit)?;
     // What was cut short was killed before the observer could look.
@@ -214,9 +214,9 @@ fn note_unseen_text(events: &mut Vec<Event>, stdout: &str) {
     }
 }
 
-fn how_it_ended(end: FirstEnd, cut: Option<Cut>, hit: Option<String>) -> Result<End, Fault> {
+fn how_it_ended(end: FirstEnd, cut: Option<Cut>, hit: Option<String>) -> Result<End> {
     Ok(match (cut, end.status) {
-        (Some(Cut::Signal(signal)), _) => return Err(Fault::Interrupted(signal)),
+        (Some(Cut::Signal(signal)), _) => return Err(Error::interrupted(signal)),
         (Some(Cut::Output), _) => End::OverLimit("output: more than 1 MiB".into()),
         (Some(Cut::Time(stood)), _) => match hit {
             Some(limit) => End::OverLimit(format!("{limit}; then the time was up, {stood}")),
@@ -241,7 +241,7 @@ struct Streams {
 }
 
 impl Streams {
-    fn open(plan: &RunPlan<'_>, host: &Sandbox) -> Result<Streams, Fault> {
+    fn open(plan: &RunPlan<'_>, host: &Sandbox) -> Result<Streams> {
         let (errors, stderr) = pipe()?;
         let mut streams = Streams { stdout: None, stderr, plugged: None, read: vec![(2, errors)] };
         match (plan.observer, plan.stdout) {
@@ -261,24 +261,23 @@ impl Streams {
     }
 
     /// Starts a program with these streams, and lets go of our copy of its ends.
-    fn hold(&mut self, host: &Sandbox, start: &Start) -> Result<Held, Fault> {
+    fn hold(&mut self, host: &Sandbox, start: &Start) -> Result<Held> {
         let stdout = self.stdout.take();
         let to = stdout.as_ref().map(AsFd::as_fd).or(self.plugged.as_ref().map(frozen::PluggedPipe::writer));
         let held = host.hold(start, to.unwrap_or(self.stderr.as_fd()), self.stderr.as_fd());
         // Else the reader would wait for us to write.
-        self.stderr =
-            fs::File::open("/dev/null").map_err(|why| Fault::Broken(format!("cannot open /dev/null: {why}")))?.into();
+        self.stderr = fs::File::open("/dev/null").or_cannot("open", "/dev/null").as_broken()?.into();
         held
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
-    pipe_with(PipeFlags::CLOEXEC).map_err(|why| Fault::Broken(format!("cannot make a pipe: {why}")))
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe").as_broken()
 }
 
 /// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output. Returns what the
 /// compiler said.
-fn build(host: &Sandbox, prepared: &PreparedSubmission, argv: &[String], signals: &Signals) -> Result<String, Fault> {
+fn build(host: &Sandbox, prepared: &PreparedSubmission, argv: &[String], signals: &Signals) -> Result<String> {
     let mut streams = Streams { stdout: None, stderr: pipe()?.1, plugged: None, read: Vec::new() };
     let (said, to) = pipe()?;
     streams.stderr = to;
@@ -298,17 +297,17 @@ fn build(host: &Sandbox, prepared: &PreparedSubmission, argv: &[String], signals
     let memory = host.limits().memory_bytes;
     let hit = host.cgroups().limit_hit().filter(|_| memory < ENOUGH_MEMORY);
     match (watch.reason(), held.failure(), ended?) {
-        (Some(Cut::Signal(signal)), _, _) => Err(Fault::Interrupted(signal)),
+        (Some(Cut::Signal(signal)), _, _) => Err(Error::interrupted(signal)),
         (Some(Cut::Time(stood)), _, _) => {
-            Err(Fault::DoesNotBuild(format!("{} took too long, {stood}", argv.join(" "))))
+            Err(Error::does_not_build(format!("{} took too long, {stood}", argv.join(" "))))
         }
-        (_, Some(why), _) => Err(Fault::CannotRun(format!("{why}; it is needed to build the submission"))),
+        (_, Some(why), _) => Err(Error::cannot_run(format!("{why}; it is needed to build the submission"))),
         (None, None, Some((_, 0))) => Ok(output.stderr),
-        (None, None, _) if hit.is_some() => Err(Fault::CannotRun(format!(
+        (None, None, _) if hit.is_some() => Err(Error::cannot_run(format!(
             "too little memory to build the submission: this machine can give its box {} MiB; free some, or grade elsewhere",
             memory >> 20
         ))),
-        _ => Err(Fault::DoesNotBuild(first_error(&output.stderr))),
+        _ => Err(Error::does_not_build(first_error(&output.stderr))),
     }
 }
 

@@ -15,7 +15,7 @@ use nix::sys::ptrace::{self, Options};
 use super::output::Collected;
 use super::sampler::{self, Watch, is_container_prog};
 use super::{FirstEnd, Recorder, calls, snapshot};
-use crate::fault::Fault;
+use crate::error::{OrCannot, Result};
 use crate::pace::Pace;
 use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot};
 use crate::sandbox::proc;
@@ -35,8 +35,8 @@ const MOST_TEXT: usize = 64 * 1024;
 /// Attaches to a program that waits at its gate.
 ///
 /// # Errors
-/// [`Fault::CannotRun`] where ptrace is forbidden.
-pub fn attach(held: &Held) -> Result<(), Fault> {
+/// `Exit::CannotRun` where ptrace is forbidden.
+pub fn attach(held: &Held) -> Result<()> {
     let options = Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
         | Options::PTRACE_O_TRACECLONE
@@ -44,8 +44,7 @@ pub fn attach(held: &Held) -> Result<(), Fault> {
         | Options::PTRACE_O_TRACESECCOMP
         | Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(nix::unistd::Pid::from_raw(held.pid()), options)
-        .map_err(|why| Fault::CannotRun(format!("cannot trace the submission: {}", why.desc())))
+    ptrace::seize(nix::unistd::Pid::from_raw(held.pid()), options).or_cannot("trace", "the submission")
 }
 
 /// Watches the program `root` and all it starts, until it has ended.

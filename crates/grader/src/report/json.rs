@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use super::{NotGraded, plain, reason};
-use crate::fault::Fault;
+use crate::error::{Error, Exit, Result};
 use crate::grading::Grade;
 use crate::judge::{Evidence, Loss, Status, Verdict};
 use crate::record::{End, Observer, StdoutKind};
@@ -129,7 +129,7 @@ struct CheckData<'a> {
 }
 
 /// The report as JSON.
-pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
+pub(super) fn report(grade: &Grade, hints: usize) -> Result<String> {
     let uname = rustix::system::uname();
     let report = Report {
         schema: SCHEMA,
@@ -176,16 +176,16 @@ struct Refusal<'a> {
 }
 
 /// The report on a submission that was not graded, as JSON.
-pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String> {
     encoded(&Refusal {
         schema: SCHEMA,
         grader: Grader { version: env!("CARGO_PKG_VERSION") },
         task: what.task.id(),
         submission: what.submission(),
         student: what.student(),
-        exit_code: what.fault.exit_code(),
-        error: what.fault.to_string(),
-        missing: matches!(what.fault, Fault::Missing(_)),
+        exit_code: what.error.exit_code(),
+        error: what.error.line(),
+        missing: what.error.exit == Exit::Missing,
         results: no_results(what),
     })
 }
@@ -195,7 +195,7 @@ pub(super) fn no_results(what: &NotGraded<'_>) -> Results<'static> {
     Results {
         score: 0,
         execution_time: 0.0,
-        output: format!("not graded: {}", crate::escape::drawn(&what.fault.to_string())),
+        output: format!("not graded: {}", crate::escape::drawn(&what.error.line())),
         output_format: "text",
         visibility: "visible",
         stdout_visibility: "hidden",
@@ -280,8 +280,8 @@ fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize, hints: usize) -> Te
 }
 
 /// JSON in which every control character is written as an escape, those from 0x7f on as well.
-pub(super) fn encoded(value: &impl Serialize) -> Result<String, Fault> {
-    let json = serde_json::to_string_pretty(value).map_err(|e| Fault::Broken(format!("the report: {e}")))?;
+pub(super) fn encoded(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(value).map_err(|e| Error::broken(format!("the report: {e}")))?;
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         match c {

@@ -18,8 +18,8 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::escape::drawn;
-use crate::fault::Fault;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
 use crate::submission;
@@ -50,7 +50,7 @@ pub struct NotGraded<'a> {
     /// What was handed in; none is the workspace that holds the current directory.
     pub submission: Option<&'a Path>,
     /// Why there is no verdict.
-    pub fault: &'a Fault,
+    pub error: &'a Error,
 }
 
 impl NotGraded<'_> {
@@ -85,8 +85,8 @@ impl Format {
     /// The report on `grade` in this format; `hints` is how many degrees of hints it shows.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when it cannot be encoded.
-    pub fn render(self, grade: &Grade, hints: usize) -> Result<String, Fault> {
+    /// `Exit::Broken` when it cannot be encoded.
+    pub fn render(self, grade: &Grade, hints: usize) -> Result<String> {
         match self {
             Format::Text => Ok(text::report(grade, hints)),
             Format::Json => json::report(grade, hints),
@@ -100,14 +100,14 @@ impl Format {
     /// The report on a submission that was not graded.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when it cannot be encoded.
-    pub fn render_not_graded(self, what: &NotGraded<'_>) -> Result<String, Fault> {
+    /// `Exit::Broken` when it cannot be encoded.
+    pub fn render_not_graded(self, what: &NotGraded<'_>) -> Result<String> {
         match self {
-            Format::Text => Ok(format!("{}: not graded: {}\n", what.task, drawn(&what.fault.to_string()))),
+            Format::Text => Ok(format!("{}: not graded: {}\n", what.task, drawn(&what.error.line()))),
             Format::Json => json::not_graded(what),
             Format::Gradescope => gradescope::not_graded(what),
             Format::Junit => junit::not_graded(what),
-            Format::Tap => Ok(tap::bail_out(&what.fault.to_string())),
+            Format::Tap => Ok(tap::bail_out(&what.error.line())),
             Format::Csv => csv::not_graded(what),
         }
     }
@@ -116,16 +116,15 @@ impl Format {
 /// Writes a report to a file, or to stdout: styled to a terminal, plain to anything else.
 ///
 /// # Errors
-/// [`Fault::Usage`] with the file and the errno, [`Fault::CannotRun`] for stdout.
-pub fn write(file: Option<&Path>, text: &str) -> Result<(), Fault> {
+/// `Exit::Usage` with the file and the errno, `Exit::CannotRun` for stdout.
+pub fn write(file: Option<&Path>, text: &str) -> Result<()> {
     match file {
-        Some(path) => fs::write(path, anstream::adapter::strip_str(text).to_string())
-            .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", path.display()))),
+        Some(path) => {
+            fs::write(path, anstream::adapter::strip_str(text).to_string()).or_cannot("write", path).as_usage()
+        }
         None => match anstream::stdout().write_all(text.as_bytes()) {
             // Whoever reads may stop reading, as head(1) does.
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Fault::CannotRun(format!("cannot write to stdout: {e}")))
-            }
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).or_cannot("write", "to stdout"),
             _ => Ok(()),
         },
     }
@@ -291,10 +290,10 @@ mod tests {
 
     #[test]
     fn what_was_not_graded_has_a_report_in_each_format_that_says_so() {
-        let faults = [Fault::Usage("no such \u{1b}[2Jfolder".to_owned()), Fault::CannotRun("no root".to_owned())];
-        for (fault, code) in faults.iter().zip([2, 3]) {
+        let errors = [Error::usage("no such \u{1b}[2Jfolder"), Error::cannot_run("no root")];
+        for (error, code) in errors.iter().zip([2, 3]) {
             let path = Path::new("x/24m0001_assignment3.tar.gz");
-            let what = NotGraded { task: Task::Task3, submission: Some(path), fault };
+            let what = NotGraded { task: Task::Task3, submission: Some(path), error };
             let render = |format: Format| format.render_not_graded(&what).unwrap();
             for format in ALL {
                 assert!(render(format).chars().all(|c| c == '\n' || !c.is_control()), "{format:?}");

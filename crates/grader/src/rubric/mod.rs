@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Fault;
+use crate::error::{Error, Result};
 use crate::task::Task;
 
 /// The checks of one task.
@@ -193,8 +193,8 @@ impl Rubric {
     /// Reads the rubric of `task`.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] when the task has no checks yet, [`Fault::Usage`] when its files contradict themselves.
-    pub fn of(task: Task) -> Result<Rubric, Fault> {
+    /// `Exit::CannotRun` when the task has no checks yet, `Exit::Usage` when its files contradict themselves.
+    pub fn of(task: Task) -> Result<Rubric> {
         Rubric::in_edition(task, true)
     }
 
@@ -202,7 +202,7 @@ impl Rubric {
     ///
     /// # Errors
     /// Those of [`Rubric::of`].
-    pub fn in_edition(task: Task, rust: bool) -> Result<Rubric, Fault> {
+    pub fn in_edition(task: Task, rust: bool) -> Result<Rubric> {
         let [rubric, text, blanks] = match task {
             Task::Task1 => [
                 include_str!("../../../../task1-namespaces/expected/rubric.toml"),
@@ -219,7 +219,7 @@ impl Rubric {
             Task::Task4 => [include_str!("../../../../task4-services/expected/rubric.toml"), "", ""],
         };
         let mut parsed = Rubric::parse(rubric, text, blanks).map_err(|why| {
-            Fault::Usage(format!("{}/expected/{why}; correct it and build grade again", task.folder()))
+            Error::usage(format!("{}/expected/{why}; correct it and build grade again", task.folder()))
         })?;
         for check in &mut parsed.checks {
             if rust { check.name_lesson() } else { check.for_course() }
@@ -258,8 +258,8 @@ impl Rubric {
     /// The check called `id`, for a person who typed it.
     ///
     /// # Errors
-    /// [`Fault::Usage`] that names the nearest check, or lists them all.
-    pub fn find(&self, id: &str) -> Result<&Check, Fault> {
+    /// `Exit::Usage` that names the nearest check, or lists them all.
+    pub fn find(&self, id: &str) -> Result<&Check> {
         self.check(id).ok_or_else(|| {
             let nearest = self
                 .checks
@@ -268,7 +268,7 @@ impl Rubric {
                 .filter(|(likeness, _)| *likeness > 0.6)
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             let all = || self.checks.iter().map(|check| check.id.as_str()).collect::<Vec<_>>().join(", ");
-            Fault::Usage(match nearest {
+            Error::usage(match nearest {
                 Some((_, name)) => format!("{} has no check {id:?}; did you mean {name:?}?", self.task),
                 None => format!("{} has no check {id:?}; it has {}", self.task, all()),
             })

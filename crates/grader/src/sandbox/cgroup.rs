@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::bpf;
 use super::guard::Redirect;
 use super::walls::{self, Wall};
-use crate::fault::Fault;
+use crate::error::{Error, OrCannot, Result};
 use crate::record::{CpuLimit, FileId};
 
 /// What every box's cgroups are called, before the numbers that say whose they are.
@@ -107,13 +107,12 @@ impl Cgroups {
     /// Makes the box's cgroups under a name that tells its owner, this process; stale ones are taken away first.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the directory and the kernel's reason.
-    pub fn create(limits: ResourceLimits) -> Result<Cgroups, Fault> {
+    /// `Exit::CannotRun` with the directory and the kernel's reason.
+    pub fn create(limits: ResourceLimits) -> Result<Cgroups> {
         let hierarchies = hierarchies()?;
         if !hierarchies.iter().any(Hierarchy::is_v2) {
-            return Err(Fault::CannotRun(
-                "no cgroup v2 hierarchy is mounted here; `mount -t cgroup2 none /sys/fs/cgroup/unified` makes one"
-                    .into(),
+            return Err(Error::cannot_run(
+                "no cgroup v2 hierarchy is mounted here; `mount -t cgroup2 none /sys/fs/cgroup/unified` makes one",
             ));
         }
         for hierarchy in &hierarchies {
@@ -128,9 +127,7 @@ impl Cgroups {
             let Some(tree) = made.trees.last() else { continue };
             let result =
                 if tree.hierarchy.is_v2() { tree.make_v2(limits, &mut made.switched_on) } else { tree.make_v1(limits) };
-            result.map_err(|why| {
-                Fault::CannotRun(format!("cannot make the box's cgroup {}: {why}", tree.outer.display()))
-            })?;
+            result.or_cannot("make the box's cgroup", &tree.outer)?;
         }
         Ok(made)
     }
@@ -138,38 +135,38 @@ impl Cgroups {
     /// Moves the box's init, which has no child yet, to the root of the box in every hierarchy.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the file and the kernel's reason.
-    pub fn enter(&self, pid: i32) -> Result<(), Fault> {
+    /// `Exit::CannotRun` with the file and the kernel's reason.
+    pub fn enter(&self, pid: i32) -> Result<()> {
         self.trees.iter().try_for_each(|tree| join(&tree.inner, pid))
     }
 
     /// Moves `pid` to a child of the box's root, [`INIT`] or [`SESSION`], on v2.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the file and the kernel's reason.
-    pub fn settle(&self, pid: i32, child: &str) -> Result<(), Fault> {
+    /// `Exit::CannotRun` with the file and the kernel's reason.
+    pub fn settle(&self, pid: i32, child: &str) -> Result<()> {
         self.trees.iter().filter(|tree| tree.hierarchy.is_v2()).try_for_each(|tree| join(&tree.inner.join(child), pid))
     }
 
     /// Lets the box's v2 root hand controllers on, as a host's does; only once no process stands in it any more.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the directory and the kernel's reason.
-    pub fn hand_on(&self, cpu: bool) -> Result<(), Fault> {
+    /// `Exit::CannotRun` with the directory and the kernel's reason.
+    pub fn hand_on(&self, cpu: bool) -> Result<()> {
         let wanted: &[&str] = if cpu { &CONTROLLERS } else { &["memory", "pids"] };
         self.v2().map_or(Ok(()), |tree| tree.hand_on(&tree.inner, wanted)).map_err(|why| {
-            Fault::CannotRun(format!("the box's cgroup root cannot hand on {}: {why}", wanted.join(", ")))
+            Error::cannot_run(format!("the box's cgroup root cannot hand on {}: {why}", wanted.join(", ")))
         })
     }
 
     /// Keeps the box from writing kernel settings that are not its own; to be called once its own are set.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the kernel's reason.
-    pub fn lock_settings(&self) -> Result<(), Fault> {
+    /// `Exit::CannotRun` with the kernel's reason.
+    pub fn lock_settings(&self) -> Result<()> {
         let lock = |tree: &Tree| bpf::lock_settings(File::open(&tree.outer)?.as_fd());
         self.v2().map_or(Ok(()), lock).map_err(|why| {
-            Fault::CannotRun(format!(
+            Error::cannot_run(format!(
                 "cannot keep the box from kernel settings: {why}; the kernel needs CONFIG_CGROUP_BPF and no lockdown"
             ))
         })
@@ -481,13 +478,11 @@ impl Hierarchy {
 }
 
 /// The hierarchies that this process is in and finds mounted.
-fn hierarchies() -> Result<Vec<Hierarchy>, Fault> {
-    let read =
-        |file: &str| fs::read_to_string(file).map_err(|why| Fault::CannotRun(format!("cannot read {file}: {why}")));
-    let memberships = read("/proc/self/cgroup")?;
+fn hierarchies() -> Result<Vec<Hierarchy>> {
+    let memberships = fs::read_to_string("/proc/self/cgroup").or_cannot("read", "/proc/self/cgroup")?;
     let mounts = procfs::process::Process::myself()
         .and_then(|this| this.mountinfo())
-        .map_err(|why| Fault::CannotRun(format!("cannot read /proc/self/mountinfo: {why}")))?;
+        .or_cannot("read", "/proc/self/mountinfo")?;
     Ok(match_up(&memberships, &mounts.0))
 }
 
@@ -556,10 +551,9 @@ fn start_time(pid: i32) -> Option<u64> {
     procfs::process::Process::new(pid).and_then(|process| process.stat()).map(|stat| stat.starttime).ok()
 }
 
-fn join(cgroup: &Path, pid: i32) -> Result<(), Fault> {
+fn join(cgroup: &Path, pid: i32) -> Result<()> {
     let file = cgroup.join("cgroup.procs");
-    fs::write(&file, pid.to_string())
-        .map_err(|why| Fault::CannotRun(format!("cannot write to {}: {why}", file.display())))
+    fs::write(&file, pid.to_string()).or_cannot("write to", file)
 }
 
 /// Quota and period of a v2 cgroup: `cpu.max` holds `50000 100000`, or `max 100000`.

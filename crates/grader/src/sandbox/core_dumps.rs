@@ -10,14 +10,16 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::error::{OrCannot, Result};
+
 /// Sets the limit for this process and all that it starts. A limit of 0 stays where root may not raise it.
 ///
 /// # Errors
-/// A sentence with the kernel's reason.
-pub fn switch_off() -> Result<(), String> {
+/// The kernel's reason.
+pub fn switch_off() -> Result<()> {
     match setrlimit(Resource::RLIMIT_CORE, 1, 1) {
         Ok(()) | Err(Errno::EPERM) => Ok(()),
-        Err(why) => Err(format!("cannot switch core dumps off: {why}")),
+        Err(why) => Err(why).or_cannot("switch off", "core dumps"),
     }
 }
 

@@ -27,6 +27,7 @@ use super::channel::Channel;
 use super::root::{self, RootPlan};
 use super::walls::{self, Wall};
 use super::{core_dumps, filter, guard, namespace_ids};
+use crate::error::{Error, OrCannot, Result};
 use crate::sys;
 
 /// What the grader asks init for.
@@ -123,25 +124,24 @@ pub fn live(plan: &InitPlan, channel: &Channel) -> i32 {
     match serve(plan, channel) {
         Ok(()) => 0,
         Err(why) => {
-            let _ = channel.send(&InitReply::Failed(why), &[]);
+            let _ = channel.send(&InitReply::Failed(why.reason()), &[]);
             1
         }
     }
 }
 
-fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
+fn serve(plan: &InitPlan, channel: &Channel) -> Result<()> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(|why| format!("cannot tie init's life to the grader's: {why}"))?;
+        .or_cannot("tie", "init's life to the grader's")?;
     keep_only(channel.as_fd())?;
     // The grader's own haste is not the box's.
     let _ = rustix::process::setpriority_process(None, 0);
     // Not even a core dump or /proc/1/mem; and a name that does not give the grader away.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|why| format!("cannot make init undumpable: {why}"))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_cannot("make", "init undumpable")?;
     let _ = rustix::thread::set_name(c"init");
     // CAP_SYS_ADMIN is enough to read another's environment (mm_access in the kernel): the grader's may hold secrets.
-    sys::forget_arguments(b"/sbin/init\0").map_err(|why| format!("cannot forget the grader's arguments: {why}"))?;
-    nix::unistd::setsid().map_err(|why| format!("cannot leave the grader's session: {why}"))?;
+    sys::forget_arguments(b"/sbin/init\0").or_cannot("forget", "the grader's arguments")?;
+    nix::unistd::setsid().or_cannot("leave", "the grader's session")?;
     let children = watch_children()?;
     // Who was started for the grader; all others are orphans, which are collected and not reported.
     let mut started = Vec::new();
@@ -154,8 +154,8 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<(), String> {
                 let mut rules = if walls::stands(Wall::Guard) { guard::rules() } else { Vec::new() };
                 rules.extend(guard::ends::rules().filter(|_| plan.tells_of_ends));
                 // Last: from here on each call that the filter names waits for the guard, which has no listener yet.
-                let listener = sys::load_asking_filter(&filter::for_guard(&rules))
-                    .map_err(|why| format!("cannot load the guard's filter: {why}"))?;
+                let listener =
+                    sys::load_asking_filter(&filter::for_guard(&rules)).or_cannot("load", "the guard's filter")?;
                 tell(channel, &InitReply::Ready, &[listener.as_fd()])?;
             }
             InitRequest::OpenTerminal => {
@@ -173,13 +173,13 @@ fn next(
     channel: &Channel,
     children: &SignalFd,
     started: &mut Vec<Pid>,
-) -> Result<Option<super::channel::Received<InitRequest>>, String> {
+) -> Result<Option<super::channel::Received<InitRequest>>> {
     loop {
         let mut fds =
             [PollFd::new(channel.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
-            other => other.map_err(|why| format!("init cannot wait: {why}"))?,
+            other => other.or_cannot("wait for", "the grader")?,
         };
         let [asked, died] = fds.map(|fd| fd.any().unwrap_or(false));
         if died {
@@ -187,12 +187,12 @@ fn next(
             reap(channel, started)?;
         }
         if asked {
-            return channel.receive().map_err(|why| format!("init did not understand: {why}"));
+            return channel.receive().or_cannot("understand", "the grader");
         }
     }
 }
 
-fn reap(channel: &Channel, started: &mut Vec<Pid>) -> Result<(), String> {
+fn reap(channel: &Channel, started: &mut Vec<Pid>) -> Result<()> {
     loop {
         let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, code << 8),
@@ -209,17 +209,17 @@ fn reap(channel: &Channel, started: &mut Vec<Pid>) -> Result<(), String> {
 }
 
 /// Turns this process and the namespaces it makes into a host.
-fn set_up(plan: &InitPlan) -> Result<(), String> {
+fn set_up(plan: &InitPlan) -> Result<()> {
     let spaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP;
-    namespace_ids::lowest(|| unshare(spaces).map_err(|why| format!("cannot make the box's namespaces: {why}")))?;
-    nix::unistd::sethostname(&plan.root.hostname).map_err(|why| format!("cannot name the box: {why}"))?;
+    namespace_ids::lowest(|| unshare(spaces).or_cannot("make", "the box's namespaces"))?;
+    nix::unistd::sethostname(&plan.root.hostname).or_cannot("name", "the box")?;
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
-        .map_err(|why| format!("cannot open a socket: {why}"))?;
-    sys::loopback_up(socket.as_fd()).map_err(|why| format!("cannot bring lo up: {why}"))?;
+        .or_cannot("open", "a socket")?;
+    sys::loopback_up(socket.as_fd()).or_cannot("bring", "lo up")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     root::enter(&plan.root)?;
     // Where the kernel lets us, the box counts on from a number that no program can guess; else from 2.
@@ -227,76 +227,76 @@ fn set_up(plan: &InitPlan) -> Result<(), String> {
     Ok(())
 }
 
-fn open_terminal() -> Result<(OwnedFd, OwnedFd), String> {
+fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
     use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let master = openpt(flags).map_err(|why| format!("cannot open a terminal: {why}"))?;
-    unlockpt(&master).map_err(|why| format!("cannot unlock a terminal: {why}"))?;
-    let slave =
-        ioctl_tiocgptpeer(&master, flags).map_err(|why| format!("cannot open a terminal's other end: {why}"))?;
+    let master = openpt(flags).or_cannot("open", "a terminal")?;
+    unlockpt(&master).or_cannot("unlock", "a terminal")?;
+    let slave = ioctl_tiocgptpeer(&master, flags).or_cannot("open", "a terminal's other end")?;
     Ok((master, slave))
 }
 
-fn start_program(start: &Start, fds: Vec<OwnedFd>) -> Result<Pid, String> {
+fn start_program(start: &Start, fds: Vec<OwnedFd>) -> Result<Pid> {
     let Ok([stdout, stderr, gate]) = <[OwnedFd; 3]>::try_from(fds) else {
-        return Err("init was asked to start a program without its descriptors".into());
+        return Err(Error::broken("init was asked to start a program without its descriptors"));
     };
     match sys::fork() {
-        Err(why) => Err(format!("cannot fork in the box: {why}")),
+        Err(why) => Err(why).or_cannot("fork", "in the box"),
         Ok(ForkResult::Parent { child }) => Ok(child),
         Ok(ForkResult::Child) => {
             let gate = Channel::from_fd(gate);
             let Err(why) = become_program(start, &stdout, &stderr, &gate);
-            let _ = gate.send(&Gate::Failed(why), &[]);
+            let _ = gate.send(&Gate::Failed(why.reason()), &[]);
             sys::exit_now(127)
         }
     }
 }
 
 /// Waits at the gate, then is the program. Can succeed only by not returning.
-fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Channel) -> Result<Infallible, String> {
-    nix::unistd::setsid().map_err(|why| format!("cannot make a session: {why}"))?;
-    let null = fs::File::open("/dev/null").map_err(|why| format!("cannot open /dev/null: {why}"))?;
-    let dup = |result: rustix::io::Result<()>| result.map_err(|why| format!("cannot set up its descriptors: {why}"));
+fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Channel) -> Result<Infallible> {
+    nix::unistd::setsid().or_cannot("make", "a session")?;
+    let null = fs::File::open("/dev/null").or_cannot("open", "/dev/null")?;
+    let dup = |result: rustix::io::Result<()>| result.or_cannot("set up", "its descriptors");
     if start.terminal {
-        rustix::process::ioctl_tiocsctty(stdout).map_err(|why| format!("cannot take the terminal: {why}"))?;
+        rustix::process::ioctl_tiocsctty(stdout).or_cannot("take", "the terminal")?;
         dup(rustix::stdio::dup2_stdin(stdout))?;
     } else {
         dup(rustix::stdio::dup2_stdin(&null))?;
     }
     dup(rustix::stdio::dup2_stdout(stdout))?;
     dup(rustix::stdio::dup2_stderr(stderr))?;
-    std::env::set_current_dir(&start.cwd).map_err(|why| format!("cannot enter {}: {why}", start.cwd.display()))?;
+    std::env::set_current_dir(&start.cwd).or_cannot("enter", &start.cwd)?;
     if walls::stands(Wall::Capabilities) {
         // The ways to real-time scheduling and to a lower nice value without the capability.
         for resource in [Resource::RLIMIT_RTPRIO, Resource::RLIMIT_NICE] {
-            setrlimit(resource, 0, 0).map_err(|why| format!("cannot set its limits: {why}"))?;
+            setrlimit(resource, 0, 0).or_cannot("set", "its limits")?;
         }
     }
     for capability in WITHHELD.into_iter().filter(|_| walls::stands(Wall::Capabilities)) {
         // EINVAL: this kernel does not know it, so it cannot be used either.
         let _ = remove_capability_from_bounding_set(capability);
     }
-    let program = find(start).ok_or_else(|| format!("{}: not found", start.argv.first().map_or("", String::as_str)))?;
-    let text = |text: &str| CString::new(text).map_err(|_| format!("{text:?} holds a NUL"));
-    let argv = start.argv.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
-    let env = start.env.iter().map(|(key, value)| text(&format!("{key}={value}"))).collect::<Result<Vec<_>, _>>()?;
+    let program = find(start)
+        .ok_or_else(|| Error::cannot_run(format!("{}: not found", start.argv.first().map_or("", String::as_str))))?;
+    let text = |text: &str| CString::new(text).map_err(|_| Error::cannot_run(format!("{text:?} holds a NUL")));
+    let argv = start.argv.iter().map(|word| text(word)).collect::<Result<Vec<_>>>()?;
+    let env = start.env.iter().map(|(key, value)| text(&format!("{key}={value}"))).collect::<Result<Vec<_>>>()?;
     let program = text(&program.to_string_lossy())?;
-    gate.send(&Gate::Waiting, &[]).map_err(|why| format!("cannot tell that it waits: {why}"))?;
+    gate.send(&Gate::Waiting, &[]).or_cannot("tell", "that it waits")?;
     match gate.receive::<Gate>() {
         Ok(Some(received)) if matches!(received.message, Gate::Go) => {}
-        _ => return Err("was not let through".into()),
+        _ => return Err(Error::cannot_run("was not let through")),
     }
     default_signals()?;
     if !start.traced_calls.is_empty() {
-        sys::load_filter(&filter::for_tracer(&start.traced_calls))
-            .map_err(|why| format!("cannot load the tracer's filter: {why}"))?;
+        sys::load_filter(&filter::for_tracer(&start.traced_calls)).or_cannot("load", "the tracer's filter")?;
     }
     match nix::unistd::execve(&program, &argv, &env) {
-        Err(nix::errno::Errno::ENOEXEC) => {
-            Err(format!("cannot execute {}: no machine code and no #! line", program.to_string_lossy()))
-        }
-        Err(why) => Err(format!("cannot execute {}: {}", program.to_string_lossy(), why.desc())),
+        Err(nix::errno::Errno::ENOEXEC) => Err(Error::cannot_run(format!(
+            "cannot execute {}: no machine code and no #! line",
+            program.to_string_lossy()
+        ))),
+        Err(why) => Err(why.desc()).or_cannot("execute", &*program.to_string_lossy()),
     }
 }
 
@@ -311,28 +311,23 @@ fn find(start: &Start) -> Option<PathBuf> {
 }
 
 /// Signals as a fresh login shell has them: nothing blocked, nothing ignored.
-fn default_signals() -> Result<(), String> {
+fn default_signals() -> Result<()> {
     for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        sys::default_action(signal).map_err(|why| format!("cannot reset {signal}: {why}"))?;
+        sys::default_action(signal).or_cannot("reset", signal.as_str())?;
     }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
-        .map_err(|why| format!("cannot unblock signals: {why}"))
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).or_cannot("unblock", "signals")
 }
 
 /// Closes every descriptor but `kept`; stdin, stdout and stderr become /dev/null.
-fn keep_only(kept: BorrowedFd<'_>) -> Result<(), String> {
-    let null = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .map_err(|why| format!("cannot open /dev/null: {why}"))?;
+fn keep_only(kept: BorrowedFd<'_>) -> Result<()> {
+    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null").or_cannot("open", "/dev/null")?;
     for outcome in
         [rustix::stdio::dup2_stdin(&null), rustix::stdio::dup2_stdout(&null), rustix::stdio::dup2_stderr(&null)]
     {
-        outcome.map_err(|why| format!("cannot let go of the grader's terminal: {why}"))?;
+        outcome.or_cannot("let", "go of the grader's terminal")?;
     }
     drop(null);
-    let listed = fs::read_dir("/proc/self/fd").map_err(|why| format!("cannot list descriptors: {why}"))?;
+    let listed = fs::read_dir("/proc/self/fd").or_cannot("list", "descriptors")?;
     let open: Vec<i32> = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2 && *fd != kept.as_raw_fd()) {
         // EBADF: the one with which we listed them.
@@ -341,13 +336,13 @@ fn keep_only(kept: BorrowedFd<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn watch_children() -> Result<SignalFd, String> {
+fn watch_children() -> Result<SignalFd> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None).map_err(|why| format!("cannot block SIGCHLD: {why}"))?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(|why| format!("cannot watch for SIGCHLD: {why}"))
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None).or_cannot("block", "SIGCHLD")?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).or_cannot("watch", "for SIGCHLD")
 }
 
-fn tell(channel: &Channel, message: &InitReply, fds: &[BorrowedFd<'_>]) -> Result<(), String> {
-    channel.send(message, fds).map_err(|why| format!("cannot reach the grader: {why}"))
+fn tell(channel: &Channel, message: &InitReply, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    channel.send(message, fds).or_cannot("reach", "the grader")
 }

@@ -54,7 +54,7 @@ pub use sudo::sudo;
 #[cfg(test)]
 pub use walls::{Wall, without};
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::sys;
 use channel::Channel;
 use guard::Guard;
@@ -127,13 +127,13 @@ impl Sandbox {
     /// Makes a box. The calling thread must outlive it: init dies with the thread that made it.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with what is missing here.
-    pub fn start(plan: &SandboxPlan) -> Result<Sandbox, Fault> {
+    /// `Exit::CannotRun` with what is missing here.
+    pub fn start(plan: &SandboxPlan) -> Result<Sandbox> {
         if !nix::unistd::geteuid().is_root() {
-            return Err(Fault::CannotRun("the box needs root (namespaces, mounts, cgroups): use sudo".into()));
+            return Err(Error::cannot_run("the box needs root (namespaces, mounts, cgroups): use sudo"));
         }
         if plan.limits.memory_bytes < LEAST_MEMORY {
-            return Err(Fault::CannotRun(format!(
+            return Err(Error::cannot_run(format!(
                 "too little memory: this machine can give the box {} MiB, and it needs {}; free some, or grade elsewhere",
                 plan.limits.memory_bytes >> 20,
                 LEAST_MEMORY >> 20
@@ -155,13 +155,14 @@ impl Sandbox {
             tells_of_ends: plan.tells_of_ends,
             last_pid: 1000 + i32::try_from(mix(plan.seed ^ 1) % 20_000).unwrap_or(0),
         };
-        let (channel, theirs) = Channel::pair().map_err(|why| broken("make the line to init", &why))?;
+        let (channel, theirs) = Channel::pair().or_cannot("make", "the line to init").as_broken()?;
         let init = fork_init(&init_plan, &theirs)?;
         drop(theirs);
         let pidfd = rustix::process::Pid::from_raw(init)
             .ok_or(rustix::io::Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
-            .map_err(|why| broken("open a pidfd for the box's init", &why))?;
+            .or_cannot("open", "a pidfd for the box's init")
+            .as_broken()?;
         let (limits, ended) = (plan.limits, Mutex::default());
         let mut made = Sandbox {
             name,
@@ -180,7 +181,7 @@ impl Sandbox {
         match made.hear()? {
             (InitReply::Ready, mut listener) if listener.len() == 1 => {
                 let guard = listener.pop().map(|listener| Guard::start(listener, init, &made.cgroups)).transpose();
-                made.guard = guard.map_err(|why| broken("start the box's guard", &why))?;
+                made.guard = guard.or_cannot("start", "the box's guard").as_broken()?;
             }
             other => return Err(unexpected(&other.0)),
         }
@@ -237,8 +238,8 @@ impl Sandbox {
     /// A terminal of the box: master and slave.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with init's reason.
-    pub fn open_terminal(&self) -> Result<(OwnedFd, OwnedFd), Fault> {
+    /// `Exit::CannotRun` with init's reason.
+    pub fn open_terminal(&self) -> Result<(OwnedFd, OwnedFd)> {
         self.ask(&InitRequest::OpenTerminal, &[])?;
         let (told, fds) = self.hear()?;
         match <[OwnedFd; 2]>::try_from(fds) {
@@ -250,30 +251,30 @@ impl Sandbox {
     /// Starts a program up to the moment before its exec, in the session cgroup.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the reason, when it is not there or cannot be executed.
-    pub fn hold(&self, start: &Start, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Held, Fault> {
-        let (gate, theirs) = Channel::pair().map_err(|why| broken("make a gate", &why))?;
+    /// `Exit::CannotRun` with the reason, when it is not there or cannot be executed.
+    pub fn hold(&self, start: &Start, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Held> {
+        let (gate, theirs) = Channel::pair().or_cannot("make", "a gate").as_broken()?;
         self.ask(&InitRequest::Start(start.clone()), &[stdout, stderr, theirs.as_fd()])?;
         drop(theirs);
-        let waiting = gate.receive::<Gate>().map_err(|why| broken("hear from the program", &why))?;
+        let waiting = gate.receive::<Gate>().or_cannot("hear", "from the program").as_broken()?;
         match waiting {
             Some(heard) => match (heard.message, heard.sender) {
                 (Gate::Waiting, Some(pid)) => {
                     self.cgroups.settle(pid, SESSION)?;
                     Ok(Held { pid, gate })
                 }
-                (Gate::Failed(why), _) => Err(Fault::CannotRun(why)),
-                (other, _) => Err(Fault::Broken(format!("a program of the box said {other:?}"))),
+                (Gate::Failed(why), _) => Err(Error::cannot_run(why)),
+                (other, _) => Err(Error::broken(format!("a program of the box said {other:?}"))),
             },
-            None => Err(Fault::CannotRun("the box ended before the program was started".into())),
+            None => Err(Error::cannot_run("the box ended before the program was started")),
         }
     }
 
     /// Waits up to `limit` for a program that [`Sandbox::hold`] started to end; the id is the box's, the status raw.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when init said something else.
-    pub fn ended(&self, limit: Duration) -> Result<Option<(i32, i32)>, Fault> {
+    /// `Exit::Broken` when init said something else.
+    pub fn ended(&self, limit: Duration) -> Result<Option<(i32, i32)>> {
         let known = self.ended.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         if known.is_some() {
             return Ok(known);
@@ -288,17 +289,17 @@ impl Sandbox {
             },
             // Init is gone, and everything with it.
             Ok(None) => Ok(Some((0, libc::SIGKILL))),
-            Err(why) => Err(broken("hear from init", &why)),
+            Err(why) => Err(why).or_cannot("hear", "from init").as_broken(),
         }
     }
 
     /// Ends the box after `limit`, or when a signal stays unread in `signals`, even if other threads wait for the box.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when no thread can be had.
-    pub fn watch_over(&mut self, limit: Duration, signals: BorrowedFd<'_>) -> Result<(), Fault> {
+    /// `Exit::Broken` when no thread can be had.
+    pub fn watch_over(&mut self, limit: Duration, signals: BorrowedFd<'_>) -> Result<()> {
         let watchdog = Watchdog::start(self.pidfd.as_fd(), limit, signals);
-        self.watchdog = Some(watchdog.map_err(|why| broken("start the box's watchdog", &why))?);
+        self.watchdog = Some(watchdog.or_cannot("start", "the box's watchdog").as_broken()?);
         Ok(())
     }
 
@@ -342,21 +343,21 @@ impl Sandbox {
         left
     }
 
-    fn ask(&self, ask: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<(), Fault> {
-        self.channel.send(ask, fds).map_err(|why| broken("reach the box's init", &why))
+    fn ask(&self, ask: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        self.channel.send(ask, fds).or_cannot("reach", "the box's init").as_broken()
     }
 
-    fn hear(&self) -> Result<(InitReply, Vec<OwnedFd>), Fault> {
-        match self.channel.receive().map_err(|why| broken("hear from the box's init", &why))? {
+    fn hear(&self) -> Result<(InitReply, Vec<OwnedFd>)> {
+        match self.channel.receive().or_cannot("hear", "from the box's init").as_broken()? {
             Some(heard) => match heard.message {
                 InitReply::Ended { pid, status } => {
                     self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back((pid, status));
                     self.hear()
                 }
-                InitReply::Failed(why) => Err(Fault::CannotRun(format!("no box can be made here: {why}"))),
+                InitReply::Failed(why) => Err(Error::cannot_run(format!("no box can be made here: {why}"))),
                 told => Ok((told, heard.fds)),
             },
-            None => Err(Fault::CannotRun("the box's init ended before the box was ready".into())),
+            None => Err(Error::cannot_run("the box's init ended before the box was ready")),
         }
     }
 }
@@ -385,9 +386,9 @@ impl Held {
     /// Opens the gate.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when it died at the gate.
-    pub fn go(&self) -> Result<(), Fault> {
-        self.gate.send(&Gate::Go, &[]).map_err(|why| broken("let the program go", &why))
+    /// `Exit::Broken` when it died at the gate.
+    pub fn go(&self) -> Result<()> {
+        self.gate.send(&Gate::Go, &[]).or_cannot("let", "the program go").as_broken()
     }
 
     /// Why it did not become the program; `None` when it did. To be asked once it has run or ended.
@@ -407,19 +408,17 @@ impl Held {
 }
 
 /// Forks the box's init into a PID namespace of its own; this thread's later children stay in the old one.
-fn fork_init(plan: &InitPlan, channel: &Channel) -> Result<i32, Fault> {
-    let cannot = |what: &str, why: nix::errno::Errno| Fault::CannotRun(format!("cannot {what}: {}", why.desc()));
-    let home = File::open("/proc/thread-self/ns/pid")
-        .map_err(|why| Fault::CannotRun(format!("cannot open /proc/thread-self/ns/pid: {why}")))?;
-    unshare(CloneFlags::CLONE_NEWPID).map_err(|why| cannot("make a PID namespace", why))?;
+fn fork_init(plan: &InitPlan, channel: &Channel) -> Result<i32> {
+    let home = File::open("/proc/thread-self/ns/pid").or_cannot("open", "/proc/thread-self/ns/pid")?;
+    unshare(CloneFlags::CLONE_NEWPID).or_cannot("make", "a PID namespace")?;
     let forked = sys::fork();
     if let Ok(ForkResult::Child) = forked {
         sys::exit_now(init::live(plan, channel))
     }
-    setns(&home, CloneFlags::CLONE_NEWPID).map_err(|why| cannot("come back from the box's PID namespace", why))?;
-    match forked.map_err(|why| cannot("fork the box's init", why))? {
+    setns(&home, CloneFlags::CLONE_NEWPID).or_cannot("come", "back from the box's PID namespace")?;
+    match forked.or_cannot("fork", "the box's init")? {
         ForkResult::Parent { child } => Ok(child.as_raw()),
-        ForkResult::Child => Err(Fault::Broken("a child came back".into())),
+        ForkResult::Child => Err(Error::broken("a child came back")),
     }
 }
 
@@ -438,12 +437,8 @@ pub fn mix(seed: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-fn broken(what: &str, why: &dyn std::fmt::Display) -> Fault {
-    Fault::Broken(format!("cannot {what}: {why}"))
-}
-
-fn unexpected(told: &InitReply) -> Fault {
-    Fault::Broken(format!("the box's init said {told:?}"))
+fn unexpected(told: &InitReply) -> Error {
+    Error::broken(format!("the box's init said {told:?}"))
 }
 
 #[cfg(test)]

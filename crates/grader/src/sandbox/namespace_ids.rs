@@ -15,33 +15,36 @@ use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unsha
 use nix::unistd::Pid;
 
 use super::is_linux;
+use crate::error::{OrCannot, Result};
 use crate::sys;
+
+/// What [`lowest`] chooses, in errors.
+const CHOICE: &str = "the processor on which the box is made";
 
 /// Calls `make`, which makes the box's namespaces, on the processor that gives them the lowest numbers.
 ///
 /// # Errors
-/// Those of `make`; in words when the processor cannot be chosen.
-pub fn lowest<T>(make: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// Those of `make`, and of sched_setaffinity(2).
+pub fn lowest<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
     if !is_linux(6, 18) {
         return make();
     }
-    let failed = |why: Errno| format!("cannot choose the processor on which the box is made: {why}");
     let this_thread = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this_thread).map_err(failed)?;
+    let allowed = sched_getaffinity(this_thread).or_cannot("choose", CHOICE)?;
     let mut lowest: Option<(u64, CpuSet)> = None;
     for cpu in (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)) {
         let mut one = CpuSet::new();
-        one.set(cpu).and_then(|()| sched_setaffinity(this_thread, &one)).map_err(failed)?;
-        let next = next_number().map_err(failed)?;
+        one.set(cpu).and_then(|()| sched_setaffinity(this_thread, &one)).or_cannot("choose", CHOICE)?;
+        let next = next_number().or_cannot("choose", CHOICE)?;
         if lowest.as_ref().is_none_or(|(number, _)| next < *number) {
             lowest = Some((next, one));
         }
     }
     if let Some((_, one)) = &lowest {
-        sched_setaffinity(this_thread, one).map_err(failed)?;
+        sched_setaffinity(this_thread, one).or_cannot("choose", CHOICE)?;
     }
     let made = make()?;
-    sched_setaffinity(this_thread, &allowed).map_err(failed)?;
+    sched_setaffinity(this_thread, &allowed).or_cannot("choose", CHOICE)?;
     Ok(made)
 }
 

@@ -16,6 +16,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use procfs::process::{MountInfo, Process};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
+use crate::error::{Error, OrCannot, Result};
+
 use super::ROOTS_PATH;
 use super::cgroup::CgroupMount;
 use super::walls::{self, Wall};
@@ -69,9 +71,6 @@ pub enum FileKind {
     /// A symbolic link to there.
     Link(PathBuf),
 }
-
-/// A failure with what was tried.
-type Tried<T> = Result<T, String>;
 
 /// Folders of the host that are empty in every box, with their modes.
 const EMPTY: [(&str, u32); 18] = [
@@ -147,26 +146,25 @@ const DEVICES: [(&str, u32, u32); 6] =
 /// Makes the tree and moves into it. To be called in a mount namespace of its own, by process 1 of the PID namespace.
 ///
 /// # Errors
-/// A sentence with the step, its object and the kernel's reason.
-pub fn enter(plan: &RootPlan) -> Tried<()> {
-    let host_mounts =
-        Process::myself().and_then(|this| this.mountinfo()).map_err(|why| format!("cannot read mountinfo: {why}"))?;
+/// The step, its object and the kernel's reason.
+pub fn enter(plan: &RootPlan) -> Result<()> {
+    let host_mounts = Process::myself().and_then(|this| this.mountinfo()).or_cannot("read", "mountinfo")?;
     let layers = Layers::choose(&host_mounts.0);
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
-        .map_err(|why| format!("cannot make the mounts private: {why}"))?;
+        .or_cannot("make", "the mounts private")?;
     // Any directory of the host will do as a place to stand on: only the box sees it covered.
     let staging = Path::new("/tmp");
     mount_new(SOURCE, staging, "tmpfs", MsFlags::empty(), &format!("size={},mode=755", plan.size_bytes))?;
     for layer in &layers.0 {
         for part in ["upper", "work"] {
             let dir = staging.join(layer.name(part));
-            fs::create_dir(&dir).map_err(at("make", &dir))?;
+            fs::create_dir(&dir).or_cannot("make", &dir)?;
         }
     }
     fill_upper(plan, &layers, staging)?;
     let root = staging.join("root");
-    fs::create_dir(&root).map_err(at("make", &root))?;
+    fs::create_dir(&root).or_cannot("make", &root)?;
     for layer in &layers.0 {
         let options = format!(
             "lowerdir={},upperdir={},workdir={}",
@@ -183,15 +181,15 @@ pub fn enter(plan: &RootPlan) -> Tried<()> {
     }
     mount_kernel_trees(&root)?;
     mount_cgroups(&root, &plan.cgroups)?;
-    std::env::set_current_dir(&root).map_err(at("enter", &root))?;
-    nix::unistd::pivot_root(".", ".").map_err(|why| format!("cannot pivot into the box's root: {why}"))?;
-    umount2(".", MntFlags::MNT_DETACH).map_err(|why| format!("cannot let go of the host's root: {why}"))?;
-    std::env::set_current_dir("/").map_err(at("enter", Path::new("/")))?;
+    std::env::set_current_dir(&root).or_cannot("enter", &root)?;
+    nix::unistd::pivot_root(".", ".").or_cannot("pivot", "into the box's root")?;
+    umount2(".", MntFlags::MNT_DETACH).or_cannot("let", "go of the host's root")?;
+    std::env::set_current_dir("/").or_cannot("enter", Path::new("/"))?;
     if plan.own_home {
         // As on a host that systemd has set up: what a tool mounts in a copy of these mounts shows here, unless it takes
         // care. Nobody outside the box shares anything with it.
         mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SHARED, nothing)
-            .map_err(|why| format!("cannot make the box's mounts shared: {why}"))?;
+            .or_cannot("make", "the box's mounts shared")?;
     }
     Ok(())
 }
@@ -246,7 +244,7 @@ impl Layer {
 }
 
 /// Puts into the upper layers what the box has and the host has not, and the marks that hide what it must not see.
-fn fill_upper(plan: &RootPlan, layers: &Layers, staging: &Path) -> Tried<()> {
+fn fill_upper(plan: &RootPlan, layers: &Layers, staging: &Path) -> Result<()> {
     let upper_of = |layer: &Layer| staging.join(layer.name("upper"));
     // The root directory of an overlay has the mode of its upper layer.
     for layer in &layers.0 {
@@ -267,18 +265,16 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, staging: &Path) -> Tried<()> {
         let here = upper_of(layer).join(relative);
         make_folders(&layer.lower, &upper_of(layer), relative.parent().unwrap_or(Path::new("")))?;
         if let (Some(mode), true) = (mode, there.is_dir()) {
-            fs::create_dir(&here).or_else(ignore_existing).map_err(at("make", &here))?;
-            fs::set_permissions(&here, Permissions::from_mode(mode)).map_err(at("set the mode of", &here))?;
-            setxattr(&here, "trusted.overlay.opaque", b"y", XattrFlags::empty())
-                .map_err(|why| format!("cannot hide {}: {why}", path.display()))?;
+            fs::create_dir(&here).or_else(ignore_existing).or_cannot("make", &here)?;
+            fs::set_permissions(&here, Permissions::from_mode(mode)).or_cannot("set the mode of", &here)?;
+            setxattr(&here, "trusted.overlay.opaque", b"y", XattrFlags::empty()).or_cannot("hide", &path)?;
         } else if mode.is_none() || !there.is_symlink() {
             // A character device 0,0 in the upper layer is overlayfs's word for "removed".
-            mknodat(CWD, &here, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))
-                .map_err(|why| format!("cannot hide {}: {why}", path.display()))?;
+            mknodat(CWD, &here, FileType::CharacterDevice, Mode::empty(), makedev(0, 0)).or_cannot("hide", &path)?;
         }
         hidden.push(path);
     }
-    let Some(root) = layers.0.first().map(upper_of) else { return Err("the box has no root layer".into()) };
+    let Some(root) = layers.0.first().map(upper_of) else { return Err(Error::broken("the box has no root layer")) };
     let etc = layers.showing(Path::new("/etc")).map_or_else(
         || root.join("etc"),
         |layer| upper_of(layer).join(Path::new("/etc").strip_prefix(&layer.lower).unwrap_or(Path::new(""))),
@@ -292,7 +288,7 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, staging: &Path) -> Tried<()> {
     write_file(&etc.join("shadow"), without_passwords("/etc/passwd", ":*:19000:0:99999:7:::").as_bytes(), 0o640)?;
     write_file(&etc.join("gshadow"), without_passwords("/etc/group", ":*::").as_bytes(), 0o640)?;
     let run_lock = root.join("run/lock");
-    fs::create_dir_all(&run_lock).map_err(at("make", &run_lock))?;
+    fs::create_dir_all(&run_lock).or_cannot("make", &run_lock)?;
     for file in &plan.system {
         let Some(layer) = layers.showing(&file.path) else { continue };
         let relative = file.path.strip_prefix(&layer.lower).unwrap_or(&file.path);
@@ -303,21 +299,21 @@ fn fill_upper(plan: &RootPlan, layers: &Layers, staging: &Path) -> Tried<()> {
 }
 
 /// Puts the submission into its folder below `root`.
-fn place_files(plan: &RootPlan, root: &Path) -> Tried<()> {
+fn place_files(plan: &RootPlan, root: &Path) -> Result<()> {
     let folder = below(root, &plan.folder);
-    fs::create_dir_all(&folder).map_err(at("make", &folder))?;
+    fs::create_dir_all(&folder).or_cannot("make", &folder)?;
     plan.files.iter().try_for_each(|file| place_file(&folder, file))
 }
 
 /// The folders at the root of the machine that no system has: somebody's own, where an answer may lie.
-fn strangers() -> Tried<Vec<PathBuf>> {
+fn strangers() -> Result<Vec<PathBuf>> {
     let known = |path: &Path| {
         let named = |dir: &str| path == Path::new(dir);
         let library = path.to_string_lossy().starts_with("/lib");
         library || SYSTEM.iter().chain(&KERNEL).any(|dir| named(dir)) || EMPTY.iter().any(|(dir, _)| named(dir))
     };
     let root = Path::new("/");
-    let entries = fs::read_dir(root).map_err(at("list", root))?;
+    let entries = fs::read_dir(root).or_cannot("list", root)?;
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| !known(path)).collect())
 }
 
@@ -358,9 +354,9 @@ fn without_passwords(file: &str, rest: &str) -> String {
     names.collect()
 }
 
-fn place_file(folder: &Path, file: &SandboxFile) -> Tried<()> {
+fn place_file(folder: &Path, file: &SandboxFile) -> Result<()> {
     if file.path.components().any(|part| !matches!(part, Component::Normal(_))) {
-        return Err(format!("{} is no path inside the submission's folder", file.path.display()));
+        return Err(Error::usage(format!("{} is no path inside the submission's folder", file.path.display())));
     }
     let path = folder.join(&file.path);
     // Whatever comes first, a file or the folder that it lies in; and never through a link, which leads out of the box.
@@ -369,19 +365,25 @@ fn place_file(folder: &Path, file: &SandboxFile) -> Tried<()> {
         above.push(part);
         match fs::symlink_metadata(&above) {
             Ok(there) if there.is_dir() => {}
-            Ok(_) => return Err(format!("{} lies below {}, which is no folder", path.display(), above.display())),
-            Err(_) => fs::create_dir(&above).map_err(at("make", &above))?,
+            Ok(_) => {
+                return Err(Error::usage(format!(
+                    "{} lies below {}, which is no folder",
+                    path.display(),
+                    above.display()
+                )));
+            }
+            Err(_) => fs::create_dir(&above).or_cannot("make", &above)?,
         }
     }
     match &file.what {
-        FileKind::Folder => fs::create_dir(&path).or_else(ignore_existing).map_err(at("make", &path)),
+        FileKind::Folder => fs::create_dir(&path).or_else(ignore_existing).or_cannot("make", &path),
         FileKind::File { bytes, mode } => write_file(&path, bytes, *mode),
-        FileKind::Link(target) => symlink(target, &path).map_err(at("link", &path)),
+        FileKind::Link(target) => symlink(target, &path).or_cannot("link", &path),
     }
 }
 
 /// proc, sysfs and a `/dev` of the box's own.
-fn mount_kernel_trees(root: &Path) -> Tried<()> {
+fn mount_kernel_trees(root: &Path) -> Result<()> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount_new("proc", &root.join("proc"), "proc", safe, "")?;
     mount_new("sysfs", &root.join("sys"), "sysfs", safe, "")?;
@@ -390,17 +392,17 @@ fn mount_kernel_trees(root: &Path) -> Tried<()> {
     for (name, major, minor) in DEVICES {
         let node = dev.join(name);
         mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))
-            .map_err(|why| format!("cannot make {}: {why}", node.display()))?;
+            .or_cannot("make", &node)?;
         // mknod(2) subtracts the umask.
-        fs::set_permissions(&node, Permissions::from_mode(0o666)).map_err(at("set the mode of", &node))?;
+        fs::set_permissions(&node, Permissions::from_mode(0o666)).or_cannot("set the mode of", &node)?;
     }
     let links =
         [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")];
     for (name, target) in links {
-        symlink(target, dev.join(name)).map_err(at("link", &dev.join(name)))?;
+        symlink(target, dev.join(name)).or_cannot("link", &dev.join(name))?;
     }
     for name in ["pts", "shm", "mqueue"] {
-        fs::create_dir(dev.join(name)).map_err(at("make", &dev.join(name)))?;
+        fs::create_dir(dev.join(name)).or_cannot("make", &dev.join(name))?;
     }
     let pts = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     mount_new("devpts", &dev.join("pts"), "devpts", pts, "newinstance,ptmxmode=0666,mode=0620")?;
@@ -408,7 +410,7 @@ fn mount_kernel_trees(root: &Path) -> Tried<()> {
     mount_new("mqueue", &dev.join("mqueue"), "mqueue", safe, "")
 }
 
-fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Tried<()> {
+fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     for cgroup in mounts {
         let target = below(root, &cgroup.target);
@@ -424,10 +426,10 @@ fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Tried<()> {
                 .unwrap_or_default();
             mount_new("tmpfs", &target, "tmpfs", flags, &cgroup.options)?;
             for (name, to) in links {
-                symlink(to, target.join(&name)).map_err(at("link", &name))?;
+                symlink(to, target.join(&name)).or_cannot("link", &name)?;
             }
         } else {
-            fs::create_dir_all(&target).map_err(at("make", &target))?;
+            fs::create_dir_all(&target).or_cannot("make", &target)?;
             mount_new(&cgroup.kind, &target, &cgroup.kind, flags, &cgroup.options)?;
         }
     }
@@ -435,43 +437,39 @@ fn mount_cgroups(root: &Path, mounts: &[CgroupMount]) -> Tried<()> {
 }
 
 /// Makes `relative` and what is above it in the upper layer, each with the mode and owner of the lower one.
-fn make_folders(lower: &Path, upper: &Path, relative: &Path) -> Tried<()> {
+fn make_folders(lower: &Path, upper: &Path, relative: &Path) -> Result<()> {
     let (mut from, mut to) = (lower.to_owned(), upper.to_owned());
     for part in relative.components() {
         from.push(part);
         to.push(part);
         match fs::create_dir(&to) {
             Ok(()) => copy_mode(&from, &to)?,
-            Err(why) => ignore_existing(why).map_err(at("make", &to))?,
+            Err(why) => ignore_existing(why).or_cannot("make", &to)?,
         }
     }
     Ok(())
 }
 
-fn copy_mode(from: &Path, to: &Path) -> Tried<()> {
+fn copy_mode(from: &Path, to: &Path) -> Result<()> {
     let Ok(like) = fs::metadata(from) else { return Ok(()) };
-    fs::set_permissions(to, Permissions::from_mode(like.mode() & 0o7777)).map_err(at("set the mode of", to))?;
-    std::os::unix::fs::chown(to, Some(like.uid()), Some(like.gid())).map_err(at("set the owner of", to))
+    fs::set_permissions(to, Permissions::from_mode(like.mode() & 0o7777)).or_cannot("set the mode of", to)?;
+    std::os::unix::fs::chown(to, Some(like.uid()), Some(like.gid())).or_cannot("set the owner of", to)
 }
 
-fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Tried<()> {
+fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
-    let mut file = options.open(path).map_err(at("make", path))?;
-    file.write_all(bytes).map_err(at("write", path))
+    let mut file = options.open(path).or_cannot("make", path)?;
+    file.write_all(bytes).or_cannot("write", path)
 }
 
-fn mount_new(source: &str, target: &Path, kind: &str, flags: MsFlags, options: &str) -> Tried<()> {
+fn mount_new(source: &str, target: &Path, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
     mount(Some(source), target, Some(kind), flags, Some(options).filter(|options| !options.is_empty()))
-        .map_err(|why| format!("cannot mount {kind} on {}: {why}", target.display()))
+        .or_cannot(&format!("mount {kind} on"), target)
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-fn at<'a>(verb: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> String + 'a {
-    move |why| format!("cannot {verb} {}: {why}", path.display())
 }
 
 fn ignore_existing(why: io::Error) -> io::Result<()> {

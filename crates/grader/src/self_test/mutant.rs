@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::fault::Fault;
+use crate::error::Result;
 use crate::judge::{Status, Style, Verdict, judge};
 use crate::record::{Observer, Run};
 use crate::rubric::Rubric;
@@ -54,7 +54,7 @@ impl Mutant {
         style: Style,
         verdicts: &[Verdict],
         expect: &Expect,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool> {
         let judged = match self {
             Mutant::Without(check) => verdicts.iter().map(|verdict| forced(verdict, check)).collect(),
             Mutant::Unwatched(observer) => {

@@ -21,7 +21,7 @@
 //! **One thread.** All that the tool's programs print is read by whoever waits here ([`Session::until`]); nothing is held.
 //! **Time.** Each command has a limit of its own and all have one together; when that is used up, [`SessionRecord::cut`] says
 //! so, and every later step is not done. Each method that waits fails only for what is not the tool's doing: a signal to
-//! the grader ([`Fault::Interrupted`]), or a fault of ours.
+//! the grader (`Exit::Interrupted`), or a fault of ours.
 //!
 //! Look: `grade task3 --record DIR` writes a session as JSON.
 
@@ -48,7 +48,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, Exit, OrCannot, Result};
 use crate::observe::output::Collected;
 use crate::observe::plan::RunPlan;
 use crate::observe::run;
@@ -104,7 +104,7 @@ pub enum Terminal {
 ///
 /// # Errors
 /// Those of a run with any observer.
-pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
+pub fn observe(plan: &RunPlan<'_>) -> Result<Run> {
     let _ahead = Ahead::of_others();
     let prepared = plan.submission.prepare()?;
     let signals = Signals::held_back()?;
@@ -112,7 +112,7 @@ pub fn observe(plan: &RunPlan<'_>) -> Result<Run, Fault> {
     match plan.task {
         Task::Task3 => task3::run_steps(&mut session, &prepared)?,
         Task::Task4 => task4::run_steps(&mut session, &prepared)?,
-        Task::Task1 | Task::Task2 => return Err(Fault::Broken(format!("{} is no tool", plan.task))),
+        Task::Task1 | Task::Task2 => return Err(Error::broken(format!("{} is no tool", plan.task))),
     }
     Ok(session.leave())
 }
@@ -177,18 +177,14 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// As [`Sandbox::start`] and [`World::around`].
-    pub fn set(
-        plan: &'a RunPlan<'a>,
-        prepared: &'a PreparedSubmission,
-        signals: &'a Signals,
-    ) -> Result<Session<'a>, Fault> {
+    pub fn set(plan: &'a RunPlan<'a>, prepared: &'a PreparedSubmission, signals: &'a Signals) -> Result<Session<'a>> {
         let addresses = World::plan(plan.seed, &prepared.interface());
         let mut system = debootstrap::package();
         system.push(sudo());
         if plan.task == Task::Task4 {
             let (packages, programs) = debootstrap::services(&prepared.files);
             if let Some(program) = programs.into_iter().find(|program| !is_here(program)) {
-                return Err(Fault::CannotRun(format!(
+                return Err(Error::cannot_run(format!(
                     "the services need {program}, which this machine has not: install it"
                 )));
             }
@@ -258,8 +254,8 @@ impl<'a> Session<'a> {
     /// takes too long is ended; [`End::TimedOut`] says where it stood.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn run<S: AsRef<str>>(&mut self, name: &str, argv: &[S]) -> Result<CommandRun, Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn run<S: AsRef<str>>(&mut self, name: &str, argv: &[S]) -> Result<CommandRun> {
         if !self.start(name, argv, Terminal::No)? {
             return Ok(self.note_failure(name, argv));
         }
@@ -272,8 +268,8 @@ impl<'a> Session<'a> {
     /// It is written down when [`Session::finish`] or [`Session::leave`] has seen the last of it.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn start<S: AsRef<str>>(&mut self, name: &str, argv: &[S], terminal: Terminal) -> Result<bool, Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn start<S: AsRef<str>>(&mut self, name: &str, argv: &[S], terminal: Terminal) -> Result<bool> {
         if self.is_over() {
             return Ok(false);
         }
@@ -289,22 +285,21 @@ impl<'a> Session<'a> {
             Terminal::Yes => {
                 let opened = self.host.open_terminal();
                 let Some((master, slave)) = self.unless_used_up(opened)? else { return Ok(false) };
-                let again = slave.try_clone().map_err(|why| broken("copy a descriptor", &why))?;
+                let again = slave.try_clone().or_cannot("copy", "a descriptor").as_broken()?;
                 (vec![(1, File::from(master))], slave, again)
             }
         };
         for (_, file) in &mut read {
-            fcntl(&*file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-                .map_err(|why| broken("make a pipe non-blocking", &why))?;
+            fcntl(&*file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_cannot("make", "a pipe non-blocking").as_broken()?;
         }
         let (began, at) = (Instant::now(), self.begun.elapsed());
         let held = match self.host.hold(&start, stdout.as_fd(), stderr.as_fd()) {
             Ok(held) => held,
-            Err(Fault::CannotRun(why)) => {
-                self.write_down(name, at, StepKind::Command(not_started(&argv, why)));
+            Err(error) if error.exit == Exit::CannotRun => {
+                self.write_down(name, at, StepKind::Command(not_started(&argv, error.reason())));
                 return Ok(false);
             }
-            Err(fault) => return self.unless_used_up(Err(fault)).map(|never: Option<()>| never.is_some()),
+            Err(error) => return self.unless_used_up(Err(error)).map(|never: Option<()>| never.is_some()),
         };
         drop((stdout, stderr));
         let pid = held.pid();
@@ -337,8 +332,8 @@ impl<'a> Session<'a> {
     /// Waits up to `limit` for the end of what was started as `name`, ends it if need be, and writes it down.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn finish(&mut self, name: &str, limit: Duration) -> Result<CommandRun, Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn finish(&mut self, name: &str, limit: Duration) -> Result<CommandRun> {
         let ended =
             |session: &Session<'_>| session.programs.iter().any(|p| p.name == name && p.end.is_some()).then_some(());
         if self.until(limit, ended)?.is_none() {
@@ -383,8 +378,8 @@ impl<'a> Session<'a> {
     /// Waits up to `limit` until `is_so` gives something, and meanwhile reads what is printed.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn until<T>(&mut self, limit: Duration, is_so: impl Fn(&Session<'a>) -> Option<T>) -> Result<Option<T>, Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn until<T>(&mut self, limit: Duration, is_so: impl Fn(&Session<'a>) -> Option<T>) -> Result<Option<T>> {
         let deadline = self.passed() + limit;
         loop {
             if let Some(found) = is_so(self) {
@@ -401,13 +396,8 @@ impl<'a> Session<'a> {
     /// there are several. Gives up early when `command`, which is to bring it, has ended without it.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn find(
-        &mut self,
-        name: &str,
-        command: &str,
-        is_it: impl Fn(&[String]) -> bool,
-    ) -> Result<Option<Process>, Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn find(&mut self, name: &str, command: &str, is_it: impl Fn(&[String]) -> bool) -> Result<Option<Process>> {
         self.find_within(name, command, self.appearance, |session, pid| {
             is_it(&proc::argv(pid)).then(|| look::process(pid, &session.host)).flatten()
         })
@@ -417,13 +407,13 @@ impl<'a> Session<'a> {
     /// times as long as the slowest that was found so far.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
+    /// `Exit::Interrupted`, `Exit::Broken`.
     pub fn find_process(
         &mut self,
         name: &str,
         command: &str,
         is_it: impl Fn(&Session<'a>, Pid) -> Option<Process>,
-    ) -> Result<Option<Process>, Fault> {
+    ) -> Result<Option<Process>> {
         let patience = NEXT_APPEARANCE.max(self.slowest * 10).min(self.appearance);
         self.find_within(name, command, patience, is_it)
     }
@@ -434,7 +424,7 @@ impl<'a> Session<'a> {
         command: &str,
         patience: Duration,
         is_it: impl Fn(&Session<'a>, Pid) -> Option<Process>,
-    ) -> Result<Option<Process>, Fault> {
+    ) -> Result<Option<Process>> {
         let (at, since) = (self.begun.elapsed(), self.passed());
         let seek = |session: &Session<'a>| {
             look::pids(session.host.init()).into_iter().rev().find_map(|pid| is_it(session, pid))
@@ -497,8 +487,8 @@ impl<'a> Session<'a> {
     /// Sets the policy of the host's FORWARD chain, as some hosts have it before a tool is called.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn set_forward_policy(&mut self, policy: &str) -> Result<(), Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn set_forward_policy(&mut self, policy: &str) -> Result<()> {
         let name = format!("{OURS} policy {policy} {}", self.steps.len());
         if self.run(&name, &["iptables", "-P", "FORWARD", policy])?.succeeded() {
             self.forward_policy = Some(policy.to_owned());
@@ -578,8 +568,8 @@ impl<'a> Session<'a> {
     /// longer where everything takes longer.
     ///
     /// # Errors
-    /// [`Fault::Interrupted`], [`Fault::Broken`].
-    pub fn probe(&mut self, name: &str, wanted: Vec<(&str, Place, Ask)>) -> Result<Vec<Probe>, Fault> {
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn probe(&mut self, name: &str, wanted: Vec<(&str, Place, Ask)>) -> Result<Vec<Probe>> {
         if self.is_over() {
             return Ok(Vec::new());
         }
@@ -719,15 +709,15 @@ impl<'a> Session<'a> {
 
     /// A box that has run into one of its limits cannot even start a program: then the session is over, and that is the
     /// tool's doing.
-    fn unless_used_up<T>(&mut self, outcome: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    fn unless_used_up<T>(&mut self, outcome: Result<T>) -> Result<Option<T>> {
         match (outcome, self.host.used_up()) {
             (Ok(done), _) => Ok(Some(done)),
-            (Err(Fault::Interrupted(signal)), _) => Err(Fault::Interrupted(signal)),
+            (Err(error), _) if matches!(error.exit, Exit::Interrupted(_)) => Err(error),
             (Err(_), Some(hit)) => {
                 self.cut.get_or_insert(hit);
                 Ok(None)
             }
-            (Err(fault), None) => Err(fault),
+            (Err(error), None) => Err(error),
         }
     }
 
@@ -746,7 +736,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads what is there to be read, and hears who has ended; waits for something to come for up to `wait`.
-    fn pump(&mut self, wait: Duration) -> Result<(), Fault> {
+    fn pump(&mut self, wait: Duration) -> Result<()> {
         let host = &self.host;
         self.pace.tick(|| sampler::running(host));
         let millis = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
@@ -758,11 +748,11 @@ impl<'a> Session<'a> {
         fds.extend(streams.map(|(_, file)| PollFd::new(file.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, millis) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(why) => return Err(broken("wait for the box", &why)),
+            Err(why) => return Err(why).or_cannot("wait", "for the box").as_broken(),
         }
         drop(fds);
         if let Ok(Some(signal)) = self.signals.fd.read_signal() {
-            return Err(Fault::Interrupted(i32::try_from(signal.ssi_signo).unwrap_or(0)));
+            return Err(Error::interrupted(i32::try_from(signal.ssi_signo).unwrap_or(0)));
         }
         loop {
             let heard = self.host.ended(Duration::ZERO);
@@ -873,12 +863,8 @@ fn is_here(program: &str) -> bool {
     std::env::split_paths(ROOTS_PATH).any(|folder| folder.join(program).is_file())
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
-    pipe_with(PipeFlags::CLOEXEC).map_err(|why| broken("make a pipe", &why))
-}
-
-fn broken(what: &str, why: &dyn std::fmt::Display) -> Fault {
-    Fault::Broken(format!("cannot {what}: {why}"))
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe").as_broken()
 }
 
 #[cfg(test)]

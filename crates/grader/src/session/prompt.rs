@@ -31,7 +31,7 @@ impl Session<'_> {
     }
 
     /// Makes or unmakes a file at `path` of the box that nobody can remove, and so neither the folder around it: what
-    /// comes over a tool whose disk has a fault. False where the file system knows no such files. See chattr(1), `+i`.
+    /// comes over a tool whose disk has an error. False where the file system knows no such files. See chattr(1), `+i`.
     pub fn make_unremovable(&self, path: &str, unremovable: bool) -> bool {
         let flags = if unremovable { OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL } else { OFlags::RDONLY };
         let Ok(file) = in_root(self.host().init(), path, flags) else { return false };

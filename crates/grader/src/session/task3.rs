@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::fault::Fault;
+use crate::error::Result;
 use crate::record::steps::{Ask, Look, Mount, Place, Process};
 use crate::record::{Host, Pid};
 use crate::sandbox::FileKind;
@@ -63,8 +63,8 @@ const ENDING: Duration = Duration::from_secs(10);
 /// Plays it.
 ///
 /// # Errors
-/// [`Fault::Interrupted`], [`Fault::Broken`].
-pub fn run_steps(session: &mut Session<'_>, prepared: &PreparedSubmission) -> Result<(), Fault> {
+/// `Exit::Interrupted`, `Exit::Broken`.
+pub fn run_steps(session: &mut Session<'_>, prepared: &PreparedSubmission) -> Result<()> {
     let edition = ToolEdition::of(session, prepared);
     let [folder, tree] = [prepared.cwd(), prepared.folder.clone()].map(|path| path.display().to_string());
     let mut tool = Conductor { session, words: prepared.run.clone(), edition, folder, tree };
@@ -152,7 +152,7 @@ impl Conductor<'_, '_> {
     }
 
     /// A command line that is waited for.
-    fn type_line(&mut self, name: &str, words: &[&str]) -> Result<bool, Fault> {
+    fn type_line(&mut self, name: &str, words: &[&str]) -> Result<bool> {
         let line = self.line(words);
         Ok(self.session.run(name, &line)?.succeeded())
     }
@@ -160,7 +160,7 @@ impl Conductor<'_, '_> {
     /// The image of most containers: of a base and a line that does nothing, since there seldom is an image without one;
     /// of the base alone where that cannot be built. Whatever else a tool can or cannot do with layers, it is tried when
     /// all the rest has been.
-    fn build(&mut self) -> Result<(), Fault> {
+    fn build(&mut self) -> Result<()> {
         if self.edition != ToolEdition::Layers {
             return self.type_line("build", &["build", IMAGE]).map(drop);
         }
@@ -174,18 +174,18 @@ impl Conductor<'_, '_> {
 
     /// `run IMAGE NAME -- sleep N`, in the background, since a tool may stay in the foreground as long as the container
     /// does. Its process is written down under the container's name.
-    fn container(&mut self, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+    fn container(&mut self, name: &str, nth: u64) -> Result<Option<Process>> {
         let process = self.started(name, name, nth)?;
         self.session.look(&format!("{name} runs"));
         Ok(process)
     }
 
     /// The same, the step being called `step`.
-    fn started(&mut self, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+    fn started(&mut self, step: &str, name: &str, nth: u64) -> Result<Option<Process>> {
         self.started_from(IMAGE, step, name, nth)
     }
 
-    fn started_from(&mut self, image: &str, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+    fn started_from(&mut self, image: &str, step: &str, name: &str, nth: u64) -> Result<Option<Process>> {
         let process = self.typed_run(image, step, name, nth)?;
         // Its own list says when the tool is done with what a container needs.
         for nth in 0..20 {
@@ -200,7 +200,7 @@ impl Conductor<'_, '_> {
         Ok(process)
     }
 
-    fn typed_run(&mut self, image: &str, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+    fn typed_run(&mut self, image: &str, step: &str, name: &str, nth: u64) -> Result<Option<Process>> {
         let (number, command) = (self.session.number(nth), format!("run {step}"));
         let volume = format!("{}:{VOLUME}", self.folder);
         let mut words = vec!["run", image, name, "--", "sleep", &number];
@@ -215,7 +215,7 @@ impl Conductor<'_, '_> {
     }
 
     /// `exec NAME -- sleep N`, in the background.
-    fn exec_goes_on(&mut self, step: &str, name: &str, nth: u64) -> Result<Option<Process>, Fault> {
+    fn exec_goes_on(&mut self, step: &str, name: &str, nth: u64) -> Result<Option<Process>> {
         let (number, found) = (self.session.number(nth), format!("{step}'s"));
         let line = self.line(&["exec", name, "--", "sleep", &number]);
         if !self.session.start(step, &line, Terminal::No)? {
@@ -226,7 +226,7 @@ impl Conductor<'_, '_> {
 
     /// What is asked in and of a container that runs. Nothing that it started goes on afterwards: what a tool does while a
     /// command of `exec` runs is a question of its own.
-    fn inside(&mut self, eg: &Process) -> Result<(), Fault> {
+    fn inside(&mut self, eg: &Process) -> Result<()> {
         self.session.mark(eg.pid, MARK);
         let exec = self.exec_goes_on("exec", EG, 5)?;
         self.session.rename(eg.pid, RENAMED);
@@ -242,7 +242,7 @@ impl Conductor<'_, '_> {
     }
 
     /// Ends a process, and waits until it has gone.
-    fn end_process(&mut self, process: &Process) -> Result<(), Fault> {
+    fn end_process(&mut self, process: &Process) -> Result<()> {
         let pid = process.pid;
         self.session.kill(pid);
         let gone = |session: &Session<'_>| session.process(pid).is_none_or(|now| now.zombie).then_some(());
@@ -251,7 +251,7 @@ impl Conductor<'_, '_> {
     }
 
     /// `run IMAGE NAME` and `exec NAME` without a command.
-    fn default_command(&mut self) -> Result<(), Fault> {
+    fn default_command(&mut self) -> Result<()> {
         for (name, words) in [("run idle", &["run", IMAGE, IDLE][..]), ("exec idle", &["exec", EG])] {
             let line = self.line(words);
             let known = self.session.inventory().0;
@@ -273,7 +273,7 @@ impl Conductor<'_, '_> {
     }
 
     /// Networks for all, and who reaches whom before and after. Gives the address of `egg`.
-    fn network(&mut self, [eg, egg, web, alt]: [&Option<Process>; 4]) -> Result<String, Fault> {
+    fn network(&mut self, [eg, egg, web, alt]: [&Option<Process>; 4]) -> Result<String> {
         let world = self.session.world().addresses.clone();
         let internet = Ask::Tcp { to: world.internet.clone(), port: WEB_PORT };
         let all = [(EG, eg), (EGG, egg), (WEB, web), (ALT, alt)];
@@ -344,7 +344,7 @@ impl Conductor<'_, '_> {
 
     /// The host's FORWARD policy is DROP, as the course's tool has it. A tool that relies on a host that forwards
     /// what nothing forbids, as a plain Debian does, is asked everything that follows on such a one.
-    fn choose_policy(&mut self, internet: &Ask) -> Result<(), Fault> {
+    fn choose_policy(&mut self, internet: &Ask) -> Result<()> {
         let reaches = |tool: &mut Self, name: &str| {
             let asked = (name, Place::Container(EGG.to_owned()), internet.clone());
             tool.session
@@ -362,7 +362,7 @@ impl Conductor<'_, '_> {
     }
 
     /// While a command of `exec` runs: another one, and a network for its container.
-    fn beside_exec(&mut self) -> Result<(), Fault> {
+    fn beside_exec(&mut self) -> Result<()> {
         let Some(busy) = self.container(BUSY, 7)? else { return Ok(()) };
         self.exec_goes_on("exec busy", BUSY, 8)?;
         self.type_line("exec beside", &["exec", BUSY, "--", "echo", WORD])?;
@@ -384,7 +384,7 @@ impl Conductor<'_, '_> {
     }
 
     /// `stop`: first `eg`, to see what becomes of it and of the others, then all.
-    fn stop(&mut self, [eg, egg, web, alt]: [&Option<Process>; 4], egg_in: &str) -> Result<(), Fault> {
+    fn stop(&mut self, [eg, egg, web, alt]: [&Option<Process>; 4], egg_in: &str) -> Result<()> {
         let world = self.session.world().addresses.clone();
         self.session.look("all run");
         self.end(EG, eg)?;
@@ -407,7 +407,7 @@ impl Conductor<'_, '_> {
     /// `stop NAME`, and a look. What is left of the container's processes and
     /// mounts is taken away by us, and `stop` tried once more: so one thing that it forgets does not keep it from all
     /// the others.
-    fn end(&mut self, name: &str, process: &Option<Process>) -> Result<(), Fault> {
+    fn end(&mut self, name: &str, process: &Option<Process>) -> Result<()> {
         self.session.forget_place(name);
         let again = if self.session.has_step(&format!("stop {name}")) { " again" } else { "" };
         let succeeded = self.stopped(name, &format!("stop {name}{again}"), process)?;
@@ -444,7 +444,7 @@ impl Conductor<'_, '_> {
     }
 
     /// `stop NAME`, and the time that the kernel needs; whether it succeeded.
-    fn stopped(&mut self, name: &str, step: &str, process: &Option<Process>) -> Result<bool, Fault> {
+    fn stopped(&mut self, name: &str, step: &str, process: &Option<Process>) -> Result<bool> {
         let succeeded = self.type_line(step, &["stop", name])?;
         let pid = process.as_ref().map(|process| process.pid);
         let prefix = format!("{name}-");
@@ -460,7 +460,7 @@ impl Conductor<'_, '_> {
     }
 
     /// A name that is asked for again: while its container runs, and when the command of that has ended.
-    fn names(&mut self) -> Result<(), Fault> {
+    fn names(&mut self) -> Result<()> {
         let Some(first) = self.started(TWICE, TWICE, 10)? else { return Ok(()) };
         self.typed_run(IMAGE, "twice while it runs", TWICE, 11)?;
         self.session.look("twice asked for");
@@ -482,7 +482,7 @@ impl Conductor<'_, '_> {
     }
 
     /// Images of several layers, each from a Conductorfile that is ours and needs no network.
-    fn layers(&mut self, prepared: &PreparedSubmission) -> Result<(), Fault> {
+    fn layers(&mut self, prepared: &PreparedSubmission) -> Result<()> {
         self.session.asks_for_layers();
         let lines = |lines: &[&str]| format!("FROM debian:bookworm\n{}\n", lines.join("\n"));
         let stamp = format!("RUN date +%s%N >{STAMP}");
@@ -518,7 +518,7 @@ impl Conductor<'_, '_> {
     }
 
     /// Builds an image from this Conductorfile, runs a container from it, and reads files in that.
-    fn image(&mut self, step: &str, name: &str, conductorfile: &str, files: &[&str]) -> Result<(), Fault> {
+    fn image(&mut self, step: &str, name: &str, conductorfile: &str, files: &[&str]) -> Result<()> {
         self.session.put(CONDUCTORFILE, conductorfile);
         if !self.type_line(&format!("build {step}"), &["build", name])? {
             return Ok(());
@@ -531,7 +531,7 @@ impl Conductor<'_, '_> {
     }
 
     /// The student's own: only where it asks for no packages, since there is no network to bring them.
-    fn own_conductorfile(&mut self, prepared: &PreparedSubmission) -> Result<(), Fault> {
+    fn own_conductorfile(&mut self, prepared: &PreparedSubmission) -> Result<()> {
         let own =
             prepared.files.iter().find(|file| prepared.folder.join(&file.path) == prepared.cwd().join(CONDUCTORFILE));
         if let Some(FileKind::File { bytes, .. }) = own.map(|file| &file.what) {

@@ -17,7 +17,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::fault::Fault;
+use crate::error::Result;
 use crate::record::steps::{Answer, Ask, Place, Probe, Process};
 use crate::sandbox::FileKind;
 use crate::session::{Listener, Session, Terminal, WEB_PORT};
@@ -67,8 +67,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// Plays it.
 ///
 /// # Errors
-/// [`Fault::Interrupted`], [`Fault::Broken`].
-pub fn run_steps(session: &mut Session<'_>, prepared: &PreparedSubmission) -> Result<(), Fault> {
+/// `Exit::Interrupted`, `Exit::Broken`.
+pub fn run_steps(session: &mut Session<'_>, prepared: &PreparedSubmission) -> Result<()> {
     let conductor = conductor_of(prepared);
     let mut tool = Orchestrator { session, words: prepared.run.clone(), is_script: is_script(prepared), conductor };
     tool.session.look("before");
@@ -166,7 +166,7 @@ struct Service {
 impl Orchestrator<'_, '_> {
     /// The steps from top to bottom, until the page greets, the script ends, or nothing comes any more. A key is pressed
     /// when somebody waits for one before there is a page.
-    fn run_script(&mut self, name: &str) -> Result<(), Fault> {
+    fn run_script(&mut self, name: &str) -> Result<()> {
         let words = self.words.clone();
         if !self.session.start(name, &words, Terminal::Yes)? {
             return Ok(());
@@ -206,7 +206,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// Ends a script that stayed: by the key that it waits for, else as Ctrl-C does.
-    fn end_script(&mut self, name: &str) -> Result<(), Fault> {
+    fn end_script(&mut self, name: &str) -> Result<()> {
         let ending = self.session.scaled(ENDING);
         for key in ["\n", "\x03"] {
             if !self.session.has_ended(name) && (key != "\n" || self.session.waits_for_a_key()) {
@@ -220,7 +220,7 @@ impl Orchestrator<'_, '_> {
 
     /// The assignment's "Clean Reset": each container is stopped, and each image removed, by the tool. A tool may clear a
     /// container's folder at the next `stop` only, so one that is still there is stopped once more.
-    fn reset(&mut self) -> Result<(), Fault> {
+    fn reset(&mut self) -> Result<()> {
         let Some(conductor) = self.conductor.clone() else { return Ok(()) };
         let line = |words: [&str; 2]| conductor.iter().cloned().chain(words.map(str::to_owned)).collect::<Vec<_>>();
         self.session.look("to be stopped");
@@ -249,7 +249,7 @@ impl Orchestrator<'_, '_> {
 
     /// `down` of a deployment whose containers' folders cannot be removed, for whatever reason: neither failure may keep the
     /// other container from being stopped.
-    fn hindered(&mut self) -> Result<(), Fault> {
+    fn hindered(&mut self) -> Result<()> {
         self.session.look("to be hindered");
         let files = self.session.looked("to be hindered").map(|look| look.files.clone()).unwrap_or_default();
         let folders: Vec<&String> = files.iter().filter(|path| in_folder(path, ".containers").is_some()).collect();
@@ -271,7 +271,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// `up`, until it has come back, or stays and the page answers; then until the page is well.
-    fn up(&mut self, name: &str) -> Result<(), Fault> {
+    fn up(&mut self, name: &str) -> Result<()> {
         if self.is_script {
             return self.run_script(name);
         }
@@ -292,7 +292,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// Waits for a greeting, or for the end of `command`.
-    fn page_comes(&mut self, command: &str, when: &str, limit: Duration) -> Result<bool, Fault> {
+    fn page_comes(&mut self, command: &str, when: &str, limit: Duration) -> Result<bool> {
         let (interval, limit) = (self.session.scaled(INTERVAL), self.session.scaled(limit));
         let begin = self.session.passed();
         for nth in 0.. {
@@ -309,7 +309,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// Asks all servers who they are; `suffix` tells the second time from the first.
-    fn who_is_who(&mut self, suffix: &str) -> Result<Services, Fault> {
+    fn who_is_who(&mut self, suffix: &str) -> Result<Services> {
         let look = format!("servers{suffix}");
         self.session.look(&look);
         let servers: Vec<(Listener, String)> = self
@@ -342,7 +342,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// Puts a server of ours into the container of each service that did not come, known by the service's folder in its root.
-    fn stand_in(&mut self, there: &Services, suffix: &str) -> Result<(), Fault> {
+    fn stand_in(&mut self, there: &Services, suffix: &str) -> Result<()> {
         for (name, folder) in FOLDERS {
             let is_there = if name == "page" { there.page.is_some() } else { there.counter.is_some() };
             if is_there {
@@ -375,7 +375,7 @@ impl Orchestrator<'_, '_> {
         address.split('/').next().map(str::to_owned)
     }
 
-    fn found(&mut self, name: &str, server: Option<&(Listener, String)>) -> Result<Option<Service>, Fault> {
+    fn found(&mut self, name: &str, server: Option<&(Listener, String)>) -> Result<Option<Service>> {
         let Some((listener, address)) = server else { return Ok(None) };
         let pid = listener.pid;
         let is_it = |session: &Session<'_>, it| (it == pid).then(|| session.process(it)).flatten();
@@ -387,7 +387,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// The counter is moved on, and then visited from two sides.
-    fn visits(&mut self, there: &Services) -> Result<(), Fault> {
+    fn visits(&mut self, there: &Services) -> Result<()> {
         let Some(counter) = &there.counter else {
             // Without one, whether the page is there can still be seen.
             for (name, from) in BY {
@@ -409,7 +409,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// Both containers, and the host, on their way to the internet.
-    fn ways_out(&mut self, there: &Services) -> Result<(), Fault> {
+    fn ways_out(&mut self, there: &Services) -> Result<()> {
         let internet = Ask::Tcp { to: self.session.world().addresses.internet.clone(), port: WEB_PORT };
         let mut asks = vec![("host calls internet", Place::Host, internet.clone())];
         for (name, ask, server) in
@@ -425,7 +425,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// From the other machine to every port of the host that may lead to the counter.
-    fn ways_in(&mut self, there: &Services) -> Result<(), Fault> {
+    fn ways_in(&mut self, there: &Services) -> Result<()> {
         if there.counter.is_none() && !self.session.has_found("container of the counter") {
             return Ok(());
         }
@@ -452,7 +452,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// The counter's process is killed, and the page visited once more.
-    fn without_counter(&mut self, there: &Services) -> Result<(), Fault> {
+    fn without_counter(&mut self, there: &Services) -> Result<()> {
         let Some(counter) = &there.counter else { return Ok(()) };
         let pid = counter.process.pid;
         self.session.kill(pid);
@@ -466,7 +466,7 @@ impl Orchestrator<'_, '_> {
     }
 
     /// `down`, and what is left; `suffix` tells the second time from the first.
-    fn down(&mut self, suffix: &str) -> Result<(), Fault> {
+    fn down(&mut self, suffix: &str) -> Result<()> {
         for place in ["page", "counter"] {
             self.session.forget_place(place);
         }
@@ -493,7 +493,7 @@ impl Orchestrator<'_, '_> {
         Ok(())
     }
 
-    fn read(&mut self, name: &str, there: &Services) -> Result<(), Fault> {
+    fn read(&mut self, name: &str, there: &Services) -> Result<()> {
         if let Some(counter) = &there.counter {
             let ask = http(&counter.address, counter.port, READ);
             self.session.probe(&format!("{name}:"), vec![(name, Place::Host, ask)])?;
@@ -502,13 +502,13 @@ impl Orchestrator<'_, '_> {
     }
 
     /// A visit at the published port; whether there was a greeting.
-    fn visit(&mut self, name: &str, from: Place) -> Result<bool, Fault> {
+    fn visit(&mut self, name: &str, from: Place) -> Result<bool> {
         let page = http(&self.session.world().addresses.host.clone(), PUBLISHED, "/");
         let probes = self.session.probe(&format!("{name}:"), vec![(name, from, page)])?;
         Ok(probes.iter().any(|probe| status_of(&probe.answer) == Some(200)))
     }
 
-    fn ask_on_host(&mut self, step: &str, asks: Vec<(String, Ask)>) -> Result<Vec<Probe>, Fault> {
+    fn ask_on_host(&mut self, step: &str, asks: Vec<(String, Ask)>) -> Result<Vec<Probe>> {
         let asks = asks.iter().map(|(name, ask)| (&**name, Place::Host, ask.clone())).collect();
         self.session.probe(step, asks)
     }

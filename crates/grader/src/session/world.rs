@@ -24,7 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::fault::Fault;
+use crate::error::{Error, OrCannot, Result};
 use crate::record::steps::Addresses;
 use crate::sandbox::proc;
 use crate::sandbox::{ROOTS_PATH, Sandbox, mix};
@@ -76,13 +76,12 @@ impl World {
     /// Connects `host` to a world of its own.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with what is missing here: ip(8), or a kernel with veth pairs.
-    pub fn around(host: &Sandbox, addresses: Addresses) -> Result<World, Fault> {
-        let cannot = |what: &str, why: io::Error| Fault::CannotRun(format!("cannot {what}: {why}"));
+    /// `Exit::CannotRun` with what is missing here: ip(8), or a kernel with veth pairs.
+    pub fn around(host: &Sandbox, addresses: Addresses) -> Result<World> {
         let path = format!("/proc/{}/ns/net", host.init());
-        let here = File::open(&path).map_err(|why| cannot(&format!("open {path}"), why))?;
-        let internet = new_namespace().map_err(|why| cannot("make the internet's network namespace", why))?;
-        let outside = new_namespace().map_err(|why| cannot("make the other machine's network namespace", why))?;
+        let here = File::open(&path).or_cannot("open", &path)?;
+        let internet = new_namespace().or_cannot("make", "the internet's network namespace")?;
+        let outside = new_namespace().or_cannot("make", "the other machine's network namespace")?;
         let Addresses { host: host_ip, interface, outside: outside_ip, internet: internet_ip } = &addresses;
         let at = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         // As the router sees it. The links are made here, each with its other end in the namespace where it belongs.
@@ -106,8 +105,8 @@ impl World {
         ip(&here, &machine(interface, host_ip, "203.0.113.1"))?;
         ip(&outside, &machine("eth0", outside_ip, "198.51.100.1"))?;
         let servers = vec![
-            Server::tcp(&internet, WEB_PORT, "web").map_err(|why| cannot("start the internet's web server", why))?,
-            Server::dns(&internet, internet_ip).map_err(|why| cannot("start the internet's resolver", why))?,
+            Server::tcp(&internet, WEB_PORT, "web").or_cannot("start", "the internet's web server")?,
+            Server::dns(&internet, internet_ip).or_cannot("start", "the internet's resolver")?,
         ];
         let no_nat = try_nat(&outside);
         Ok(World { addresses, host: here, internet, outside, no_nat, _servers: servers })
@@ -236,8 +235,8 @@ fn new_namespace() -> io::Result<File> {
 }
 
 /// Does what `batch` says, in ip(8)'s own words, one command a line, in `namespace`.
-fn ip(namespace: &File, batch: &str) -> Result<(), Fault> {
-    let failed = |why: String| Fault::CannotRun(format!("cannot connect the box to a network, ip -batch: {why}"));
+fn ip(namespace: &File, batch: &str) -> Result<()> {
+    let failed = |why: String| Error::cannot_run(format!("cannot connect the box to a network, ip -batch: {why}"));
     let run = || -> io::Result<std::process::Output> {
         let mut ip = tool("ip")
             .args(["-batch", "-"])

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{LEFT_OUT, ProgramKind, name_of};
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::task::Task;
 
 /// How many folders deep, and how many entries, are looked at.
@@ -43,8 +43,8 @@ impl FoundProgram {
 /// The program of `task` below `root`; none when there is none. Says in `notes` when it did not lie where the course wants it.
 ///
 /// # Errors
-/// [`Fault::Usage`] when two differ, or there is too much to look through.
-pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Option<FoundProgram>, Fault> {
+/// `Exit::Usage` when two differ, or there is too much to look through.
+pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Option<FoundProgram>> {
     let mut all = Vec::new();
     let mut entries = 0;
     walk(root, task, 0, &mut entries, &mut all)?;
@@ -58,7 +58,7 @@ pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Optio
     let shown = |found: &FoundProgram| found.path().strip_prefix(root).unwrap_or(&found.dir).display().to_string();
     let bytes = |found: &FoundProgram| fs::read(found.path()).ok();
     if let Some(other) = all.iter().skip(1).find(|other| bytes(other) != bytes(&first)) {
-        return Err(Fault::Usage(format!(
+        return Err(Error::usage(format!(
             "two programs for {task} in {}: {} and {}; name the one to grade with --submission",
             root.display(),
             shown(&first),
@@ -99,23 +99,16 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn walk(
-    folder: &Path,
-    task: Task,
-    depth: usize,
-    entries: &mut usize,
-    all: &mut Vec<FoundProgram>,
-) -> Result<(), Fault> {
-    let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", folder.display()));
+fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut Vec<FoundProgram>) -> Result<()> {
     let mut here = Vec::new();
-    for entry in fs::read_dir(folder).map_err(cannot)? {
-        let entry = entry.map_err(cannot)?;
+    for entry in fs::read_dir(folder).or_cannot("read", folder).as_usage()? {
+        let entry = entry.or_cannot("read", folder).as_usage()?;
         *entries += 1;
         if *entries > MOST_ENTRIES {
             let what = format!("{} holds more than {MOST_ENTRIES} files", folder.display());
-            return Err(Fault::Usage(format!("{what}: name the folder of one submission")));
+            return Err(Error::usage(format!("{what}: name the folder of one submission")));
         }
-        let (kind, name) = (entry.file_type().map_err(cannot)?, entry.file_name());
+        let (kind, name) = (entry.file_type().or_cannot("read", folder).as_usage()?, entry.file_name());
         let Some(name) = name.to_str() else { continue };
         // Also what macOS puts beside each file, under its name with `._` before it.
         let is_left_out = name.starts_with('.') || name == "__MACOSX" || LEFT_OUT.contains(&name);
@@ -158,7 +151,7 @@ fn is_executable(file: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn found(files: &[(&str, &str)], task: Task) -> (Result<Option<FoundProgram>, Fault>, Vec<String>) {
+    fn found(files: &[(&str, &str)], task: Task) -> (Result<Option<FoundProgram>>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = dir.path().join(path);

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{bytes_of, collect};
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::sandbox::{FileKind, SandboxFile};
 use crate::task::Task;
 
@@ -49,18 +49,18 @@ impl Kit {
     /// The kit in `dir`, or the grader's own.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when it is no folder.
-    pub fn open(dir: Option<&Path>) -> Result<Kit, Fault> {
+    /// `Exit::Usage` when it is no folder.
+    pub fn open(dir: Option<&Path>) -> Result<Kit> {
         let Some(dir) = dir else { return Ok(Kit::Own) };
-        let dir = fs::canonicalize(dir).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", dir.display())))?;
-        if dir.is_dir() { Ok(Kit::Course(dir)) } else { Err(Fault::Usage(format!("{} is no folder", dir.display()))) }
+        let dir = fs::canonicalize(dir).or_cannot("open", dir).as_usage()?;
+        if dir.is_dir() { Ok(Kit::Course(dir)) } else { Err(Error::usage(format!("{} is no folder", dir.display()))) }
     }
 
     /// Completes `files`, the folder of `task`, and tells what was added or replaced.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when the course's kit cannot be read.
-    pub fn complete(&self, task: Task, files: &mut Vec<SandboxFile>, notes: &mut Vec<String>) -> Result<(), Fault> {
+    /// `Exit::Usage` when the course's kit cannot be read.
+    pub fn complete(&self, task: Task, files: &mut Vec<SandboxFile>, notes: &mut Vec<String>) -> Result<()> {
         let mut kit = match self {
             Kit::Own => own(task),
             Kit::Course(dir) => of_course(dir, task)?,
@@ -126,7 +126,7 @@ fn own(task: Task) -> Vec<SandboxFile> {
 }
 
 /// The files of the course's kit for a task, but for those that students write.
-fn of_course(dir: &Path, task: Task) -> Result<Vec<SandboxFile>, Fault> {
+fn of_course(dir: &Path, task: Task) -> Result<Vec<SandboxFile>> {
     let folder = dir.join(task.id());
     let mut files = Vec::new();
     collect(if folder.is_dir() { &folder } else { dir }, Path::new(""), &mut files, &mut 0)?;

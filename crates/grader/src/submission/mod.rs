@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::record::StdoutKind;
 use crate::sandbox::{FileKind, ROOTS_PATH, SandboxFile, Start};
 use crate::task::Task;
@@ -108,11 +108,10 @@ impl Submission {
     /// holds the current directory. What a hand-in lacks comes from `kit`.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when no layout fits, with what was looked for; when two programs do; when an archive is refused.
-    pub fn find(given: Option<&Path>, task: Task, kit: Kit) -> Result<Submission, Fault> {
+    /// `Exit::Usage` when no layout fits, with what was looked for; when two programs do; when an archive is refused.
+    pub fn find(given: Option<&Path>, task: Task, kit: Kit) -> Result<Submission> {
         let asked = given.unwrap_or(Path::new("."));
-        let start =
-            fs::canonicalize(asked).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", asked.display())))?;
+        let start = fs::canonicalize(asked).or_cannot("open", &asked).as_usage()?;
         refuse_link(asked, &start, task)?;
         let submission = |origin: &Path, layout| Submission {
             task,
@@ -139,7 +138,7 @@ impl Submission {
             }
         }
         let name = name_of(task);
-        Err(Fault::Missing(format!(
+        Err(Error::missing(format!(
             "no submission for {task} in {}: neither a Cargo workspace with {}/ nor task{}/{name}.c, .sh, .py or an executable {name}",
             start.display(),
             task.folder(),
@@ -148,11 +147,11 @@ impl Submission {
     }
 
     /// The submission that a file is: an archive, or the program itself.
-    fn of_file(file: &Path, task: Task, new: impl Fn(&Path, Layout) -> Submission) -> Result<Submission, Fault> {
+    fn of_file(file: &Path, task: Task, new: impl Fn(&Path, Layout) -> Submission) -> Result<Submission> {
         if unpack::kind_of(file).is_some() {
             let found = unpacked(file, task, ARCHIVES_INSIDE)?.ok_or_else(|| {
                 let name = name_of(task);
-                Fault::Missing(format!(
+                Error::missing(format!(
                     "no submission for {task} in {}: it has no {name}.c, .sh or .py",
                     file.display()
                 ))
@@ -161,7 +160,7 @@ impl Submission {
         }
         let program = find::named(file, task).ok_or_else(|| {
             let what = "neither a folder, nor a .tar, .tar.gz, .tar.xz or .zip, nor the program of";
-            Fault::Usage(format!("{} is {what} {task}", file.display()))
+            Error::usage(format!("{} is {what} {task}", file.display()))
         })?;
         let dir = program.dir.clone();
         let origin = if find::task_of(&dir) == Some(task) { dir.parent().unwrap_or(&dir).to_owned() } else { dir };
@@ -230,8 +229,8 @@ impl Submission {
     /// Builds what cargo builds, and makes the rest ready for the box.
     ///
     /// # Errors
-    /// [`Fault::DoesNotBuild`] with cargo's first error, [`Fault::Usage`] when a program is missing or it is too big.
-    pub fn prepare(&self) -> Result<PreparedSubmission, Fault> {
+    /// `Exit::DoesNotBuild` with cargo's first error, `Exit::Usage` when a program is missing or it is too big.
+    pub fn prepare(&self) -> Result<PreparedSubmission> {
         let task = self.task;
         let name = name_of(task);
         // The folder keeps its name: a program that cannot live with a blank in its path must meet one.
@@ -257,7 +256,7 @@ impl Submission {
     }
 
     /// The course's layout: the program's folder, made complete, and, for an orchestrator, the tool that it drives.
-    fn prepare_folder(&self, found: &FoundProgram, home: PathBuf) -> Result<PreparedSubmission, Fault> {
+    fn prepare_folder(&self, found: &FoundProgram, home: PathBuf) -> Result<PreparedSubmission> {
         let task = self.task;
         let mut notes = Vec::new();
         let mut files = self.folder_of(task, found, &mut notes)?;
@@ -317,7 +316,7 @@ impl Submission {
     }
 
     /// The files of the folder that a program lies in, complete and put right; the program has its proper name.
-    fn folder_of(&self, task: Task, found: &FoundProgram, notes: &mut Vec<String>) -> Result<Vec<SandboxFile>, Fault> {
+    fn folder_of(&self, task: Task, found: &FoundProgram, notes: &mut Vec<String>) -> Result<Vec<SandboxFile>> {
         let mut files = Vec::new();
         collect(&found.dir, Path::new(""), &mut files, &mut 0)?;
         if let Some(program) = files.iter_mut().find(|file| file.path == Path::new(&found.file)) {
@@ -332,7 +331,7 @@ impl Submission {
 
     /// A workspace's tool, laid out as in the workspace: the package's scripts, which look for the program in
     /// `target/release` beside it, and that.
-    fn prepare_tool(&self, root: &Path, folder: PathBuf) -> Result<PreparedSubmission, Fault> {
+    fn prepare_tool(&self, root: &Path, folder: PathBuf) -> Result<PreparedSubmission> {
         let (name, package) = (name_of(self.task), self.task.folder());
         let mut files = Vec::new();
         for program in self.programs(root, self.task)?.iter().filter(|file| file.ends_with(name)) {
@@ -353,11 +352,11 @@ impl Submission {
     }
 
     /// What an orchestrator works with: the services, which `make build` has linked, and the tool of task 3.
-    fn add_deployment(&self, root: &Path, files: &mut Vec<SandboxFile>) -> Result<(), Fault> {
+    fn add_deployment(&self, root: &Path, files: &mut Vec<SandboxFile>) -> Result<()> {
         let package = Path::new(self.task.folder());
         for service in ["counter-service", "external-service"] {
             if !root.join(package).join(service).join(service).is_file() {
-                return Err(Fault::Usage(format!("{service} is not built in {}: make build", root.display())));
+                return Err(Error::usage(format!("{service} is not built in {}: make build", root.display())));
             }
             let mut below = Vec::new();
             collect(&root.join(package).join(service), Path::new(""), &mut below, &mut 0)?;
@@ -372,7 +371,7 @@ impl Submission {
     }
 
     /// Runs cargo once, on our side: the box has neither its registry nor a network. Returns the task's programs.
-    fn programs(&self, root: &Path, task: Task) -> Result<&[PathBuf], Fault> {
+    fn programs(&self, root: &Path, task: Task) -> Result<&[PathBuf]> {
         if let Some(built) = self.built.get() {
             return Ok(built);
         }
@@ -381,12 +380,12 @@ impl Submission {
         let built = cargo_build(root, package)?;
         let messages = built.messages;
         if built.failed {
-            return Err(Fault::DoesNotBuild(first_cargo_error(&messages, &built.stderr)));
+            return Err(Error::does_not_build(first_cargo_error(&messages, &built.stderr)));
         }
         let manifest = root.join(package).join("Cargo.toml");
         let programs = executables(&messages, &fs::canonicalize(&manifest).unwrap_or(manifest));
         if !programs.iter().any(|file| file.file_name() == Some(name_of(task).as_ref())) {
-            return Err(Fault::Usage(format!("package {package} in {} builds no {}", root.display(), name_of(task))));
+            return Err(Error::usage(format!("package {package} in {} builds no {}", root.display(), name_of(task))));
         }
         Ok(self.built.get_or_init(|| programs))
     }
@@ -491,7 +490,7 @@ impl Located {
 
 /// The submission for `task` somewhere below `start`: in the course's layout, as a workspace in a folder of its own, or
 /// in the only archive that lies there, which may hold another one `archives` times.
-fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Located>, Fault> {
+fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Located>> {
     let mut notes = Vec::new();
     let folders = || fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
     if let Some(root) = folders().find(|folder| is_workspace(folder, task)) {
@@ -526,14 +525,14 @@ fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Located>, Faul
 }
 
 /// Refuses a link in place of the task's folder: it may lead to somebody else's work.
-fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<(), Fault> {
+fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<()> {
     let entries = fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
     let stands_for_it = |path: &PathBuf| find::task_of(path) == Some(task) || is_workspace(path, task);
     let is_link = |path: &PathBuf| path.is_symlink() && path.is_dir();
     // Without the slash at its end, with which the kernel follows it.
     let asked = Some(asked.components().collect::<PathBuf>()).filter(|asked| find::task_of(asked) == Some(task));
     match asked.into_iter().chain(entries).find(|path| is_link(path) && stands_for_it(path)) {
-        Some(link) => Err(Fault::Usage(format!(
+        Some(link) => Err(Error::usage(format!(
             "{} is a link, to {}: a link may lead to somebody else's work, so the folder itself must stand there; if that one is \
              meant, name it with --submission",
             link.display(),
@@ -544,13 +543,14 @@ fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<(), Fault> {
 }
 
 /// Unpacks an archive and finds the submission for `task` in it.
-fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Located>, Fault> {
-    let refused = |why: String| Fault::Usage(format!("cannot unpack {}: {why}", file.display()));
+fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Located>> {
     let Some((kind, stem)) = unpack::kind_of(file) else { return Ok(None) };
-    let temp = TempDir::with_prefix("grade-").map_err(|why| refused(why.to_string()))?;
+    let temp = TempDir::with_prefix("grade-").or_cannot("unpack", file).as_usage()?;
     let into = temp.path().join(stem);
-    fs::create_dir(&into).map_err(|why| refused(why.to_string()))?;
-    unpack::unpack(file, kind, &into, ArchiveLimits { bytes: MOST_BYTES, files: MOST_FILES }).map_err(refused)?;
+    fs::create_dir(&into).or_cannot("unpack", file).as_usage()?;
+    unpack::unpack(file, kind, &into, ArchiveLimits { bytes: MOST_BYTES, files: MOST_FILES })
+        .or_cannot("unpack", file)
+        .as_usage()?;
     let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
     found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
     found.unpacked.get_or_insert(Arc::new(temp));
@@ -620,8 +620,8 @@ fn name_of(task: Task) -> &'static str {
 }
 
 /// A file of this machine, to be put into the box as `path`.
-fn sandbox_file(file: &Path, path: PathBuf, mode: u32) -> Result<SandboxFile, Fault> {
-    let bytes = fs::read(file).map_err(|why| Fault::CannotRun(format!("cannot read {}: {why}", file.display())))?;
+fn sandbox_file(file: &Path, path: PathBuf, mode: u32) -> Result<SandboxFile> {
+    let bytes = fs::read(file).or_cannot("read", file)?;
     Ok(SandboxFile { path, what: FileKind::File { bytes, mode } })
 }
 
@@ -675,27 +675,30 @@ fn compile(name: &str) -> Vec<String> {
 }
 
 /// Reads everything below `dir` that is a file, a folder or a link.
-fn collect(dir: &Path, below: &Path, files: &mut Vec<SandboxFile>, bytes: &mut u64) -> Result<(), Fault> {
-    let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", dir.join(below).display()));
-    for entry in fs::read_dir(dir.join(below)).map_err(cannot)? {
-        let entry = entry.map_err(cannot)?;
-        let (path, kind) = (below.join(entry.file_name()), entry.file_type().map_err(cannot)?);
+fn collect(dir: &Path, below: &Path, files: &mut Vec<SandboxFile>, bytes: &mut u64) -> Result<()> {
+    let whole = dir.join(below);
+    for entry in fs::read_dir(dir.join(below)).or_cannot("read", &whole).as_usage()? {
+        let entry = entry.or_cannot("read", &whole).as_usage()?;
+        let (path, kind) = (below.join(entry.file_name()), entry.file_type().or_cannot("read", &whole).as_usage()?);
         if kind.is_dir() && LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
-        let meta = entry.metadata().map_err(cannot)?;
+        let meta = entry.metadata().or_cannot("read", &whole).as_usage()?;
         *bytes += meta.len();
         if *bytes > MOST_BYTES || files.len() > MOST_FILES {
-            return Err(Fault::Usage(format!("{} is too big: more than 64 MiB or {MOST_FILES} files", dir.display())));
+            return Err(Error::usage(format!("{} is too big: more than 64 MiB or {MOST_FILES} files", dir.display())));
         }
         if kind.is_dir() {
             files.push(SandboxFile { path: path.clone(), what: FileKind::Folder });
             collect(dir, &path, files, bytes)?;
         } else if kind.is_symlink() {
-            files.push(SandboxFile { path, what: FileKind::Link(fs::read_link(entry.path()).map_err(cannot)?) });
+            files.push(SandboxFile {
+                path,
+                what: FileKind::Link(fs::read_link(entry.path()).or_cannot("read", &whole).as_usage()?),
+            });
         } else if kind.is_file() {
             let what = FileKind::File {
-                bytes: fs::read(entry.path()).map_err(cannot)?,
+                bytes: fs::read(entry.path()).or_cannot("read", &whole).as_usage()?,
                 mode: meta.permissions().mode() & 0o777,
             };
             files.push(SandboxFile { path, what });
@@ -712,7 +715,7 @@ struct Built {
 }
 
 /// Builds one package of the workspace at `root`, and what it is made of.
-fn cargo_build(root: &Path, package: &str) -> Result<Built, Fault> {
+fn cargo_build(root: &Path, package: &str) -> Result<Built> {
     let output = cargo_as_owner_of(root)
         .args(["build", "--release", "--message-format=json", "--package", package])
         // After a change, conductor is ready in three seconds so, and not in half a minute.
@@ -721,7 +724,7 @@ fn cargo_build(root: &Path, package: &str) -> Result<Built, Fault> {
         .stdin(Stdio::null())
         .output()
         .map_err(|why| {
-            Fault::CannotRun(format!("cannot run cargo: {why}; under sudo, use sudo -E env PATH=\"$PATH\""))
+            Error::cannot_run(format!("cannot run cargo: {why}; under sudo, use sudo -E env PATH=\"$PATH\""))
         })?;
     let messages = String::from_utf8_lossy(&output.stdout);
     let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -770,8 +773,9 @@ fn first_cargo_error(messages: &[serde_json::Value], stderr: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Exit;
 
-    fn find(given: &Path, task: Task) -> Result<Submission, Fault> {
+    fn find(given: &Path, task: Task) -> Result<Submission> {
         Submission::find(Some(given), task, Kit::Own)
     }
 
@@ -793,7 +797,7 @@ mod tests {
         let link = own.path().join("task1");
         std::os::unix::fs::symlink(mate.path().join("task1"), &link).unwrap();
         for given in [own.path(), &link, &link.join("")] {
-            let Err(Fault::Usage(why)) = find(given, Task::Task1) else { panic!("{} was taken", given.display()) };
+            let why = find(given, Task::Task1).unwrap_err().line();
             assert!(why.contains("task1 is a link, to ") && why.contains(mate.path().to_str().unwrap()), "{why}");
         }
         assert!(find(own.path(), Task::Task2).is_ok(), "the other task is the student's own");
@@ -801,7 +805,7 @@ mod tests {
         let own = folder(&[]);
         std::os::unix::fs::symlink(mate.path().join("kit/task1-namespaces"), own.path().join("task1-namespaces"))
             .unwrap();
-        assert!(matches!(find(own.path(), Task::Task1), Err(Fault::Usage(why)) if why.contains("is a link")));
+        assert!(find(own.path(), Task::Task1).unwrap_err().line().contains("is a link"));
     }
 
     #[test]
@@ -853,7 +857,7 @@ mod tests {
     fn a_file_that_is_not_executable_is_no_program() {
         let dir = folder(&[("task1/namespace_prog", 0o644)]);
         let why = find(dir.path(), Task::Task1).unwrap_err();
-        assert!(matches!(&why, Fault::Missing(text) if text.contains("namespace_prog.c")), "{why}");
+        assert!(why.exit == Exit::Missing && why.line().contains("namespace_prog.c"), "{why}");
     }
 
     #[test]
@@ -896,7 +900,7 @@ mod tests {
             ("submissions/full/task1/namespace_prog.c", 0o644),
         ]);
         let why = find(&dir.path().join("submissions/empty"), Task::Task1).unwrap_err();
-        assert!(matches!(why, Fault::Missing(_)), "{why}");
+        assert_eq!(why.exit, Exit::Missing, "{why}");
         for named in ["submissions", "submissions/full"] {
             assert!(!find(&dir.path().join(named), Task::Task1).unwrap().is_rust());
         }

@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use crate::error::{Error, OrCannot, Result};
 use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use tar::EntryType;
@@ -67,8 +68,8 @@ pub struct ArchiveLimits {
 ///
 /// # Errors
 /// In words: the entry that is refused, the limit that is passed, or why it cannot be read.
-pub fn unpack(archive: &Path, kind: ArchiveKind, into: &Path, limits: ArchiveLimits) -> Result<(), String> {
-    let file = File::open(archive).map_err(|why| why.to_string())?;
+pub fn unpack(archive: &Path, kind: ArchiveKind, into: &Path, limits: ArchiveLimits) -> Result<()> {
+    let file = File::open(archive).or_cannot("open", archive)?;
     let mut folder = Unpacker::new(into, limits);
     match kind {
         ArchiveKind::Tar => folder.take_tar(file)?,
@@ -94,12 +95,11 @@ impl<'a> Unpacker<'a> {
         Self { path, limits, bytes: 0, files: 0, links: Vec::new() }
     }
 
-    fn take_tar(&mut self, packed: impl Read) -> Result<(), String> {
+    fn take_tar(&mut self, packed: impl Read) -> Result<()> {
         let mut archive = tar::Archive::new(packed.take(self.limits.bytes + OVERHEAD));
-        let unreadable = |why: io::Error| format!("it cannot be read as a tar: {why}");
-        for entry in archive.entries().map_err(unreadable)? {
-            let mut entry = entry.map_err(unreadable)?;
-            let path = entry.path().map_err(unreadable)?.into_owned();
+        for entry in archive.entries().or_cannot("read", "it as a tar")? {
+            let mut entry = entry.or_cannot("read", "it as a tar")?;
+            let path = entry.path().or_cannot("read", "it as a tar")?.into_owned();
             let kind = entry.header().entry_type();
             match kind {
                 EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
@@ -108,26 +108,27 @@ impl<'a> Unpacker<'a> {
                 }
                 EntryType::Directory => self.make_folder(&path)?,
                 EntryType::Symlink => {
-                    let target = entry.link_name().map_err(unreadable)?.unwrap_or_default().into_owned();
+                    let target = entry.link_name().or_cannot("read", "it as a tar")?.unwrap_or_default().into_owned();
                     self.remember_link(&path, target)?;
                 }
                 EntryType::XGlobalHeader => {}
-                EntryType::Link => return Err(format!("{} is a hard link; pack the file itself", path.display())),
-                _ => return Err(format!("{} is neither a file, a folder nor a link", path.display())),
+                EntryType::Link => {
+                    return Err(Error::usage(format!("{} is a hard link; pack the file itself", path.display())));
+                }
+                _ => return Err(Error::usage(format!("{} is neither a file, a folder nor a link", path.display()))),
             }
         }
         Ok(())
     }
 
-    fn take_zip(&mut self, packed: impl Read + Seek) -> Result<(), String> {
+    fn take_zip(&mut self, packed: impl Read + Seek) -> Result<()> {
         const KIND: u32 = 0o170_000;
         const FILE: u32 = 0o100_000;
         const FOLDER: u32 = 0o040_000;
         const LINK: u32 = 0o120_000;
-        let unreadable = |why: &dyn std::fmt::Display| format!("it cannot be read as a zip: {why}");
-        let mut archive = zip::ZipArchive::new(packed).map_err(|why| unreadable(&why))?;
+        let mut archive = zip::ZipArchive::new(packed).or_cannot("read", "it as a zip")?;
         for nth in 0..archive.len() {
-            let mut entry = archive.by_index(nth).map_err(|why| unreadable(&why))?;
+            let mut entry = archive.by_index(nth).or_cannot("read", "it as a zip")?;
             // Some programs for Windows write backslashes.
             let path = PathBuf::from(entry.name().replace('\\', "/"));
             let mode = entry.unix_mode().unwrap_or(0);
@@ -137,21 +138,21 @@ impl<'a> Unpacker<'a> {
                 FOLDER => self.make_folder(&path)?,
                 LINK => {
                     let mut target = String::new();
-                    entry.by_ref().take(4096).read_to_string(&mut target).map_err(|why| unreadable(&why))?;
+                    entry.by_ref().take(4096).read_to_string(&mut target).or_cannot("read", "it as a zip")?;
                     self.remember_link(&path, PathBuf::from(target))?;
                 }
-                _ => return Err(format!("{} is neither a file, a folder nor a link", path.display())),
+                _ => return Err(Error::usage(format!("{} is neither a file, a folder nor a link", path.display()))),
             }
         }
         Ok(())
     }
 
     /// A path below the folder, without `.`; counts it.
-    fn place(&mut self, path: &Path) -> Result<PathBuf, String> {
+    fn place(&mut self, path: &Path) -> Result<PathBuf> {
         self.files += 1;
         let most = self.limits.files;
         if self.files > most {
-            return Err(format!("it has more than {most} files"));
+            return Err(Error::usage(format!("it has more than {most} files")));
         }
         let mut place = PathBuf::new();
         for part in path.components() {
@@ -159,53 +160,56 @@ impl<'a> Unpacker<'a> {
                 Component::Normal(part) => place.push(part),
                 Component::CurDir => {}
                 Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                    return Err(format!("{} leads out of it", path.display()));
+                    return Err(Error::usage(format!("{} leads out of it", path.display())));
                 }
             }
         }
         if place.components().count() > DEEPEST {
-            return Err(format!("{} lies deeper than {DEEPEST} folders", path.display()));
+            return Err(Error::usage(format!("{} lies deeper than {DEEPEST} folders", path.display())));
         }
         Ok(place)
     }
 
-    fn make_folder(&mut self, path: &Path) -> Result<(), String> {
+    fn make_folder(&mut self, path: &Path) -> Result<()> {
         let place = self.place(path)?;
         self.make_folders(&place)
     }
 
-    fn make_folders(&self, place: &Path) -> Result<(), String> {
+    fn make_folders(&self, place: &Path) -> Result<()> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(self.path.join(place));
-        made.map_err(|why| format!("cannot make {}: {why}", place.display()))
+        made.or_cannot("make", &place)
     }
 
-    fn write(&mut self, path: &Path, mode: u32, content: &mut impl Read) -> Result<(), String> {
+    fn write(&mut self, path: &Path, mode: u32, content: &mut impl Read) -> Result<()> {
         let place = self.place(path)?;
         self.make_folders(place.parent().unwrap_or(Path::new("")))?;
-        let cannot = |why: io::Error| format!("cannot unpack {}: {why}", path.display());
         // Made new: an archive may hold two files of one name, and the second would change the first unseen.
         let file =
             OpenOptions::new().write(true).create_new(true).mode(mode & 0o777 | 0o600).open(self.path.join(&place));
         let left = self.limits.bytes.saturating_sub(self.bytes);
-        let written = io::copy(&mut content.take(left + 1), &mut file.map_err(cannot)?).map_err(cannot)?;
+        let written =
+            io::copy(&mut content.take(left + 1), &mut file.or_cannot("unpack", path)?).or_cannot("unpack", path)?;
         if written > left {
-            return Err(format!("it is too big: more than {} MiB", self.limits.bytes >> 20));
+            return Err(Error::usage(format!("it is too big: more than {} MiB", self.limits.bytes >> 20)));
         }
         self.bytes += written;
         Ok(())
     }
 
-    fn remember_link(&mut self, path: &Path, target: PathBuf) -> Result<(), String> {
+    fn remember_link(&mut self, path: &Path, target: PathBuf) -> Result<()> {
         let place = self.place(path)?;
         self.links.push((place, target));
         Ok(())
     }
 
     /// Makes the links, each of which must lead to something inside.
-    fn make_links(&self) -> Result<(), String> {
+    fn make_links(&self) -> Result<()> {
         let links: BTreeSet<&Path> = self.links.iter().map(|(place, _)| place.as_path()).collect();
         for (place, target) in &self.links {
-            let leads_out = || format!("{} is a link to {}, out of the archive", place.display(), target.display());
+            let leads_out = || {
+                let ends = (place.display(), target.display());
+                Error::usage(format!("{} is a link to {}, out of the archive", ends.0, ends.1))
+            };
             let mut at: PathBuf = place.parent().unwrap_or(Path::new("")).to_owned();
             for part in target.components() {
                 match part {
@@ -216,12 +220,11 @@ impl<'a> Unpacker<'a> {
                 }
                 // Behind another link, `..` would mean something else.
                 if links.contains(at.as_path()) {
-                    return Err(format!("{} is a link that leads to a link", place.display()));
+                    return Err(Error::usage(format!("{} is a link that leads to a link", place.display())));
                 }
             }
             self.make_folders(place.parent().unwrap_or(Path::new("")))?;
-            std::os::unix::fs::symlink(target, self.path.join(place))
-                .map_err(|why| format!("cannot make the link {}: {why}", place.display()))?;
+            std::os::unix::fs::symlink(target, self.path.join(place)).or_cannot("make the link", &place)?;
         }
         Ok(())
     }
@@ -250,7 +253,7 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn unpacked(tar: &[u8]) -> Result<tempfile::TempDir, String> {
+    fn unpacked(tar: &[u8]) -> Result<tempfile::TempDir> {
         let dir = tempfile::tempdir().unwrap();
         let mut folder = Unpacker::new(dir.path(), LIMITS);
         folder.take_tar(tar)?;
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_would_leave_the_folder_or_is_no_file_is_refused_by_name() {
-        let refused = |path, kind, target| unpacked(&tar_of(&[(path, kind, target, b"")])).unwrap_err();
+        let refused = |path, kind, target| unpacked(&tar_of(&[(path, kind, target, b"")])).unwrap_err().reason();
         assert!(refused("/etc/evil", EntryType::Regular, "").contains("/etc/evil leads out"));
         assert!(refused("a/../../evil", EntryType::Regular, "").contains("leads out"));
         assert!(refused("a", EntryType::Symlink, "/etc/passwd").contains("link to /etc/passwd, out of"));
@@ -289,7 +292,7 @@ mod tests {
         let chain = tar_of(&[("d/up", EntryType::Symlink, ".", b""), ("l", EntryType::Symlink, "d/up/../../x", b"")]);
         assert!(unpacked(&chain).is_err());
         let twice = tar_of(&[("a", EntryType::Regular, "", b"1"), ("a", EntryType::Regular, "", b"2")]);
-        assert!(unpacked(&twice).unwrap_err().contains("cannot unpack a: File exists"));
+        assert!(unpacked(&twice).unwrap_err().reason().contains("cannot unpack a: File exists"));
     }
 
     #[test]
@@ -303,12 +306,12 @@ mod tests {
         let packed = gz.finish().unwrap();
         assert!(packed.len() < 1 << 20);
         let dir = tempfile::tempdir().unwrap();
-        let why = Unpacker::new(dir.path(), LIMITS).take_tar(GzDecoder::new(packed.as_slice())).unwrap_err();
+        let why = Unpacker::new(dir.path(), LIMITS).take_tar(GzDecoder::new(packed.as_slice())).unwrap_err().reason();
         assert!(why.contains("more than 64 MiB") || why.contains("cannot"), "{why}");
         let many: Vec<String> = (0..=LIMITS.files).map(|nth| format!("f{nth}")).collect();
         let entries: Vec<(&str, EntryType, &str, &[u8])> =
             many.iter().map(|name| (name.as_str(), EntryType::Regular, "", &b""[..])).collect();
-        assert!(unpacked(&tar_of(&entries)).unwrap_err().contains("more than 2000 files"));
+        assert!(unpacked(&tar_of(&entries)).unwrap_err().reason().contains("more than 2000 files"));
     }
 
     #[test]
@@ -323,7 +326,7 @@ mod tests {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         zip.start_file("../evil", options).unwrap();
         let out = tempfile::tempdir().unwrap();
-        let why = Unpacker::new(out.path(), LIMITS).take_zip(zip.finish().unwrap()).unwrap_err();
+        let why = Unpacker::new(out.path(), LIMITS).take_zip(zip.finish().unwrap()).unwrap_err().reason();
         assert!(why.contains("leads out"), "{why}");
     }
 

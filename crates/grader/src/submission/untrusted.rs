@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -40,9 +40,9 @@ impl UntrustedFolder {
     /// Opens it.
     ///
     /// # Errors
-    /// [`Fault::Usage`] with the kernel's reason.
-    pub fn open(dir: &Path) -> Result<Self, Fault> {
-        let folder = File::open(dir).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", dir.display())))?;
+    /// `Exit::Usage` with the kernel's reason.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let folder = File::open(dir).or_cannot("open", dir).as_usage()?;
         Ok(Self { dir: dir.to_owned(), folder })
     }
 
@@ -50,7 +50,7 @@ impl UntrustedFolder {
     ///
     /// # Errors
     /// In words, when it is no file or too long, when a link is on the way, and the kernel's reason.
-    pub fn read(&self, path: &Path) -> Result<Option<Content>, String> {
+    pub fn read(&self, path: &Path) -> Result<Option<Content>> {
         // A FIFO would be waited for.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match openat2(
@@ -62,17 +62,17 @@ impl UntrustedFolder {
         ) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(Errno::LOOP) => return Err("it is a link, or lies behind one".to_owned()),
-            Err(why) => return Err(why.to_string()),
+            Err(Errno::LOOP) => return Err(Error::usage("it is a link, or lies behind one")),
+            Err(why) => return Err(why).or_cannot("open", path).as_usage(),
         };
-        let about = file.metadata().map_err(|why| why.to_string())?;
+        let about = file.metadata().or_cannot("read", path).as_usage()?;
         if !about.is_file() {
-            return Err("it is no file".to_owned());
+            return Err(Error::usage("it is no file"));
         }
         let mut bytes = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|why| why.to_string())?;
+        file.take(LONGEST + 1).read_to_end(&mut bytes).or_cannot("read", path).as_usage()?;
         if bytes.len() as u64 > LONGEST {
-            return Err(format!("it is longer than {} MiB", LONGEST >> 20));
+            return Err(Error::usage(format!("it is longer than {} MiB", LONGEST >> 20)));
         }
         Ok(Some(Content { bytes, is_executable: about.permissions().mode() & 0o100 != 0 }))
     }
@@ -81,8 +81,8 @@ impl UntrustedFolder {
     /// building and running makes them. A link is one of them, wherever it leads.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when a folder cannot be read, [`Fault::CannotRun`] without git or its answer.
-    pub fn added_to(&self, root: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
+    /// `Exit::Usage` when a folder cannot be read, `Exit::CannotRun` without git or its answer.
+    pub fn added_to(&self, root: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         below(&self.dir, Path::new(""), &mut found)?;
         let is_ours = |path: &Path| known.binary_search_by(|file| file.as_path().cmp(path)).is_ok();
@@ -96,16 +96,16 @@ impl UntrustedFolder {
     }
 }
 
-fn below(dir: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Fault> {
-    let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", dir.join(folder).display()));
-    for entry in fs::read_dir(dir.join(folder)).map_err(cannot)? {
-        let entry = entry.map_err(cannot)?;
+fn below(dir: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let whole = dir.join(folder);
+    for entry in fs::read_dir(&whole).or_cannot("read", &whole).as_usage()? {
+        let entry = entry.or_cannot("read", &whole).as_usage()?;
         let path = folder.join(entry.file_name());
         // What git and cargo write themselves, and that is much.
         if [".git", "target"].iter().any(|own| path == Path::new(own)) {
             continue;
         }
-        match entry.file_type().map_err(cannot)?.is_dir() {
+        match entry.file_type().or_cannot("read", &whole).as_usage()?.is_dir() {
             true => below(dir, &path, found)?,
             false => found.push(path),
         }
@@ -114,11 +114,11 @@ fn below(dir: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Faul
 }
 
 /// Those of `paths` that the workspace at `root` tells git to ignore.
-fn ignored(root: &Path, paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Fault> {
-    let cannot = |why: std::io::Error| Fault::CannotRun(format!("cannot run git: {why}"));
+fn ignored(root: &Path, paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
     let mut git = Command::new("git");
     git.arg("-C").arg(root).args(["check-ignore", "--no-index", "-z", "--stdin"]);
-    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(cannot)?;
+    let mut git =
+        git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().or_cannot("run", "git")?;
     let mut questions = Vec::new();
     for path in paths {
         // Or a name such as `:(top)x` would be more than a name.
@@ -130,12 +130,12 @@ fn ignored(root: &Path, paths: &[PathBuf]) -> Result<BTreeSet<PathBuf>, Fault> {
         // Both at once, or each would wait for the other when there is much to say.
         let pipe = git.stdin.take();
         scope.spawn(move || pipe.map(|mut pipe| pipe.write_all(&questions)));
-        git.wait_with_output().map_err(cannot)
+        git.wait_with_output().or_cannot("run", "git")
     })?;
     // 0: some are, 1: none is.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let why = String::from_utf8_lossy(&output.stderr);
-        return Err(Fault::CannotRun(format!("git cannot say what is ignored in {}: {}", root.display(), why.trim())));
+        return Err(Error::cannot_run(format!("git cannot say what is ignored in {}: {}", root.display(), why.trim())));
     }
     Ok(paths_in(&output.stdout).filter_map(|path| Some(path.strip_prefix(".").ok()?.to_owned())).collect())
 }

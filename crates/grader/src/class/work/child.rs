@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::super::folder::cannot;
 use super::{Class, Ended, Job, StoredReport, read};
-use crate::fault::Fault;
+use crate::error::{AsExit, Error, OrCannot, Result};
 use crate::signals::Signals;
 
 /// Longer than any task takes: the grader's own limits end a hung submission long before. Times `--time-scale`.
@@ -36,20 +35,19 @@ impl Child<'_> {
     /// Runs it to its end.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the child's words when this machine cannot grade; [`Fault::Interrupted`] when a signal ended it.
-    pub fn run(&self, children: &Children) -> Result<Ended, Fault> {
-        let broken = |why: std::io::Error| Fault::Broken(format!("cannot start grade: {why}"));
+    /// `Exit::CannotRun` with the child's words when this machine cannot grade; `Exit::Interrupted` when a signal ended it.
+    pub fn run(&self, children: &Children) -> Result<Ended> {
         let said = self.part.join("stderr");
-        let stderr = File::create(&said).map_err(cannot("write", &said))?;
-        let mut child = self.command().map_err(broken)?;
+        let stderr = File::create(&said).or_cannot("write", &said).as_usage()?;
+        let mut child = self.command().or_cannot("start", "grade").as_broken()?;
         child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        let mut child = child.spawn().map_err(broken)?;
+        let mut child = child.spawn().or_cannot("start", "grade").as_broken()?;
         let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
         children.add(pid);
         let (mut begun, mut next) = (Instant::now(), Signal::SIGTERM);
         let mut limit = LIMIT.mul_f64(self.class.time_scale.max(1.0));
         let status = loop {
-            if let Some(status) = children.ended(&mut child).map_err(broken)? {
+            if let Some(status) = children.ended(&mut child).or_cannot("start", "grade").as_broken()? {
                 break status;
             }
             if begun.elapsed() > limit {
@@ -60,11 +58,11 @@ impl Child<'_> {
         };
         let said = read(&said).trim().trim_start_matches("grade: ").to_owned();
         if let Some(signal) = children.signal() {
-            return Err(Fault::Interrupted(signal));
+            return Err(Error::interrupted(signal));
         }
         match status.code() {
             Some(0..=2) => Ok(Ended::Done),
-            Some(3) => Err(Fault::CannotRun(said)),
+            Some(3) => Err(Error::cannot_run(said)),
             _ => Ok(Ended::Doubtful),
         }
     }
@@ -114,7 +112,7 @@ impl Children {
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn new() -> Result<Self, Fault> {
+    pub fn new() -> Result<Self> {
         let (running, received, is_over) = Default::default();
         Ok(Self { signals: Signals::held_back()?, running, received, is_over })
     }
