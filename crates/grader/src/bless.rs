@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::escape::drawn;
 use crate::grading::random_seed;
 use crate::judge::Status;
@@ -21,8 +21,7 @@ use crate::report::diff;
 use crate::report::write;
 use crate::rubric::Rubric;
 use crate::rubric::align::{Item, Row};
-use crate::submission::Submission;
-use crate::submission::kit::Kit;
+use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
 
 /// How many runs show what varies.
@@ -52,7 +51,7 @@ impl Bless {
         let reference = expected_folder(self.task)?.join("output.txt");
         let waiting = reference.with_extension("txt.new");
         if self.accept {
-            fs::rename(&waiting, &reference).or_cannot("accept", &waiting).as_usage()?;
+            fs::rename(&waiting, &reference).or_cannot("accept", &waiting).into_usage()?;
             write(None, &format!("{} is now what was recorded\n", reference.display()))?;
             return Ok(0);
         }
@@ -71,14 +70,14 @@ impl Bless {
         for label in &blessed.constant {
             anstream::eprintln!("grade: <{label}> was the same in all {RUNS} runs");
         }
-        let old = fs::read_to_string(&reference).or_cannot("read", &reference).as_usage()?;
+        let old = fs::read_to_string(&reference).or_cannot("read", &reference).into_usage()?;
         match diff::unified(&old, &blessed.text) {
             None => {
                 write(None, &format!("{}: no difference in {RUNS} runs\n", reference.display()))?;
                 Ok(0)
             }
             Some(text) => {
-                fs::write(&waiting, &blessed.text).or_cannot("write", &waiting).as_usage()?;
+                fs::write(&waiting, &blessed.text).or_cannot("write", &waiting).into_usage()?;
                 let then = format!("grade bless {} --accept takes it", self.task.id());
                 write(None, &format!("{text}written to {}; {then}\n", waiting.display()))?;
                 Ok(1)

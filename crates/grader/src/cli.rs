@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::arguments::{hexadecimal, positive};
 use crate::bless::Bless;
 use crate::class::Class;
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
 use crate::handout::changes::{Changes, Graft};
 use crate::handout::starter::Starter;
@@ -176,7 +176,7 @@ impl GradeArgs {
         if self.end_with_parent {
             nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
                 .or_cannot("bind", "its life to its parent's")
-                .as_broken()?;
+                .into_broken()?;
         }
         let destinations = self.destinations()?;
         self.grade(task, &destinations).inspect_err(|error| {
@@ -263,18 +263,18 @@ impl GradeArgs {
 
 /// Writes what was seen, for the judges' own tests and for judging again.
 fn record(grade: &Grade, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).or_cannot("write to", folder).as_usage()?;
+    fs::create_dir_all(folder).or_cannot("write to", folder).into_usage()?;
     for (run, nth) in grade.runs.iter().zip(1..) {
         let json = serde_json::to_string(run).map_err(|e| Error::broken(e.to_string()))?;
-        fs::write(folder.join(format!("run-{nth}.json")), json + "\n").or_cannot("write to", folder).as_usage()?;
+        fs::write(folder.join(format!("run-{nth}.json")), json + "\n").or_cannot("write to", folder).into_usage()?;
     }
     Ok(())
 }
 
 /// Reads a recorded run.
 fn recorded(path: &Path) -> Result<Run> {
-    let json = fs::read_to_string(path).or_cannot("read the recorded run", path).as_usage()?;
-    serde_json::from_str(&json).or_cannot("read the recorded run", path).as_usage()
+    let json = fs::read_to_string(path).or_cannot("read the recorded run", path).into_usage()?;
+    serde_json::from_str(&json).or_cannot("read the recorded run", path).into_usage()
 }
 
 /// What clap says on several lines, on one: what is wrong, and its tip.

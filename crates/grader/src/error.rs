@@ -5,7 +5,6 @@
 //!
 //! Manual: errno(3).
 
-use std::fmt;
 use std::path::Path;
 
 /// Result whose error says what was tried.
@@ -15,9 +14,9 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What kept the grader from grading. `Display` leaves out the cause; `Exit::line` joins it on.
 #[derive(Debug, thiserror::Error)]
-#[error("{exit}{attempt}")]
+#[error("{attempt}")]
 pub struct Error {
-    /// Who has to act, and so the exit code.
+    /// The kind of error, and so the exit code.
     pub exit: Exit,
     attempt: String,
     #[source]
@@ -57,20 +56,20 @@ impl<T, E: Into<Cause>> OrCannot<T> for Result<T, E> {
     }
 }
 
-/// Says who has to act on an error.
-pub trait AsExit<T> {
+/// Changes the [`Exit`] of an error.
+pub trait IntoExit<T> {
     /// The error as [`Exit::Usage`]: the person who typed the command named a file that cannot be used.
-    fn as_usage(self) -> Result<T>;
+    fn into_usage(self) -> Result<T>;
     /// The error as [`Exit::Broken`].
-    fn as_broken(self) -> Result<T>;
+    fn into_broken(self) -> Result<T>;
 }
 
-impl<T> AsExit<T> for Result<T> {
-    fn as_usage(self) -> Result<T> {
+impl<T> IntoExit<T> for Result<T> {
+    fn into_usage(self) -> Result<T> {
         self.map_err(|error| Error { exit: Exit::Usage, ..error })
     }
 
-    fn as_broken(self) -> Result<T> {
+    fn into_broken(self) -> Result<T> {
         self.map_err(|error| Error { exit: Exit::Broken, ..error })
     }
 }
@@ -110,12 +109,17 @@ impl Error {
         Error::new(Exit::Broken, what)
     }
 
-    /// The error and its causes in one line.
+    /// The error and its causes in one line, for people.
     pub fn line(&self) -> String {
-        format!("{}{}", self.exit, self.reason())
+        let prefix = match self.exit {
+            Exit::DoesNotBuild => "does not build: ",
+            Exit::Broken => "fault in the grader: ",
+            _ => "",
+        };
+        format!("{prefix}{}", self.reason())
     }
 
-    /// The same without what [`Exit`] puts before it.
+    /// The error and its causes, without the words for its [`Exit`].
     pub fn reason(&self) -> String {
         let (mut text, mut cause) = (self.attempt.clone(), std::error::Error::source(self));
         while let Some(why) = cause {
@@ -134,15 +138,5 @@ impl Error {
             Exit::Broken => 70,
             Exit::Interrupted(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
         }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Exit::DoesNotBuild => "does not build: ",
-            Exit::Broken => "fault in the grader: ",
-            _ => "",
-        })
     }
 }

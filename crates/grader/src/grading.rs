@@ -17,8 +17,7 @@ use crate::record::{Observer, Run, StdoutKind};
 use crate::rubric::Rubric;
 use crate::sandbox;
 use crate::session;
-use crate::submission::Submission;
-use crate::submission::kit::Kit;
+use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
 
 /// What is to be graded, and how.
@@ -49,7 +48,7 @@ pub struct Grade {
     pub rubric: Rubric,
     /// The submission in a few words.
     pub submission: String,
-    /// Whose it is, as far as the name of the hand-in tells.
+    /// The student's roll number, as far as the name of the hand-in has it.
     pub student: String,
     /// What had to be done to find the submission and make it ready.
     pub notes: Vec<String>,
@@ -96,24 +95,16 @@ impl Request {
             None => judge::judge(self.task, &rubric, &runs, style),
             Some(_) => judge::not_built(&rubric),
         };
-        let (student, mut notes, submission) = (submission.student(), submission.notes(), submission.describe());
+        let mut notes = submission.notes();
         notes.extend(sandbox::missing_walls());
-        let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
-        let grade = Grade {
-            rubric,
+        let (student, submission) = (submission.student(), submission.describe());
+        Ok(Grade {
             submission,
             student,
             notes,
-            style,
-            seed,
-            runs,
-            verdicts,
             build_error,
-            started,
-            took,
-            again,
-        };
-        Ok(grade.only(&self.only))
+            ..self.grade_of(rubric, style, (runs, verdicts), (started, clock))
+        })
     }
 
     /// Judges runs that were recorded earlier.
@@ -124,24 +115,22 @@ impl Request {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let rubric = self.rubric(style)?;
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
-        let submission = "recorded runs".to_owned();
-        let (seed, took, again, build_error) = (self.seed, clock.elapsed(), self.again(), None);
-        let (student, notes) = (String::new(), Vec::new());
-        let grade = Grade {
-            rubric,
-            submission,
-            student,
-            notes,
-            style,
-            seed,
-            runs,
-            verdicts,
-            build_error,
-            started,
-            took,
-            again,
-        };
-        Ok(grade.only(&self.only))
+        Ok(self.grade_of(rubric, style, (runs, verdicts), (started, clock)))
+    }
+
+    /// The grade of recorded runs, with the verdicts that were asked for.
+    fn grade_of(
+        &self,
+        rubric: Rubric,
+        style: Style,
+        (runs, mut verdicts): (Vec<Run>, Vec<Verdict>),
+        (started, clock): (SystemTime, Instant),
+    ) -> Grade {
+        verdicts.retain(|verdict| self.only.is_empty() || self.only.contains(&verdict.check.id));
+        let (submission, student) = ("recorded runs".to_owned(), String::new());
+        let (notes, build_error) = (Vec::new(), None);
+        let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
+        Grade { rubric, submission, student, notes, style, seed, runs, verdicts, build_error, started, took, again }
     }
 
     /// This program as it was typed, with the rights that it takes, and what it is to grade.
@@ -191,14 +180,6 @@ impl Request {
 }
 
 impl Grade {
-    /// The same with the verdicts on these checks only; all when none is named.
-    fn only(mut self, ids: &[String]) -> Grade {
-        if !ids.is_empty() {
-            self.verdicts.retain(|verdict| ids.contains(&verdict.check.id));
-        }
-        self
-    }
-
     /// The task.
     pub fn task(&self) -> Task {
         self.rubric.task
@@ -319,12 +300,12 @@ fn places(root: &Path, task: Task) -> BTreeMap<String, String> {
     found
 }
 
-/// How many times a submission for `task` is run when nobody says otherwise: once by each observer.
+/// How many times a submission for `task` is run by default: once by each observer.
 pub fn usual_runs(task: Task) -> u32 {
     if task.is_tool() { 1 } else { 2 }
 }
 
-/// A seed nobody could have prepared for. Short, so that it can be typed again.
+/// An unpredictable seed. Short, so that it can be typed again.
 pub fn random_seed() -> u64 {
     RandomState::new().hash_one(SystemTime::now()) & 0xffff
 }

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::error::{AsExit, Error, Exit, OrCannot, Result};
+use crate::error::{Error, Exit, IntoExit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
 use crate::rubric::Rubric;
 use crate::submission::kit::Kit;
@@ -255,8 +255,11 @@ fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome> {
 
 /// Unpacks, grades as `grade TASK` does, compares.
 fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> Result<()> {
-    let folder =
-        tempfile::Builder::new().prefix("grade-zoo-").tempdir().or_cannot("make", "a temporary folder").as_broken()?;
+    let folder = tempfile::Builder::new()
+        .prefix("grade-zoo-")
+        .tempdir()
+        .or_cannot("make", "a temporary folder")
+        .into_broken()?;
     let request = Request {
         task: entry.expect.task,
         kit: Kit::Own,
@@ -267,7 +270,7 @@ fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> R
         keep: false,
         time_scale,
     };
-    let _bait = attack::Bait::lay(&entry.expect.plants).or_cannot("make", "an attack's files").as_broken()?;
+    let _bait = attack::Bait::lay(&entry.expect.plants).or_cannot("make", "an attack's files").into_broken()?;
     let before = entry.is_attack().then(attack::Machine::now);
     let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
     if let Some(error) = build_error {
@@ -321,7 +324,7 @@ fn progress(done: usize, all: usize, outcome: &ProgramOutcome) {
 /// Writes to stdout.
 fn say(out: &mut impl std::io::Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()) {
-        // The reader may stop reading, as head(1) does.
+        // A closed reader (EPIPE), as head(1) leaves behind, is not an error.
         Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).or_cannot("write", "to stdout"),
         _ => Ok(()),
     }

@@ -3,7 +3,7 @@
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::error::{AsExit, OrCannot, Result};
+use crate::error::{IntoExit, OrCannot, Result};
 
 /// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ impl Signals {
         let before = mask
             .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
             .or_cannot("hold back", "signals")
-            .as_broken()?;
+            .into_broken()?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .or_cannot("hold back", "signals")
-            .as_broken()?;
+            .into_broken()?;
         Ok(Signals { fd, before })
     }
 }

@@ -71,7 +71,7 @@ pub fn forget_arguments(name: &[u8]) -> io::Result<()> {
     let mut text = name.to_vec();
     text.resize(length, 0);
     // SAFETY: the kernel mapped [arg_start, env_end) for this process's strings and it is writable; in a process of one
-    // thread that uses neither its arguments nor its environment any more, nobody else looks at it.
+    // thread that uses neither its arguments nor its environment any more, no other code reads it.
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), start as *mut u8, length) };
     Ok(())
 }
@@ -452,7 +452,7 @@ pub fn bpf_program_name(number: u32) -> io::Result<String> {
 
 /// Takes a descriptor that the kernel has just made.
 fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: each caller got the number from the call that opened it, and gives it to nobody else.
+    // SAFETY: each caller got the number from the call that opened it, and passes it on to no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::submission::unpack::{self, ArchiveLimits};
 
 /// Where Moodle's name of an entry ends, and the file's own begins.
@@ -22,7 +22,7 @@ pub struct HandIn {
     pub name: String,
     /// Its absolute path.
     pub path: PathBuf,
-    /// Who it is in Moodle.
+    /// The participant in Moodle.
     pub moodle: Option<Participant>,
     /// Why it cannot be graded, where that is known before it is opened.
     pub refused: Option<String>,
@@ -60,8 +60,8 @@ pub fn words_of(name: &str) -> Vec<String> {
 /// # Errors
 /// `Exit::Usage` with both.
 pub fn keep_apart(given: &Path, out: &Path) -> Result<()> {
-    let given = fs::canonicalize(given).or_cannot("open", given).as_usage()?;
-    let whole = std::path::absolute(out).or_cannot("open", out).as_usage()?;
+    let given = fs::canonicalize(given).or_cannot("open", given).into_usage()?;
+    let whole = std::path::absolute(out).or_cannot("open", out).into_usage()?;
     // What is not there yet will lie in the nearest folder that is.
     let is_inside =
         whole.ancestors().find_map(|path| fs::canonicalize(path).ok()).is_some_and(|it| it.starts_with(&given));
@@ -77,12 +77,12 @@ pub fn keep_apart(given: &Path, out: &Path) -> Result<()> {
 /// # Errors
 /// `Exit::Usage` when it is neither a folder nor a zip, or cannot be read.
 pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
-    let given = fs::canonicalize(given).or_cannot("open", given).as_usage()?;
+    let given = fs::canonicalize(given).or_cannot("open", given).into_usage()?;
     let root = if given.is_file() { unpacked(&given, folder)? } else { given };
     let mut handins = Vec::new();
-    for entry in fs::read_dir(&root).or_cannot("read", &root).as_usage()? {
-        let entry = entry.or_cannot("read", &root).as_usage()?;
-        let kind = entry.file_type().or_cannot("read", &entry.path()).as_usage()?;
+    for entry in fs::read_dir(&root).or_cannot("read", &root).into_usage()? {
+        let entry = entry.or_cannot("read", &root).into_usage()?;
+        let kind = entry.file_type().or_cannot("read", entry.path()).into_usage()?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') || name == "__MACOSX" || name.contains("_assignsubmission_onlinetext") {
             continue;
@@ -107,10 +107,10 @@ fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf> {
     };
     let into = folder.path.join("handins");
     if into.exists() {
-        fs::remove_dir_all(&into).or_cannot("remove the folder", &into).as_usage()?;
+        fs::remove_dir_all(&into).or_cannot("remove the folder", &into).into_usage()?;
     }
-    fs::create_dir(&into).or_cannot("make the folder", &into).as_usage()?;
-    unpack::unpack(export, kind, &into, EXPORT).or_cannot("unpack", &export).as_usage()?;
+    fs::create_dir(&into).or_cannot("make the folder", &into).into_usage()?;
+    unpack::unpack(export, kind, &into, EXPORT).or_cannot("unpack", export).into_usage()?;
     Ok(into)
 }
 

@@ -13,7 +13,7 @@ use crate::judge::Status;
 use crate::rubric::Rubric;
 use crate::task::Task;
 
-/// Everybody's marks.
+/// The marks of all students.
 #[derive(Debug)]
 pub struct Marks {
     /// The tasks, each with the most marks it gives.
@@ -29,7 +29,7 @@ pub struct StudentRow {
     pub id: String,
     /// May be empty.
     pub name: String,
-    /// Who it is in Moodle.
+    /// The participant in Moodle.
     pub moodle: Option<Participant>,
     /// Whether there is anything to grade, or why not.
     pub problem: Option<String>,
@@ -133,7 +133,7 @@ impl StudentRow {
     }
 }
 
-/// How often one check was passed, and what those who lost it lost first.
+/// How often one check was passed, and what was seen first where it was lost.
 #[derive(Debug)]
 pub struct Rate<'a> {
     /// The task.
@@ -161,7 +161,7 @@ impl Marks {
         self.tasks.iter().map(|(_, max)| max).sum()
     }
 
-    /// Whether everybody's marks may be given.
+    /// Whether all marks are final.
     pub fn is_final(&self) -> bool {
         self.rows.iter().all(StudentRow::is_final)
     }

@@ -68,7 +68,7 @@ pub struct Class {
 }
 
 impl Class {
-    /// Grades the class; the exit code is 0 when everybody has a final report, else 4.
+    /// Grades the class; the exit code is 0 when every student has a final report, else 4.
     ///
     /// # Errors
     /// `Exit::Usage` for a folder, roster or DIR that cannot be used, `Exit::CannotRun` when this machine cannot grade,

@@ -1,5 +1,5 @@
-//! Who handed in what. Nothing is guessed: a hand-in with no roll number, or of nobody in the class, is listed, and two
-//! of one student are not graded until somebody decides which one counts.
+//! Matches hand-ins with students. Nothing is guessed: a hand-in without a roll number of the class is listed, and two of
+//! one student are not graded until the instructor decides which one counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -74,7 +74,7 @@ impl Roster {
     }
 }
 
-/// The class: everybody in the roster, in its order, then the hand-ins of nobody in it.
+/// The class: the students of the roster, in its order, then the hand-ins that match no student.
 pub fn students(handins: Vec<HandIn>, roster: Option<&Roster>) -> Vec<Student> {
     let mut by_roll: BTreeMap<String, Vec<HandIn>> = BTreeMap::new();
     let mut unknown = Vec::new();

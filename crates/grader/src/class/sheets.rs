@@ -28,7 +28,7 @@ pub fn write(folder: &Folder, marks: &Marks) -> Result<()> {
     Ok(())
 }
 
-/// One row a student: who, the total, each task, each check, remarks.
+/// One row a student: roll number, name, the total, each task, each check, remarks.
 fn marks_csv(marks: &Marks) -> Result<String> {
     let checks: Vec<Vec<String>> = (0..marks.tasks.len()).map(|nth| ids_of(marks, nth)).collect();
     let mut head: Vec<String> = ["roll", "name", "marks", "max", "status"].map(str::to_owned).to_vec();
@@ -56,7 +56,7 @@ fn marks_csv(marks: &Marks) -> Result<String> {
     table(&rows)
 }
 
-/// The checks of a task that anybody was judged by, in the rubric's order.
+/// The checks by which at least one student was judged, in the rubric's order.
 pub fn ids_of(marks: &Marks, task: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for cell in marks.rows.iter().filter_map(|row| row.tasks.get(task)) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{AsExit, OrCannot, Result};
+use crate::error::{IntoExit, OrCannot, Result};
 use crate::judge::Status;
 
 /// `report.json` of one task of a student. Fields are those of the JSON report.
@@ -93,8 +93,8 @@ impl StoredReport {
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let json = match std::fs::read(path) {
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            json => json.or_cannot("read", path).as_usage()?,
+            json => json.or_cannot("read", path).into_usage()?,
         };
-        serde_json::from_slice(&json).map(Some).or_cannot("read", path).as_usage()
+        serde_json::from_slice(&json).map(Some).or_cannot("read", path).into_usage()
     }
 }

@@ -18,7 +18,7 @@ use super::roster::Student;
 use super::stamp::Stamp;
 use super::stored::StoredReport;
 use super::{Class, kept};
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::report::{Format, NotGraded};
 use crate::task::Task;
 
@@ -94,15 +94,15 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<()> {
 /// What there is to be graded.
 fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>> {
     let program = std::env::current_exe().map_err(|why| Error::broken(format!("its own program: {why}")))?;
-    let mut base = Stamp::default().tree(&program).or_cannot("read", &program).as_usage()?;
+    let mut base = Stamp::default().tree(&program).or_cannot("read", &program).into_usage()?;
     if let Some(kit) = &class.kit {
-        base = base.tree(kit).or_cannot("read", kit).as_usage()?;
+        base = base.tree(kit).or_cannot("read", kit).into_usage()?;
     }
     base = base.word([class.hint]).word(class.time_scale.to_bits().to_le_bytes());
     let mut jobs = Vec::new();
     for student in students.iter().filter(|student| !student.is_refused) {
         let Some(handin) = &student.handin else { continue };
-        // One that cannot be read is told by the process that grades it, and is no reason to end the others.
+        // An unreadable hand-in is reported by the process that grades it; the others go on.
         let whole = base.clone().tree(&handin.path).unwrap_or_else(|_| base.clone().word("unreadable"));
         for task in class.tasks() {
             jobs.push(Job {
@@ -123,8 +123,8 @@ fn take_back(folder: &Folder, job: &Job) -> Result<()> {
     let old = place.with_extension("old");
     match (old.exists(), place.exists()) {
         (false, _) => Ok(()),
-        (true, false) => fs::rename(&old, &place).or_cannot("rename", &old).as_usage(),
-        (true, true) => fs::remove_dir_all(&old).or_cannot("remove the folder", &old).as_usage(),
+        (true, false) => fs::rename(&old, &place).or_cannot("rename", &old).into_usage(),
+        (true, true) => fs::remove_dir_all(&old).or_cannot("remove the folder", &old).into_usage(),
     }
 }
 
@@ -139,9 +139,9 @@ fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Res
     let part = place.with_extension("part");
     for is_last in [false, true] {
         if part.exists() {
-            fs::remove_dir_all(&part).or_cannot("remove the folder", &part).as_usage()?;
+            fs::remove_dir_all(&part).or_cannot("remove the folder", &part).into_usage()?;
         }
-        fs::create_dir_all(&part).or_cannot("make the folder", &part).as_usage()?;
+        fs::create_dir_all(&part).or_cannot("make the folder", &part).into_usage()?;
         if class.rejudge {
             link_files(&place.join("runs"), &part.join("runs"))?;
         }
@@ -155,18 +155,18 @@ fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Res
         // The second try failed as well: that is what the report says.
         let error = Error::broken(format!("no report after two tries: {}", read(&part.join("stderr")).trim()));
         let what = NotGraded { task: job.task, submission: Some(&job.submission), error: &error };
-        fs::write(&report, Format::Json.render_not_graded(&what)?).or_cannot("write", &report).as_usage()?;
+        fs::write(&report, Format::Json.render_not_graded(&what)?).or_cannot("write", &report).into_usage()?;
     }
     let stamp = if class.rejudge { read(&place.join("stamp")) } else { job.stamp.clone() };
-    fs::write(part.join("stamp"), stamp).or_cannot("write", &part.join("stamp")).as_usage()?;
+    fs::write(part.join("stamp"), stamp).or_cannot("write", part.join("stamp")).into_usage()?;
     // At every moment one whole result is there: the old one goes last, and is taken back where the new one did not come.
     let old = place.with_extension("old");
     if place.exists() {
-        fs::rename(&place, &old).or_cannot("rename", &place).as_usage()?;
+        fs::rename(&place, &old).or_cannot("rename", &place).into_usage()?;
     }
-    fs::rename(&part, &place).or_cannot("rename", &part).as_usage()?;
+    fs::rename(&part, &place).or_cannot("rename", &part).into_usage()?;
     if old.exists() {
-        fs::remove_dir_all(&old).or_cannot("remove the folder", &old).as_usage()?;
+        fs::remove_dir_all(&old).or_cannot("remove the folder", &old).into_usage()?;
     }
     StoredReport::read(&place.join("report.json"))?
         .ok_or_else(|| Error::broken(format!("{} went away", report.display())))
@@ -174,10 +174,10 @@ fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Res
 
 /// Gives the files of a folder a second name in another: the records stay where they are until the new result is whole.
 fn link_files(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir(to).or_cannot("make the folder", to).as_usage()?;
-    for entry in fs::read_dir(from).or_cannot("read", from).as_usage()? {
-        let entry = entry.or_cannot("read", from).as_usage()?;
-        fs::hard_link(entry.path(), to.join(entry.file_name())).or_cannot("link", &entry.path()).as_usage()?;
+    fs::create_dir(to).or_cannot("make the folder", to).into_usage()?;
+    for entry in fs::read_dir(from).or_cannot("read", from).into_usage()? {
+        let entry = entry.or_cannot("read", from).into_usage()?;
+        fs::hard_link(entry.path(), to.join(entry.file_name())).or_cannot("link", entry.path()).into_usage()?;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! `grade changes DIR` and `grade graft DIR INTO`: what of a submission is the student's.
 //!
 //! Only marked sections may differ from what was handed out. `changes` tells what else does. `graft` makes a workspace in which
-//! nothing else can: this one, with the bodies of the student's sections; what is graded then is theirs and nobody's else.
+//! nothing else can: this one, with the bodies of the student's sections. So nothing but the student's lessons is graded.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::escape::drawn;
 use crate::handout::section;
 use crate::handout::workspace::{Workspace, broken, is_crate_root, is_source, is_workspace, read};
@@ -108,7 +108,7 @@ fn change(workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Resul
         Ok(Some(content)) => match differ(path, &ours, &content.bytes) {
             Some(why) => Some(why),
             None => {
-                let mode = here.metadata().or_cannot("read", &here).as_usage()?.permissions().mode();
+                let mode = here.metadata().or_cannot("read", &here).into_usage()?.permissions().mode();
                 (content.is_executable != (mode & 0o100 != 0)).then(|| ": whether it can be executed".to_owned())
             }
         },

@@ -4,7 +4,7 @@
 //! ends it, its signature is kept, and it is unwritten while its body is `todo!("Lesson 1.a: …")`. What is compared outside
 //! of sections are the compiler's tokens: another layout and other plain comments are no change.
 //!
-//! A function whose heading is `# Withheld with lesson 1.a` would show that lesson's solution. It is nobody's to write: it is
+//! A function whose heading is `# Withheld with lesson 1.a` would show that lesson's solution. Students do not write it: it is
 //! emptied with the others, and a graft has ours.
 
 use std::borrow::Cow;

@@ -44,7 +44,7 @@ impl Starter {
     }
 }
 
-/// Makes `dir` a repository with one commit, by nobody's name and nobody's settings.
+/// Makes `dir` a repository with one commit, with a neutral author and without the user's git settings.
 fn keep_in_git(dir: &Path) -> Result<()> {
     let commit = ["-c", "user.name=Docker-lite", "-c", "user.email=docker-lite@localhost", "commit", "--quiet"];
     let steps: [&[&str]; 3] = [

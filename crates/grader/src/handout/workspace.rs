@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::handout::section::{self, Section};
 use crate::rubric::Rubric;
 use crate::submission::untrusted::paths_in;
@@ -32,12 +32,12 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The one that holds the current directory. Its files are those that git keeps: what only lies there is nobody's.
+    /// The one that holds the current directory. Its files are those that git tracks.
     ///
     /// # Errors
     /// `Exit::Usage` when there is none, or git does not know it; `Exit::CannotRun` without git.
     pub fn here() -> Result<Self> {
-        let here = std::env::current_dir().or_cannot("tell", "the current directory").as_usage()?;
+        let here = std::env::current_dir().or_cannot("tell", "the current directory").into_usage()?;
         let root = here.ancestors().find(|folder| is_workspace(folder));
         let root = root.ok_or_else(|| Error::usage(format!("no workspace in {} or above", here.display())))?.to_owned();
         let files = tracked(&root)?;
@@ -67,7 +67,7 @@ impl Workspace {
     /// # Errors
     /// `Exit::Usage` when the folder is there or cannot be filled; those of `changed`.
     pub fn copy(&self, dir: &Path, mut changed: impl FnMut(&Path, String) -> Result<String>) -> Result<()> {
-        fs::create_dir(dir).or_cannot("make", dir).as_usage()?;
+        fs::create_dir(dir).or_cannot("make", dir).into_usage()?;
         let copied = self.files.iter().try_for_each(|path| {
             let (from, to) = (self.root.join(path), dir.join(path));
             let bytes = match String::from_utf8(read(&from)?) {
@@ -75,12 +75,12 @@ impl Workspace {
                 Ok(text) => text.into_bytes(),
                 Err(binary) => binary.into_bytes(),
             };
-            let mode = fs::metadata(&from).or_cannot("read", &from).as_usage()?.permissions();
+            let mode = fs::metadata(&from).or_cannot("read", &from).into_usage()?.permissions();
             fs::create_dir_all(to.parent().unwrap_or(dir))
                 .and_then(|()| fs::write(&to, bytes))
                 .and_then(|()| fs::set_permissions(&to, mode))
                 .or_cannot("write", &to)
-                .as_usage()
+                .into_usage()
         });
         if copied.is_err() {
             // Why it could not be filled is told; that it could not be removed either says nothing more.
@@ -113,10 +113,10 @@ pub fn is_source(path: &Path) -> bool {
 /// # Errors
 /// `Exit::Usage` with its name and the reason.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).or_cannot("read", path).as_usage()
+    fs::read(path).or_cannot("read", path).into_usage()
 }
 
-/// A contradiction in the workspace, which whoever wrote it can mend.
+/// An error in the workspace's own files.
 pub fn broken(path: &Path, why: &str) -> Error {
     Error::usage(format!("{}: {why}", path.display()))
 }

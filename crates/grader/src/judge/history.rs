@@ -1,4 +1,4 @@
-//! A run, arranged for asking: who was there, when, and what the kernel said of them.
+//! The history of one run, for look-ups: which processes there were, when, and in which state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -173,7 +173,7 @@ impl<'a> History<'a> {
         self.run.events.iter().find(|event| event.pid == pid && matches!(event.what, EventKind::Exited { .. }))
     }
 
-    /// Who waited for `pid`.
+    /// The process that waited for `pid`.
     pub fn reaped_by(&self, pid: Pid) -> Option<Pid> {
         self.run.events.iter().find_map(|event| match event.what {
             EventKind::Reaped { by } if event.pid == pid => Some(by),
@@ -321,8 +321,8 @@ fn lasting(run: &Run) -> Vec<&Sample> {
     samples
 }
 
-/// What happened, as one line of text for people. The submission's own words are kept as they are: whoever prints
-/// them makes them safe.
+/// What happened, as one line of text for people. The submission's own words are kept as they are: `escape::drawn`
+/// makes them safe when they are printed.
 pub fn told(run: &Run, what: &EventKind) -> String {
     match what {
         EventKind::Born { child, .. } => format!("made the child {}", run.number_of(*child)),

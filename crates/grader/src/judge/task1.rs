@@ -1,7 +1,7 @@
 //! Task 1: two children, and the namespaces they live in.
 //!
-//! Who is who is not told by the program: a role belongs to the process that *writes* the line of that role, as the
-//! kernel saw it. When the parent writes a child's lines itself, or nobody does, the role falls to the process that the
+//! The program's words do not decide the roles: a role belongs to the process that *writes* the line of that role, as the
+//! kernel saw it. When the parent writes a child's lines itself, or no process does, the role falls to the process that the
 //! namespaces point at, so that a program is not judged by its words but is still understood when it has none.
 
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ pub(super) fn roles(history: &History<'_>) -> Vec<(&'static str, Pid)> {
     all.into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid))).collect()
 }
 
-/// Who plays which part.
+/// The process in each role.
 #[derive(Debug, Clone, Copy)]
 struct Roles {
     parent: Pid,
@@ -77,7 +77,7 @@ struct Roles {
 }
 
 impl Roles {
-    /// Finds out who is who.
+    /// Finds the process in each role.
     fn of(history: &History<'_>) -> Roles {
         let root = history.run.root_pid;
         let relay = relay(history);
@@ -88,7 +88,7 @@ impl Roles {
         let firsts = own("Child1 Process PID:");
         let seconds = own("Child2 Process PID:");
         // A child that inherited the parent's unwritten buffer writes the parent's lines too: the children's lines
-        // are the better witness of who is a child.
+        // identify the children better.
         let parent = match parents.iter().find(|pid| **pid == root) {
             Some(_) => root,
             None => {
@@ -196,7 +196,7 @@ fn no_child(history: &History<'_>, label: &str, which: &str) -> Outcome {
                 evidence,
             )
         }
-        // Nobody's own line speaks of it, so only the ends tell.
+        // No process wrote a line as this child, so only the looks at exiting processes tell.
         None if ends_were_seen(history) && history.run.end == End::Exited(0) => {
             let found = "each was looked at when it ended, without a tracer, and none";
             Outcome::wrong(expected, format!("{found} could be {which}; {}", ended(history)), Vec::new())
@@ -449,7 +449,7 @@ fn parent_namespaces(history: &History<'_>, roles: &Roles) -> Outcome {
     }
 }
 
-/// The parent's moments that count: those at which it wrote a line, and its last one. All, where somebody else writes for it.
+/// The parent's moments that count: those at which it wrote a line, and its last one. All, where another process writes for it.
 fn parents_moments<'s, 'a>(history: &'s History<'a>, roles: &Roles) -> Vec<&'s Moment<'a>> {
     let own = own_moments(history, roles.parent);
     let wrote = |moment: &&Moment<'_>| {

@@ -37,35 +37,35 @@ const LOADING: Duration = Duration::from_millis(100);
 
 /// What `history` says about the check `id`; none when there is no such check.
 pub(super) fn finding(id: &str, history: &History<'_>, style: Style) -> Option<Finding> {
-    let started = Containers::of(history);
-    // Whoever was started and never came to its first line has shown nothing else.
-    let containers = started.who(|pid| ran(history, pid) || is_quoted(history, pid));
+    let started = Roles::of(history);
+    // A process that never came to its first line has shown nothing else.
+    let roles = started.who(|pid| ran(history, pid) || is_quoted(history, pid));
     let finding = match id {
         "root.filled" => root_filled(history, &started),
-        "root.isolated" => root_isolated(history, &containers),
-        "pid.one" => pid_one(history, &containers),
-        "uts.isolated" => uts_isolated(history, &containers),
-        "ipc.isolated" => Finding::whole(own_namespace(history, containers.c, "2c", "ipc")),
-        "limit.set" => limit_set(history, &containers),
-        "limit.enabled" => limit_enabled(history, &containers),
-        "limit.works" => limit_works(history, &containers),
-        "limit.all" => limit_all(history, &containers),
-        "output" => output(history, &containers, style),
-        "clean" => clean(history, &containers),
+        "root.isolated" => root_isolated(history, &roles),
+        "pid.one" => pid_one(history, &roles),
+        "uts.isolated" => uts_isolated(history, &roles),
+        "ipc.isolated" => Finding::whole(own_namespace(history, roles.c, "2c", "ipc")),
+        "limit.set" => limit_set(history, &roles),
+        "limit.enabled" => limit_enabled(history, &roles),
+        "limit.works" => limit_works(history, &roles),
+        "limit.all" => limit_all(history, &roles),
+        "output" => output(history, &roles, style),
+        "clean" => clean(history, &roles),
         _ => return None,
     };
     Some(match id {
         "limit.enabled" => finding,
-        "output" | "clean" => excused(finding, id, history, &containers),
-        _ if is_out_of_sight(history, &started) => excused(finding, id, history, &containers)
+        "output" | "clean" => excused(finding, id, history, &roles),
+        _ if is_out_of_sight(history, &started) => excused(finding, id, history, &roles)
             .without_what_was_not_seen("the runner wrote for a container that was gone by then"),
-        _ => excused(finding, id, history, &containers),
+        _ => excused(finding, id, history, &roles),
     })
 }
 
 /// Whether a container could not be seen: without a tracer the box is looked over when one of its processes writes to
 /// stdout, and now and then.
-fn is_out_of_sight(history: &History<'_>, started: &Containers) -> bool {
+fn is_out_of_sight(history: &History<'_>, started: &Roles) -> bool {
     let is_written = |block: &text::Block| {
         history.rows.iter().any(|row| match row {
             Row::Match { blanks, .. } => blanks.iter().any(|(label, _)| label == block.label),
@@ -85,14 +85,14 @@ enum Obstacle {
 }
 
 /// Finds what kept a limit of cgroup v2, which the program tried to set, from being there.
-fn obstacle(history: &History<'_>, containers: &Containers) -> Option<Obstacle> {
+fn obstacle(history: &History<'_>, roles: &Roles) -> Option<Obstacle> {
     let host = &history.run.host;
     if host.cpu_controller.as_deref() == Some("v2") {
         let was_enabled = host.cpu_enabled || history.run.cpu_was_enabled;
-        let is_off = !was_enabled && tried_v2(history, containers) && !has_limit_file(history, containers);
+        let is_off = !was_enabled && tried_v2(history, roles) && !has_limit_file(history, roles);
         return is_off.then_some(Obstacle::OtherRun);
     }
-    if uses_v1(history) || !(tried_v2(history, containers) || host.cpu_controller.is_none()) {
+    if uses_v1(history) || !(tried_v2(history, roles) || host.cpu_controller.is_none()) {
         return None;
     }
     let place = match &host.cpu_controller {
@@ -107,9 +107,9 @@ fn obstacle(history: &History<'_>, containers: &Containers) -> Option<Obstacle> 
 
 /// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it, or stops
 /// before 2c for a reason of its own.
-fn tried_v2(history: &History<'_>, containers: &Containers) -> bool {
+fn tried_v2(history: &History<'_>, roles: &Roles) -> bool {
     let failed = matches!(history.run.end, End::Exited(1..)) && panics(&history.run.output.stderr).is_empty();
-    let stopped = failed && containers.b.is_some() && containers.c.is_none();
+    let stopped = failed && roles.b.is_some() && roles.c.is_none();
     let made = history.run.cgroups_made.iter().chain(&history.run.after.cgroups);
     let mut v2 = made.filter(|cgroup| cgroup.starts_with(":/") || !cgroup.contains(":/"));
     stopped || v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| history.run.output.stderr.contains(word))
@@ -124,15 +124,15 @@ fn uses_v1(history: &History<'_>) -> bool {
 }
 
 /// Whether the kernel gave 2c a cgroup in which a limit can be set. The box's root is none.
-fn has_limit_file(history: &History<'_>, containers: &Containers) -> bool {
-    let samples = containers.c.map(|pid| history.samples(pid)).unwrap_or_default();
+fn has_limit_file(history: &History<'_>, roles: &Roles) -> bool {
+    let samples = roles.c.map(|pid| history.samples(pid)).unwrap_or_default();
     samples.iter().any(|sample| sample.limits.iter().any(|limit| limit.cgroup != "/"))
 }
 
 /// The finding without what 2c lost through no fault of the program, or through one that another check charges.
-fn excused(mut finding: Finding, id: &str, history: &History<'_>, containers: &Containers) -> Finding {
-    let Some(obstacle) = obstacle(history, containers) else { return finding };
-    let stopped = containers.c.is_none();
+fn excused(mut finding: Finding, id: &str, history: &History<'_>, roles: &Roles) -> Finding {
+    let Some(obstacle) = obstacle(history, roles) else { return finding };
+    let stopped = roles.c.is_none();
     let is_of_2c = |part: &str| match (id, part) {
         ("limit.set" | "limit.works" | "limit.all", _) | (_, "status" | "gone") => true,
         ("ipc.isolated", _) | (_, "2c" | "blocks" | "lines") => stopped,
@@ -150,14 +150,11 @@ fn excused(mut finding: Finding, id: &str, history: &History<'_>, containers: &C
 }
 
 /// Whether the program enables the cpu controller at the root where that is not done yet.
-fn limit_enabled(history: &History<'_>, containers: &Containers) -> Finding {
+fn limit_enabled(history: &History<'_>, roles: &Roles) -> Finding {
     let host = &history.run.host;
-    let evidence = containers
-        .c
-        .and_then(|pid| history.samples(pid).last().copied())
-        .map(|sample| looked(history, sample))
-        .into_iter();
-    Finding::whole(match obstacle(history, containers) {
+    let evidence =
+        roles.c.and_then(|pid| history.samples(pid).last().copied()).map(|sample| looked(history, sample)).into_iter();
+    Finding::whole(match obstacle(history, roles) {
         Some(Obstacle::OtherMachine(why)) => Outcome::Skipped(why),
         Some(Obstacle::OtherRun) => Outcome::wrong(
             "cpu is in the root's cgroup.subtree_control before 2c's cgroup gets its limit",
@@ -165,8 +162,8 @@ fn limit_enabled(history: &History<'_>, containers: &Containers) -> Finding {
             evidence.collect(),
         ),
         None if host.cpu_enabled => Outcome::Unseen("the root handed on cpu before this run began".to_owned()),
-        None if containers.c.is_none() => never_ran("2c"),
-        None if has_limit_file(history, containers) || uses_v1(history) => Outcome::Held,
+        None if roles.c.is_none() => never_ran("2c"),
+        None if has_limit_file(history, roles) || uses_v1(history) => Outcome::Held,
         None => Outcome::NotTried(&["limit.set"], "there is no cgroup for 2c that would need it".to_owned()),
     })
 }
@@ -174,22 +171,20 @@ fn limit_enabled(history: &History<'_>, containers: &Containers) -> Finding {
 /// The roles with their processes.
 pub(super) fn roles(history: &History<'_>) -> Vec<(&'static str, Pid)> {
     let runner = std::iter::once(("runner", history.run.root_pid));
-    runner
-        .chain(Containers::of(history).named().into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid))))
-        .collect()
+    runner.chain(Roles::of(history).named().into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid)))).collect()
 }
 
 /// Which process is container_prog in which subtask.
 #[derive(Debug, Clone, Copy)]
-struct Containers {
+struct Roles {
     a: Option<Pid>,
     b: Option<Pid>,
     c: Option<Pid>,
 }
 
-impl Containers {
-    fn of(history: &History<'_>) -> Containers {
-        Containers {
+impl Roles {
+    fn of(history: &History<'_>) -> Roles {
+        Roles {
             a: container(history, "subtask1", "pid-2a"),
             b: container(history, "subtask2", "pid-2b"),
             c: container(history, "subtask3", "pid-2c"),
@@ -201,9 +196,9 @@ impl Containers {
     }
 
     /// Those for whom `holds`.
-    fn who(&self, holds: impl Fn(Pid) -> bool) -> Containers {
+    fn who(&self, holds: impl Fn(Pid) -> bool) -> Roles {
         let keep = |pid: Option<Pid>| pid.filter(|pid| holds(*pid));
-        Containers { a: keep(self.a), b: keep(self.b), c: keep(self.c) }
+        Roles { a: keep(self.a), b: keep(self.b), c: keep(self.c) }
     }
 
     fn any(&self) -> bool {
@@ -295,13 +290,13 @@ fn never_ran(which: &str) -> Outcome {
     Outcome::NotTried(&["root.filled"], format!("container_prog did not run in {which}"))
 }
 
-fn root_filled(history: &History<'_>, containers: &Containers) -> Finding {
-    if !containers.any() {
+fn root_filled(history: &History<'_>, roles: &Roles) -> Finding {
+    if !roles.any() {
         // One cause is told once.
         let expected = "container_prog runs in 2a, 2b and 2c, from an empty container_root";
         return Finding::whole(not_started(history, expected.to_owned(), "any of them"));
     }
-    Finding::parts(containers.named().map(|(which, pid)| (which, runs(history, which, pid))))
+    Finding::parts(roles.named().map(|(which, pid)| (which, runs(history, which, pid))))
 }
 
 fn runs(history: &History<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
@@ -366,14 +361,14 @@ fn failed_exec(history: &History<'_>) -> Option<Vec<Evidence>> {
     Some(vec![history.evidence(event)])
 }
 
-fn root_isolated(history: &History<'_>, containers: &Containers) -> Finding {
-    let mut finding = Finding::parts(containers.named().map(|(which, pid)| (which, isolated(history, which, pid))));
+fn root_isolated(history: &History<'_>, roles: &Roles) -> Finding {
+    let mut finding = Finding::parts(roles.named().map(|(which, pid)| (which, isolated(history, which, pid))));
     let elsewhere = |pid: Pid| {
         let wanted = history.run.host.container_root?;
         let root = telling(history, pid)?.state.root;
         (root != wanted && root != history.run.host.root).then_some(())
     };
-    let elsewhere: Vec<&str> = containers
+    let elsewhere: Vec<&str> = roles
         .named()
         .into_iter()
         .filter(|(_, pid)| pid.and_then(elsewhere).is_some())
@@ -405,12 +400,12 @@ fn isolated(history: &History<'_>, which: &'static str, pid: Option<Pid>) -> Out
     Outcome::Held
 }
 
-fn pid_one(history: &History<'_>, containers: &Containers) -> Finding {
+fn pid_one(history: &History<'_>, roles: &Roles) -> Finding {
     let finding = Finding::parts([
-        ("2b", is_process_one(history, containers.b, "2b")),
-        ("2c", is_process_one(history, containers.c, "2c")),
+        ("2b", is_process_one(history, roles.b, "2b")),
+        ("2c", is_process_one(history, roles.c, "2c")),
     ]);
-    let first = containers.a.and_then(|pid| telling(history, pid));
+    let first = roles.a.and_then(|pid| telling(history, pid));
     let own = first.and_then(|moment| moment.state.namespaces.get("pid").copied());
     match (own, history.host_namespace("pid")) {
         (Some(own), Some(host)) if own != host => finding.remark(
@@ -466,14 +461,14 @@ fn own_namespace(history: &History<'_>, pid: Option<Pid>, which: &'static str, k
     )
 }
 
-fn uts_isolated(history: &History<'_>, containers: &Containers) -> Finding {
-    let host = match (containers.b.or(containers.c), host_name(history)) {
+fn uts_isolated(history: &History<'_>, roles: &Roles) -> Finding {
+    let host = match (roles.b.or(roles.c), host_name(history)) {
         (None, Outcome::Held) => never_ran("2b and 2c"),
         (_, outcome) => outcome,
     };
     Finding::parts([
-        ("2b", own_namespace(history, containers.b, "2b", "uts")),
-        ("2c", own_namespace(history, containers.c, "2c", "uts")),
+        ("2b", own_namespace(history, roles.b, "2b", "uts")),
+        ("2c", own_namespace(history, roles.c, "2c", "uts")),
         ("host", host),
     ])
 }
@@ -495,11 +490,11 @@ impl CpuLimit {
 }
 
 /// Finds the limit on 2c, or says why there is nothing to find.
-fn limit<'a>(history: &History<'a>, containers: &Containers) -> Result<Limit<'a>, Outcome> {
+fn limit<'a>(history: &History<'a>, roles: &Roles) -> Result<Limit<'a>, Outcome> {
     if history.run.host.cpu_controller.is_none() {
         return Err(Outcome::Skipped("no cpu controller can be had in the box on this machine".to_owned()));
     }
-    let Some(c) = containers.c else { return Err(never_ran("2c")) };
+    let Some(c) = roles.c else { return Err(never_ran("2c")) };
     let busiest =
         inside(history, c).into_iter().max_by_key(|pid| history.samples(*pid).last().map(|sample| sample.cpu));
     let samples = history.samples(busiest.unwrap_or(c));
@@ -520,7 +515,7 @@ fn is_half(limit: &CpuLimit) -> bool {
 fn inside(history: &History<'_>, first: Pid) -> Vec<Pid> {
     let home = telling(history, first).and_then(|moment| moment.state.namespaces.get("pid").copied());
     let home = home.filter(|home| history.host_namespace("pid") != Some(*home));
-    // The number of a namespace that is gone may be given to a new one: only who lives at the same time is a neighbour.
+    // The number of a namespace that is gone may be given to a new one: only processes that live at the same time share it.
     let start = history.moments(first).first().map(|moment| moment.at).unwrap_or_default();
     let belongs = |pid: &Pid| {
         let mut later = history.moments(*pid).iter().filter(|moment| moment.at >= start);
@@ -530,8 +525,8 @@ fn inside(history: &History<'_>, first: Pid) -> Vec<Pid> {
     history.pids().iter().copied().filter(belongs).collect()
 }
 
-fn limit_set(history: &History<'_>, containers: &Containers) -> Finding {
-    let limit = match limit(history, containers) {
+fn limit_set(history: &History<'_>, roles: &Roles) -> Finding {
+    let limit = match limit(history, roles) {
         Ok(limit) => limit,
         Err(outcome) => return Finding::whole(outcome),
     };
@@ -576,8 +571,8 @@ fn looked(history: &History<'_>, sample: &Sample) -> Evidence {
     }
 }
 
-fn limit_works(history: &History<'_>, containers: &Containers) -> Finding {
-    let limit = match limit(history, containers) {
+fn limit_works(history: &History<'_>, roles: &Roles) -> Finding {
+    let limit = match limit(history, roles) {
         Ok(limit) => limit,
         Err(outcome) => return Finding::whole(outcome),
     };
@@ -642,18 +637,15 @@ fn goes_on(busy: &[&Sample], sample: &&&Sample) -> bool {
     before.is_none_or(|before| before.cpu < sample.cpu)
 }
 
-fn limit_all(history: &History<'_>, containers: &Containers) -> Finding {
-    let limit = match limit(history, containers) {
+fn limit_all(history: &History<'_>, roles: &Roles) -> Finding {
+    let limit = match limit(history, roles) {
         Ok(limit) => limit,
         Err(outcome) => return Finding::whole(outcome),
     };
-    let (Some(tightest), Some(c)) = (limit.tightest, containers.c) else {
+    let (Some(tightest), Some(c)) = (limit.tightest, roles.c) else {
         return Finding::whole(Outcome::NotTried(&["limit.set"], "there is no limit to be inside of".to_owned()));
     };
-    Finding::parts([
-        ("inside", all_inside(history, c, tightest)),
-        ("alone", nothing_else(history, containers, c, tightest)),
-    ])
+    Finding::parts([("inside", all_inside(history, c, tightest)), ("alone", nothing_else(history, roles, c, tightest))])
 }
 
 /// The cgroup of a process in the hierarchy that has the cpu controller.
@@ -709,14 +701,13 @@ fn all_inside(history: &History<'_>, c: Pid, limit: &CpuLimit) -> Outcome {
     Outcome::Held
 }
 
-fn nothing_else(history: &History<'_>, containers: &Containers, c: Pid, limit: &CpuLimit) -> Outcome {
+fn nothing_else(history: &History<'_>, roles: &Roles, c: Pid, limit: &CpuLimit) -> Outcome {
     let start = began(history, c);
     let members = inside(history, c);
     let starters = history.ancestry(c);
     // Whatever also led to 2a or 2b is the runner, not a part of the container.
-    let runner: Vec<Pid> =
-        [containers.a, containers.b].into_iter().flatten().flat_map(|pid| history.ancestry(pid)).collect();
-    for (which, pid) in [("2a", containers.a), ("2b", containers.b)] {
+    let runner: Vec<Pid> = [roles.a, roles.b].into_iter().flatten().flat_map(|pid| history.ancestry(pid)).collect();
+    for (which, pid) in [("2a", roles.a), ("2b", roles.b)] {
         let is_limited = |sample: &&Sample| sample.limits.iter().any(|limit| limit.cores().is_some());
         let mut samples = pid.map(|pid| history.samples(pid)).unwrap_or_default().into_iter();
         if let Some(sample) = samples.find(is_limited) {
@@ -740,30 +731,30 @@ fn nothing_else(history: &History<'_>, containers: &Containers, c: Pid, limit: &
     Outcome::Held
 }
 
-fn output(history: &History<'_>, containers: &Containers, style: Style) -> Finding {
-    text::judged(history, &blocks(containers), style)
+fn output(history: &History<'_>, roles: &Roles, style: Style) -> Finding {
+    text::judged(history, &blocks(roles), style)
 }
 
-fn blocks(containers: &Containers) -> [text::Block; 3] {
+fn blocks(roles: &Roles) -> [text::Block; 3] {
     [
-        text::Block { name: "block 2a", label: "pid-2a", writer: containers.a },
-        text::Block { name: "block 2b", label: "pid-2b", writer: containers.b },
-        text::Block { name: "block 2c", label: "pid-2c", writer: containers.c },
+        text::Block { name: "block 2a", label: "pid-2a", writer: roles.a },
+        text::Block { name: "block 2b", label: "pid-2b", writer: roles.b },
+        text::Block { name: "block 2c", label: "pid-2c", writer: roles.c },
     ]
 }
 
 /// The lines of containers whose output the runner captured, or sent through another program.
 pub(super) fn relayed(history: &History<'_>) -> BTreeMap<usize, Option<Pid>> {
-    // Without a tracer nobody sees how far a program comes that writes into a pipe of the runner's.
-    let containers = Containers::of(history).who(|pid| ran(history, pid) || history.run.observer != Observer::Traced);
-    let is_container = |pid: Pid| containers.named().iter().any(|(_, container)| *container == Some(pid));
-    text::relayed(history, &blocks(&containers), |writer, speaker| {
+    // Without a tracer, a program that writes into a pipe of the runner's is not seen to write.
+    let roles = Roles::of(history).who(|pid| ran(history, pid) || history.run.observer != Observer::Traced);
+    let is_container = |pid: Pid| roles.named().iter().any(|(_, container)| *container == Some(pid));
+    text::relayed(history, &blocks(&roles), |writer, speaker| {
         !is_container(writer) && speaker.is_some_and(|speaker| !spoke(history, speaker))
     })
 }
 
-fn clean(history: &History<'_>, containers: &Containers) -> Finding {
-    if !containers.any() {
+fn clean(history: &History<'_>, roles: &Roles) -> Finding {
+    if !roles.any() {
         return Finding::whole(never_ran("any subtask"));
     }
     let left = text::leftovers(history);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::History;
-use super::words::{command_told, link, link_of, list, plain, probe_told};
+use super::words::{command_told, link, link_of, list, plain, probe_told, shortened};
 use super::{Evidence, Finding, Outcome, Style};
 use crate::record::steps::{Answer, CommandRun, Link, Look, Network, Process, SessionRecord, StepKind};
 use crate::record::{End, Host};
@@ -78,7 +78,7 @@ struct Judge<'a> {
     is_rust: bool,
 }
 
-/// The cable of one container, as far as it was found.
+/// The veth pair of one container, as far as it was found.
 struct Pair<'a> {
     inside: Option<&'a Link>,
     outside: Option<&'a Link>,
@@ -90,7 +90,7 @@ impl<'a> Judge<'a> {
     fn container(&self, name: &str) -> Result<&'a Process, String> {
         let missing = || match self.session.command(&format!("run {name}")) {
             Some(run) => format!("no process with the command that `{}` was given; {}", run.line(), command_told(run)),
-            None => self.not_reached(),
+            None => self.session.not_reached(),
         };
         self.session.found(name).ok_or_else(missing)
     }
@@ -102,7 +102,7 @@ impl<'a> Judge<'a> {
         let ran = || self.session.command("run eg");
         let silent =
             || ran().map(|run| format!("`{}` brought no process with its command; {}", run.line(), command_told(run)));
-        failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.not_reached())
+        failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.session.not_reached())
     }
 
     /// What was not seen since time was up for one command is not known to be absent.
@@ -117,12 +117,6 @@ impl<'a> Judge<'a> {
             Some(why) => finding.without_what_was_not_seen(&why),
             None => finding,
         }
-    }
-
-    /// Why a step was not taken.
-    fn not_reached(&self) -> String {
-        let cut = self.session.cut.as_ref();
-        cut.map_or("it did not come to that".to_owned(), |why| format!("it did not come to that: {why}"))
     }
 
     fn evidence(&self, process: &Process, what: &str) -> Vec<Evidence> {
@@ -166,7 +160,7 @@ impl<'a> Judge<'a> {
         let (eg, look) = match (self.container(EG), self.session.look("inside")) {
             (Ok(eg), Some(look)) => (eg, look),
             (Err(why), _) => return Outcome::absent(expected, why),
-            (_, None) => return Outcome::absent(expected, self.not_reached()),
+            (_, None) => return Outcome::absent(expected, self.session.not_reached()),
         };
         if look.shot.hostname != self.host.name {
             let observed = format!("it is called {} now", look.shot.hostname);
@@ -242,7 +236,7 @@ impl<'a> Judge<'a> {
                 Some(_) => Outcome::Held,
                 None => Outcome::NotTried(&[], "nothing is mounted on the container's /proc".to_owned()),
             }),
-            _ => Outcome::absent("the host is as it was before", self.not_reached()),
+            _ => Outcome::absent("the host is as it was before", self.session.not_reached()),
         };
         let expected = "a sysfs on /sys that shows the container's links, and a /dev/null that is the null device";
         let own_net = eg.state.namespaces.get("net") != self.host.namespaces.get("net");
@@ -312,7 +306,7 @@ impl<'a> Judge<'a> {
         let Some(first) = self.session.found(TWICE) else {
             return Finding::whole(Outcome::absent(
                 expected,
-                self.container(TWICE).err().unwrap_or(self.not_reached()),
+                self.container(TWICE).err().unwrap_or(self.session.not_reached()),
             ));
         };
         let again = ["twice while it runs", "twice when it has ended"];
@@ -332,7 +326,7 @@ impl<'a> Judge<'a> {
                 Outcome::wrong(expected, observed, Vec::new())
             }
             (None, Some(_)) => Outcome::Held,
-            (None, None) => Outcome::absent(expected, self.not_reached()),
+            (None, None) => Outcome::absent(expected, self.session.not_reached()),
         };
         let finding = Finding::whole(outcome);
         match self.session.look("twice left alone") {
@@ -350,7 +344,7 @@ impl<'a> Judge<'a> {
             (None, Some(run)) => {
                 Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), command_told(run)))
             }
-            (None, None) => Outcome::absent(expected, self.not_reached()),
+            (None, None) => Outcome::absent(expected, self.session.not_reached()),
         }
     }
 
@@ -410,14 +404,15 @@ impl<'a> Judge<'a> {
     fn clean_exec(&self) -> Finding {
         let expected = format!("`exec {EG} -- echo {WORD}` prints the line {WORD:?} and nothing after it");
         let Some(shows) = self.session.command("exec shows") else {
-            return Finding::whole(Outcome::absent(expected, self.not_reached()));
+            return Finding::whole(Outcome::absent(expected, self.session.not_reached()));
         };
         let mut lines: Vec<String> = rows(shows).map(|row| row.trim().to_owned()).collect();
         let last = lines.pop();
         let mounted = self.mounted_by_exec();
         let fails = self.session.command("exec fails");
         let status = fails.and_then(|run| run.end.clone()) == Some(End::Exited(STATUS));
-        let told = || fails.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)));
+        let told =
+            || fails.map_or(self.session.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)));
         let outcome = match last {
             _ if self.session.found("exec's").is_none() && last.as_deref() != Some(WORD) => {
                 Outcome::NotTried(&["exec.joins"], self.no_exec())
@@ -453,7 +448,7 @@ impl<'a> Judge<'a> {
     fn beside_exec(&self) -> Outcome {
         let expected = format!("while a command of `exec` runs in {BUSY}, another `exec` and `addnetwork` work");
         if self.session.found(BUSY).is_none() {
-            return Outcome::absent(expected, self.container(BUSY).err().unwrap_or(self.not_reached()));
+            return Outcome::absent(expected, self.container(BUSY).err().unwrap_or(self.session.not_reached()));
         }
         if self.session.found("exec busy's").is_none() {
             return Outcome::NotTried(&["exec.joins"], "no command of `exec` was there".to_owned());
@@ -462,7 +457,7 @@ impl<'a> Judge<'a> {
         let is_wired = |name: &str| self.veth_of(name).is_some_and(|pair| pair.inside.is_some());
         let told = |name: &str| {
             let run = self.session.command(name);
-            run.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)))
+            run.map_or(self.session.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)))
         };
         // What does not work without an exec either says nothing here.
         match () {
@@ -478,7 +473,7 @@ impl<'a> Judge<'a> {
     fn no_exec(&self) -> String {
         match self.session.command("exec") {
             Some(run) => format!("`{}` brought no such process; {}", run.line(), command_told(run)),
-            None => self.not_reached(),
+            None => self.session.not_reached(),
         }
     }
 
@@ -505,10 +500,13 @@ impl<'a> Judge<'a> {
     fn pair(&self) -> Finding {
         let names = format!("veth ends {EG}-outside on the host and {EG}-inside in the container");
         let Some(pair) = self.veth_of(EG) else {
-            return Finding::whole(Outcome::absent(names, self.container(EG).err().unwrap_or(self.not_reached())));
+            return Finding::whole(Outcome::absent(
+                names,
+                self.container(EG).err().unwrap_or(self.session.not_reached()),
+            ));
         };
         let (Some(inside), Some(outside)) = (pair.inside, pair.outside) else {
-            let said = self.session.command("addnetwork eg").map_or(self.not_reached(), command_told);
+            let said = self.session.command("addnetwork eg").map_or(self.session.not_reached(), command_told);
             let missing = if pair.inside.is_none() { "no cable in the container" } else { "no other end on the host" };
             return Finding::whole(Outcome::absent(names, format!("{missing}; {said}")));
         };
@@ -555,7 +553,7 @@ impl<'a> Judge<'a> {
 
     /// What came of an attempt, in words.
     fn said(&self, probe: &str) -> String {
-        self.session.probe(probe).map_or_else(|| self.not_reached(), probe_told)
+        self.session.probe(probe).map_or_else(|| self.session.not_reached(), probe_told)
     }
 
     /// Whether `name` and the host reached each other when it was asked: half of every path through the host.
@@ -622,7 +620,7 @@ impl<'a> Judge<'a> {
             return Finding::whole(Outcome::Skipped(format!("addresses cannot be translated here: {why}")));
         }
         let attempt = |who: &str, name: &str| format!("{who} calls the port of {name}");
-        // Whether the server behind the port answered, and not somebody else.
+        // Whether the server behind the port answered, and not another one.
         let works = |who: &str, name: &str| {
             let probe = self.session.probe(&attempt(who, name));
             probe.is_some_and(|p| matches!(&p.answer, Answer::Said(word) if word.starts_with(&published(name))))
@@ -697,7 +695,7 @@ impl<'a> Judge<'a> {
         let (Some(before), Some(stopped), Some(end)) =
             (self.session.look("before"), self.session.look(&format!("{EG} stopped")), self.session.look("end"))
         else {
-            return Finding::whole(Outcome::absent("nothing left of a container", self.not_reached()));
+            return Finding::whole(Outcome::absent("nothing left of a container", self.session.not_reached()));
         };
         let held_or = |expected: &str, left: Vec<String>, untried: Option<Outcome>| match (left.as_slice(), untried) {
             ([], None) => Outcome::Held,
@@ -848,7 +846,7 @@ impl<'a> Judge<'a> {
         let (eg, look) = match (self.container(EG), self.session.look(&format!("{EG} stopped"))) {
             (Ok(eg), Some(look)) => (eg, look),
             (Err(_), _) => return Outcome::NotTried(&["stop.gone"], "there was no container to stop".to_owned()),
-            (_, None) => return Outcome::absent(expected, self.not_reached()),
+            (_, None) => return Outcome::absent(expected, self.session.not_reached()),
         };
         if !self.stop_did_something(eg, look) {
             return Outcome::NotTried(&["stop.gone"], format!("`stop {EG}` did nothing at all"));
@@ -901,7 +899,7 @@ impl<'a> Judge<'a> {
             (None, Some(run)) => {
                 Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), command_told(run)))
             }
-            (None, None) => Outcome::absent(expected, self.not_reached()),
+            (None, None) => Outcome::absent(expected, self.session.not_reached()),
         }
     }
 
@@ -914,7 +912,9 @@ impl<'a> Judge<'a> {
             let runs = steps.iter().rev().filter_map(|step| self.session.command(step));
             runs.map(|run| format!("`{}`: {}", run.line(), command_told(run))).next()
         };
-        self.session.files(&format!("files of {image}")).ok_or_else(|| failed().unwrap_or_else(|| self.not_reached()))
+        self.session
+            .files(&format!("files of {image}"))
+            .ok_or_else(|| failed().unwrap_or_else(|| self.session.not_reached()))
     }
 
     fn layers_in_order(&self) -> Finding {
@@ -967,7 +967,9 @@ impl<'a> Judge<'a> {
             (Ok(first), _) if first.is_empty() => {
                 Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
             }
-            (_, []) => Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.not_reached())),
+            (_, []) => {
+                Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.session.not_reached()))
+            }
             // One that is not there at all is told with the images that do not work.
             (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
             _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
@@ -1012,7 +1014,7 @@ impl<'a> Judge<'a> {
         };
         let expected = "`build` fails when a RUN does, and makes no image";
         let told = match built("fails") {
-            None => Outcome::absent(expected, self.not_reached()),
+            None => Outcome::absent(expected, self.session.not_reached()),
             Some(None) => Outcome::Held,
             Some(Some(why)) => Outcome::wrong(expected, why, Vec::new()),
         };
@@ -1022,11 +1024,11 @@ impl<'a> Judge<'a> {
                 [] => Outcome::Held,
                 left => Outcome::wrong(expected, shortened(left), Vec::new()),
             },
-            _ => Outcome::absent(expected, self.not_reached()),
+            _ => Outcome::absent(expected, self.session.not_reached()),
         };
         let expected = "a layer whose RUN failed is not used: the same lines fail again";
         let again = match (&told, built("still")) {
-            (_, None) => Outcome::absent(expected, self.not_reached()),
+            (_, None) => Outcome::absent(expected, self.session.not_reached()),
             (Outcome::Held, Some(None)) => Outcome::Held,
             (Outcome::Held, Some(Some(why))) => Outcome::wrong(expected, why, Vec::new()),
             _ => Outcome::NotTried(&[], "the first build did not fail".to_owned()),
@@ -1064,13 +1066,13 @@ impl<'a> Judge<'a> {
             }
             seen += 1;
         }
-        if seen == 0 { Outcome::absent(expected, self.not_reached()) } else { Outcome::Held }
+        if seen == 0 { Outcome::absent(expected, self.session.not_reached()) } else { Outcome::Held }
     }
 
     fn tables(&self) -> Outcome {
         let wrong = |name: &str, expected: &str| {
             let run = self.session.command(name);
-            let observed = run.map_or(self.not_reached(), |run| {
+            let observed = run.map_or(self.session.not_reached(), |run| {
                 let lines: Vec<String> = rows(run).map(|row| format!("{:?}", row.trim())).collect();
                 format!("`{}` printed {}", run.line(), list(&lines))
             });
@@ -1178,14 +1180,4 @@ fn begin(text: &str) -> String {
 /// Whether a table has a row for `name`.
 fn lists(run: &CommandRun, name: &str) -> bool {
     rows(run).any(|row| row.split_whitespace().next() == Some(name))
-}
-
-/// The first few, and how many more.
-fn shortened(left: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let shown = left.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-    match left.len().saturating_sub(SHOWN) {
-        0 => list(&shown),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

@@ -28,6 +28,16 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
     }
 }
 
+/// The first few, and how many more.
+pub fn shortened(left: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = left.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    match left.len().saturating_sub(SHOWN) {
+        0 => list(&shown),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// How a command ended, and the first thing it said on stderr, else the last on stdout.
 pub fn command_told(run: &CommandRun) -> String {
     let end = match &run.end {

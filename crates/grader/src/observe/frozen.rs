@@ -1,6 +1,6 @@
 //! Watching without a tracer: writers wait at a full pipe, and the box is frozen while it is looked at.
 //!
-//! The program's stdout is a pipe of a single slot, in packet mode, and the slot is kept full: whoever writes sleeps in
+//! The program's stdout is a pipe of a single slot, in packet mode, and the slot is kept full: a writer sleeps in
 //! write(2) until we take the packet in front of it. `/proc/PID/syscall` shows that it sleeps there, and where its text
 //! lies. Then the cgroup freezer stops every process of the box, `/proc` is read as one picture, and the box goes on; one
 //! packet is taken, so one write goes through and is the next plug. The program has no tracer, no filter, nothing
@@ -15,7 +15,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -23,11 +22,11 @@ use super::output::Collected;
 use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
 use super::{FirstEnd, Recorder, calls, snapshot};
-use crate::error::{AsExit, OrCannot, Result};
+use crate::error::{IntoExit, OrCannot, Result};
 use crate::pace::Pace;
 use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER};
 use crate::sandbox::proc;
-use crate::sandbox::{Ending, Sandbox};
+use crate::sandbox::{Ending, Sandbox, readable};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
@@ -53,12 +52,12 @@ impl PluggedPipe {
     /// `Exit::Broken` with the kernel's reason.
     pub fn new() -> Result<PluggedPipe> {
         const PIPE: &str = "a pipe that holds writers";
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT).or_cannot("make", PIPE).as_broken()?;
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT).or_cannot("make", PIPE).into_broken()?;
         // The kernel rounds up to a page, which is one slot.
-        fcntl_setpipe_size(&write, 1).or_cannot("make", PIPE).as_broken()?;
+        fcntl_setpipe_size(&write, 1).or_cannot("make", PIPE).into_broken()?;
         let (read, mut write) = (File::from(read), File::from(write));
-        write.write_all(&[0]).or_cannot("make", PIPE).as_broken()?;
-        let meta = rustix::fs::fstat(&read).or_cannot("make", PIPE).as_broken()?;
+        write.write_all(&[0]).or_cannot("make", PIPE).into_broken()?;
+        let meta = rustix::fs::fstat(&read).or_cannot("make", PIPE).into_broken()?;
         Ok(PluggedPipe { read, write, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
     }
 
@@ -82,11 +81,9 @@ impl PluggedPipe {
         self.wait_full(Duration::ZERO)
     }
 
-    /// Waits until somebody's packet is in.
+    /// Waits until a packet is in.
     fn wait_full(&self, limit: Duration) -> bool {
-        let mut fds = [PollFd::new(self.read.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
-        poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+        readable(self.read.as_fd(), limit)
     }
 
     /// A program that made its stdout non-blocking would lose what it writes here.
@@ -159,7 +156,7 @@ pub fn watch(
     Ok((end, snapshot::take(host)))
 }
 
-/// Looks at every process of the box while one of them waits to end itself, or another; who ends itself is returned.
+/// Looks at every process of the box while one of them waits in exit or kill; returns the one that exits.
 fn look_at_the_end(host: &Sandbox, recorder: &Recorder, ending: &Ending) -> Option<(Duration, Pid, ProcessState)> {
     let (at, process) = (recorder.now(), proc::process_of(ending.tid));
     let mut own = None;
@@ -173,7 +170,7 @@ fn look_at_the_end(host: &Sandbox, recorder: &Recorder, ending: &Ending) -> Opti
     own
 }
 
-/// Whose packet is in the slot.
+/// The origin of the packet in the slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plug {
     /// Ours, from the beginning.
@@ -250,7 +247,7 @@ impl Freezer<'_> {
         self.pipe.wait_full(Duration::from_millis(500));
     }
 
-    /// Takes the plug out and writes down who wrote it; false when there is none.
+    /// Takes the packet out of the slot and records its writer; false when the slot is empty.
     fn take_packet(&mut self) -> bool {
         let Some(packet) = self.pipe.take() else { return false };
         if std::mem::replace(&mut self.plug, Plug::Written) == Plug::Filler {

@@ -59,7 +59,7 @@ impl Collected {
     }
 }
 
-/// Reads streams until nobody can write to them any more; ends the box when they bring more than [`MOST_BYTES`].
+/// Reads streams until their last writer has closed them; ends the box when they bring more than [`MOST_BYTES`].
 pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &Sandbox, watch: &Watch) {
     let mut open: Vec<(usize, File)> = streams.into_iter().map(|(stream, fd)| (stream, File::from(fd))).collect();
     let mut buffer = vec![0; 64 * 1024];
@@ -72,7 +72,7 @@ pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &Sa
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         let mut still = Vec::new();
         for ((stream, mut file), ready) in open.into_iter().zip(ready) {
-            // A terminal whose last writer is gone says EIO, a pipe says 0.
+            // After the last writer has closed it, a terminal returns EIO and a pipe 0 bytes.
             let got = if ready { file.read(&mut buffer).unwrap_or(0) } else { usize::MAX };
             if got == 0 {
                 continue;

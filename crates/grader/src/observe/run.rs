@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::observe::output::{Collected, read_all};
 use crate::observe::plan::RunPlan;
 use crate::observe::sampler::{self, Cut, Watch};
 use crate::observe::{FirstEnd, Recorder, calls, frozen, snapshot, traced};
 use crate::pace::Ahead;
-use crate::record::steps::SessionRecord;
 use crate::record::{
     End, Event, EventKind, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind, UNKNOWN_WRITER,
 };
@@ -46,8 +45,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(120);
 /// error, `Exit::Interrupted` when SIGINT or SIGTERM came (the box is gone by then), `Exit::Broken` for our own.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run> {
     let _ahead = Ahead::of_others();
-    if (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
-        return Err(Error::broken("a terminal cannot hold writers: the frozen observer needs a pipe"));
+    if plan.task.is_tool() || (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
+        return Err(Error::broken("a tool needs a session, and the frozen observer a pipe"));
     }
     let prepared = plan.submission.prepare()?;
     let signals = Signals::held_back()?;
@@ -79,7 +78,7 @@ pub fn keep_folder(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmis
     let own = fs::Permissions::from_mode(0o700);
     let prefix = format!("grade-kept-{}-", plan.task.id());
     let to = tempfile::Builder::new().prefix(&prefix).permissions(own).tempdir().ok()?;
-    // What cannot be copied is missed by the person who looks for it; the run is judged all the same.
+    // Files that cannot be copied are left out; the run is judged all the same.
     let _ = Rooted::of(host.init()).map(|root| root.copy(&prepared.folder, to.path(), DISK_BYTES));
     Some(to.keep())
 }
@@ -184,14 +183,9 @@ fn record(plan: &RunPlan<'_>, host: &Sandbox, prepared: &PreparedSubmission, see
         before: seen.before,
         after: seen.after,
         wall: seen.end.wall,
-        session: SessionRecord::default(),
         cgroups_made,
         cpu_was_enabled,
-        build_remarks: Vec::new(),
-        not_clean: Vec::new(),
-        refused: Vec::new(),
-        kept: None,
-        crowding: 0.0,
+        ..Run::default()
     }
 }
 
@@ -266,13 +260,13 @@ impl Streams {
         let to = stdout.as_ref().map(AsFd::as_fd).or(self.plugged.as_ref().map(frozen::PluggedPipe::writer));
         let held = host.hold(start, to.unwrap_or(self.stderr.as_fd()), self.stderr.as_fd());
         // Else the reader would wait for us to write.
-        self.stderr = fs::File::open("/dev/null").or_cannot("open", "/dev/null").as_broken()?.into();
+        self.stderr = fs::File::open("/dev/null").or_cannot("open", "/dev/null").into_broken()?.into();
         held
     }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe").as_broken()
+    pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe").into_broken()
 }
 
 /// Compiles the submission inside the box: a compiler's input is not to be trusted more than its output. Returns what the

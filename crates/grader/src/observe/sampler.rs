@@ -1,4 +1,4 @@
-//! A look at the box a few dozen times a second, by a thread that both observers share: who computes, and under which limit.
+//! A look at the box a few dozen times a second, by a thread that both observers share: which processes compute, and under which limit.
 //! Another thread sees whether the time is up.
 //!
 //! A quota is only a promise until the kernel counts its periods: `nr_periods` in `cpu.stat` moves while a limited cgroup
@@ -16,7 +16,7 @@ use super::{Recorder, calls, snapshot};
 use crate::pace::Pace;
 use crate::record::{Pid, Sample, Snapshot};
 use crate::sandbox::proc;
-use crate::sandbox::{INIT, Sandbox};
+use crate::sandbox::{INIT, Sandbox, readable};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(25);
@@ -55,7 +55,7 @@ impl Watch {
         self.woken.notify_all();
     }
 
-    /// Ends the run now, for this reason; the first reason stays, unless somebody wants the grader to end.
+    /// Ends the run now, for this reason; the first reason stays, unless a signal asks the grader to end.
     ///
     /// The box is looked at once more before it dies, and not waited for.
     pub fn cut(&self, host: &Sandbox, why: Cut) {
@@ -199,10 +199,7 @@ pub fn where_it_stands(pid: Pid, watch: &Watch) -> String {
 }
 
 fn pending(signals: &SignalFd) -> Option<i32> {
-    let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
-    let ready = nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap_or(0);
-    if ready == 0 {
-        return None;
-    }
-    signals.read_signal().ok().flatten().and_then(|info| i32::try_from(info.ssi_signo).ok())
+    let is_pending = readable(signals.as_fd(), Duration::ZERO);
+    let read = is_pending.then(|| signals.read_signal().ok().flatten()).flatten();
+    read.and_then(|info| i32::try_from(info.ssi_signo).ok())
 }

@@ -128,7 +128,7 @@ struct Tracer<'a> {
     /// Threads whose parent has told of them.
     announced: HashSet<Pid>,
     /// Threads that stand at their first stop, and whose parent has not told of them yet: the kernel wakes the child first,
-    /// and whichever of the two has the processor is heard first. What a child does is to come after its birth.
+    /// and whichever of the two has the processor is heard first. The record must have a child's actions after its creation.
     early: HashSet<Pid>,
     /// Threads that are in a call of interest.
     pending: HashMap<Pid, Pending>,
@@ -159,19 +159,11 @@ impl Tracer<'_> {
         }
         // A stop: the signal in the second byte, the tracer's event in the third.
         let (signal, kind) = ((status >> 8) & 0xff, status >> 16);
-        let passed_on = match kind {
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                self.born(pid);
-                0
-            }
-            libc::PTRACE_EVENT_EXEC => {
-                self.executed(pid);
-                0
-            }
-            libc::PTRACE_EVENT_SECCOMP => {
-                self.entering(pid);
-                0
-            }
+        let mut passed_on = 0;
+        match kind {
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => self.born(pid),
+            libc::PTRACE_EVENT_EXEC => self.executed(pid),
+            libc::PTRACE_EVENT_SECCOMP => self.entering(pid),
             libc::PTRACE_EVENT_STOP if is_stop_signal(signal) => {
                 self.watch.note_stopped(pid, true);
                 let _ = sys::resume(pid, Resume::StayStopped, 0);
@@ -181,17 +173,11 @@ impl Tracer<'_> {
                 self.early.insert(pid);
                 return;
             }
-            libc::PTRACE_EVENT_STOP => {
-                self.watch.note_stopped(pid, false);
-                0
-            }
-            0 if signal == libc::SIGTRAP | 0x80 => {
-                self.leaving(pid);
-                0
-            }
-            0 => signal,
-            _ => 0,
-        };
+            libc::PTRACE_EVENT_STOP => self.watch.note_stopped(pid, false),
+            0 if signal == libc::SIGTRAP | 0x80 => self.leaving(pid),
+            0 => passed_on = signal,
+            _ => {}
+        }
         let how = if self.pending.contains_key(&pid) { Resume::ToCallEnd } else { Resume::Run };
         // ESRCH: it was killed in this very moment, and its end will be told.
         let _ = sys::resume(pid, how, passed_on);
@@ -208,7 +194,7 @@ impl Tracer<'_> {
     }
 
     fn note_birth(&mut self, pid: Pid, child: Pid) {
-        // A thread is no process of its own.
+        // A thread is not a process.
         if proc::process_of(child) != Some(child) {
             return;
         }
@@ -329,7 +315,7 @@ impl Tracer<'_> {
         self.pending.remove(&pid);
         self.announced.remove(&pid);
         self.early.remove(&pid);
-        // The parent of one that waits may be who has been killed, and will not tell any more.
+        // The ended process may be the parent of a thread that still waits to be announced.
         for child in self.early.drain() {
             self.announced.insert(child);
             let _ = sys::resume(child, Resume::Run, 0);
@@ -343,7 +329,7 @@ impl Tracer<'_> {
                 // Collected while we look, it has parent 0, or none to be read: then its parent was there, the old one.
                 let parent = proc::stat(pid).map(|stat| stat.parent).filter(|pid| *pid > 0).unwrap_or(state.parent);
                 self.dead.push((pid, parent));
-                // An orphan's parent is init, which collects every child: that is no wait of the program's.
+                // An orphan's parent is init, which collects every child: that is not a wait of the program.
                 let has_own_parent = parent != self.host.init() && proc::stat(parent).is_some_and(|stat| !stat.exiting);
                 let is_collected = has_own_parent && !self.waits(parent);
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));

@@ -1,4 +1,4 @@
-//! What was seen: the one record that every check reads.
+//! The record of a run: everything that a check may read.
 //!
 //! A run is observed first and judged later. The observers (`observe/`) fill a [`Run`]; the judges (`judge/`) are pure
 //! functions of it, so they are tested on stored runs and a class can be re-judged without running anything again.
@@ -225,7 +225,7 @@ pub enum EventKind {
     },
     /// Its parent waited for it.
     Reaped {
-        /// Who waited.
+        /// The process that waited.
         by: Pid,
     },
 }

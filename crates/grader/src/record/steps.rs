@@ -2,8 +2,8 @@
 //!
 //! Tasks 1 and 2 are one program each, watched from its first instruction to its last. A tool (tasks 3 and 4) is judged
 //! by what it leaves standing: so its run is a list of steps, in each of which the grader did one thing, and wrote down
-//! what came of it. A command line of the tool was run; the kernel was asked what is there; somebody tried to reach
-//! somebody. The judges look steps up by their names and never see anything else.
+//! what came of it. A command line of the tool was run; the kernel was asked what is there; probes were sent
+//! through the network. The judges look steps up by their names and never see anything else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::{End, Output, Pid, ProcessState, Snapshot};
 /// A run of a tool.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionRecord {
-    /// Who is where in the network around the box.
+    /// The addresses in the network around the box.
     pub addresses: Addresses,
-    /// Why nobody on this machine can translate addresses, if so: no iptables(8), or a kernel without it.
+    /// Why this machine cannot translate addresses, if it cannot: no iptables(8), or a kernel without it.
     #[serde(default)]
     pub no_nat: Option<String>,
     /// What was done, in order.
@@ -35,7 +35,7 @@ pub struct SessionRecord {
     pub builds_layers: bool,
 }
 
-/// The addresses of those who are not containers, as texts.
+/// The addresses outside of containers, as texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// The box's own, on its default interface.
@@ -120,7 +120,7 @@ pub struct Look {
     pub rules: Vec<String>,
     /// What lies below the submission's folder, down to the third level, as relative paths.
     pub files: Vec<String>,
-    /// The permission bits of a few places of the box that belong to everybody.
+    /// The permission bits of a few places that all processes of the box share.
     #[serde(default)]
     pub modes: BTreeMap<String, u32>,
 }
@@ -195,7 +195,7 @@ pub struct Link {
     pub addresses: Vec<String>,
 }
 
-/// Who stands where in the network.
+/// A place in the network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
@@ -209,12 +209,12 @@ pub enum Place {
     Container(String),
 }
 
-/// An attempt to reach somebody.
+/// An attempt to reach an address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     /// Under which the judges find it. Unique in a session.
     pub name: String,
-    /// Who tried.
+    /// From where.
     pub from: Place,
     /// What was tried.
     pub ask: Ask,
@@ -257,13 +257,13 @@ pub enum Ask {
 pub enum Answer {
     /// It was reached, and said this. Servers of the grader say their name and whom they see: `web 192.168.1.2`.
     Said(String),
-    /// It, or somebody on the way, refused at once: the kernel's word for it.
+    /// It, or a router on the way, refused at once: the kernel's word for it.
     Refused(String),
     /// It took the connection, and said nothing in the time given: a page, say, that waits for a counter out of its reach.
     Connected,
     /// Nothing came back in the time given.
     Silence,
-    /// There was nobody to try it: no such container.
+    /// The place to probe from does not exist: no such container.
     NobodyThere,
 }
 
@@ -277,6 +277,12 @@ impl Answer {
 impl SessionRecord {
     fn step(&self, name: &str) -> Option<&StepKind> {
         self.steps.iter().find(|step| step.name == name).map(|step| &step.did)
+    }
+
+    /// Why a step was not taken.
+    pub fn not_reached(&self) -> String {
+        let cut = self.cut.as_ref();
+        cut.map_or("it did not come to that".to_owned(), |why| format!("it did not come to that: {why}"))
     }
 
     /// The command line that was run under this name.

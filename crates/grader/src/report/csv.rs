@@ -4,7 +4,7 @@
 //! spreadsheet would take for a formula begins with an apostrophe: names of files are the student's.
 
 use super::{NotGraded, marks};
-use crate::error::{AsExit, Exit, OrCannot, Result};
+use crate::error::{Exit, IntoExit, OrCannot, Result};
 use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::rubric::Rubric;
@@ -49,10 +49,10 @@ fn row(cells: [&str; 6]) -> Result<String> {
 pub fn table(rows: &[Vec<String>]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.write_record(row.iter().map(|text| harmless(text))).or_cannot("write", "a table").as_broken()?;
+        writer.write_record(row.iter().map(|text| harmless(text))).or_cannot("write", "a table").into_broken()?;
     }
-    let bytes = writer.into_inner().map_err(|why| why.to_string()).or_cannot("write", "a table").as_broken()?;
-    String::from_utf8(bytes).or_cannot("write", "a table").as_broken()
+    let bytes = writer.into_inner().map_err(|why| why.to_string()).or_cannot("write", "a table").into_broken()?;
+    String::from_utf8(bytes).or_cannot("write", "a table").into_broken()
 }
 
 fn harmless(text: &str) -> String {

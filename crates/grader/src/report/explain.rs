@@ -82,7 +82,7 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     text
 }
 
-/// What was done with a tool in one run, as far as it bears on `check`, and who was found.
+/// What was done with a tool in one run, as far as it bears on `check`, and the processes that were found.
 fn done(check: &Check, run: &Run, nth: usize) -> String {
     let mut text = format!("\ndone in run {nth}\n");
     let bears = |step: &&Step| check.calls.iter().any(|words| step.name.starts_with(words));

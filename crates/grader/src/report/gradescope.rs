@@ -11,7 +11,7 @@ pub(super) fn report(grade: &Grade, hints: usize) -> Result<String> {
     super::json::encoded(&super::json::results(grade, hints))
 }
 
-/// The file's text for a submission that was not graded. The service wants a number; the text says that it is none.
+/// The file's text for a submission that was not graded. The service requires a number, so the score is 0; the text says why.
 pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String> {
     super::json::encoded(&super::json::no_results(what))
 }

@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
@@ -54,7 +54,7 @@ pub struct NotGraded<'a> {
 }
 
 impl NotGraded<'_> {
-    /// Whose it is, as far as its name tells.
+    /// The student's roll number, as far as the path has it.
     fn student(&self) -> String {
         self.submission.map_or_else(String::new, submission::student)
     }
@@ -120,10 +120,10 @@ impl Format {
 pub fn write(file: Option<&Path>, text: &str) -> Result<()> {
     match file {
         Some(path) => {
-            fs::write(path, anstream::adapter::strip_str(text).to_string()).or_cannot("write", path).as_usage()
+            fs::write(path, anstream::adapter::strip_str(text).to_string()).or_cannot("write", path).into_usage()
         }
         None => match anstream::stdout().write_all(text.as_bytes()) {
-            // Whoever reads may stop reading, as head(1) does.
+            // A closed reader (EPIPE), as head(1) leaves behind, is not an error.
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).or_cannot("write", "to stdout"),
             _ => Ok(()),
         },

@@ -2,7 +2,7 @@
 //! settings it may write.
 //!
 //! Both hold wherever the box mounts a procfs or makes a device node, in whatever namespace, for the kernel asks at the
-//! device and at the setting and not at a path. They are allow-lists, and a program that cannot be loaded is no box.
+//! device and at the setting and not at a path. They are allow-lists; without them no box is made.
 //! Look: `bpftool cgroup tree`. Manual: bpf(2), the kernel's documents on `BPF_PROG_TYPE_CGROUP_SYSCTL` and on the
 //! device controller in cgroup-v2.
 

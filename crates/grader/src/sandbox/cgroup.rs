@@ -1,12 +1,12 @@
-//! The box's place in the cgroup trees; not by `nsutil::cgroup`, because the grader must not trust what it grades.
+//! The box's cgroups. The grader has this module of its own on purpose: it must not trust nsutil, which it grades.
 //!
-//! Here is where the box's limits hold, where it is frozen and killed, and what it sees of the trees.
+//! Cgroups limit what the box uses, freeze it, kill it, and decide which part of the trees it sees.
 //!
 //! Every hierarchy that is mounted gets two new cgroups, one in the other. The outer one, out of the box's sight, carries
 //! the limits and is what is frozen and killed. The inner one is the root that the box sees, since its cgroup namespace
 //! is made while its init stands there. On v2 init then moves on to `init` and the submission starts in `session`, as on
-//! a host run by systemd: a v2 cgroup with processes in it cannot hand controllers to its children. Who moves to the root ends up
-//! in `back`.
+//! a host run by systemd: a v2 cgroup with processes in it cannot hand controllers to its children. A process
+//! that moves back to the root lands in `back`.
 //! Look: `systemd-cgls`, `cat /proc/PID/cgroup`. Manual: cgroups(7), cgroup_namespaces(7).
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use super::walls::{self, Wall};
 use crate::error::{Error, OrCannot, Result};
 use crate::record::{CpuLimit, FileId};
 
-/// What every box's cgroups are called, before the numbers that say whose they are.
+/// What every box's cgroups are called, before the numbers that identify the owner.
 const PREFIX: &str = "grade-box-";
 /// The cgroup of the box's init, below the box's root on v2.
 pub const INIT: &str = "init";
@@ -172,7 +172,7 @@ impl Cgroups {
         })
     }
 
-    /// Where a process comes that goes back to the root of the v2 tree.
+    /// Where a process lands that moves back to the root of the v2 tree.
     pub fn redirect(&self) -> Option<Redirect> {
         let tree = self.v2()?;
         let from = fs::metadata(tree.inner.join("cgroup.procs")).ok()?;
@@ -294,7 +294,7 @@ impl Cgroups {
         })
     }
 
-    /// Sends SIGKILL to everything in the box, also to what is frozen or was born a moment ago.
+    /// Sends SIGKILL to everything in the box, also to frozen processes and to new ones.
     pub fn kill(&self) {
         self.kill_all();
         // A process held by the v1 freezer does not die of SIGKILL until it is let go.
@@ -354,7 +354,7 @@ impl Cgroups {
         }
         if let Some(tree) = self.v2() {
             for controller in &self.switched_on {
-                // Refused while another grader's box still uses it: then it stays on, which limits nobody.
+                // Refused while another grader's box still uses it: then it stays on, which sets no limit.
                 let _ = fs::write(tree.hierarchy.parent.join("cgroup.subtree_control"), format!("-{controller}"));
             }
         }

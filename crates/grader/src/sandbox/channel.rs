@@ -1,8 +1,8 @@
-//! The line between the grader and the box's init: whole messages, and descriptors that travel with them.
+//! The socket between the grader and the box's init: whole messages, and descriptors that travel with them.
 //!
-//! A socket pair that keeps message boundaries (`SOCK_SEQPACKET`) carries JSON; an open file is handed over with
-//! `SCM_RIGHTS`. Who sent a message is told by the kernel (`SO_PASSCRED`), which turns the sender's process id into the
-//! receiver's numbering: so the grader learns how it must call a process that knows itself only as 2.
+//! A socket pair that keeps message boundaries (`SOCK_SEQPACKET`) carries JSON; `SCM_RIGHTS` passes open files.
+//! With `SO_PASSCRED` the kernel adds the sender's process id, translated into the receiver's PID namespace: so the grader
+//! learns its own number of a process that is number 2 in the box.
 //! Look: `ss -xp`. Manual: unix(7).
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -30,18 +30,18 @@ pub struct Channel {
 /// A message, the descriptors that came with it, and its sender as the receiver numbers processes.
 #[derive(Debug)]
 pub struct Received<T> {
-    /// What was said.
+    /// The message.
     pub message: T,
     /// Open files that came with it.
     pub fds: Vec<OwnedFd>,
-    /// Who said it.
+    /// The sender's process id.
     pub sender: Option<i32>,
 }
 
 impl Channel {
     /// Two connected ends, ours first; none survives an exec.
     ///
-    /// Only ours is told who sent: a sender outside the receiver's PID namespace would come out as process 0.
+    /// Only our end gets credentials: a sender outside the receiver's PID namespace would come out as process 0.
     ///
     /// # Errors
     /// Those of socketpair(2).

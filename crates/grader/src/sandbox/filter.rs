@@ -7,7 +7,7 @@
 
 use libc::sock_filter;
 
-/// When a call is handed on.
+/// When a call is passed to the tracer or the guard.
 #[derive(Debug, Clone, Copy)]
 pub enum When {
     /// Always.
@@ -24,7 +24,7 @@ pub enum When {
     IsNot(usize, &'static [u32]),
 }
 
-/// A call by number, and when it is handed on.
+/// A call by number, and when it is passed on.
 pub type Rule = (i64, When);
 
 /// The highest number of a call that this filter was written for: file_setattr(2), Linux 6.17. Since Linux 5.1, a new call
@@ -55,7 +55,7 @@ fn program(rules: &[Rule], action: u32) -> Vec<sock_filter> {
         // So have those of x32.
         program.extend([if_any(0x4000_0000, 0, 1), refuse()]);
     }
-    // What a later kernel brings, nobody has read yet: as on this one, it is not there.
+    // Calls that are newer than this filter do not exist in the box: no rule has been written for them.
     program.extend([if_above(NEWEST, 0, 1), refuse()]);
     for (nr, when) in rules {
         let body = body(*when, action);
@@ -67,7 +67,7 @@ fn program(rules: &[Rule], action: u32) -> Vec<sock_filter> {
     program
 }
 
-/// What is done with a call whose number has been found. It leaves the number loaded when it does not end.
+/// The steps for a call whose number matched. When they do not return, the number is loaded again for the next rule.
 fn body(when: When, action: u32) -> Vec<sock_filter> {
     let argument = |nth: usize| load(ARGUMENTS + 8 * u32::try_from(nth).unwrap_or(0));
     match when {

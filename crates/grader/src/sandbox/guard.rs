@@ -3,20 +3,20 @@
 //! Root in the box is root to the kernel's own files: to sysfs, to what of procfs belongs to the machine, to a devtmpfs. The
 //! box cannot cover these by mounts: a fresh procfs has no covers, and the kernel gives a user namespace a procfs and a sysfs
 //! only where it finds an uncovered one of each. So the [filter](super::filter) lets some calls ask first, and this
-//! thread looks at what they mean:
+//! thread decides them:
 //!
 //! - opening for writing, and changing owner, mode or attributes, of a file in procfs or sysfs: only what belongs to a process or to
 //!   the box's namespaces. The answer depends on the file that is found and not on its path or its mount.
-//! - mounting: an allow-list of file systems. The machine has one devtmpfs for all; who mounts that gets the box's `/dev`.
+//! - mounting: an allow-list of file systems. The machine has one devtmpfs for all; a mount of it becomes a bind mount of the box's `/dev`.
 //! - going back to the root of the cgroup v2 tree, which a host's root allows: the process comes to a cgroup below it.
 //! - making a cgroup in a v1 hierarchy, which has no limit of its own on how many.
 //! - the limit of core dumps, which stays as it is.
 //! - a few calls that act on the whole machine, or could make the grader wait: never.
 //! - where the observer wants it, the end of a process, which waits until it was [looked at](ends).
 //!
-//! Between this look and the kernel's own, a program that means harm can exchange the path. The walls that hold against that
-//! too are the kernel's: the two [programs](super::bpf), and what capabilities were taken away. The guard is for
-//! accidents, and for telling. It never waits for the box: no file system whose look-ups a process answers can be mounted.
+//! Between this look and the kernel's own, a hostile program can exchange the path. Against that only the kernel's own
+//! barriers hold: the two [programs](super::bpf), and what capabilities were taken away. The guard is for
+//! accidents, and for reporting. It never waits for the box: no file system whose look-ups a process answers can be mounted.
 //! Look: `ls -l /proc/PID/fd` of the grader shows `anon_inode:seccomp notify`. Manual: seccomp_unotify(2).
 
 pub mod ends;
@@ -30,15 +30,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::cgroup::Cgroups;
 use super::proc;
+use super::worker::Worker;
 use crate::record::FileId;
 use crate::sys::{self, CallResponse, Notification};
 use ends::Ends;
@@ -53,12 +52,10 @@ pub use rules::rules;
 /// Most different refusals that are told.
 const MOST_TOLD: usize = 100;
 
-/// The guard of one box, a thread. It ends when dropped; who asks then gets `ENOSYS`.
+/// The guard of one box, a thread. It ends when dropped; calls that would ask it then return `ENOSYS`.
 #[derive(Debug)]
 pub struct Guard {
-    /// Closed to end it.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Worker,
     refused: Arc<Mutex<BTreeSet<String>>>,
     ends: Ends,
 }
@@ -69,10 +66,9 @@ impl Guard {
     /// # Errors
     /// Those of pipe2(2) and open(2).
     pub fn start(listener: OwnedFd, init: i32, cgroups: &Cgroups) -> io::Result<Guard> {
-        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (refused, ends) = (Arc::<Mutex<BTreeSet<String>>>::default(), Ends::default());
         let look = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let post = Post {
+        let responder = Responder {
             listener,
             init,
             redirect: cgroups.redirect(),
@@ -83,8 +79,8 @@ impl Guard {
             ends: ends.clone(),
             cgroups_made: AtomicUsize::new(0),
         };
-        let thread = std::thread::Builder::new().name("guard".into()).spawn(move || post.stand(&stopped))?;
-        Ok(Guard { stop: Some(stop), thread: Some(thread), refused, ends })
+        let thread = Worker::start("guard", move |stopped| responder.answer_until(stopped))?;
+        Ok(Guard { _thread: thread, refused, ends })
     }
 
     /// Where the ends of processes are told.
@@ -98,17 +94,8 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// What the guard's thread has.
-struct Post {
+struct Responder {
     listener: OwnedFd,
     init: i32,
     redirect: Option<Redirect>,
@@ -135,8 +122,8 @@ pub struct Redirect {
     pub to: PathBuf,
 }
 
-impl Post {
-    fn stand(&self, stopped: &OwnedFd) {
+impl Responder {
+    fn answer_until(&self, stopped: &OwnedFd) {
         sys::answer_on_the_same_processor(self.listener.as_fd());
         // Root and working directory of this thread alone.
         if unshare(CloneFlags::CLONE_FS).is_err() {
@@ -228,7 +215,7 @@ impl Post {
             libc::SYS_keyctl => self.refuse("keyctl".to_owned(), libc::ENOSYS),
             libc::SYS_ioctl if b == u64::from(TIOCCONS) => self.refuse("ioctl TIOCCONS".to_owned(), libc::EPERM),
             libc::SYS_ioctl if b == u64::from(TIOCSETD) => match proc::memory(asked.tid, c, 4).as_slice() {
-                // The usual one, N_TTY; or there is no number, which the kernel tells.
+                // N_TTY, the usual one; for an unreadable number the kernel returns the error.
                 [] | [0, 0, 0, 0] => CallResponse::GoOn,
                 _ => self.refuse("ioctl TIOCSETD".to_owned(), libc::EPERM),
             },
@@ -256,7 +243,7 @@ impl Post {
     }
 
     /// setrlimit(2) of `RLIMIT_CORE`: with 0 in place of [1](super::init), a dump would go to the machine's program. So it is
-    /// not done, whoever switches dumps off is told that it was, and who wants some that it may not be.
+    /// not done: a call that switches dumps off returns success, and one that enables them returns `EPERM`.
     fn core_limit(&self, asked: &Notification, limit: u64) -> CallResponse {
         if limit == 0 {
             return CallResponse::GoOn; // it only asks for the limit

@@ -1,9 +1,9 @@
-//! Process 1 of the box: it sets the box up, starts what the grader asks for, and reaps what nobody waits for.
+//! Process 1 of the box: it sets the box up, starts what the grader asks for, and reaps orphans.
 //!
 //! A PID namespace lives as long as its first process, and orphans become that process's children: without an init that
 //! waits for them they would stay as zombies. This one is forked from the grader, holds no descriptor but its end of the
-//! [`Channel`], and dies with the grader. The submission may not look into it: what the box runs lacks `CAP_SYS_PTRACE`,
-//! and the kernel lets nobody without it read a process that has it.
+//! [`Channel`], and dies with the grader. The submission cannot read it: the kernel
+//! requires `CAP_SYS_PTRACE` for that, and programs of the box lack it.
 //! Look: `cat /proc/1/comm` in the box. Manual: pid_namespaces(7), capabilities(7), PR_SET_PDEATHSIG in prctl(2).
 
 use std::convert::Infallible;
@@ -119,7 +119,7 @@ const WITHHELD: [CapabilitySet; 17] = [
     CapabilitySet::SYS_RESOURCE,
 ];
 
-/// Is process 1 until the grader hangs up. To be called in a fresh fork.
+/// Runs as process 1 until the grader closes the channel. Call it in a fresh fork.
 pub fn live(plan: &InitPlan, channel: &Channel) -> i32 {
     match serve(plan, channel) {
         Ok(()) => 0,
@@ -134,7 +134,7 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<()> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .or_cannot("tie", "init's life to the grader's")?;
     keep_only(channel.as_fd())?;
-    // The grader's own haste is not the box's.
+    // The box does not inherit the grader's nice value.
     let _ = rustix::process::setpriority_process(None, 0);
     // Not even a core dump or /proc/1/mem; and a name that does not give the grader away.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).or_cannot("make", "init undumpable")?;
@@ -143,7 +143,7 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<()> {
     sys::forget_arguments(b"/sbin/init\0").or_cannot("forget", "the grader's arguments")?;
     nix::unistd::setsid().or_cannot("leave", "the grader's session")?;
     let children = watch_children()?;
-    // Who was started for the grader; all others are orphans, which are collected and not reported.
+    // Programs that the grader asked for. All other children are orphans: reaped, and not reported.
     let mut started = Vec::new();
     while let Some(ask) = next(channel, &children, &mut started)? {
         match ask.message {
@@ -168,7 +168,7 @@ fn serve(plan: &InitPlan, channel: &Channel) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the grader's next wish, and meanwhile reaps; what init itself started is reported.
+/// Waits for the grader's next request and reaps children meanwhile; reports the end of those that init started.
 fn next(
     channel: &Channel,
     children: &SignalFd,
@@ -252,7 +252,7 @@ fn start_program(start: &Start, fds: Vec<OwnedFd>) -> Result<Pid> {
     }
 }
 
-/// Waits at the gate, then is the program. Can succeed only by not returning.
+/// Waits at the gate, then executes the program. It returns only on failure.
 fn become_program(start: &Start, stdout: &OwnedFd, stderr: &OwnedFd, gate: &Channel) -> Result<Infallible> {
     nix::unistd::setsid().or_cannot("make", "a session")?;
     let null = fs::File::open("/dev/null").or_cannot("open", "/dev/null")?;

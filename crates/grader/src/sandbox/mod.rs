@@ -22,6 +22,7 @@ mod rooted;
 mod sudo;
 mod walls;
 mod watchdog;
+mod worker;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -53,8 +54,9 @@ pub use rooted::Rooted;
 pub use sudo::sudo;
 #[cfg(test)]
 pub use walls::{Wall, without};
+pub use worker::Worker;
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::sys;
 use channel::Channel;
 use guard::Guard;
@@ -116,7 +118,7 @@ pub struct Sandbox {
     taken_down: bool,
 }
 
-/// A program of the box that waits before its exec.
+/// A program of the box that is stopped before its exec.
 #[derive(Debug)]
 pub struct Held {
     pid: i32,
@@ -155,14 +157,14 @@ impl Sandbox {
             tells_of_ends: plan.tells_of_ends,
             last_pid: 1000 + i32::try_from(mix(plan.seed ^ 1) % 20_000).unwrap_or(0),
         };
-        let (channel, theirs) = Channel::pair().or_cannot("make", "the line to init").as_broken()?;
+        let (channel, theirs) = Channel::pair().or_cannot("make", "the line to init").into_broken()?;
         let init = fork_init(&init_plan, &theirs)?;
         drop(theirs);
         let pidfd = rustix::process::Pid::from_raw(init)
             .ok_or(rustix::io::Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
             .or_cannot("open", "a pidfd for the box's init")
-            .as_broken()?;
+            .into_broken()?;
         let (limits, ended) = (plan.limits, Mutex::default());
         let mut made = Sandbox {
             name,
@@ -181,7 +183,7 @@ impl Sandbox {
         match made.hear()? {
             (InitReply::Ready, mut listener) if listener.len() == 1 => {
                 let guard = listener.pop().map(|listener| Guard::start(listener, init, &made.cgroups)).transpose();
-                made.guard = guard.or_cannot("start", "the box's guard").as_broken()?;
+                made.guard = guard.or_cannot("start", "the box's guard").into_broken()?;
             }
             other => return Err(unexpected(&other.0)),
         }
@@ -218,7 +220,7 @@ impl Sandbox {
         self.guard.as_ref().map(Guard::refused).unwrap_or_default()
     }
 
-    /// Where it tells of processes that end, until [`Sandbox::no_more_ends`].
+    /// The channel that announces exiting processes, until [`Sandbox::no_more_ends`].
     pub fn ends(&self) -> Option<Receiver<Ending>> {
         self.guard.as_ref().map(|guard| guard.ends().hear())
     }
@@ -253,10 +255,10 @@ impl Sandbox {
     /// # Errors
     /// `Exit::CannotRun` with the reason, when it is not there or cannot be executed.
     pub fn hold(&self, start: &Start, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Held> {
-        let (gate, theirs) = Channel::pair().or_cannot("make", "a gate").as_broken()?;
+        let (gate, theirs) = Channel::pair().or_cannot("make", "a gate").into_broken()?;
         self.ask(&InitRequest::Start(start.clone()), &[stdout, stderr, theirs.as_fd()])?;
         drop(theirs);
-        let waiting = gate.receive::<Gate>().or_cannot("hear", "from the program").as_broken()?;
+        let waiting = gate.receive::<Gate>().or_cannot("hear", "from the program").into_broken()?;
         match waiting {
             Some(heard) => match (heard.message, heard.sender) {
                 (Gate::Waiting, Some(pid)) => {
@@ -289,7 +291,7 @@ impl Sandbox {
             },
             // Init is gone, and everything with it.
             Ok(None) => Ok(Some((0, libc::SIGKILL))),
-            Err(why) => Err(why).or_cannot("hear", "from init").as_broken(),
+            Err(why) => Err(why).or_cannot("hear", "from init").into_broken(),
         }
     }
 
@@ -299,7 +301,7 @@ impl Sandbox {
     /// `Exit::Broken` when no thread can be had.
     pub fn watch_over(&mut self, limit: Duration, signals: BorrowedFd<'_>) -> Result<()> {
         let watchdog = Watchdog::start(self.pidfd.as_fd(), limit, signals);
-        self.watchdog = Some(watchdog.or_cannot("start", "the box's watchdog").as_broken()?);
+        self.watchdog = Some(watchdog.or_cannot("start", "the box's watchdog").into_broken()?);
         Ok(())
     }
 
@@ -311,7 +313,7 @@ impl Sandbox {
         self.cgroups.limit_hit().or_else(late)
     }
 
-    /// Ends everything in the box now. Whoever traces it must go on waiting for its tracees.
+    /// Kills everything in the box. A tracer must go on waiting for its tracees.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
         self.cgroups.kill();
@@ -344,11 +346,11 @@ impl Sandbox {
     }
 
     fn ask(&self, ask: &InitRequest, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        self.channel.send(ask, fds).or_cannot("reach", "the box's init").as_broken()
+        self.channel.send(ask, fds).or_cannot("reach", "the box's init").into_broken()
     }
 
     fn hear(&self) -> Result<(InitReply, Vec<OwnedFd>)> {
-        match self.channel.receive().or_cannot("hear", "from the box's init").as_broken()? {
+        match self.channel.receive().or_cannot("hear", "from the box's init").into_broken()? {
             Some(heard) => match heard.message {
                 InitReply::Ended { pid, status } => {
                     self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back((pid, status));
@@ -388,7 +390,7 @@ impl Held {
     /// # Errors
     /// `Exit::Broken` when it died at the gate.
     pub fn go(&self) -> Result<()> {
-        self.gate.send(&Gate::Go, &[]).or_cannot("let", "the program go").as_broken()
+        self.gate.send(&Gate::Go, &[]).or_cannot("let", "the program go").into_broken()
     }
 
     /// Why it did not become the program; `None` when it did. To be asked once it has run or ended.
@@ -423,7 +425,7 @@ fn fork_init(plan: &InitPlan, channel: &Channel) -> Result<i32> {
 }
 
 /// Waits up to `limit` until `fd` has something to read, or its other end is gone.
-fn readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+pub fn readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
     let millis = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     poll(&mut fds, millis).is_ok_and(|ready| ready > 0)

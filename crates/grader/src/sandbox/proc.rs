@@ -156,6 +156,34 @@ pub fn threads(pid: Pid) -> Vec<Pid> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// All descendants of `init` with their states: the processes of the box, in whatever PID namespace, zombies included.
+pub fn descendants(init: Pid) -> Vec<(Pid, char)> {
+    let mut children: BTreeMap<Pid, Vec<(Pid, char)>> = BTreeMap::new();
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in names.filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok()) {
+        if let Some(stat) = stat(pid) {
+            children.entry(stat.parent).or_default().push((pid, stat.state));
+        }
+    }
+    let (mut found, mut next) = (Vec::new(), vec![init]);
+    while let Some(parent) = next.pop() {
+        let made = children.remove(&parent).unwrap_or_default();
+        next.extend(made.iter().map(|(pid, _)| *pid));
+        found.extend(made);
+    }
+    found.sort_unstable();
+    found
+}
+
+/// The names of the links in the calling thread's network namespace, sorted.
+pub fn own_links() -> Vec<String> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let names = text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
 /// Which file a path leads to.
 pub fn file_id(path: &str) -> Option<FileId> {
     let meta = fs::metadata(path).ok()?;

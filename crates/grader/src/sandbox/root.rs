@@ -56,7 +56,7 @@ pub struct SandboxFile {
     pub what: FileKind,
 }
 
-/// What a planted file is.
+/// The kind of a file in the sandbox.
 #[derive(Debug, Clone)]
 pub enum FileKind {
     /// A directory.
@@ -153,7 +153,7 @@ pub fn enter(plan: &RootPlan) -> Result<()> {
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .or_cannot("make", "the mounts private")?;
-    // Any directory of the host will do as a place to stand on: only the box sees it covered.
+    // Any directory of the host serves as a mount point: only the box's mount namespace sees it covered.
     let staging = Path::new("/tmp");
     mount_new(SOURCE, staging, "tmpfs", MsFlags::empty(), &format!("size={},mode=755", plan.size_bytes))?;
     for layer in &layers.0 {
@@ -187,7 +187,7 @@ pub fn enter(plan: &RootPlan) -> Result<()> {
     std::env::set_current_dir("/").or_cannot("enter", Path::new("/"))?;
     if plan.own_home {
         // As on a host that systemd has set up: what a tool mounts in a copy of these mounts shows here, unless it takes
-        // care. Nobody outside the box shares anything with it.
+        // care. The box shares no mount with the machine.
         mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SHARED, nothing)
             .or_cannot("make", "the box's mounts shared")?;
     }
@@ -305,7 +305,7 @@ fn place_files(plan: &RootPlan, root: &Path) -> Result<()> {
     plan.files.iter().try_for_each(|file| place_file(&folder, file))
 }
 
-/// The folders at the root of the machine that no system has: somebody's own, where an answer may lie.
+/// Folders at the root of the machine that no distribution has: they are private, and may hold a solution.
 fn strangers() -> Result<Vec<PathBuf>> {
     let known = |path: &Path| {
         let named = |dir: &str| path == Path::new(dir);
@@ -359,7 +359,7 @@ fn place_file(folder: &Path, file: &SandboxFile) -> Result<()> {
         return Err(Error::usage(format!("{} is no path inside the submission's folder", file.path.display())));
     }
     let path = folder.join(&file.path);
-    // Whatever comes first, a file or the folder that it lies in; and never through a link, which leads out of the box.
+    // A file may come before the folder that it lies in. Links are not followed: one could lead out of the box.
     let mut above = folder.to_owned();
     for part in file.path.parent().into_iter().flat_map(Path::components) {
         above.push(part);
@@ -399,10 +399,10 @@ fn mount_kernel_trees(root: &Path) -> Result<()> {
     let links =
         [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")];
     for (name, target) in links {
-        symlink(target, dev.join(name)).or_cannot("link", &dev.join(name))?;
+        symlink(target, dev.join(name)).or_cannot("link", dev.join(name))?;
     }
     for name in ["pts", "shm", "mqueue"] {
-        fs::create_dir(dev.join(name)).or_cannot("make", &dev.join(name))?;
+        fs::create_dir(dev.join(name)).or_cannot("make", dev.join(name))?;
     }
     let pts = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     mount_new("devpts", &dev.join("pts"), "devpts", pts, "newinstance,ptmxmode=0666,mode=0620")?;

@@ -1,4 +1,4 @@
-//! A directory of the box as a root: every look at the box's files begins here, and no path or link leads out.
+//! A directory of the box as a root: no path or link leads out. The grader's own on purpose: it must not trust nsutil.
 //!
 //! From outside, `/proc/PID/root/a/b` follows an absolute link in `a` on the machine, not in the box: a program could let the
 //! grader list, or copy, a folder of its own machine. openat2(2) with `RESOLVE_IN_ROOT` takes links as a process
@@ -80,8 +80,8 @@ impl Rooted {
         }
     }
 
-    /// Copies folders, files and links below the folder `path` to `to`, which is there and empty. What is none of these is
-    /// left out, and what is mounted below, and what would bring more than `most` bytes.
+    /// Copies folders, files and links below the folder `path` to `to`, which is there and empty. Other kinds of
+    /// file are left out, as are mounts below `path`, and files beyond a total of `most` bytes.
     ///
     /// # Errors
     /// Those of open(2), read(2) and write(2).

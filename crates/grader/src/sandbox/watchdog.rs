@@ -9,13 +9,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::pidfd_send_signal;
 
+use super::worker::Worker;
 use crate::pace::Pace;
 
 /// How long a signal may wait to be taken.
@@ -26,9 +25,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The thread; it ends when dropped.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// Closed to end it.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Worker,
     has_acted: Arc<AtomicBool>,
 }
 
@@ -38,18 +35,16 @@ impl Watchdog {
     /// # Errors
     /// Those of pipe2(2) and dup(2).
     pub fn start(init: BorrowedFd<'_>, limit: Duration, signals: BorrowedFd<'_>) -> io::Result<Watchdog> {
-        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC)?;
         let (init, signals) = (init.try_clone_to_owned()?, signals.try_clone_to_owned()?);
         let has_acted = Arc::<AtomicBool>::default();
         let acts = Arc::clone(&has_acted);
-        let wait = move || {
-            if is_to_end(&stopped, limit, &signals) {
+        let wait = move |stopped: &OwnedFd| {
+            if is_to_end(stopped, limit, &signals) {
                 acts.store(true, Ordering::Relaxed);
                 let _ = pidfd_send_signal(&init, rustix::process::Signal::KILL);
             }
         };
-        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(wait)?;
-        Ok(Watchdog { stop: Some(stop), thread: Some(thread), has_acted })
+        Ok(Watchdog { _thread: Worker::start("watchdog", wait)?, has_acted })
     }
 
     /// Whether it has killed the box.
@@ -58,16 +53,7 @@ impl Watchdog {
     }
 }
 
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Waits; true when the box is to end, false when it is no concern any more.
+/// Waits until the box must end (true) or the watchdog is stopped (false).
 fn is_to_end(stopped: &OwnedFd, limit: Duration, signals: &OwnedFd) -> bool {
     let mut pace = Pace::start();
     let mut came: Option<Instant> = None;
@@ -89,18 +75,15 @@ fn is_to_end(stopped: &OwnedFd, limit: Duration, signals: &OwnedFd) -> bool {
         if poll(&mut fds, millis).is_ok() && fds.first().is_some_and(|fd| fd.any().unwrap_or(true)) {
             return false;
         }
-        came = if is_readable(signals) { came.or_else(|| Some(Instant::now())) } else { None };
+        came =
+            if super::readable(signals.as_fd(), Duration::ZERO) { came.or_else(|| Some(Instant::now())) } else { None };
     }
-}
-
-fn is_readable(signals: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
 
     #[test]
     fn the_end_comes_with_the_time_or_an_untaken_signal_and_not_when_it_is_stopped() {

@@ -1,7 +1,7 @@
 //! Whether a program of the zoo got the marks it should, check by check.
 //!
 //! Two errors are counted apart, since they hurt differently: a *false pass* gives marks for what was not done, a
-//! *false loss* takes marks from who did it. A verdict that could not be made is neither, and is not right either.
+//! *false loss* takes marks for what was done. A missing verdict is counted apart.
 
 use serde::{Deserialize, Serialize};
 

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::rubric::Rubric;
 use crate::task::Task;
 
@@ -48,7 +48,7 @@ pub struct Expect {
     edit: Vec<Edit>,
     /// Name of the folder that is handed in; none is a plain one.
     folder: Option<String>,
-    /// A shell command that is run on our side in the task's folder before the submission is handed over; if left out,
+    /// A shell command that is run on our side in the task's folder before the submission is graded; if left out,
     /// that of `base`.
     build: Option<String>,
     /// Programs without which it cannot be tried.
@@ -141,11 +141,11 @@ impl ZooEntry {
     fn read(zoo: &Path, name: String) -> Result<ZooEntry> {
         let file = zoo.join(&name).join("expect.toml");
         let broken = |why: String| Error::broken(format!("zoo: {}: {why}", file.display()));
-        let text = fs::read_to_string(&file).or_cannot("read", &file).as_broken()?;
+        let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
         let mut expect: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
         if let Some(base) = &expect.base {
             let file = zoo.join(base).join("expect.toml");
-            let text = fs::read_to_string(&file).or_cannot("read", &file).as_broken()?;
+            let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
             let base: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
             expect.build = expect.build.or(base.build);
             if expect.with.is_empty() {
@@ -177,7 +177,7 @@ impl ZooEntry {
         self.expect.needs.iter().map(String::as_str).find(|name| !present(name))
     }
 
-    /// Writes the submission below `into`, in the course's layout, and returns the folder to hand over.
+    /// Writes the submission below `into`, in the course's layout, and returns the folder to grade.
     ///
     /// # Errors
     /// `Exit::Broken` when a file cannot be written or the entry's `build` fails.
@@ -185,14 +185,14 @@ impl ZooEntry {
         let broken = |why: String| Error::broken(format!("zoo: {}: {why}", self.name));
         let submission = into.join(self.expect.folder.as_deref().unwrap_or("submission"));
         let task = submission.join(self.expect.task.id());
-        fs::create_dir_all(&task).or_cannot("make", &task).as_broken()?;
+        fs::create_dir_all(&task).or_cannot("make", &task).into_broken()?;
         for (name, file) in self.files().map_err(|why| broken(why.reason()))? {
             let path = task.join(&name);
             let mode = fs::Permissions::from_mode(file.mode);
             fs::write(&path, file.text)
                 .and_then(|()| fs::set_permissions(&path, mode))
                 .or_cannot("write", &path)
-                .as_broken()?;
+                .into_broken()?;
         }
         if let Some(build) = &self.expect.build {
             let built = Command::new("sh").args(["-ec", build]).current_dir(&task).stdin(Stdio::null()).output();

@@ -30,7 +30,7 @@ pub fn package() -> Vec<SandboxFile> {
     files
 }
 
-/// What the services among `handed`, the submission's files, need of an image besides a small root: the files by which
+/// What the services among `prepared`, the submission's files, need of an image besides a small root: the files by which
 /// debootstrap knows, and the programs that this machine must have.
 pub fn services(prepared: &[SandboxFile]) -> (Vec<SandboxFile>, Vec<&'static str>) {
     let has = |word: &str| {

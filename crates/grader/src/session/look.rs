@@ -1,10 +1,10 @@
-//! The box at one moment, as the kernel tells it: who runs in which namespaces, what is mounted, connected and filtered.
+//! The box at one moment, as the kernel shows it: processes and their namespaces, mounts, links, packet filter.
 //!
 //! Links and rules are asked for with ip(8) and iptables-save(8), the programs of this machine, run from outside in the
 //! box's network namespace: nothing that the submission could have changed answers.
 //! Look: `lsns`, `findmnt -N PID`, `nsenter -t PID -n ip addr`. Manual: namespaces(7), proc_pid_mountinfo(5).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,7 +34,7 @@ const MOST_ENTRIES: usize = 100;
 const TREES: [&str; 7] = ["/proc", "/sys", "/dev", "/proc/sys", "/etc/hosts", "/etc/resolv.conf", VOLUME];
 /// Most bytes that are read of a file.
 const MOST_BYTES: u64 = 4096;
-/// Places of the host whose permissions are nobody's to change.
+/// Places of the host whose permissions must not change.
 const SHARED: [&str; 9] =
     ["/", "/dev", "/dev/null", "/dev/shm", "/dev/pts", "/dev/ptmx", "/tmp", "/etc/resolv.conf", "/usr"];
 
@@ -43,7 +43,7 @@ pub fn take(host: &Sandbox, folder: &Path) -> Look {
     let processes: Vec<Process> =
         pids(host.init()).into_iter().take(MOST_PROCESSES).filter_map(|pid| process(pid, host)).collect();
     let mut look = Look { shot: snapshot::take(host), processes, ..Look::default() };
-    // The box's own namespaces first, then those of whoever is in others.
+    // The box's own namespaces first, then those of processes in others.
     let everybody = std::iter::once(host.init()).chain(look.processes.iter().filter(|p| !p.zombie).map(|p| p.pid));
     let mut networks = BTreeMap::new();
     for pid in everybody {
@@ -103,23 +103,9 @@ pub fn text(pid: Pid, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// All descendants of `init`: the processes of the box, in whatever PID namespace.
+/// The processes of the box, but for its init.
 pub fn pids(init: Pid) -> Vec<Pid> {
-    let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
-    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in names.filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok()) {
-        if let Some(stat) = proc::stat(pid) {
-            children.entry(stat.parent).or_default().push(pid);
-        }
-    }
-    let (mut found, mut next) = (Vec::new(), vec![init]);
-    while let Some(parent) = next.pop() {
-        let born = children.remove(&parent).unwrap_or_default();
-        found.extend(&born);
-        next.extend(born);
-    }
-    found.sort_unstable();
-    found
+    proc::descendants(init).into_iter().map(|(pid, _)| pid).collect()
 }
 
 /// Opens `path` as `pid` sees it; its last part is not followed when it is a link.
@@ -235,14 +221,10 @@ fn output(net: &File, program: &str, arguments: &[&str]) -> String {
     within(net, run).unwrap_or_default()
 }
 
-/// The links of the box alone, for who waits for one to go.
+/// The links of the box alone, to wait until one is gone.
 pub fn links(host: &Sandbox) -> Vec<String> {
-    let names = || {
-        let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-        text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect::<Vec<_>>()
-    };
     let net = File::open(format!("/proc/{}/ns/net", host.init())).ok();
-    net.and_then(|net| proc::in_namespaces(net.as_fd(), CloneFlags::CLONE_NEWNET, names)).unwrap_or_default()
+    net.and_then(|net| proc::in_namespaces(net.as_fd(), CloneFlags::CLONE_NEWNET, proc::own_links)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Where a tool is tried: a host in a box with a world around it, command lines, looks and probes.
+//! Runs a tool's commands step by step: in a sandbox with a network around it, with looks and probes between them.
 //!
-//! A [`Session`] is one run of a tool. A play (`play/`) says what is done on it, step by step; each step is written down in
-//! the run's [`SessionRecord`], and judged later from that alone. A play does not judge, but it may choose: where a container did
-//! not come up, there is nobody to ask.
+//! A [`Session`] is one run of a tool. [`task3`] and [`task4`] say which steps it takes; each step goes into the run's
+//! [`SessionRecord`], and is judged later from that alone. Steps do not judge, but they may depend on what came of earlier
+//! ones: a container that did not come up is not probed.
 //!
 //! ```ignore
 //! let mut session = Session::set(plan, prepared, &signals)?;
@@ -18,10 +18,10 @@
 //! let run = session.leave();
 //! ```
 //!
-//! **One thread.** All that the tool's programs print is read by whoever waits here ([`Session::until`]); nothing is held.
+//! **One thread.** All that the tool's programs print is read while this thread waits in [`Session::until`].
 //! **Time.** Each command has a limit of its own and all have one together; when that is used up, [`SessionRecord::cut`] says
 //! so, and every later step is not done. Each method that waits fails only for what is not the tool's doing: a signal to
-//! the grader (`Exit::Interrupted`), or a fault of ours.
+//! the grader (`Exit::Interrupted`), or an error of ours (`Exit::Broken`).
 //!
 //! Look: `grade task3 --record DIR` writes a session as JSON.
 
@@ -48,7 +48,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use crate::error::{AsExit, Error, Exit, OrCannot, Result};
+use crate::error::{Error, Exit, IntoExit, OrCannot, Result};
 use crate::observe::output::Collected;
 use crate::observe::plan::RunPlan;
 use crate::observe::run;
@@ -85,7 +85,7 @@ const NEXT_APPEARANCE: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks for what the kernel gives no sign of: that a process became another program, that a link is gone.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// How long somebody is waited for who may not answer. Who answers does so within a few milliseconds.
+/// How long a probe waits for an answer. An answer takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_millis(750);
 
 /// How the names of steps begin that are the grader's own doing and no command of the tool.
@@ -172,8 +172,8 @@ impl<'a> Session<'a> {
     /// Makes the box, the world around it, and puts the submission there.
     ///
     /// `/home`, where the submission lies, is a file system of its own, on which an overlay's upper layer may lie;
-    /// `debootstrap` makes a small root of the host's programs within a second. The box passes nothing on until somebody
-    /// switches that on, and its packet filter is empty.
+    /// `debootstrap` makes a small root of the host's programs within a second. The box does not forward packets
+    /// until the tool enables that, and its packet filter is empty.
     ///
     /// # Errors
     /// As [`Sandbox::start`] and [`World::around`].
@@ -233,7 +233,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// The box, and who is where around it.
+    /// The network around the box.
     pub fn world(&self) -> &World {
         &self.world
     }
@@ -285,12 +285,14 @@ impl<'a> Session<'a> {
             Terminal::Yes => {
                 let opened = self.host.open_terminal();
                 let Some((master, slave)) = self.unless_used_up(opened)? else { return Ok(false) };
-                let again = slave.try_clone().or_cannot("copy", "a descriptor").as_broken()?;
+                let again = slave.try_clone().or_cannot("copy", "a descriptor").into_broken()?;
                 (vec![(1, File::from(master))], slave, again)
             }
         };
         for (_, file) in &mut read {
-            fcntl(&*file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_cannot("make", "a pipe non-blocking").as_broken()?;
+            fcntl(&*file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                .or_cannot("make", "a pipe non-blocking")
+                .into_broken()?;
         }
         let (began, at) = (Instant::now(), self.begun.elapsed());
         let held = match self.host.hold(&start, stdout.as_fd(), stderr.as_fd()) {
@@ -370,7 +372,7 @@ impl<'a> Session<'a> {
     pub fn type_in(&mut self, name: &str, text: &str) {
         let program = self.programs.iter_mut().find(|program| program.name == name && program.terminal);
         if let Some((_, terminal)) = program.and_then(|program| program.read.first_mut()) {
-            // Who does not read what is typed has ended.
+            // The write fails when the program has ended.
             let _ = terminal.write_all(text.as_bytes());
         }
     }
@@ -403,8 +405,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The same for who is not known by arguments: `is_it` gives the process when it is the one. It is waited for ten
-    /// times as long as the slowest that was found so far.
+    /// The same for a process that is not known by its arguments: `is_it` returns it. The limit is ten times the longest
+    /// wait so far.
     ///
     /// # Errors
     /// `Exit::Interrupted`, `Exit::Broken`.
@@ -519,7 +521,7 @@ impl<'a> Session<'a> {
         uts.and_then(|uts| proc::in_namespaces(uts.as_fd(), CloneFlags::CLONE_NEWUTS, rename)).unwrap_or(false)
     }
 
-    /// The processes of the box at this moment, and the names of its links: for who waits for some to go.
+    /// The processes of the box at this moment, and the names of its links: to wait until some are gone.
     pub fn inventory(&self) -> (Vec<Pid>, Vec<String>) {
         (look::pids(self.host.init()), look::links(&self.host))
     }
@@ -540,7 +542,7 @@ impl<'a> Session<'a> {
     }
 
     /// Lets go of a container's network, and ends our servers in it: to be called before the tool is told to stop it,
-    /// since the kernel takes away a namespace's links only when nobody holds it any more.
+    /// since the kernel removes a namespace's links only after its last reference is closed.
     pub fn forget_place(&mut self, name: &str) {
         self.servers.retain(|(place, _)| place != name);
         self.places.remove(name);
@@ -556,7 +558,7 @@ impl<'a> Session<'a> {
     }
 
     /// Lets a server of ours listen in a container, which tells callers its `word` and whom it sees. It ends with
-    /// [`Session::forget_place`]. False when the container is not known or somebody listens there already.
+    /// [`Session::forget_place`]. False when the container is not known or the port is taken.
     pub fn serve(&mut self, container: &str, port: u16, word: &str) -> bool {
         let server = self.places.get(container).and_then(|place| Server::tcp(place, port, word).ok());
         let listens = server.is_some();
@@ -564,8 +566,8 @@ impl<'a> Session<'a> {
         listens
     }
 
-    /// Makes all these attempts at the same time, and writes them down. Who does not answer is asked three times in 750 ms,
-    /// longer where everything takes longer.
+    /// Makes all these attempts at the same time, and writes them down. A probe without an answer is repeated, three times in
+    /// 750 ms, or longer on a slow machine.
     ///
     /// # Errors
     /// `Exit::Interrupted`, `Exit::Broken`.
@@ -617,7 +619,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// What the last attempt to reach somebody brought.
+    /// The answer of the last probe.
     pub fn last_answer(&self) -> Option<&Answer> {
         self.steps.iter().rev().find_map(|step| match &step.did {
             StepKind::Probes(probes) => probes.last().map(|probe| &probe.answer),
@@ -735,7 +737,7 @@ impl<'a> Session<'a> {
         known.unwrap_or_else(|| CommandRun { argv: argv(), ..CommandRun::default() })
     }
 
-    /// Reads what is there to be read, and hears who has ended; waits for something to come for up to `wait`.
+    /// Reads the output and the exits that are pending; waits up to `wait` for one.
     fn pump(&mut self, wait: Duration) -> Result<()> {
         let host = &self.host;
         self.pace.tick(|| sampler::running(host));
@@ -748,7 +750,7 @@ impl<'a> Session<'a> {
         fds.extend(streams.map(|(_, file)| PollFd::new(file.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, millis) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(why) => return Err(why).or_cannot("wait", "for the box").as_broken(),
+            Err(why) => return Err(why).or_cannot("wait", "for the box").into_broken(),
         }
         drop(fds);
         if let Ok(Some(signal)) = self.signals.fd.read_signal() {
@@ -795,7 +797,7 @@ impl RunningCommand {
                     Ok(0) => return false,
                     Ok(length) => full |= !self.printed.add(*stream, buffer.get(..length).unwrap_or_default()),
                     Err(why) if why.kind() == std::io::ErrorKind::Interrupted => {}
-                    // A terminal whose last user is gone says EIO.
+                    // A terminal returns EIO after its last user has closed it.
                     Err(why) => return why.kind() == std::io::ErrorKind::WouldBlock,
                 }
                 if full {
@@ -864,7 +866,7 @@ fn is_here(program: &str) -> bool {
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe").as_broken()
+    pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe").into_broken()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Trying to reach somebody from somewhere: a ping, a connection, a request.
+//! Probes from one network namespace to an address: a ping, a connection, a request.
 //!
-//! Who tries is a thread of the grader, in the network namespace of whoever it speaks for. So nothing has to be installed
-//! in a container to be asked from there, and no program of the submission can answer in its place.
+//! A thread of the grader enters the network namespace and makes the attempt. So a container needs no program for it, and
+//! no program of the submission can fake the result.
 //! Manual: icmp(7), raw(7), tcp(7).
 
 use std::fs::File;
@@ -15,16 +15,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use super::world::within;
 use crate::record::steps::{Answer, Ask};
 
-/// How often somebody is asked who does not answer: a cable that has just been laid may lose what is sent at once, since
+/// How often a probe is sent without an answer: a new veth pair may lose the first packets, since
 /// the kernel starts an interface's queue a moment after it is switched on.
 const ATTEMPTS: u32 = 3;
-/// How many times longer than for a connection one waits for the answer of who has taken the call.
+/// How many times longer than for a connection a probe waits for the answer on one.
 const ANSWERING: u32 = 5;
 /// Most that is read of an answer.
 const LONGEST: u64 = 64 * 1024;
 
-/// Asks from `place`. Who does not answer is asked again, until `patience` is at an end; who has taken a call is not
-/// called twice, since a second request may count.
+/// Asks from `place`. A probe without an answer is repeated until `patience` has passed; an accepted connection is not,
+/// since a second request may count.
 pub fn ask(place: Option<&File>, what: &Ask, patience: Duration) -> Answer {
     let Some(place) = place else { return Answer::NobodyThere };
     let answer = within(place, || match what {
@@ -57,7 +57,7 @@ fn address(text: &str) -> io::Result<Ipv4Addr> {
 fn tcp(to: &str, port: u16, patience: Duration) -> io::Result<String> {
     let mut stream = connect(to, port, patience)?;
     let mut said = Vec::new();
-    // Who says nothing has been reached all the same.
+    // A silent server has been reached all the same.
     let _ = Read::by_ref(&mut stream).take(LONGEST).read_to_end(&mut said);
     Ok(String::from_utf8_lossy(&said).trim_end().lines().last().unwrap_or_default().to_owned())
 }
@@ -95,7 +95,7 @@ fn again<T>(patience: Duration, mut attempt: impl FnMut(Duration) -> io::Result<
     attempt(patience / ATTEMPTS)
 }
 
-/// One echo request; says who answered.
+/// Sends one echo request; returns the address that answered.
 fn ping(to: &str, patience: Duration) -> io::Result<String> {
     const ECHO: u8 = 8;
     const ECHO_REPLY: u8 = 0;

@@ -1,4 +1,4 @@
-//! A script that waits for somebody at the keyboard, and files that cannot be removed.
+//! Scripts that wait for a key, and files that cannot be removed.
 
 use std::time::Duration;
 
@@ -23,15 +23,15 @@ impl Session<'_> {
             };
             match proc::blocked_call(pid) {
                 Some(call) if call.nr == libc::SYS_read => is_terminal(call.args[0]),
-                // `read -t` of a shell. Whoever waits for a child is in wait4(2).
+                // `read -t` of a shell. A wait for a child is wait4(2).
                 Some(call) if call.nr == libc::SYS_pselect6 => call.args[0] == 1 && is_terminal(0),
                 _ => false,
             }
         })
     }
 
-    /// Makes or unmakes a file at `path` of the box that nobody can remove, and so neither the folder around it: what
-    /// comes over a tool whose disk has an error. False where the file system knows no such files. See chattr(1), `+i`.
+    /// Makes an immutable file at `path` of the box, or lifts that: neither it nor its folder can be removed. False where the
+    /// file system has no such flag. See chattr(1), `+i`.
     pub fn make_unremovable(&self, path: &str, unremovable: bool) -> bool {
         let flags = if unremovable { OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL } else { OFlags::RDONLY };
         let Ok(file) = in_root(self.host().init(), path, flags) else { return false };

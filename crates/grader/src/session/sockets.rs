@@ -1,7 +1,7 @@
-//! Who listens where: the TCP servers of the box and of its containers, and the process behind each.
+//! The TCP servers of the box and of its containers, and the process behind each.
 //!
-//! `/proc/PID/net/tcp` lists the sockets of that process's network namespace by number, `/proc/PID/fd` says whose a
-//! number is. Look: `nsenter -t PID -n ss -ltnp`. Manual: proc_pid_net(5), proc_pid_fd(5).
+//! `/proc/PID/net/tcp` lists the sockets of that process's network namespace by number, `/proc/PID/fd` shows which
+//! process has a number. Look: `nsenter -t PID -n ss -ltnp`. Manual: proc_pid_net(5), proc_pid_fd(5).
 
 use std::collections::BTreeMap;
 use std::fs;

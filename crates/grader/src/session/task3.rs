@@ -1,4 +1,4 @@
-//! The conductor's play: what the assignment lets a person do with it, once, with a few containers.
+//! The conductor's session: each command of the assignment, with a few containers.
 //!
 //! ```text
 //!   eg    a network, nothing else           egg   the internet; later eg's peer
@@ -36,7 +36,7 @@ pub const TWICE: &str = "twice";
 /// One with the default command.
 pub const IDLE: &str = "idle";
 
-/// Where each container is reached by who may reach it at all.
+/// The port of the server in each container.
 pub const PORT: u16 = 7000;
 /// The ports of `web` and `alt`: on the host, and inside.
 pub const PUBLISHED: [(&str, u16, u16); 2] = [(WEB, 3000, 8080), (ALT, 3001, 8081)];
@@ -52,7 +52,7 @@ pub const STATUS: i32 = 124;
 pub const CALLED: &str = "called-egg";
 /// What `eg` is called from some moment on.
 pub const RENAMED: &str = "renamed-inside";
-/// What somebody who has nothing to do with containers is called.
+/// The name of a process that belongs to no container.
 pub const BYSTANDER: &str = "vi eg.txt";
 
 /// How long the kernel may take to clear up behind what has ended: namespaces go in the background.
@@ -60,7 +60,7 @@ const CLEARING: Duration = Duration::from_secs(2);
 /// How long a tool may take to end when its container has.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// Plays it.
+/// Runs all steps.
 ///
 /// # Errors
 /// `Exit::Interrupted`, `Exit::Broken`.
@@ -134,7 +134,7 @@ impl ToolEdition {
 /// The file that says how an image is made, where no other name is given.
 const CONDUCTORFILE: &str = "Conductorfile";
 
-/// The tool on its session.
+/// The tool in its session.
 struct Conductor<'s, 'a> {
     session: &'s mut Session<'a>,
     /// The words before each command line.
@@ -272,7 +272,7 @@ impl Conductor<'_, '_> {
         self.end(IDLE, &None)
     }
 
-    /// Networks for all, and who reaches whom before and after. Gives the address of `egg`.
+    /// Connects all containers, and probes who reaches whom before and after. Returns the address of `egg`.
     fn network(&mut self, [eg, egg, web, alt]: [&Option<Process>; 4]) -> Result<String> {
         let world = self.session.world().addresses.clone();
         let internet = Ask::Tcp { to: world.internet.clone(), port: WEB_PORT };
@@ -378,7 +378,7 @@ impl Conductor<'_, '_> {
         let look = self.session.looked(&step);
         let found =
             look.zip(process.as_ref()).and_then(|(look, process)| veth_pair(look, process, &self.session.host_state()));
-        // Where there is no address, one that nobody has: the attempt fails, and says so.
+        // Without an address, an unused one: the probe fails, and its record says so.
         found
             .map_or(("192.168.255.254".to_owned(), "192.168.255.253".to_owned()), |cable| (cable.inside, cable.outside))
     }
@@ -609,16 +609,16 @@ fn unshare_of<'p>(container: &Process, all: &'p [Process], host: &Host) -> Optio
     (program == "unshare").then_some(process)
 }
 
-/// Both ends of a container's cable.
+/// The addresses of a container's veth pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VethPair {
     /// The container's first IPv4 address.
     pub inside: String,
-    /// The host's end's.
+    /// The address of the host side.
     pub outside: String,
 }
 
-/// The addresses of the cable between `process` and the host, as far as there is one.
+/// The addresses of the veth pair between `process` and the host, if there is one.
 pub fn veth_pair(look: &Look, process: &Process, host: &Host) -> Option<VethPair> {
     let (theirs, ours) = (process.state.namespaces.get("net")?, host.namespaces.get("net")?);
     let (theirs, ours) = (look.networks.get(theirs)?, look.networks.get(ours)?);

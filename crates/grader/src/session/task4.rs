@@ -1,8 +1,8 @@
-//! The orchestrator's play: brought up, visited, robbed of its counter, taken down, and brought up again.
+//! The orchestrator's session: `up`, visits, the counter killed, `down`, and `up` again.
 //!
 //! Only what the network shows counts. Which process is the page and which the counter is found out by asking: the
-//! counter is who answers `/get_counter` with a number, the page is another server that speaks HTTP. Whatever stands
-//! between them and the host is the submission's affair, and so is whether `up` comes back or stays.
+//! counter is the server that answers `/get_counter` with a number, the page another server that speaks HTTP. What lies
+//! between them and the host is up to the submission, and so is whether `up` comes back or stays.
 //!
 //! The course's own orchestrators have no `up` and `down`: they take no arguments, run their steps from top to bottom, and
 //! may stay or wait for a key at the end. Such a one is run on a terminal and judged when the page greets. It is taken down
@@ -11,8 +11,8 @@
 //! Where the services do not come, servers of ours stand in for them in the containers that have their files, so that the
 //! containers' networks can be judged all the same.
 //!
-//! The counter is moved on a number of times that follows from the seed before anybody visits, so that no greeting can be
-//! known before. It is read before and after each visit: what the visitor is told must be that number.
+//! The counter is moved on a number of times that follows from the seed before the first visit, so that a greeting cannot
+//! be prepared. It is read before and after each visit: what the visitor is told must be that number.
 
 use std::path::Path;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub const FOLDERS: [(&str, &str); 2] = [("page", "external-service"), ("counter"
 pub const STAND_IN: &str = "stands in for the counter";
 /// A file that cannot be removed, put into each container's folder.
 const STUCK: &str = "cannot-be-removed";
-/// Who visits, as the steps call them.
+/// The visitors, as the steps call them.
 const BY: [(&str, Place); 2] = [("outside", Place::Outside), ("the host", Place::Host)];
 /// What the counter is asked.
 const READ: &str = "/get_counter";
@@ -64,7 +64,7 @@ const CLEARING: Duration = Duration::from_secs(3);
 /// Between two visits by which the page is waited for.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Plays it.
+/// Runs all steps.
 ///
 /// # Errors
 /// `Exit::Interrupted`, `Exit::Broken`.
@@ -137,7 +137,7 @@ fn conductor_of(prepared: &PreparedSubmission) -> Option<Vec<String>> {
     beside("conductor.sh").or_else(|| beside("conductor")).or_else(of_task3).map(|word| vec![word])
 }
 
-/// The orchestrator on its session.
+/// The orchestrator in its session.
 struct Orchestrator<'s, 'a> {
     session: &'s mut Session<'a>,
     /// The words before `up` and `down`.
@@ -148,7 +148,7 @@ struct Orchestrator<'s, 'a> {
     conductor: Option<Vec<String>>,
 }
 
-/// Who was found.
+/// The services that were found.
 #[derive(Debug, Default)]
 struct Services {
     counter: Option<Service>,
@@ -165,7 +165,7 @@ struct Service {
 
 impl Orchestrator<'_, '_> {
     /// The steps from top to bottom, until the page greets, the script ends, or nothing comes any more. A key is pressed
-    /// when somebody waits for one before there is a page.
+    /// when a process waits for one before there is a page.
     fn run_script(&mut self, name: &str) -> Result<()> {
         let words = self.words.clone();
         if !self.session.start(name, &words, Terminal::Yes)? {
@@ -308,7 +308,7 @@ impl Orchestrator<'_, '_> {
         Ok(false)
     }
 
-    /// Asks all servers who they are; `suffix` tells the second time from the first.
+    /// Identifies all servers; `suffix` tells the second time from the first.
     fn who_is_who(&mut self, suffix: &str) -> Result<Services> {
         let look = format!("servers{suffix}");
         self.session.look(&look);

@@ -5,8 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::record::steps::Addresses;
-use crate::submission::Submission;
-use crate::submission::kit::Kit;
+use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
 
 /// Plays `play` with a `conductor.sh` of this text, and gives the record.

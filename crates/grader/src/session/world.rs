@@ -4,12 +4,12 @@
 //!   outside ── router, the internet ──── eth0 the box: "the host" ── containers, if the tool connects them
 //! ```
 //!
-//! Three network namespaces and two veth pairs. The router forwards, and knows the way to the two machines beside it and
-//! to nobody else: an answer to an address behind the host is lost there, as on the real internet. So a container reaches
-//! the internet only when the host hides it behind its own address, and that it was hidden can be told, since each
-//! server says whom it saw. The box's interface has the name that the submission's settings ask for.
+//! Three network namespaces and two veth pairs. The router forwards, and has routes to the two machines beside it
+//! only: an answer to an address behind the host is lost there, as on the real internet. So a container reaches
+//! the internet only when the host translates its address (NAT). Each server answers with the client's address, which
+//! shows whether it was translated. The box's interface has the name that the submission's settings ask for.
 //!
-//! Nothing here has a name on the machine: a namespace is held by an open file, and is gone with it, the cables as well.
+//! Nothing here has a name on the machine: a namespace is held by an open file, and is gone with it, and so are its veth pairs.
 //! Look: `ip -d addr` in the box. Manual: network_namespaces(7), veth(4), ip-link(8).
 
 use std::fs::File;
@@ -17,17 +17,15 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::error::{Error, OrCannot, Result};
 use crate::record::steps::Addresses;
 use crate::sandbox::proc;
-use crate::sandbox::{ROOTS_PATH, Sandbox, mix};
+use crate::sandbox::{ROOTS_PATH, Sandbox, Worker, mix};
 
 /// The port of the internet's web server.
 pub const WEB_PORT: u16 = 80;
@@ -47,7 +45,7 @@ const SETTINGS: [(&str, &str); 6] = [
 /// The namespaces around a box, its servers, and the addresses.
 #[derive(Debug)]
 pub struct World {
-    /// Who is where.
+    /// The addresses of all machines.
     pub addresses: Addresses,
     /// The box's network namespace.
     pub host: File,
@@ -55,7 +53,7 @@ pub struct World {
     pub internet: File,
     /// The other machine's.
     pub outside: File,
-    /// Why nobody on this machine can translate addresses, if so.
+    /// Why this machine cannot translate addresses, if it cannot.
     pub no_nat: Option<String>,
     _servers: Vec<Server>,
 }
@@ -63,7 +61,7 @@ pub struct World {
 impl World {
     /// The addresses that follow from `seed`; the box's interface is called `interface`.
     pub fn plan(seed: u64, interface: &str) -> Addresses {
-        // From the blocks that documents may use (RFC 5737): nobody's on the real internet.
+        // From the blocks that documents may use (RFC 5737): not used on the real internet.
         let part = |nth: u64| 10 + mix(seed ^ nth) % 200;
         Addresses {
             host: format!("203.0.113.{}", part(11)),
@@ -118,23 +116,19 @@ impl World {
 /// While it runs it keeps its namespace alive, and so everything in it: a server in a container must be dropped before
 /// the container is stopped.
 #[derive(Debug)]
-pub struct Server {
-    /// Closed to end it.
-    stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Server(#[expect(dead_code, reason = "it ends when dropped")] Worker);
 
 impl Server {
-    /// Listens at `port` of every address in `namespace`. It tells each caller its `name` and whom it sees, one line,
-    /// as plain text or, to who sends a GET, as HTTP.
+    /// Listens at `port` of every address in `namespace`. It sends each client its `name` and the client's address, one line,
+    /// as plain text or, in answer to a GET, as HTTP.
     ///
     /// # Errors
-    /// `EADDRINUSE` when somebody listens there, and those of setns(2).
+    /// `EADDRINUSE` when the port is taken, and those of setns(2).
     pub fn tcp(namespace: &File, port: u16, name: &str) -> io::Result<Server> {
         let listener = within(namespace, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))??;
         listener.set_nonblocking(true)?;
         let name = name.to_owned();
-        Server::run(move |stop| {
+        Worker::start("server", move |stop| {
             while wait(listener.as_fd(), stop) {
                 if let Ok((mut stream, from)) = listener.accept() {
                     let _ = stream.set_nonblocking(false);
@@ -148,15 +142,16 @@ impl Server {
                 }
             }
         })
+        .map(Server)
     }
 
     /// A resolver that answers every question for an address with `address`.
     fn dns(namespace: &File, address: &str) -> io::Result<Server> {
         let address: Ipv4Addr = address.parse().map_err(io::Error::other)?;
-        // By its own address: an answer that comes from the router's is none to who asked.
+        // Bound to its own address: a client ignores an answer from another address of the router.
         let socket = within(namespace, || UdpSocket::bind((address, DNS_PORT)))??;
         socket.set_nonblocking(true)?;
-        Server::run(move |stop| {
+        Worker::start("server", move |stop| {
             let mut question = [0; 512];
             while wait(socket.as_fd(), stop) {
                 if let Ok((length, from)) = socket.recv_from(&mut question) {
@@ -165,21 +160,7 @@ impl Server {
                 }
             }
         })
-    }
-
-    fn run(serve: impl FnOnce(&OwnedFd) + Send + 'static) -> io::Result<Server> {
-        let (theirs, stop) = pipe_with(PipeFlags::CLOEXEC)?;
-        let thread = std::thread::spawn(move || serve(&theirs));
-        Ok(Server { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        .map(Server)
     }
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{LEFT_OUT, ProgramKind, name_of};
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::task::Task;
 
 /// How many folders deep, and how many entries, are looked at.
@@ -101,14 +101,14 @@ fn plain(name: &str) -> String {
 
 fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut Vec<FoundProgram>) -> Result<()> {
     let mut here = Vec::new();
-    for entry in fs::read_dir(folder).or_cannot("read", folder).as_usage()? {
-        let entry = entry.or_cannot("read", folder).as_usage()?;
+    for entry in fs::read_dir(folder).or_cannot("read", folder).into_usage()? {
+        let entry = entry.or_cannot("read", folder).into_usage()?;
         *entries += 1;
         if *entries > MOST_ENTRIES {
             let what = format!("{} holds more than {MOST_ENTRIES} files", folder.display());
             return Err(Error::usage(format!("{what}: name the folder of one submission")));
         }
-        let (kind, name) = (entry.file_type().or_cannot("read", folder).as_usage()?, entry.file_name());
+        let (kind, name) = (entry.file_type().or_cannot("read", folder).into_usage()?, entry.file_name());
         let Some(name) = name.to_str() else { continue };
         // Also what macOS puts beside each file, under its name with `._` before it.
         let is_left_out = name.starts_with('.') || name == "__MACOSX" || LEFT_OUT.contains(&name);

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{bytes_of, collect};
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::sandbox::{FileKind, SandboxFile};
 use crate::task::Task;
 
@@ -52,7 +52,7 @@ impl Kit {
     /// `Exit::Usage` when it is no folder.
     pub fn open(dir: Option<&Path>) -> Result<Kit> {
         let Some(dir) = dir else { return Ok(Kit::Own) };
-        let dir = fs::canonicalize(dir).or_cannot("open", dir).as_usage()?;
+        let dir = fs::canonicalize(dir).or_cannot("open", dir).into_usage()?;
         if dir.is_dir() { Ok(Kit::Course(dir)) } else { Err(Error::usage(format!("{} is no folder", dir.display()))) }
     }
 

@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use nix::unistd::{Uid, User};
 use tempfile::TempDir;
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::record::StdoutKind;
 use crate::sandbox::{FileKind, ROOTS_PATH, SandboxFile, Start};
 use crate::task::Task;
@@ -88,7 +88,7 @@ pub enum ProgramKind {
     Executable,
 }
 
-/// A submission made ready for the box.
+/// A submission prepared for the box.
 #[derive(Debug, Clone)]
 pub struct PreparedSubmission {
     /// Its folder in the box.
@@ -111,7 +111,7 @@ impl Submission {
     /// `Exit::Usage` when no layout fits, with what was looked for; when two programs do; when an archive is refused.
     pub fn find(given: Option<&Path>, task: Task, kit: Kit) -> Result<Submission> {
         let asked = given.unwrap_or(Path::new("."));
-        let start = fs::canonicalize(asked).or_cannot("open", &asked).as_usage()?;
+        let start = fs::canonicalize(asked).or_cannot("open", asked).into_usage()?;
         refuse_link(asked, &start, task)?;
         let submission = |origin: &Path, layout| Submission {
             task,
@@ -196,7 +196,7 @@ impl Submission {
         notes
     }
 
-    /// Whose it is, as far as its name tells: `24m0001` of `24m0001_assignment3_submission.tar.gz`.
+    /// The roll number in its name: `24m0001` of `24m0001_assignment3_submission.tar.gz`.
     pub fn student(&self) -> String {
         student(&self.given)
     }
@@ -226,7 +226,7 @@ impl Submission {
         built.chain([self.given.clone()]).collect()
     }
 
-    /// Builds what cargo builds, and makes the rest ready for the box.
+    /// Builds what cargo builds, and prepares the files for the box.
     ///
     /// # Errors
     /// `Exit::DoesNotBuild` with cargo's first error, `Exit::Usage` when a program is missing or it is too big.
@@ -491,31 +491,19 @@ impl Located {
 /// The submission for `task` somewhere below `start`: in the course's layout, as a workspace in a folder of its own, or
 /// in the only archive that lies there, which may hold another one `archives` times.
 fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Located>> {
+    let located = |origin, layout, notes| Located { around: start.to_owned(), origin, layout, notes, unpacked: None };
     let mut notes = Vec::new();
     let folders = || fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
     if let Some(root) = folders().find(|folder| is_workspace(folder, task)) {
         notes.push(format!("the workspace is {}", root.strip_prefix(start).unwrap_or(&root).display()));
-        let around = start.to_owned();
-        return Ok(Some(Located {
-            around,
-            origin: root.clone(),
-            layout: Layout::Workspace(root),
-            notes,
-            unpacked: None,
-        }));
+        return Ok(Some(located(root.clone(), Layout::Workspace(root), notes)));
     }
     if let Some(program) = find::program(start, task, &mut notes)? {
         // What lies in a folder more is laid out from that folder on.
         let parent = program.dir.parent().filter(|parent| parent.starts_with(start));
         let parent = parent.filter(|_| find::task_of(&program.dir) == Some(task));
         let origin = parent.unwrap_or(&program.dir).to_owned();
-        return Ok(Some(Located {
-            around: start.to_owned(),
-            origin,
-            layout: Layout::Folder(program),
-            notes,
-            unpacked: None,
-        }));
+        return Ok(Some(located(origin, Layout::Folder(program), notes)));
     }
     let mut found = folders().filter(|path| path.is_file() && unpack::kind_of(path).is_some());
     match (found.next(), found.next()) {
@@ -524,7 +512,7 @@ fn below(start: &Path, task: Task, archives: u8) -> Result<Option<Located>> {
     }
 }
 
-/// Refuses a link in place of the task's folder: it may lead to somebody else's work.
+/// Refuses a link in place of the task's folder: it may lead to another student's work.
 fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<()> {
     let entries = fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
     let stands_for_it = |path: &PathBuf| find::task_of(path) == Some(task) || is_workspace(path, task);
@@ -545,12 +533,12 @@ fn refuse_link(asked: &Path, start: &Path, task: Task) -> Result<()> {
 /// Unpacks an archive and finds the submission for `task` in it.
 fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Located>> {
     let Some((kind, stem)) = unpack::kind_of(file) else { return Ok(None) };
-    let temp = TempDir::with_prefix("grade-").or_cannot("unpack", file).as_usage()?;
+    let temp = TempDir::with_prefix("grade-").or_cannot("unpack", file).into_usage()?;
     let into = temp.path().join(stem);
-    fs::create_dir(&into).or_cannot("unpack", file).as_usage()?;
+    fs::create_dir(&into).or_cannot("unpack", file).into_usage()?;
     unpack::unpack(file, kind, &into, ArchiveLimits { bytes: MOST_BYTES, files: MOST_FILES })
         .or_cannot("unpack", file)
-        .as_usage()?;
+        .into_usage()?;
     let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
     found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
     found.unpacked.get_or_insert(Arc::new(temp));
@@ -601,7 +589,7 @@ fn has(files: &[SandboxFile], name: &str) -> bool {
     files.iter().any(|file| file.path == Path::new(name))
 }
 
-/// The bytes of a planted file.
+/// The bytes of a file in the sandbox.
 fn bytes_of(file: &SandboxFile) -> Option<&[u8]> {
     match &file.what {
         FileKind::File { bytes, .. } => Some(bytes),
@@ -677,13 +665,13 @@ fn compile(name: &str) -> Vec<String> {
 /// Reads everything below `dir` that is a file, a folder or a link.
 fn collect(dir: &Path, below: &Path, files: &mut Vec<SandboxFile>, bytes: &mut u64) -> Result<()> {
     let whole = dir.join(below);
-    for entry in fs::read_dir(dir.join(below)).or_cannot("read", &whole).as_usage()? {
-        let entry = entry.or_cannot("read", &whole).as_usage()?;
-        let (path, kind) = (below.join(entry.file_name()), entry.file_type().or_cannot("read", &whole).as_usage()?);
+    for entry in fs::read_dir(dir.join(below)).or_cannot("read", &whole).into_usage()? {
+        let entry = entry.or_cannot("read", &whole).into_usage()?;
+        let (path, kind) = (below.join(entry.file_name()), entry.file_type().or_cannot("read", &whole).into_usage()?);
         if kind.is_dir() && LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
-        let meta = entry.metadata().or_cannot("read", &whole).as_usage()?;
+        let meta = entry.metadata().or_cannot("read", &whole).into_usage()?;
         *bytes += meta.len();
         if *bytes > MOST_BYTES || files.len() > MOST_FILES {
             return Err(Error::usage(format!("{} is too big: more than 64 MiB or {MOST_FILES} files", dir.display())));
@@ -694,11 +682,11 @@ fn collect(dir: &Path, below: &Path, files: &mut Vec<SandboxFile>, bytes: &mut u
         } else if kind.is_symlink() {
             files.push(SandboxFile {
                 path,
-                what: FileKind::Link(fs::read_link(entry.path()).or_cannot("read", &whole).as_usage()?),
+                what: FileKind::Link(fs::read_link(entry.path()).or_cannot("read", &whole).into_usage()?),
             });
         } else if kind.is_file() {
             let what = FileKind::File {
-                bytes: fs::read(entry.path()).or_cannot("read", &whole).as_usage()?,
+                bytes: fs::read(entry.path()).or_cannot("read", &whole).into_usage()?,
                 mode: meta.permissions().mode() & 0o777,
             };
             files.push(SandboxFile { path, what });
@@ -732,7 +720,7 @@ fn cargo_build(root: &Path, package: &str) -> Result<Built> {
     Ok(Built { failed: !output.status.success(), messages, stderr })
 }
 
-/// cargo, run by whom the workspace belongs to: what root builds there, its owner could not build again.
+/// cargo, run as the owner of the workspace: the owner could not rebuild what root has built.
 fn cargo_as_owner_of(root: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     let owner = fs::metadata(root).map(|folder| Uid::from_raw(folder.uid()));

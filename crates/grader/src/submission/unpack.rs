@@ -1,6 +1,6 @@
 //! Unpacks a hand-in that came as an archive: `.tar`, `.tar.gz`, `.tar.xz` or `.zip`.
 //!
-//! An archive is a list of paths that somebody else wrote. An absolute path or a `..` would write outside of the folder, a
+//! An archive is an untrusted list of paths. An absolute path or a `..` would write outside of the folder, a
 //! link could send the next file elsewhere, a device would be one of this machine's. Each of these is refused, and nothing
 //! of the archive is graded then. Links inside the folder are made last, so no file is written through one. The numbers
 //! of bytes and files are counted while unpacking, since what an archive says of its own size need not be true.
@@ -177,7 +177,7 @@ impl<'a> Unpacker<'a> {
 
     fn make_folders(&self, place: &Path) -> Result<()> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(self.path.join(place));
-        made.or_cannot("make", &place)
+        made.or_cannot("make", place)
     }
 
     fn write(&mut self, path: &Path, mode: u32, content: &mut impl Read) -> Result<()> {
@@ -224,7 +224,7 @@ impl<'a> Unpacker<'a> {
                 }
             }
             self.make_folders(place.parent().unwrap_or(Path::new("")))?;
-            std::os::unix::fs::symlink(target, self.path.join(place)).or_cannot("make the link", &place)?;
+            std::os::unix::fs::symlink(target, self.path.join(place)).or_cannot("make the link", place)?;
         }
         Ok(())
     }

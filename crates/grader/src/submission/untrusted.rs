@@ -1,7 +1,7 @@
-//! What was handed in: a folder whose files are read as data, whatever lies there.
+//! A folder from a student: its files are read as data, and nothing in it is trusted.
 //!
 //! A link in it may lead to the instructor's own files, a FIFO never ends, a device has no size. So only regular files are
-//! read, on a way without links, and no more of them than anybody writes. Manual: openat2(2), `RESOLVE_NO_SYMLINKS`.
+//! read, on paths without links, and up to a limit in size. Manual: openat2(2), `RESOLVE_NO_SYMLINKS`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -42,7 +42,7 @@ impl UntrustedFolder {
     /// # Errors
     /// `Exit::Usage` with the kernel's reason.
     pub fn open(dir: &Path) -> Result<Self> {
-        let folder = File::open(dir).or_cannot("open", dir).as_usage()?;
+        let folder = File::open(dir).or_cannot("open", dir).into_usage()?;
         Ok(Self { dir: dir.to_owned(), folder })
     }
 
@@ -63,14 +63,14 @@ impl UntrustedFolder {
             Ok(file) => File::from(file),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(Errno::LOOP) => return Err(Error::usage("it is a link, or lies behind one")),
-            Err(why) => return Err(why).or_cannot("open", path).as_usage(),
+            Err(why) => return Err(why).or_cannot("open", path).into_usage(),
         };
-        let about = file.metadata().or_cannot("read", path).as_usage()?;
+        let about = file.metadata().or_cannot("read", path).into_usage()?;
         if !about.is_file() {
             return Err(Error::usage("it is no file"));
         }
         let mut bytes = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut bytes).or_cannot("read", path).as_usage()?;
+        file.take(LONGEST + 1).read_to_end(&mut bytes).or_cannot("read", path).into_usage()?;
         if bytes.len() as u64 > LONGEST {
             return Err(Error::usage(format!("it is longer than {} MiB", LONGEST >> 20)));
         }
@@ -98,14 +98,14 @@ impl UntrustedFolder {
 
 fn below(dir: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let whole = dir.join(folder);
-    for entry in fs::read_dir(&whole).or_cannot("read", &whole).as_usage()? {
-        let entry = entry.or_cannot("read", &whole).as_usage()?;
+    for entry in fs::read_dir(&whole).or_cannot("read", &whole).into_usage()? {
+        let entry = entry.or_cannot("read", &whole).into_usage()?;
         let path = folder.join(entry.file_name());
         // What git and cargo write themselves, and that is much.
         if [".git", "target"].iter().any(|own| path == Path::new(own)) {
             continue;
         }
-        match entry.file_type().or_cannot("read", &whole).as_usage()?.is_dir() {
+        match entry.file_type().or_cannot("read", &whole).into_usage()?.is_dir() {
             true => below(dir, &path, found)?,
             false => found.push(path),
         }

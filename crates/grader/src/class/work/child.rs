@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{Class, Ended, Job, StoredReport, read};
-use crate::error::{AsExit, Error, OrCannot, Result};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::signals::Signals;
 
 /// Longer than any task takes: the grader's own limits end a hung submission long before. Times `--time-scale`.
@@ -38,16 +38,16 @@ impl Child<'_> {
     /// `Exit::CannotRun` with the child's words when this machine cannot grade; `Exit::Interrupted` when a signal ended it.
     pub fn run(&self, children: &Children) -> Result<Ended> {
         let said = self.part.join("stderr");
-        let stderr = File::create(&said).or_cannot("write", &said).as_usage()?;
-        let mut child = self.command().or_cannot("start", "grade").as_broken()?;
+        let stderr = File::create(&said).or_cannot("write", &said).into_usage()?;
+        let mut child = self.command().or_cannot("start", "grade").into_broken()?;
         child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        let mut child = child.spawn().or_cannot("start", "grade").as_broken()?;
+        let mut child = child.spawn().or_cannot("start", "grade").into_broken()?;
         let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
         children.add(pid);
         let (mut begun, mut next) = (Instant::now(), Signal::SIGTERM);
         let mut limit = LIMIT.mul_f64(self.class.time_scale.max(1.0));
         let status = loop {
-            if let Some(status) = children.ended(&mut child).or_cannot("start", "grade").as_broken()? {
+            if let Some(status) = children.ended(&mut child).or_cannot("start", "grade").into_broken()? {
                 break status;
             }
             if begun.elapsed() > limit {
@@ -154,7 +154,7 @@ impl Children {
         }
     }
 
-    /// How the child ended, once it has. Until then its number is its own, so a signal meets nobody else.
+    /// How the child ended, once it has. Until it is reaped its process id is not reused, so a signal reaches no other process.
     fn ended(&self, child: &mut std::process::Child) -> std::io::Result<Option<ExitStatus>> {
         let mut running = self.running();
         let status = child.try_wait()?;

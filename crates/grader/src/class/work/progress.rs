@@ -38,7 +38,7 @@ impl Progress {
         };
         let line = format!("{} {}: {outcome}", job.id, job.task);
         if self.bar.is_hidden() {
-            // Nobody has to read it.
+            // A closed stderr is not an error.
             let _ = writeln!(std::io::stderr(), "[{}/{}] {line}", self.bar.position(), self.all);
         } else {
             self.bar.set_message(line);

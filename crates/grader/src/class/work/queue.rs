@@ -15,7 +15,7 @@ pub struct Queue {
 #[derive(Debug)]
 struct QueueState {
     waiting: Vec<Job>,
-    /// Whether somebody measures CPU time: two at once would take it from each other.
+    /// Whether a job measures CPU time: two at once would take it from each other.
     is_measuring: bool,
     is_closed: bool,
 }

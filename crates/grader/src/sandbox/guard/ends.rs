@@ -1,8 +1,8 @@
-//! Processes that end wait until the observer has looked at them, where it wants to.
+//! Holds exiting processes until the observer has looked at them, in boxes where it asks for that.
 //!
-//! Without a tracer nobody sees a process that writes nothing and is soon gone. At exit_group(2) it has all its namespaces
-//! still, and so has the one that a kill(2) is meant for: in such a box these calls ask the guard, which lets them go on
-//! when the observer has looked. One question is answered at a time, so nobody else ends by such a call meanwhile.
+//! Without a tracer, a process that writes nothing and ends soon is not seen. At exit_group(2) it still has all its
+//! namespaces, and so has the target of a kill(2). In such a box these calls ask the guard, which lets them continue when
+//! the observer has looked. The guard answers one question at a time, so no other process ends this way meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, major, minor, openat, readlinkat};
 use rustix::process::{chroot, fchdir};
 
-use super::{Post, Redirect};
+use super::{Redirect, Responder};
 use crate::record::FileId;
 use crate::sandbox::bpf;
 use crate::sandbox::cgroup::{MOST_CGROUPS, MOST_LEVELS};
@@ -36,7 +36,7 @@ pub(super) enum Act {
     Change,
 }
 
-impl Post {
+impl Responder {
     /// A call that names a file by a path, from the directory `from` or, without one, from the working directory.
     pub(super) fn file(
         &self,

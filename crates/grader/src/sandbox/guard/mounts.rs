@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree};
 use rustix::process::{chroot, fchdir};
 
-use super::Post;
+use super::Responder;
 use super::rules::{OTHER_THAN_MOUNTING, RELEASE_AGENT};
 use crate::sys::{CallResponse, Notification};
 
@@ -26,7 +26,7 @@ const CGROUP_OPTIONS: [&str; 7] =
 /// A value in the upper half of mount(2)'s flags that very old programs put there, and the kernel takes away.
 const OLD_MAGIC: u64 = 0xC0ED_0000;
 const OLD_MAGIC_MASK: u64 = 0xFFFF_0000;
-impl Post {
+impl Responder {
     pub(super) fn mount(&self, asked: &Notification) -> CallResponse {
         let [_, target, kind, flags, data, _] = asked.args;
         let flags = if flags & OLD_MAGIC_MASK == OLD_MAGIC { flags & !OLD_MAGIC_MASK } else { flags };
@@ -77,7 +77,7 @@ impl Post {
         // The kernel must not be asked: it would look for a module.
         let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
         let is_known = known.lines().any(|line| line.split_whitespace().next_back() == Some(kind));
-        // A misspelt name is no attempt.
+        // A misspelt name is not reported as an attempt.
         Some(if is_known {
             self.refuse(format!("mount of {kind}"), libc::EPERM)
         } else {

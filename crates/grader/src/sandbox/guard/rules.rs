@@ -50,7 +50,7 @@ pub const NETLINK: u64 = 16;
 pub const NETLINK_KINDS: [u32; 7] = [0, 2, 4, 6, 12, 15, 16];
 /// Kinds that programs try and do without: those for SELinux and for the audit log, which is the machine's.
 pub const NETLINK_TRIED: [u64; 2] = [7, 9];
-/// [`NETLINK_KINDS`] and what else stands in this argument most often (ICMP, UDP, ICMPv6, raw), so that nobody has to ask.
+/// [`NETLINK_KINDS`] and what else stands in this argument most often (ICMP, UDP, ICMPv6, raw): these need no question.
 const PROTOCOLS: [u32; 11] = [0, 2, 4, 6, 12, 15, 16, 1, 17, 58, 255];
 
 /// `fcntl(fd, F_SETLEASE)`: a lease on a file makes other processes wait when they open it.
