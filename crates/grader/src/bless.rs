@@ -32,7 +32,7 @@ const RUNS: u64 = 3;
 pub struct Bless {
     /// The task: task1, task2
     task: Task,
-    /// Put what was recorded last in the reference's place
+    /// Replace the reference with the last recording
     #[arg(long)]
     accept: bool,
 }

@@ -1,4 +1,4 @@
-//! The command line: what may be asked, and where the answers go.
+//! The command line: commands, options, and where the reports go.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,9 +51,9 @@ enum Command {
         /// Only this task: task1, task2, task3, task4
         task: Option<Task>,
     },
-    /// Make the workspace that is handed out, with every lesson unwritten
+    /// Make the workspace for students, with every lesson unwritten
     Starter(Starter),
-    /// Tell what of a submission differs from this workspace, but for the bodies of marked functions
+    /// List the differences between a submission and this workspace, except in the bodies of marked functions
     Changes(Changes),
     /// Make a workspace of this one and the marked functions of a submission
     Graft(Graft),
@@ -69,13 +69,13 @@ struct GradeArgs {
     /// current directory]
     #[arg(long, value_name = "PATH")]
     submission: Option<PathBuf>,
-    /// Folder of the course's kit, from which what was not handed in is taken [default: the grader's own kit]
+    /// Folder of the course's kit, which supplies files that were not handed in [default: the grader's own kit]
     #[arg(long, value_name = "DIR")]
     kit: Option<PathBuf>,
     /// Report only these checks
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     only: Vec<String>,
-    /// Number that everything random in the box follows from, as a report shows it (hexadecimal)
+    /// Seed of everything random in the box, as a report shows it (hexadecimal)
     #[arg(long, value_name = "N", value_parser = hexadecimal)]
     seed: Option<u64>,
     /// How many times it is run, in turn with and without a tracer [default: 2; for tasks 3 and 4 once]
@@ -153,7 +153,7 @@ impl Cli {
     /// Does what was asked; gives the exit code.
     ///
     /// # Errors
-    /// Whatever kept a verdict from being made, see [`Error`](crate::error::Error).
+    /// Whatever kept a verdict from being made, see [`Error`].
     pub fn run(self) -> Result<u8> {
         match self.command {
             Command::Task1(args) => args.run(Task::Task1),

@@ -1,4 +1,4 @@
-//! The clock of time limits: it runs slower while the machine works for others.
+//! The clock of time limits: it runs slower while other processes use the machine.
 //!
 //! A limit on the wall's clock measures the machine as well as the program: beside nine busy processes on one processor,
 //! a program gets a tenth of it, and a right one may need ten times as long. The kernel tells how many tasks want a
@@ -17,28 +17,28 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Most by which the clock is slowed: a limit must come to an end, and the box, which has the greatest weight, seldom gets less than
 /// an eighth of a processor.
 const MOST: f64 = 8.0;
-/// The nice value of [`Ahead`].
-const AHEAD: i32 = -15;
+/// The nice value of [`RaisedPriority`].
+const RAISED: i32 = -15;
 /// How much the newest look counts in [`Pace::crowding`].
 const NEWEST: f64 = 0.05;
 
-/// While this lives, the calling thread, and whatever threads it starts, come before other work of this machine: the box has a
-/// great weight of its own, and many of its calls wait for an answer of the grader's.
+/// While this lives, the calling thread and the threads it starts have a lower nice value: the box has a great CPU weight, and
+/// many of its calls wait for the grader.
 #[derive(Debug)]
-pub struct Ahead {
+pub struct RaisedPriority {
     before: i32,
 }
 
-impl Ahead {
-    /// Goes ahead, as far as this user may.
-    pub fn of_others() -> Ahead {
+impl RaisedPriority {
+    /// Raises the priority, as far as this user may.
+    pub fn raise() -> RaisedPriority {
         let before = getpriority_process(None).unwrap_or(0);
-        let _ = setpriority_process(None, before.min(AHEAD));
-        Ahead { before }
+        let _ = setpriority_process(None, before.min(RAISED));
+        RaisedPriority { before }
     }
 }
 
-impl Drop for Ahead {
+impl Drop for RaisedPriority {
     fn drop(&mut self) {
         let _ = setpriority_process(None, self.before);
     }

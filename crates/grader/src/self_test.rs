@@ -1,9 +1,9 @@
 //! `grade self-test`: the grader graded.
 //!
-//! A grader is wrong in two ways: it gives marks for what was not done, or takes them from who did it. Neither shows
+//! A grader is wrong in two ways: it gives marks for what was not done, or takes marks for what was. Neither shows
 //! while it grades, so it is tried on a zoo of small programs whose marks are known: right ones of many styles, and
 //! wrong ones with a single mistake each. Every program goes through the same box, observers and judge as a student's.
-//! Then the grader is weakened, one check at a time, and somebody in the zoo must notice.
+//! Then the grader is weakened, one check at a time, and at least one program of the zoo must get other marks.
 //!
 //! Look: `grade self-test --only no-uts-flag,c-clone3`.
 
@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Exit, IntoExit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
+use crate::report::write;
 use crate::rubric::Rubric;
 use crate::submission::kit::Kit;
 use crate::task::Task;
@@ -67,17 +68,16 @@ impl SelfTest {
     /// `Exit::Usage` for a name that no program has, `Exit::CannotRun` when this machine cannot grade.
     pub fn run(&self) -> Result<u8> {
         let entries = self.chosen(zoo::read(&self.zoo)?)?;
-        let mut out = std::io::stdout().lock();
         if self.list {
             for entry in &entries {
-                say(&mut out, &format!("{:<34} {}  {}\n", entry.name, entry.expect.task.id(), entry.expect.story))?;
+                write(None, &format!("{:<34} {}  {}\n", entry.name, entry.expect.task.id(), entry.expect.story))?;
             }
             return Ok(0);
         }
         if let Some(folder) = &self.unpack {
             for entry in &entries {
                 let submission = entry.unpack(&folder.join(&entry.name))?;
-                say(&mut out, &format!("{}\n", submission.display()))?;
+                write(None, &format!("{}\n", submission.display()))?;
             }
             return Ok(0);
         }
@@ -85,12 +85,12 @@ impl SelfTest {
         let outcomes = if self.jobs > 1 { self.in_parallel(&entries)? } else { self.one_by_one(&entries)? };
         if self.raw {
             let json = serde_json::to_string(&outcomes).map_err(|e| Error::broken(e.to_string()))?;
-            say(&mut out, &json)?;
+            write(None, &json)?;
             return Ok(0);
         }
         let report = self.report(&entries, &outcomes)?;
-        say(&mut out, &report.text)?;
-        say(&mut out, &format!("{:.0} s\n", started.elapsed().as_secs_f64()))?;
+        write(None, &report.text)?;
+        write(None, &format!("{:.0} s\n", started.elapsed().as_secs_f64()))?;
         Ok(u8::from(!report.all_fine))
     }
 
@@ -319,13 +319,4 @@ fn progress(done: usize, all: usize, outcome: &ProgramOutcome) {
         (None, false) => "BAD",
     };
     anstream::eprintln!("{done:>3}/{all}  {verdict:<4} {:>5.1} s  {}", outcome.seconds, outcome.name);
-}
-
-/// Writes to stdout.
-fn say(out: &mut impl std::io::Write, text: &str) -> Result<()> {
-    match out.write_all(text.as_bytes()) {
-        // A closed reader (EPIPE), as head(1) leaves behind, is not an error.
-        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => Err(why).or_cannot("write", "to stdout"),
-        _ => Ok(()),
-    }
 }

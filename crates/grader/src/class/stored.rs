@@ -1,4 +1,4 @@
-//! What of a kept report the tables and pages need.
+//! The parts of a stored report that the tables and pages need.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Grades everything that is to be graded, so many at once as were asked for.
+//! Grades all tasks of all students, `--jobs` of them at once.
 //!
 //! A tracer must be the thread that waits, and it waits for whatever child it has, so each task of each student is a process
 //! of its own: `grade taskN`. Its files are written in `DIR/kept/ROLL/taskN.part`, which is renamed when the process

@@ -13,7 +13,7 @@ use crate::handout::workspace::{Workspace, broken, is_crate_root, is_source, is_
 use crate::report::write;
 use crate::submission::untrusted::UntrustedFolder;
 
-/// Tell what of a submission differs from this workspace, but for the bodies of marked functions
+/// List the differences between a submission and this workspace, except in the bodies of marked functions
 #[derive(Debug, Clone, clap::Args)]
 pub struct Changes {
     /// Folder that was handed in, a Rust workspace

@@ -12,7 +12,7 @@ use crate::handout::section::{self, Section};
 use crate::handout::workspace::{Workspace, broken, is_crate_root};
 use crate::report::write;
 
-/// Make the workspace that is handed out: this one, with the bodies of the marked functions emptied
+/// Make the workspace for students: this one, with the bodies of the marked functions emptied
 #[derive(Debug, Clone, clap::Args)]
 pub struct Starter {
     /// Folder to make; it must not be there yet

@@ -1,4 +1,4 @@
-//! From what was seen to what it is worth.
+//! From records to verdicts and marks.
 //!
 //! A judge is a pure function of the runs: it starts nothing, reads no file and asks no clock. So a verdict can be had
 //! again from stored runs, and every rule here is tested without root.
@@ -257,13 +257,13 @@ pub fn not_built(rubric: &Rubric) -> Vec<Verdict> {
     verdicts.collect()
 }
 
-/// Who is who in `run`: the roles of the task with their processes.
+/// The roles of the task with their processes in `run`.
 pub fn roles(task: Task, rubric: &Rubric, run: &Run) -> Vec<(&'static str, Pid)> {
     let history = History::new(run, 1, rubric);
     match task {
         Task::Task1 => task1::roles(&history),
         Task::Task2 => task2::roles(&history),
-        // Who is who in a session is written down in it.
+        // A session records its processes by name.
         Task::Task3 | Task::Task4 => Vec::new(),
     }
 }

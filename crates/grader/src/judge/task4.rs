@@ -241,7 +241,7 @@ impl<'a> Judge<'a> {
         "no server that the host reaches answers /get_counter with a number".to_owned()
     }
 
-    // Who is where.
+    // Containers and networks.
 
     fn containers(&self) -> Finding {
         let services = FOLDERS.map(|(name, _)| (name, self.service(name)));

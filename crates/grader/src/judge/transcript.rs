@@ -1,4 +1,4 @@
-//! What both tasks ask of the output and of the end: the transcript, the exit status, what is left behind.
+//! Checks that tasks 1 and 2 share: the transcript, the exit status, what is left behind.
 
 use std::collections::BTreeMap;
 

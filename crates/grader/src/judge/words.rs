@@ -1,4 +1,4 @@
-//! How the judges say things: one wording for one fact.
+//! Wordings of the judges: one for each fact.
 
 use crate::record::steps::{Answer, Ask, CommandRun, Place, Probe};
 use crate::record::{End, Namespaces};

@@ -1,4 +1,4 @@
-//! Two ways to watch a program that may not want to be watched.
+//! Two ways to watch a program, which may try to hide from an observer.
 //!
 //! [`traced`] stops every process at the calls that matter and sees all of them, but the program can tell: its status
 //! names a seccomp filter, and it cannot be traced a second time. [`frozen`] leaves no mark in the program: it holds writers in their write by a full pipe

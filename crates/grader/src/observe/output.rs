@@ -1,4 +1,4 @@
-//! What the program prints, read as it comes and never held back.
+//! The program's output, read as it comes.
 //!
 //! Manual: pipe(7), pty(7).
 

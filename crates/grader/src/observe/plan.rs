@@ -1,4 +1,4 @@
-//! What is to be run, and how it is watched.
+//! The plan of one run: the submission, how it is watched, and its limits.
 
 use crate::record::{Observer, StdoutKind};
 use crate::submission::Submission;

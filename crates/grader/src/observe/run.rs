@@ -15,7 +15,7 @@ use crate::observe::output::{Collected, read_all};
 use crate::observe::plan::RunPlan;
 use crate::observe::sampler::{self, Cut, Watch};
 use crate::observe::{FirstEnd, Recorder, calls, frozen, snapshot, traced};
-use crate::pace::Ahead;
+use crate::pace::RaisedPriority;
 use crate::record::{
     End, Event, EventKind, Host, Observer, Pid, ProcessState, Run, Snapshot, StdoutKind, UNKNOWN_WRITER,
 };
@@ -44,12 +44,12 @@ const BUILD_LIMIT: Duration = Duration::from_secs(120);
 /// `Exit::CannotRun` where this machine or user cannot have a box, `Exit::DoesNotBuild` with the compiler's first
 /// error, `Exit::Interrupted` when SIGINT or SIGTERM came (the box is gone by then), `Exit::Broken` for our own.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run> {
-    let _ahead = Ahead::of_others();
+    let _priority = RaisedPriority::raise();
     if plan.task.is_tool() || (plan.observer, plan.stdout) == (Observer::Frozen, StdoutKind::Pty) {
         return Err(Error::broken("a tool needs a session, and the frozen observer a pipe"));
     }
     let prepared = plan.submission.prepare()?;
-    let signals = Signals::held_back()?;
+    let signals = Signals::block()?;
     let host = Sandbox::start(&SandboxPlan {
         seed: plan.seed,
         folder: prepared.folder.clone(),
@@ -341,7 +341,7 @@ pub fn slowness() -> f64 {
     };
     // The quickest of a few, before other work: what disturbs once is not slowness, and for a crowd there is the pace.
     *MEASURED.get_or_init(|| {
-        let _ahead = Ahead::of_others();
+        let _priority = RaisedPriority::raise();
         let quickest = (0..5).map(|_| one()).min().unwrap_or(PLAIN);
         (quickest.as_secs_f64() / PLAIN.as_secs_f64()).clamp(1.0, 20.0)
     })

@@ -161,7 +161,7 @@ impl Tracer<'_> {
         let (signal, kind) = ((status >> 8) & 0xff, status >> 16);
         let mut passed_on = 0;
         match kind {
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => self.born(pid),
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => self.forked(pid),
             libc::PTRACE_EVENT_EXEC => self.executed(pid),
             libc::PTRACE_EVENT_SECCOMP => self.entering(pid),
             libc::PTRACE_EVENT_STOP if is_stop_signal(signal) => {
@@ -183,17 +183,17 @@ impl Tracer<'_> {
         let _ = sys::resume(pid, how, passed_on);
     }
 
-    fn born(&mut self, pid: Pid) {
+    fn forked(&mut self, pid: Pid) {
         let Ok(child) = ptrace::getevent(nix::unistd::Pid::from_raw(pid)) else { return };
         let Ok(child) = Pid::try_from(child) else { return };
-        self.note_birth(pid, child);
+        self.note_child(pid, child);
         self.announced.insert(child);
         if self.early.remove(&child) {
             let _ = sys::resume(child, Resume::Run, 0);
         }
     }
 
-    fn note_birth(&mut self, pid: Pid, child: Pid) {
+    fn note_child(&mut self, pid: Pid, child: Pid) {
         // A thread is not a process.
         if proc::process_of(child) != Some(child) {
             return;

@@ -1,4 +1,4 @@
-//! What is asked for and what it is worth: `rubric.toml`, `output.txt` and `blanks.toml` of a task.
+//! The checks of a task and their marks: `rubric.toml`, `output.txt` and `blanks.toml` of a task.
 //!
 //! The three files lie in the task's `expected/` folder, so that a person can read what a check claims without reading
 //! the grader. They are compiled into `grade`: while a submission runs, no file on the machine holds an answer it could

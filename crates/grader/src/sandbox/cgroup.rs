@@ -144,17 +144,17 @@ impl Cgroups {
     ///
     /// # Errors
     /// `Exit::CannotRun` with the file and the kernel's reason.
-    pub fn settle(&self, pid: i32, child: &str) -> Result<()> {
+    pub fn move_to(&self, pid: i32, child: &str) -> Result<()> {
         self.trees.iter().filter(|tree| tree.hierarchy.is_v2()).try_for_each(|tree| join(&tree.inner.join(child), pid))
     }
 
-    /// Lets the box's v2 root hand controllers on, as a host's does; only once no process stands in it any more.
+    /// Enables controllers in the box's v2 root for its children, as a host does. The root must hold no process by then.
     ///
     /// # Errors
     /// `Exit::CannotRun` with the directory and the kernel's reason.
-    pub fn hand_on(&self, cpu: bool) -> Result<()> {
+    pub fn delegate(&self, cpu: bool) -> Result<()> {
         let wanted: &[&str] = if cpu { &CONTROLLERS } else { &["memory", "pids"] };
-        self.v2().map_or(Ok(()), |tree| tree.hand_on(&tree.inner, wanted)).map_err(|why| {
+        self.v2().map_or(Ok(()), |tree| tree.delegate(&tree.inner, wanted)).map_err(|why| {
             Error::cannot_run(format!("the box's cgroup root cannot hand on {}: {why}", wanted.join(", ")))
         })
     }
@@ -412,7 +412,7 @@ impl Tree {
             fs::write(self.outer.join("cpu.weight"), HEAVIEST.to_string())?;
         }
         fs::create_dir(&self.inner)?;
-        self.hand_on(&self.outer, &CONTROLLERS)?;
+        self.delegate(&self.outer, &CONTROLLERS)?;
         [INIT, SESSION, BACK].iter().try_for_each(|child| fs::create_dir(self.inner.join(child)))?;
         if !walls::stands(Wall::Devices) {
             return Ok(());
@@ -422,7 +422,7 @@ impl Tree {
     }
 
     /// Lets the children of `dir` have those of `wanted` that it has.
-    fn hand_on(&self, dir: &Path, wanted: &[&str]) -> io::Result<()> {
+    fn delegate(&self, dir: &Path, wanted: &[&str]) -> io::Result<()> {
         let there = words(&dir.join("cgroup.controllers"));
         let file = dir.join("cgroup.subtree_control");
         wanted

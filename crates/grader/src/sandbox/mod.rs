@@ -190,8 +190,8 @@ impl Sandbox {
         if walls::stands(walls::Wall::Settings) {
             made.cgroups.lock_settings()?;
         }
-        made.cgroups.settle(init, INIT)?;
-        made.cgroups.hand_on(plan.cpu_enabled)?;
+        made.cgroups.move_to(init, INIT)?;
+        made.cgroups.delegate(plan.cpu_enabled)?;
         Ok(made)
     }
 
@@ -262,7 +262,7 @@ impl Sandbox {
         match waiting {
             Some(heard) => match (heard.message, heard.sender) {
                 (Gate::Waiting, Some(pid)) => {
-                    self.cgroups.settle(pid, SESSION)?;
+                    self.cgroups.move_to(pid, SESSION)?;
                     Ok(Held { pid, gate })
                 }
                 (Gate::Failed(why), _) => Err(Error::cannot_run(why)),

@@ -1,4 +1,4 @@
-//! What the kernel says of a process at this moment.
+//! The state of a process at this moment, read from `/proc`.
 //!
 //! `/proc/PID` answers most of it: a link in `ns/` names a namespace by its inode, `NSpid` in `status` lists the process
 //! id in every PID namespace around it, `root` and `cwd` are the directories themselves. Only the host name has no file

@@ -53,7 +53,7 @@ use crate::observe::output::Collected;
 use crate::observe::plan::RunPlan;
 use crate::observe::run;
 use crate::observe::sampler;
-use crate::pace::{Ahead, Pace};
+use crate::pace::{Pace, RaisedPriority};
 use crate::record::steps::{Answer, Ask, CommandRun, Look, Place, Probe, Process, SessionRecord, Step, StepKind};
 use crate::record::{End, Host, Observer, Pid, Run, StdoutKind};
 use crate::sandbox::proc;
@@ -105,9 +105,9 @@ pub enum Terminal {
 /// # Errors
 /// Those of a run with any observer.
 pub fn observe(plan: &RunPlan<'_>) -> Result<Run> {
-    let _ahead = Ahead::of_others();
+    let _priority = RaisedPriority::raise();
     let prepared = plan.submission.prepare()?;
-    let signals = Signals::held_back()?;
+    let signals = Signals::block()?;
     let mut session = Session::set(plan, &prepared, &signals)?;
     match plan.task {
         Task::Task3 => task3::run_steps(&mut session, &prepared)?,

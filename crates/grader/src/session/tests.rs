@@ -26,7 +26,7 @@ fn with_tool(script: &str, play: impl FnOnce(&mut Session<'_>)) -> Run {
         keep: false,
         cpu_enabled: false,
     };
-    let (prepared, signals) = (submission.prepare().unwrap(), Signals::held_back().unwrap());
+    let (prepared, signals) = (submission.prepare().unwrap(), Signals::block().unwrap());
     let mut session = Session::set(&plan, &prepared, &signals).unwrap();
     play(&mut session);
     let run = session.leave();

@@ -1,8 +1,8 @@
-//! What is graded: where a submission lies, what it is written in, and the command that runs it.
+//! A submission: where it lies, what it is written in, and the command that runs it.
 //!
 //! Two layouts are known: this workspace (or a student's copy of it), whose programs cargo builds; and the course's own, a
 //! folder a task with a C program or a shell script in it. The second comes packed, with a folder around it, flat, or
-//! as the five files that the course collects: [`find`] looks for the program, [`archive`] unpacks, [`kit`] adds what the
+//! as the five files that the course collects: [`find`] looks for the program, [`unpack`] unpacks, [`kit`] adds what the
 //! handout gave, [`repair`] undoes what the way did to the scripts. Each says what it did, and the report tells it.
 //!
 //! Whatever the layout, the box gets a copy of the few files the task needs, in a folder of its own; the original stays out

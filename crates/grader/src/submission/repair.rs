@@ -1,6 +1,6 @@
-//! What a way through Windows, a mail or a web form does to a script: ends of lines, a mark of its encoding, run bits.
+//! Repairs what Windows, mail or a web form do to a script: line ends, a byte order mark, lost run bits.
 //!
-//! None of it is the student's work, and each keeps a right script from running. So it is put right, and told.
+//! Each keeps a right script from running and is not the student's mistake. So it is repaired, and the report says so.
 
 use crate::sandbox::{FileKind, SandboxFile};
 

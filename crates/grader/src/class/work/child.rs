@@ -108,13 +108,13 @@ pub struct Children {
 }
 
 impl Children {
-    /// None yet. From here on the signals wait to be read; a child starts with none held back.
+    /// No child yet. Blocks the signals from here on; children start with none blocked.
     ///
     /// # Errors
     /// Those of signalfd(2).
     pub fn new() -> Result<Self> {
         let (running, received, is_over) = Default::default();
-        Ok(Self { signals: Signals::held_back()?, running, received, is_over })
+        Ok(Self { signals: Signals::block()?, running, received, is_over })
     }
 
     /// Does `work` while a thread reads the signals.

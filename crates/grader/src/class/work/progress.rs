@@ -1,4 +1,4 @@
-//! How far it is: one line that changes on a terminal, one line a result elsewhere.
+//! Progress: one line that changes on a terminal, one line a result elsewhere.
 
 use std::fmt;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Which job is next.
+//! The queue of jobs: two that measure CPU time never run at once.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 

@@ -478,7 +478,7 @@ fn a_compiler_without_memory_is_the_machines_fault_and_a_greedy_program_its_own(
         let text =
             format!("#define A0 1,\n{macros}static int all[] = {{ A{tens} }};\nint main(void) {{ return all[0]; }}\n");
         let (_dir, submission) = submission(Task::Task1, "namespace_prog.c", &text);
-        let (prepared, signals) = (submission.prepare().unwrap(), Signals::held_back().unwrap());
+        let (prepared, signals) = (submission.prepare().unwrap(), Signals::block().unwrap());
         let plan = SandboxPlan {
             seed: 1,
             folder: prepared.folder.clone(),
