@@ -20,7 +20,7 @@ use crate::session;
 use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
 
-/// What is to be graded, and how.
+/// The submission to grade, and the options.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The task.

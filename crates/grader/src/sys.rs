@@ -53,7 +53,7 @@ pub fn default_action(signal: Signal) -> nix::Result<()> {
 
 /// Overwrites the arguments and the environment of this process with `name`, as others read them in `/proc/PID`.
 ///
-/// What lies between are the strings of execve(2), at addresses that the process itself is told in its stat. Nothing
+/// Between them lie the strings of execve(2), at addresses that `/proc/self/stat` gives. Nothing
 /// here may read its environment afterwards.
 ///
 /// # Errors

@@ -91,7 +91,7 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<()> {
     }
 }
 
-/// What there is to be graded.
+/// The jobs: each task of each student.
 fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>> {
     let program = std::env::current_exe().map_err(|why| Error::broken(format!("its own program: {why}")))?;
     let mut base = Stamp::default().tree(&program).or_cannot("read", &program).into_usage()?;

@@ -1,4 +1,4 @@
-//! `grade changes DIR` and `grade graft DIR INTO`: what of a submission is the student's.
+//! `grade changes DIR` and `grade graft DIR INTO`: the student's own part of a submission.
 //!
 //! Only marked sections may differ from what was handed out. `changes` tells what else does. `graft` makes a workspace in which
 //! nothing else can: this one, with the bodies of the student's sections. So nothing but the student's lessons is graded.
@@ -98,7 +98,7 @@ fn opened(dir: &Path) -> Result<UntrustedFolder> {
     UntrustedFolder::open(dir)
 }
 
-/// What is to be told of one file of the workspace, if anything.
+/// The line on one file of the workspace, if it differs.
 fn change(workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Result<Option<String>> {
     let here = workspace.root.join(path);
     let ours = read(&here)?;

@@ -33,7 +33,7 @@ impl Starter {
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
         keep_in_git(&self.dir).inspect_err(|_| {
-            // Why it is not a starter is told; that it could not be removed either says nothing more.
+            // The first error is reported; a failed removal adds nothing.
             let _ = std::fs::remove_dir_all(&self.dir);
         })?;
         for (path, Section { lesson, marks, title, function, .. }) in &lessons {

@@ -83,7 +83,7 @@ impl Workspace {
                 .into_usage()
         });
         if copied.is_err() {
-            // Why it could not be filled is told; that it could not be removed either says nothing more.
+            // The first error is reported; a failed removal adds nothing.
             let _ = fs::remove_dir_all(dir);
         }
         copied

@@ -435,7 +435,7 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
         if let Some(hints) = hints {
             verdict.check.hints = hints.map(str::to_owned).to_vec();
         }
-        // One reason for two parts is told once.
+        // One reason for two parts is reported once.
         let same = verdict.losses.iter_mut().find(|loss| loss.expected == expected && loss.observed == observed);
         if let Some(loss) = same {
             loss.marks += marks;
@@ -563,7 +563,7 @@ fn tell_once(verdict: &mut Verdict, earlier: &[Verdict]) {
     }
 }
 
-/// The parts of a check that is passed in part, and that could not be tried, are told like those that are lost.
+/// The parts of a check that is passed in part, and that could not be tried, are reported like those that are lost.
 fn tell_what_was_not_tried(verdict: &mut Verdict) {
     let told: u32 = verdict.losses.iter().map(|loss| loss.marks).sum();
     let untold = verdict.lost().saturating_sub(told);

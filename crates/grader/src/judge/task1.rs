@@ -20,7 +20,7 @@ pub(super) fn finding(id: &str, history: &History<'_>, style: Style) -> Option<F
     let roles = Roles::of(history);
     let finding = match id {
         "child1.uts" => child1_uts(history, &roles),
-        // One reason for many checks is told once, by the first.
+        // One reason for many checks is reported once, by the first.
         "child1.pid" | "child1.name" | "child2.pid" | "child2.uts"
             if roles.child1.is_none() && !parent_wrote(history) =>
         {

@@ -292,7 +292,7 @@ fn never_ran(which: &str) -> Outcome {
 
 fn root_filled(history: &History<'_>, roles: &Roles) -> Finding {
     if !roles.any() {
-        // One cause is told once.
+        // One cause is reported once.
         let expected = "container_prog runs in 2a, 2b and 2c, from an empty container_root";
         return Finding::whole(not_started(history, expected.to_owned(), "any of them"));
     }

@@ -33,7 +33,7 @@ pub(super) fn finding(check: &Check, history: &History<'_>, style: Style) -> Opt
     let nothing_ran = [EG, EGG, WEB, ALT].iter().all(|name| session.found(name).is_none());
     let finding = match check.id.as_str() {
         "output" => judge.output(),
-        // One reason for all: it is told with the first.
+        // One reason for all checks is reported with the first.
         "run.uts" if nothing_ran => Finding::whole(Outcome::NotTried(&[], judge.why_nothing_ran())),
         _ if nothing_ran => Finding::whole(Outcome::NotTried(&["run.uts"], judge.why_nothing_ran())),
         "run.uts" => Finding::parts([("own", judge.own("uts")), ("name", judge.name_stays())]),
@@ -769,7 +769,7 @@ impl<'a> Judge<'a> {
         mounts_of(name, &self.host.cwd, &now.mounts, &before.mounts)
     }
 
-    /// The containers of which what is left otherwise follows from something that is charged already: `stop` failed where
+    /// The containers whose other leftovers follow from a fault that has cost marks already: `stop` failed where
     /// a process or a mount was left, or `addnetwork` did where a command of `exec` ran.
     fn excused(&self, before: &Look) -> Vec<&'static str> {
         let is_stuck = |name: &&str| {
@@ -962,7 +962,7 @@ impl<'a> Judge<'a> {
         let again = ["same", "first again"].map(stamp);
         let reused = match (stamp("first"), again.iter().flatten().collect::<Vec<_>>().as_slice()) {
             (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
-            // A line that was not carried out the first time, either, is told with the one that changed.
+            // A line that was not carried out the first time, either, is reported with the one that changed.
             (Ok(first), _) if first.is_empty() && !matches!(rebuilt, Outcome::Held) => Outcome::Held,
             (Ok(first), _) if first.is_empty() => {
                 Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
@@ -970,7 +970,7 @@ impl<'a> Judge<'a> {
             (_, []) => {
                 Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.session.not_reached()))
             }
-            // One that is not there at all is told with the images that do not work.
+            // One that is not there at all is reported with the images that do not work.
             (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
             _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
         };

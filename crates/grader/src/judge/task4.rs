@@ -36,7 +36,7 @@ struct Judge<'a> {
     number: usize,
 }
 
-/// Among so many numbers at either end of a page the visitor's is looked for: a list of all is no greeting.
+/// The visitor's number is searched among so many at either end of the page: a page that lists all numbers is not a greeting.
 const MOST_NUMBERS: usize = 12;
 /// The two visitors, as the steps call them.
 const VISITORS: [&str; 2] = ["outside", "the host"];
@@ -152,7 +152,7 @@ impl<'a> Judge<'a> {
             }
             greetings.push((who, visit, next));
         }
-        // A page that has all numbers on it has told none: it is to be the same one of the page's numbers each time.
+        // A page with many numbers must have the right one at the same position each time.
         let counted = [false, true].into_iter().any(|from_the_end| {
             let order = |text: &str| match from_the_end {
                 true => numbers(text).rev().collect::<Vec<_>>(),
@@ -375,7 +375,7 @@ impl<'a> Judge<'a> {
     /// Whether both containers were ended, also when neither could be removed without an error.
     fn each_gone(&self, before: &Look, end: &Look) -> Outcome {
         let expected = "each container is stopped, whatever becomes of the other";
-        // What runs on the host is the script's affair, not a container that was passed over.
+        // A process on the host belongs to the script; it is not a forgotten container.
         let of_containers = |look: &Look| {
             let mut now = look.clone();
             now.processes.retain(|process| process.state.root != self.host.root);

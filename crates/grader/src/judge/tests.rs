@@ -115,7 +115,7 @@ fn people() -> People {
     }
 }
 
-/// Task 1 as these people play it, watched by a tracer on a terminal.
+/// Task 1 with these processes, watched by a tracer on a terminal.
 fn traced(people: &People) -> Run {
     let People { parent, child1, child2 } = people;
     let mut film = Film::new(Observer::Traced, StdoutKind::Pty);

@@ -61,7 +61,7 @@ const SHOWN: usize = 4;
 /// to. `lines`: no line says what the kernel does not, and no line is too many.
 pub(super) fn judged(history: &History<'_>, blocks: &[Block], style: Style) -> Finding {
     let finding = match history.lines.is_empty() {
-        // One reason for both parts is told once.
+        // One reason for both parts is reported once.
         true => Finding::whole(Outcome::absent(IN_ORDER, "nothing was written to stdout")),
         false => Finding::parts([("blocks", in_order(history, blocks)), ("lines", every_line_true(history, style))]),
     };

@@ -32,7 +32,7 @@ use crate::sandbox::{Ending, Sandbox, readable};
 const GRACE: Duration = Duration::from_millis(200);
 /// Most times that the box is frozen; a program that writes more often is read without being held.
 const MOST_HOLDS: usize = 400;
-/// Most ends of processes that are looked at: a fork bomb is told by the first few.
+/// Most ends of processes that are looked at: a fork bomb shows in the first few.
 const MOST_ENDS: usize = 300;
 /// Longest packet: one page.
 const PACKET: usize = 4096;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::record::{Event, EventKind, FileId, Pid, ProcessState, Sample};
 use crate::sandbox::{Rooted, Sandbox};
 
-/// Most events of one run: a fork bomb is told by the first few thousand.
+/// Most events of one run: a fork bomb shows in the first few thousand.
 const MOST_EVENTS: usize = 20_000;
 
 /// Most names of the container's root directory that are noted.

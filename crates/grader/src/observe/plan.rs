@@ -4,7 +4,7 @@ use crate::record::{Observer, StdoutKind};
 use crate::submission::Submission;
 use crate::task::Task;
 
-/// How a submission is to be run once.
+/// How a submission is run once.
 #[derive(Debug, Clone, Copy)]
 pub struct RunPlan<'a> {
     /// The task it is run for.

@@ -268,7 +268,7 @@ impl Tracer<'_> {
             }
             return;
         }
-        // Also a wait that fails: a parent that ignores SIGCHLD has the kernel collect its children, and is told of none.
+        // Also after a failed wait: for a parent that ignores SIGCHLD the kernel reaps, and wait(2) returns no child.
         self.reaped(process);
         if let Some(before) = call.before {
             self.quiet_output();
@@ -299,7 +299,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// Of a living process: whichever dead child has left /proc has been collected, by it or at its wish.
+    /// Records that `by` has reaped its dead children which have left /proc; it may have left that to the kernel.
     fn reaped(&mut self, by: Pid) {
         let gone = |child: Pid| !std::path::Path::new(&format!("/proc/{child}")).exists();
         let collected: Vec<Pid> =

@@ -47,7 +47,7 @@ pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String> {
     report.to_string().map_err(|e| Error::broken(format!("the JUnit report: {e}")))
 }
 
-/// A case that tells why there is nothing to tell of the checks.
+/// A case that says why there are no cases for the checks.
 fn error(task: Task, name: &str, why: &str) -> TestCase {
     let mut case = TestCase::new(name, TestCaseStatus::non_success(NonSuccessKind::Error));
     case.set_classname(task.id());

@@ -1,4 +1,4 @@
-//! From verdicts to something that can be read: by a person, or by a machine.
+//! Reports: from verdicts to texts for people and for programs.
 //!
 //! Every format says the same: the totals are equal in all of them, and each keeps the marks that are not decided apart
 //! from those that are lost, as far as it has words for that. What a submission wrote is hostile in each: no control
@@ -42,7 +42,7 @@ pub enum Format {
     Csv,
 }
 
-/// A submission that got no verdict, and why: a report is written of it all the same, so that a class's table has no holes.
+/// A submission that got no verdict, and why. It gets a report as well, so that a class's table has no holes.
 #[derive(Debug)]
 pub struct NotGraded<'a> {
     /// The task.

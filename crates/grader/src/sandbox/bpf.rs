@@ -39,7 +39,7 @@ const SETTINGS: [&str; 15] = [
     "kernel/sem_next_id",
 ];
 
-/// Settings below those that belong to the machine all the same.
+/// Exceptions: settings below those that belong to the machine.
 const OF_ALL: [&str; 1] = ["net/netfilter/nf_hooks_lwtunnel"];
 
 /// One that belongs to each PID namespace since Linux 6.14, and to the machine before.

@@ -92,7 +92,7 @@ struct Hierarchy {
 const HEAVIEST: u32 = 10_000;
 const HEAVIEST_V1: u32 = 262_144;
 
-/// A cgroup file system as it is to be mounted in the box.
+/// A cgroup file system to mount in the box.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CgroupMount {
     /// Where, as on the host.
@@ -467,7 +467,7 @@ impl Hierarchy {
         self.controllers.is_empty()
     }
 
-    /// What mount(8) is told with `-o` to get this v1 hierarchy.
+    /// The options of mount(8), after `-o`, for this v1 hierarchy.
     fn mount_options(&self) -> String {
         let named = self.controllers.iter().all(|name| name.starts_with("name="));
         match self.controllers.join(",") {

@@ -1,4 +1,4 @@
-//! Core dumps, which may lead out of the box: where `core_pattern` begins with `|`, the kernel hands each dump to a program that
+//! Switches core dumps off, since they may lead out of the box: where `core_pattern` begins with `|`, the kernel hands each dump to a program that
 //! it runs on the machine, as root and in no namespace of the box.
 //!
 //! `core_pattern` belongs to the machine. What a process can say about its own dumps is their size limit: 0 means no file, yet the
@@ -23,7 +23,7 @@ pub fn switch_off() -> Result<()> {
     }
 }
 
-/// Why a crash in the box would start a program of this machine all the same, if it would.
+/// Why a crash in the box would still start a program of this machine, if it would.
 pub fn leak() -> Option<String> {
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
     let most = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, most)| most);

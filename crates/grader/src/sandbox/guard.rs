@@ -1,4 +1,4 @@
-//! The box's guard: it answers for the calls that could reach the machine under the box, and tells what it refused.
+//! The box's guard: it decides calls that could reach the machine under the box, and reports what it refused.
 //!
 //! Root in the box is root to the kernel's own files: to sysfs, to what of procfs belongs to the machine, to a devtmpfs. The
 //! box cannot cover these by mounts: a fresh procfs has no covers, and the kernel gives a user namespace a procfs and a sysfs
@@ -49,7 +49,7 @@ use rules::{
 
 pub use rules::rules;
 
-/// Most different refusals that are told.
+/// Most different refusals that are reported.
 const MOST_TOLD: usize = 100;
 
 /// The guard of one box, a thread. It ends when dropped; calls that would ask it then return `ENOSYS`.
@@ -83,7 +83,7 @@ impl Guard {
         Ok(Guard { _thread: thread, refused, ends })
     }
 
-    /// Where the ends of processes are told.
+    /// The announcements of exiting processes.
     pub fn ends(&self) -> &Ends {
         &self.ends
     }

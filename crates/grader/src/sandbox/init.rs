@@ -81,7 +81,7 @@ pub struct Start {
     pub cwd: PathBuf,
     /// Calls that a tracer wants to see; empty when there is no tracer.
     pub traced_calls: Vec<i64>,
-    /// Its stdout is a terminal that is to be its stdin and its controlling terminal as well; else stdin is /dev/null.
+    /// Its stdout is a terminal, which becomes its stdin and its controlling terminal as well; else stdin is /dev/null.
     #[serde(default)]
     pub terminal: bool,
 }

@@ -319,7 +319,7 @@ impl Sandbox {
         self.cgroups.kill();
     }
 
-    /// Ends the box and proves it gone; what is left is named.
+    /// Ends the box and checks that it is gone; returns what is left.
     pub fn take_down(mut self) -> Vec<String> {
         self.end()
     }
@@ -364,7 +364,7 @@ impl Sandbox {
     }
 }
 
-/// Readable when [`Sandbox::ended`] has something to tell.
+/// Readable when [`Sandbox::ended`] has a result.
 impl AsFd for Sandbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()

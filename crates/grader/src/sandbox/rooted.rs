@@ -58,7 +58,7 @@ impl Rooted {
         names
     }
 
-    /// What lies below the folder `path`, as paths below it, down to so many levels and so many names.
+    /// What lies below the folder `path`, as relative paths: at most `levels` deep and `most` in number.
     pub fn list(&self, path: &Path, levels: usize, most: usize) -> Vec<String> {
         let mut found = Vec::new();
         self.list_below(path, Path::new(""), levels, most, &mut found);

@@ -1,4 +1,4 @@
-//! Attacks: programs that try to leave the box, which must reach nothing and be told of.
+//! Attacks: programs that try to leave the box. They must reach nothing, and the report must name them.
 //!
 //! An attack prints `REACHED …` for each thing that it could reach, `NOT TRIED …` with the reason for what a machine does not let
 //! it try, and `tried` at its end. It changes nothing, or leaves a marker that does no harm. So that it is not believed alone, the machine is compared before and after.

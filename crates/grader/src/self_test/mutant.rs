@@ -1,4 +1,4 @@
-//! Weakened graders: would anyone notice?
+//! Weakened graders (mutation testing): does the zoo notice each?
 //!
 //! A check that is taken away is a check that always passes. Each is taken away in turn, and the runs that were
 //! already observed are judged again: at least one program of the zoo must then get other marks than it should, else

@@ -71,7 +71,7 @@ pub struct Expect {
     #[serde(default)]
     pub plants: Vec<PathBuf>,
     /// Words, each of which must stand in what the box tells that it refused of an attack. Of a right program, the words
-    /// that may: else nothing of its doing is refused.
+    /// that may: else nothing that it does is refused.
     #[serde(default)]
     pub refused: Vec<String>,
 }

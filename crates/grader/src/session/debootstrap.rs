@@ -1,4 +1,4 @@
-//! The box's `debootstrap`: what a tool's `build` calls, where no package can be fetched.
+//! A replacement for debootstrap(8) in the box, since a tool's `build` calls it and no package can be fetched.
 //!
 //! It takes the arguments of debootstrap(8) and fills the folder with a small root made of this host's own programs: a
 //! shell, the everyday commands, and their libraries, each at its place. It stands where the package would put it, and

@@ -21,7 +21,7 @@ use crate::record::steps::{Link, Look, Mount, Network, Process};
 use crate::sandbox::proc;
 use crate::sandbox::{Rooted, Sandbox};
 
-/// Where a folder of the host's is to be seen in `egg`, of a tool whose lesson has volumes.
+/// The volume's mount point in `egg`, for a tool whose lesson has volumes.
 pub const VOLUME: &str = "/shared";
 /// How deep below the submission's folder names are listed.
 const DEPTH: usize = 3;

@@ -541,7 +541,7 @@ impl<'a> Session<'a> {
         known
     }
 
-    /// Lets go of a container's network, and ends our servers in it: to be called before the tool is told to stop it,
+    /// Closes a container's network namespace, and ends our servers in it: to be called before the tool stops it,
     /// since the kernel removes a namespace's links only after its last reference is closed.
     pub fn forget_place(&mut self, name: &str) {
         self.servers.retain(|(place, _)| place != name);

@@ -1,4 +1,4 @@
-//! Which ports of a machine are open: a connection is begun to each, many at the same time, and none is kept.
+//! A port scan: begins a connection to each port, many at the same time, and keeps none.
 //!
 //! A port can lead somewhere by a rule, a range of a rule, a map of nftables or a program that passes connections on. Asking
 //! the ports themselves finds all of these. Each attempt costs the host an entry of its connection table for some

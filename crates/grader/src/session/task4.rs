@@ -465,7 +465,7 @@ impl Orchestrator<'_, '_> {
         Ok(())
     }
 
-    /// `down`, and what is left; `suffix` tells the second time from the first.
+    /// `down`, and a look at what is left; `suffix` marks the second time.
     fn down(&mut self, suffix: &str) -> Result<()> {
         for place in ["page", "counter"] {
             self.session.forget_place(place);
@@ -518,7 +518,7 @@ fn http(to: &str, port: u16, path: &str) -> Ask {
     Ask::Http { to: to.to_owned(), port, path: path.to_owned() }
 }
 
-/// What lies directly in a folder of that name: `c1` of `task4/.containers/c1`. A name with a dot is the tool's own affair.
+/// What lies directly in a folder of that name: `c1` of `task4/.containers/c1`. Names with a leading dot are the tool's own.
 pub fn in_folder<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     let mut parts = path.rsplit('/');
     let name = parts.next()?;

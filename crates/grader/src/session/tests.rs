@@ -1,4 +1,4 @@
-//! The session with small tools of our own on it: what is there, what is reached, and that nothing stays.
+//! Sessions with small tools of our own: what is there, what is reached, and that nothing stays.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +8,8 @@ use crate::record::steps::Addresses;
 use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
 
-/// Plays `play` with a `conductor.sh` of this text, and gives the record.
-fn with_tool(script: &str, play: impl FnOnce(&mut Session<'_>)) -> Run {
+/// Runs `steps` with a `conductor.sh` of this text, and returns the record.
+fn with_tool(script: &str, steps: impl FnOnce(&mut Session<'_>)) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("task3/conductor.sh");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -28,7 +28,7 @@ fn with_tool(script: &str, play: impl FnOnce(&mut Session<'_>)) -> Run {
     };
     let (prepared, signals) = (submission.prepare().unwrap(), Signals::block().unwrap());
     let mut session = Session::set(&plan, &prepared, &signals).unwrap();
-    play(&mut session);
+    steps(&mut session);
     let run = session.leave();
     assert_eq!(run.not_clean, Vec::<String>::new());
     run

@@ -1,4 +1,4 @@
-//! The world around the box: a router with a fake internet behind it, and another machine.
+//! The network around the box: a router with a fake internet behind it, and another machine.
 //!
 //! ```text
 //!   outside ── router, the internet ──── eth0 the box: "the host" ── containers, if the tool connects them

@@ -1,4 +1,4 @@
-//! Where the program of a task lies in what was handed in.
+//! Finds the program of a task in a hand-in.
 //!
 //! The course wants `taskN/NAME`. Real hand-ins come with a folder around them, flat, in capital letters, or with the `(1)`
 //! that a browser adds. So every file of the task's name is a candidate, wherever it lies. One candidate is the program, and

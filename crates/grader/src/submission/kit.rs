@@ -1,4 +1,4 @@
-//! What the course hands out and a hand-in need not bring: the program that runs in task 2's container, the recipe of
+//! The files of the handout that a hand-in need not bring: the program that runs in task 2's container, the recipe of
 //! task 3's image, the services of task 4.
 //!
 //! The course's own collection script takes five files, those with marked sections. All else is the handout's, so the grader

@@ -15,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of so many.
+    /// A bar for `all` jobs.
     pub fn new(all: usize) -> Self {
         let bar = ProgressBar::new(all as u64);
         if let Ok(style) = ProgressStyle::with_template("{pos}/{len} graded, {left} left: {msg}") {
@@ -27,7 +27,7 @@ impl Progress {
         Self { bar, all }
     }
 
-    /// One is done.
+    /// Shows one finished job.
     pub fn done(&self, job: &Job, report: &StoredReport) {
         self.bar.inc(1);
         let outcome = match &report.error {
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// All are done, or no more will be.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

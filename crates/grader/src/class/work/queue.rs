@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use super::Job;
 use crate::task::Task;
 
-/// Jobs that are to be done, for several threads.
+/// Jobs for several threads.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<QueueState>,
@@ -53,7 +53,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Nothing more is to be done.
+    /// Drops the remaining jobs.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();

@@ -38,7 +38,7 @@ pub struct Ending {
     _goes_on: Sender<()>,
 }
 
-/// Where they are told to.
+/// The channel on which they are announced.
 #[derive(Debug, Clone, Default)]
 pub struct Ends {
     listener: Arc<Mutex<Option<Sender<Ending>>>>,
@@ -46,14 +46,14 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// From now on they are told here.
+    /// From now on they are announced here.
     pub fn hear(&self) -> Receiver<Ending> {
         let (tell, heard) = channel();
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
         heard
     }
 
-    /// From now on they are not told any more.
+    /// From now on they are not announced any more.
     pub fn stop(&self) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -63,7 +63,7 @@ impl Ends {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Tells of the call `nr` of `tid`, and waits until it has been looked at.
+    /// Announces the call `nr` of `tid`, and waits until the observer has looked.
     pub fn tell(&self, tid: i32, nr: i64) {
         if !CALLS.contains(&nr) {
             return;

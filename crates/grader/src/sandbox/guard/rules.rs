@@ -81,7 +81,7 @@ pub const JOIN_SESSION_KEYRING: u64 = 1;
 pub const WRITING: u32 = libc::O_ACCMODE as u32;
 /// `fsconfig(fd, FSCONFIG_SET_STRING, key, value)`.
 pub const SET_STRING: u32 = 1;
-/// The option with which a cgroup v1 hierarchy is told which program the machine is to run.
+/// The mount option of cgroup v1 that names a program for the machine to run.
 pub const RELEASE_AGENT: &str = "release_agent";
 
 /// Flags of mount(2) with which nothing new is mounted.
