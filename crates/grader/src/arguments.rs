@@ -1,4 +1,4 @@
-//! Values on the command line that more than one command takes.
+//! Parsers for command line values that several commands take.
 
 /// Reads a seed as reports show it.
 pub fn hexadecimal(text: &str) -> Result<u64, String> {

@@ -9,20 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::diff;
-use crate::fault::Fault;
+use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::escape::drawn;
 use crate::grading::random_seed;
 use crate::judge::Status;
-use crate::judge::scene::Scene;
-use crate::plan::RunPlan;
+use crate::judge::history::History;
+use crate::observe::plan::RunPlan;
+use crate::observe::run;
+use crate::record::{Observer, Run, StdoutKind};
+use crate::report::diff;
 use crate::report::write;
 use crate::rubric::Rubric;
-use crate::run;
-use crate::submission::Submission;
-use crate::submission::kit::Kit;
+use crate::rubric::align::{Item, Row};
+use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
-use crate::trace::{Observer, Run, StdoutKind};
-use crate::transcript::{Item, Row, drawn};
 
 /// How many runs show what varies.
 const RUNS: u64 = 3;
@@ -32,7 +32,7 @@ const RUNS: u64 = 3;
 pub struct Bless {
     /// The task: task1, task2
     task: Task,
-    /// Put what was recorded last in the reference's place
+    /// Replace the reference with the last recording
     #[arg(long)]
     accept: bool,
 }
@@ -42,17 +42,16 @@ impl Bless {
     /// a new one waits to be accepted.
     ///
     /// # Errors
-    /// [`Fault::Usage`] outside the workspace, or when there is nothing to accept; [`Fault::Broken`] when the
+    /// `Exit::Usage` outside the workspace, or when there is nothing to accept; `Exit::Broken` when the
     /// workspace's own program is not right, or something varies that has no name.
-    pub fn run(&self) -> Result<u8, Fault> {
+    pub fn run(&self) -> Result<u8> {
         if self.task.is_tool() {
-            return Err(Fault::Usage(format!("the output of {} has no reference that could be recorded", self.task)));
+            return Err(Error::usage(format!("the output of {} has no reference that could be recorded", self.task)));
         }
         let reference = expected_folder(self.task)?.join("output.txt");
         let waiting = reference.with_extension("txt.new");
         if self.accept {
-            fs::rename(&waiting, &reference)
-                .map_err(|e| Fault::Usage(format!("cannot accept {}: {e}", waiting.display())))?;
+            fs::rename(&waiting, &reference).or_cannot("accept", &waiting).into_usage()?;
             write(None, &format!("{} is now what was recorded\n", reference.display()))?;
             return Ok(0);
         }
@@ -60,27 +59,25 @@ impl Bless {
         let runs = self.observe()?;
         let right = crate::judge::judge(self.task, &rubric, &runs, crate::judge::Style { is_rust: true });
         if let Some(verdict) = right.iter().find(|v| {
-            v.check.kind == crate::rubric::Kind::Outcome && v.check.id != "output" && v.status == Status::Failed
+            v.check.kind == crate::rubric::CheckKind::Outcome && v.check.id != "output" && v.status == Status::Failed
         }) {
-            return Err(Fault::Broken(format!(
+            return Err(Error::broken(format!(
                 "the workspace's own program loses {}: nothing to learn from it",
                 verdict.check.id
             )));
         }
-        let blessed = generalised(&rubric, &runs).map_err(Fault::Broken)?;
+        let blessed = generalised(&rubric, &runs).map_err(Error::broken)?;
         for label in &blessed.constant {
             anstream::eprintln!("grade: <{label}> was the same in all {RUNS} runs");
         }
-        let old = fs::read_to_string(&reference)
-            .map_err(|e| Fault::Usage(format!("cannot read {}: {e}", reference.display())))?;
+        let old = fs::read_to_string(&reference).or_cannot("read", &reference).into_usage()?;
         match diff::unified(&old, &blessed.text) {
             None => {
                 write(None, &format!("{}: no difference in {RUNS} runs\n", reference.display()))?;
                 Ok(0)
             }
             Some(text) => {
-                fs::write(&waiting, &blessed.text)
-                    .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", waiting.display())))?;
+                fs::write(&waiting, &blessed.text).or_cannot("write", &waiting).into_usage()?;
                 let then = format!("grade bless {} --accept takes it", self.task.id());
                 write(None, &format!("{text}written to {}; {then}\n", waiting.display()))?;
                 Ok(1)
@@ -88,7 +85,7 @@ impl Bless {
         }
     }
 
-    fn observe(&self) -> Result<Vec<Run>, Fault> {
+    fn observe(&self) -> Result<Vec<Run>> {
         let submission = Submission::find(None, self.task, Kit::Own)?;
         let seed = random_seed();
         let plan = |nth: u64| RunPlan {
@@ -118,15 +115,17 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
     let mut texts: Vec<Vec<String>> = Vec::new();
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (run, nth) in runs.iter().zip(1..) {
-        let scene = Scene::new(run, nth, rubric);
+        let history = History::new(run, nth, rubric);
         let mut text: Vec<String> = Vec::new();
-        for row in &scene.rows {
+        for row in &history.rows {
             match row {
                 Row::Match { item, line, blanks } => {
                     for (label, value) in blanks {
                         values.entry(label.clone()).or_default().insert(value.clone());
                     }
-                    let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
+                    let (Some(item), Some(line)) = (history.items.get(*item), history.lines.get(*line)) else {
+                        continue;
+                    };
                     let said = match item {
                         Item::Separator(_) => line.text.clone(),
                         Item::Text(_) | Item::Entries(_) => item.to_string(),
@@ -137,7 +136,7 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
                     }
                 }
                 Row::Malformed { line, .. } | Row::Extra { line } => {
-                    text.extend(scene.lines.get(*line).map(|line| line.text.clone()));
+                    text.extend(history.lines.get(*line).map(|line| line.text.clone()));
                 }
                 Row::Missing { .. } => {}
             }
@@ -168,11 +167,11 @@ fn generalised(rubric: &Rubric, runs: &[Run]) -> Result<Blessed, String> {
 }
 
 /// The `expected` folder of `task` in the workspace that holds the current directory.
-fn expected_folder(task: Task) -> Result<PathBuf, Fault> {
-    let here = std::env::current_dir().map_err(|e| Fault::Usage(format!("the current directory: {e}")))?;
+fn expected_folder(task: Task) -> Result<PathBuf> {
+    let here = std::env::current_dir().map_err(|e| Error::usage(format!("the current directory: {e}")))?;
     let within = |folder: &Path| folder.join(task.folder()).join("expected");
     here.ancestors().map(within).find(|folder| folder.join("output.txt").is_file()).ok_or_else(|| {
-        Fault::Usage(format!("no {}/expected/output.txt here or above: bless works in the workspace", task.folder()))
+        Error::usage(format!("no {}/expected/output.txt here or above: bless works in the workspace", task.folder()))
     })
 }
 

@@ -1,4 +1,4 @@
-//! The command line: what may be asked, and where the answers go.
+//! The command line: commands, options, and where the reports go.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,19 +10,19 @@ use clap::{Parser, Subcommand};
 
 use crate::arguments::{hexadecimal, positive};
 use crate::bless::Bless;
-use crate::changes::{Changes, Graft};
 use crate::class::Class;
-use crate::diff;
-use crate::fault::Fault;
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
+use crate::handout::changes::{Changes, Graft};
+use crate::handout::starter::Starter;
 use crate::judge::Style;
+use crate::record::Run;
+use crate::report::diff;
 use crate::report::{self, Format, NotGraded, write};
 use crate::rubric::Rubric;
 use crate::self_test::SelfTest;
-use crate::starter::Starter;
 use crate::submission::kit::Kit;
 use crate::task::Task;
-use crate::trace::Run;
 
 /// Grades container labs by what the kernel saw, not by what was printed.
 #[derive(Debug, Parser)]
@@ -51,9 +51,9 @@ enum Command {
         /// Only this task: task1, task2, task3, task4
         task: Option<Task>,
     },
-    /// Make the workspace that is handed out, with every lesson unwritten
+    /// Make the workspace for students, with every lesson unwritten
     Starter(Starter),
-    /// Tell what of a submission differs from this workspace, but for the bodies of marked functions
+    /// List the differences between a submission and this workspace, except in the bodies of marked functions
     Changes(Changes),
     /// Make a workspace of this one and the marked functions of a submission
     Graft(Graft),
@@ -69,13 +69,13 @@ struct GradeArgs {
     /// current directory]
     #[arg(long, value_name = "PATH")]
     submission: Option<PathBuf>,
-    /// Folder of the course's kit, from which what was not handed in is taken [default: the grader's own kit]
+    /// Folder of the course's kit, which supplies files that were not handed in [default: the grader's own kit]
     #[arg(long, value_name = "DIR")]
     kit: Option<PathBuf>,
     /// Report only these checks
     #[arg(long, value_name = "CHECK", value_delimiter = ',')]
     only: Vec<String>,
-    /// Number that everything random in the box follows from, as a report shows it (hexadecimal)
+    /// Seed of everything random in the box, as a report shows it (hexadecimal)
     #[arg(long, value_name = "N", value_parser = hexadecimal)]
     seed: Option<u64>,
     /// How many times it is run, in turn with and without a tracer [default: 2; for tasks 3 and 4 once]
@@ -140,21 +140,21 @@ impl Cli {
     /// Reads the command line. Help goes to stdout and ends the program, as a person expects.
     ///
     /// # Errors
-    /// [`Fault::Usage`] in one line, with the nearest word where there is one.
-    pub fn from_arguments() -> Result<Cli, Fault> {
+    /// `Exit::Usage` in one line, with the nearest word where there is one.
+    pub fn from_arguments() -> Result<Cli> {
         Cli::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
-            _ => Fault::Usage(one_line(&error.to_string())),
+            _ => Error::usage(one_line(&error.to_string())),
         })
     }
 
     /// Does what was asked; gives the exit code.
     ///
     /// # Errors
-    /// Whatever kept a verdict from being made, see [`Fault`].
-    pub fn run(self) -> Result<u8, Fault> {
+    /// Whatever kept a verdict from being made, see [`Error`].
+    pub fn run(self) -> Result<u8> {
         match self.command {
             Command::Task1(args) => args.run(Task::Task1),
             Command::Task2(args) => args.run(Task::Task2),
@@ -172,26 +172,27 @@ impl Cli {
 }
 
 impl GradeArgs {
-    fn run(self, task: Task) -> Result<u8, Fault> {
+    fn run(self, task: Task) -> Result<u8> {
         if self.end_with_parent {
             nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
-                .map_err(|errno| Fault::Broken(format!("cannot bind its life to its parent's: {errno}")))?;
+                .or_cannot("bind", "its life to its parent's")
+                .into_broken()?;
         }
         let destinations = self.destinations()?;
-        self.grade(task, &destinations).inspect_err(|fault| {
+        self.grade(task, &destinations).inspect_err(|error| {
             // A class's table shall have no hole. That a report cannot be written either says nothing more.
-            let _ = self.tell_not_graded(task, &destinations, fault);
+            let _ = self.tell_not_graded(task, &destinations, error);
         })
     }
 
-    fn grade(&self, task: Task, destinations: &[Destination]) -> Result<u8, Fault> {
+    fn grade(&self, task: Task, destinations: &[Destination]) -> Result<u8> {
         let rubric = Rubric::of(task)?;
         if let Some(id) = &self.explain {
             rubric.find(id)?;
         }
         if self.diff && rubric.reference.text.is_empty() {
             let instead = format!("see `grade {} --explain output`", task.id());
-            return Err(Fault::Usage(format!("the output of {task} has no reference to be put beside; {instead}")));
+            return Err(Error::usage(format!("the output of {task} has no reference to be put beside; {instead}")));
         }
         let request = Request {
             task,
@@ -206,7 +207,7 @@ impl GradeArgs {
         let grade = match self.replay.is_empty() {
             true => request.grade()?,
             false => {
-                let runs = self.replay.iter().map(|path| recorded(path)).collect::<Result<Vec<Run>, Fault>>()?;
+                let runs = self.replay.iter().map(|path| recorded(path)).collect::<Result<Vec<Run>>>()?;
                 request.judge_again(runs, Style { is_rust: !self.replay_c })?
             }
         };
@@ -228,11 +229,11 @@ impl GradeArgs {
     }
 
     /// Writes the reports that were asked for on a submission that was not graded. A person reads why on stderr.
-    fn tell_not_graded(&self, task: Task, destinations: &[Destination], fault: &Fault) -> Result<(), Fault> {
+    fn tell_not_graded(&self, task: Task, destinations: &[Destination], error: &Error) -> Result<()> {
         if self.diff || self.explain.is_some() {
             return Ok(());
         }
-        let what = NotGraded { task, submission: self.submission.as_deref(), fault };
+        let what = NotGraded { task, submission: self.submission.as_deref(), error };
         for Destination { format, file } in
             destinations.iter().filter(|it| it.file.is_some() || it.format != Format::Text)
         {
@@ -242,19 +243,15 @@ impl GradeArgs {
     }
 
     /// The formats and where each goes; the text to stdout when none is named.
-    fn destinations(&self) -> Result<Vec<Destination>, Fault> {
+    fn destinations(&self) -> Result<Vec<Destination>> {
         let mut wanted = self.format.clone();
         if wanted.is_empty() {
             wanted.push(Destination { format: Format::Text, file: None });
         }
         let mut to_stdout: Vec<&mut Destination> = wanted.iter_mut().filter(|wanted| wanted.file.is_none()).collect();
         match to_stdout.as_mut_slice() {
-            [_, _, ..] => {
-                Err(Fault::Usage("two formats for one place: give all but one a file, as in json=FILE".to_owned()))
-            }
-            [] if self.out.is_some() => {
-                Err(Fault::Usage("--out is for a format that names no file; all do".to_owned()))
-            }
+            [_, _, ..] => Err(Error::usage("two formats for one place: give all but one a file, as in json=FILE")),
+            [] if self.out.is_some() => Err(Error::usage("--out is for a format that names no file; all do")),
             [one] => {
                 one.file.clone_from(&self.out);
                 Ok(wanted)
@@ -265,21 +262,19 @@ impl GradeArgs {
 }
 
 /// Writes what was seen, for the judges' own tests and for judging again.
-fn record(grade: &Grade, folder: &Path) -> Result<(), Fault> {
-    let cannot = |e: std::io::Error| Fault::Usage(format!("cannot write to {}: {e}", folder.display()));
-    fs::create_dir_all(folder).map_err(cannot)?;
+fn record(grade: &Grade, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).or_cannot("write to", folder).into_usage()?;
     for (run, nth) in grade.runs.iter().zip(1..) {
-        let json = serde_json::to_string(run).map_err(|e| Fault::Broken(e.to_string()))?;
-        fs::write(folder.join(format!("run-{nth}.json")), json + "\n").map_err(cannot)?;
+        let json = serde_json::to_string(run).map_err(|e| Error::broken(e.to_string()))?;
+        fs::write(folder.join(format!("run-{nth}.json")), json + "\n").or_cannot("write to", folder).into_usage()?;
     }
     Ok(())
 }
 
 /// Reads a recorded run.
-fn recorded(path: &Path) -> Result<Run, Fault> {
-    let cannot = |why: String| Fault::Usage(format!("cannot read {} as a recorded run: {why}", path.display()));
-    let json = fs::read_to_string(path).map_err(|e| cannot(e.to_string()))?;
-    serde_json::from_str(&json).map_err(|e| cannot(e.to_string()))
+fn recorded(path: &Path) -> Result<Run> {
+    let json = fs::read_to_string(path).or_cannot("read the recorded run", path).into_usage()?;
+    serde_json::from_str(&json).or_cannot("read the recorded run", path).into_usage()
 }
 
 /// What clap says on several lines, on one: what is wrong, and its tip.
@@ -298,7 +293,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// `grade list`.
-fn list(task: Option<Task>) -> Result<u8, Fault> {
+fn list(task: Option<Task>) -> Result<u8> {
     let tasks = match task {
         Some(task) => vec![task],
         // All that have checks.
@@ -330,7 +325,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn destinations(arguments: &[&str]) -> Result<Vec<Destination>, Fault> {
+    fn destinations(arguments: &[&str]) -> Result<Vec<Destination>> {
         let all = ["grade", "task1"].iter().chain(arguments);
         match Cli::try_parse_from(all).unwrap().command {
             Command::Task1(args) => args.destinations(),

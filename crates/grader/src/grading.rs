@@ -7,21 +7,20 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::fault::Fault;
-use crate::hostbox;
+use crate::error::{Exit, Result};
+use crate::handout::section;
 use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
-use crate::plan::RunPlan;
+use crate::observe::plan::RunPlan;
+use crate::observe::run;
+use crate::record::{Observer, Run, StdoutKind};
 use crate::rubric::Rubric;
-use crate::run;
-use crate::section;
-use crate::submission::Submission;
-use crate::submission::kit::Kit;
+use crate::sandbox;
+use crate::session;
+use crate::submission::{Submission, kit::Kit};
 use crate::task::Task;
-use crate::trace::{Observer, Run, StdoutKind};
-use crate::transcript;
 
-/// What is to be graded, and how.
+/// The submission to grade, and the options.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The task.
@@ -49,7 +48,7 @@ pub struct Grade {
     pub rubric: Rubric,
     /// The submission in a few words.
     pub submission: String,
-    /// Whose it is, as far as the name of the hand-in tells.
+    /// The student's roll number, as far as the name of the hand-in has it.
     pub student: String,
     /// What had to be done to find the submission and make it ready.
     pub notes: Vec<String>,
@@ -75,8 +74,8 @@ impl Request {
     /// Runs the submission and judges it.
     ///
     /// # Errors
-    /// Every [`Fault`] but [`Fault::DoesNotBuild`], which is a grade: no marks.
-    pub fn grade(&self) -> Result<Grade, Fault> {
+    /// Every [`Error`] but `Exit::DoesNotBuild`, which is a grade: no marks.
+    pub fn grade(&self) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let submission = Submission::find(self.submission.as_deref(), self.task, self.kit.clone())?;
         let style = Style { is_rust: submission.is_rust() };
@@ -89,59 +88,49 @@ impl Request {
         }
         let (runs, build_error) = match self.observe(&submission) {
             Ok(runs) => (runs, None),
-            Err(Fault::DoesNotBuild(why)) => (Vec::new(), Some(why)),
-            Err(fault) => return Err(fault),
+            Err(error) if error.exit == Exit::DoesNotBuild => (Vec::new(), Some(error.reason())),
+            Err(error) => return Err(error),
         };
         let verdicts = match &build_error {
             None => judge::judge(self.task, &rubric, &runs, style),
             Some(_) => judge::not_built(&rubric),
         };
-        let (student, mut notes, submission) = (submission.student(), submission.notes(), submission.describe());
-        notes.extend(hostbox::missing_walls());
-        let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
-        let grade = Grade {
-            rubric,
+        let mut notes = submission.notes();
+        notes.extend(sandbox::missing_walls());
+        let (student, submission) = (submission.student(), submission.describe());
+        Ok(Grade {
             submission,
             student,
             notes,
-            style,
-            seed,
-            runs,
-            verdicts,
             build_error,
-            started,
-            took,
-            again,
-        };
-        Ok(grade.only(&self.only))
+            ..self.grade_of(rubric, style, (runs, verdicts), (started, clock))
+        })
     }
 
     /// Judges runs that were recorded earlier.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] for a task without checks, [`Fault::Usage`] for a check that does not exist.
-    pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade, Fault> {
+    /// `Exit::CannotRun` for a task without checks, `Exit::Usage` for a check that does not exist.
+    pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let rubric = self.rubric(style)?;
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
-        let submission = "recorded runs".to_owned();
-        let (seed, took, again, build_error) = (self.seed, clock.elapsed(), self.again(), None);
-        let (student, notes) = (String::new(), Vec::new());
-        let grade = Grade {
-            rubric,
-            submission,
-            student,
-            notes,
-            style,
-            seed,
-            runs,
-            verdicts,
-            build_error,
-            started,
-            took,
-            again,
-        };
-        Ok(grade.only(&self.only))
+        Ok(self.grade_of(rubric, style, (runs, verdicts), (started, clock)))
+    }
+
+    /// The grade of recorded runs, with the verdicts that were asked for.
+    fn grade_of(
+        &self,
+        rubric: Rubric,
+        style: Style,
+        (runs, mut verdicts): (Vec<Run>, Vec<Verdict>),
+        (started, clock): (SystemTime, Instant),
+    ) -> Grade {
+        verdicts.retain(|verdict| self.only.is_empty() || self.only.contains(&verdict.check.id));
+        let (submission, student) = ("recorded runs".to_owned(), String::new());
+        let (notes, build_error) = (Vec::new(), None);
+        let (seed, took, again) = (self.seed, clock.elapsed(), self.again());
+        Grade { rubric, submission, student, notes, style, seed, runs, verdicts, build_error, started, took, again }
     }
 
     /// This program as it was typed, with the rights that it takes, and what it is to grade.
@@ -155,7 +144,7 @@ impl Request {
     }
 
     /// The rubric of the submission's edition, in which every check that was asked for exists.
-    fn rubric(&self, style: Style) -> Result<Rubric, Fault> {
+    fn rubric(&self, style: Style) -> Result<Rubric> {
         let rubric = Rubric::in_edition(self.task, style.is_rust)?;
         for id in &self.only {
             rubric.find(id)?;
@@ -164,8 +153,9 @@ impl Request {
     }
 
     /// All runs of one grading, in turn watched by a tracer on a terminal, and without one on a pipe.
-    fn observe(&self, submission: &Submission) -> Result<Vec<Run>, Fault> {
-        (0..self.runs).map(|nth| run::observe(&self.plan(submission, nth))).collect()
+    fn observe(&self, submission: &Submission) -> Result<Vec<Run>> {
+        let observe = if self.task.is_tool() { session::observe } else { run::observe };
+        (0..self.runs).map(|nth| observe(&self.plan(submission, nth))).collect()
     }
 
     /// How the `nth` run, from 0, is made. Two are enough to have each observer once, and each state of the cgroup
@@ -190,14 +180,6 @@ impl Request {
 }
 
 impl Grade {
-    /// The same with the verdicts on these checks only; all when none is named.
-    fn only(mut self, ids: &[String]) -> Grade {
-        if !ids.is_empty() {
-            self.verdicts.retain(|verdict| ids.contains(&verdict.check.id));
-        }
-        self
-    }
-
     /// The task.
     pub fn task(&self) -> Task {
         self.rubric.task
@@ -294,7 +276,7 @@ impl Grade {
 
 /// `text` as one word of a shell's command line; nothing in it acts on a terminal.
 fn word(text: &OsStr) -> String {
-    let text = transcript::drawn(&text.to_string_lossy());
+    let text = crate::escape::drawn(&text.to_string_lossy());
     shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
 }
 
@@ -318,12 +300,12 @@ fn places(root: &Path, task: Task) -> BTreeMap<String, String> {
     found
 }
 
-/// How many times a submission for `task` is run when nobody says otherwise: once by each observer.
+/// How many times a submission for `task` is run by default: once by each observer.
 pub fn usual_runs(task: Task) -> u32 {
     if task.is_tool() { 1 } else { 2 }
 }
 
-/// A seed nobody could have prepared for. Short, so that it can be typed again.
+/// An unpredictable seed. Short, so that it can be typed again.
 pub fn random_seed() -> u64 {
     RandomState::new().hash_one(SystemTime::now()) & 0xffff
 }

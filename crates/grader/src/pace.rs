@@ -1,4 +1,4 @@
-//! The clock of time limits: it runs slower while the machine works for others.
+//! The clock of time limits: it runs slower while other processes use the machine.
 //!
 //! A limit on the wall's clock measures the machine as well as the program: beside nine busy processes on one processor,
 //! a program gets a tenth of it, and a right one may need ten times as long. The kernel tells how many tasks want a
@@ -17,28 +17,28 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Most by which the clock is slowed: a limit must come to an end, and the box, which has the greatest weight, seldom gets less than
 /// an eighth of a processor.
 const MOST: f64 = 8.0;
-/// The nice value of [`Ahead`].
-const AHEAD: i32 = -15;
+/// The nice value of [`RaisedPriority`].
+const RAISED: i32 = -15;
 /// How much the newest look counts in [`Pace::crowding`].
 const NEWEST: f64 = 0.05;
 
-/// While this lives, the calling thread, and whatever threads it starts, come before other work of this machine: the box has a
-/// great weight of its own, and many of its calls wait for an answer of the grader's.
+/// While this lives, the calling thread and the threads it starts have a lower nice value: the box has a great CPU weight, and
+/// many of its calls wait for the grader.
 #[derive(Debug)]
-pub struct Ahead {
+pub struct RaisedPriority {
     before: i32,
 }
 
-impl Ahead {
-    /// Goes ahead, as far as this user may.
-    pub fn of_others() -> Ahead {
+impl RaisedPriority {
+    /// Raises the priority, as far as this user may.
+    pub fn raise() -> RaisedPriority {
         let before = getpriority_process(None).unwrap_or(0);
-        let _ = setpriority_process(None, before.min(AHEAD));
-        Ahead { before }
+        let _ = setpriority_process(None, before.min(RAISED));
+        RaisedPriority { before }
     }
 }
 
-impl Drop for Ahead {
+impl Drop for RaisedPriority {
     fn drop(&mut self) {
         let _ = setpriority_process(None, self.before);
     }
@@ -56,12 +56,12 @@ pub struct Pace {
     lately: f64,
     /// Seconds since the start, each as many times as the machine was crowded, beyond [`MOST`] too.
     crowd: f64,
-    before: Option<Machine>,
+    before: Option<ProcStat>,
 }
 
 /// What `/proc/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Machine {
+struct ProcStat {
     processors: f64,
     /// Tasks that run or want to, and tasks that wait for a disk.
     running: f64,
@@ -74,7 +74,7 @@ impl Pace {
     /// Starts the clock.
     pub fn start() -> Pace {
         let now = Instant::now();
-        let before = fs::read_to_string("/proc/stat").ok().and_then(|text| Machine::from_text(&text));
+        let before = fs::read_to_string("/proc/stat").ok().and_then(|text| ProcStat::from_text(&text));
         Pace { begun: now, asked: now, passed: Duration::ZERO, now: 1.0, lately: 1.0, crowd: 0.0, before }
     }
 
@@ -83,7 +83,7 @@ impl Pace {
         if self.asked.elapsed() < INTERVAL {
             return;
         }
-        let machine = fs::read_to_string("/proc/stat").ok().and_then(|text| Machine::from_text(&text));
+        let machine = fs::read_to_string("/proc/stat").ok().and_then(|text| ProcStat::from_text(&text));
         let since = self.asked.elapsed();
         self.passed += since.div_f64(self.now);
         self.asked += since;
@@ -111,15 +111,15 @@ impl Pace {
     }
 }
 
-impl Machine {
-    fn from_text(text: &str) -> Option<Machine> {
+impl ProcStat {
+    fn from_text(text: &str) -> Option<ProcStat> {
         let number = |key: &str| text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse::<f64>().ok();
         let processors =
             text.lines().filter(|line| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '))).count();
         // user nice system idle iowait irq softirq steal; the guests' time behind them is in user and nice already.
         let all = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let ticks: Vec<f64> = all.split_whitespace().take(8).filter_map(|word| word.parse().ok()).collect();
-        Some(Machine {
+        Some(ProcStat {
             processors: (processors as f64).max(1.0),
             running: number("procs_running ")? + number("procs_blocked ").unwrap_or(0.0),
             ticks: ticks.iter().sum(),
@@ -128,7 +128,7 @@ impl Machine {
     }
 
     /// How many times slower than alone one task of the box would get on, had it no more weight than others; at least 1.
-    fn crowding(&self, before: Option<&Machine>, own: impl FnOnce() -> usize) -> f64 {
+    fn crowding(&self, before: Option<&ProcStat>, own: impl FnOnce() -> usize) -> f64 {
         // The thread that reads this is one of those that run. Where all others have a processor, it does not matter whose
         // they are.
         let others = self.running - 1.0;
@@ -146,12 +146,12 @@ impl Machine {
 mod tests {
     use super::*;
 
-    fn machine(running: u32, blocked: u32, ticks: u32, stolen: u32) -> Machine {
+    fn machine(running: u32, blocked: u32, ticks: u32, stolen: u32) -> ProcStat {
         let text = format!(
             "cpu  {ticks} 0 0 0 0 0 0 {stolen} 9 9\ncpu0 1 0 0 0\ncpu1 1 0 0 0\nintr 5\nprocs_running {running}\n\
              procs_blocked {blocked}\n"
         );
-        Machine::from_text(&text).unwrap()
+        ProcStat::from_text(&text).unwrap()
     }
 
     #[test]

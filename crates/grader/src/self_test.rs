@@ -1,9 +1,9 @@
 //! `grade self-test`: the grader graded.
 //!
-//! A grader is wrong in two ways: it gives marks for what was not done, or takes them from who did it. Neither shows
+//! A grader is wrong in two ways: it gives marks for what was not done, or takes marks for what was. Neither shows
 //! while it grades, so it is tried on a zoo of small programs whose marks are known: right ones of many styles, and
 //! wrong ones with a single mistake each. Every program goes through the same box, observers and judge as a student's.
-//! Then the grader is weakened, one check at a time, and somebody in the zoo must notice.
+//! Then the grader is weakened, one check at a time, and at least one program of the zoo must get other marks.
 //!
 //! Look: `grade self-test --only no-uts-flag,c-clone3`.
 
@@ -19,14 +19,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::fault::Fault;
+use crate::error::{Error, Exit, IntoExit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
+use crate::report::write;
 use crate::rubric::Rubric;
 use crate::submission::kit::Kit;
 use crate::task::Task;
 
-use outcome::{Cell, Outcome};
-use zoo::Entry;
+use outcome::{MatrixCell, ProgramOutcome};
+use zoo::ZooEntry;
 
 /// Grade programs whose marks are known, and compare
 #[derive(Debug, Clone, clap::Args)]
@@ -64,41 +65,40 @@ impl SelfTest {
     /// Runs the zoo and prints the matrix; the exit code is 0 when every program got what it should.
     ///
     /// # Errors
-    /// [`Fault::Usage`] for a name that no program has, [`Fault::CannotRun`] when this machine cannot grade.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` for a name that no program has, `Exit::CannotRun` when this machine cannot grade.
+    pub fn run(&self) -> Result<u8> {
         let entries = self.chosen(zoo::read(&self.zoo)?)?;
-        let mut out = std::io::stdout().lock();
         if self.list {
             for entry in &entries {
-                say(&mut out, &format!("{:<34} {}  {}\n", entry.name, entry.expect.task.id(), entry.expect.story))?;
+                write(None, &format!("{:<34} {}  {}\n", entry.name, entry.expect.task.id(), entry.expect.story))?;
             }
             return Ok(0);
         }
         if let Some(folder) = &self.unpack {
             for entry in &entries {
                 let submission = entry.unpack(&folder.join(&entry.name))?;
-                say(&mut out, &format!("{}\n", submission.display()))?;
+                write(None, &format!("{}\n", submission.display()))?;
             }
             return Ok(0);
         }
         let started = Instant::now();
         let outcomes = if self.jobs > 1 { self.in_parallel(&entries)? } else { self.one_by_one(&entries)? };
         if self.raw {
-            let json = serde_json::to_string(&outcomes).map_err(|e| Fault::Broken(e.to_string()))?;
-            say(&mut out, &json)?;
+            let json = serde_json::to_string(&outcomes).map_err(|e| Error::broken(e.to_string()))?;
+            write(None, &json)?;
             return Ok(0);
         }
         let report = self.report(&entries, &outcomes)?;
-        say(&mut out, &report.text)?;
-        say(&mut out, &format!("{:.0} s\n", started.elapsed().as_secs_f64()))?;
+        write(None, &report.text)?;
+        write(None, &format!("{:.0} s\n", started.elapsed().as_secs_f64()))?;
         Ok(u8::from(!report.all_fine))
     }
 
     /// The entries that the command line asks for.
-    fn chosen(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Fault> {
-        let matches = |entry: &Entry, name: &str| entry.name == name || entry.name.ends_with(&format!("/{name}"));
+    fn chosen(&self, entries: Vec<ZooEntry>) -> Result<Vec<ZooEntry>> {
+        let matches = |entry: &ZooEntry, name: &str| entry.name == name || entry.name.ends_with(&format!("/{name}"));
         if let Some(unknown) = self.only.iter().find(|name| !entries.iter().any(|entry| matches(entry, name))) {
-            return Err(Fault::Usage(format!("the zoo has no {unknown:?}; see grade self-test --list")));
+            return Err(Error::usage(format!("the zoo has no {unknown:?}; see grade self-test --list")));
         }
         Ok(entries
             .into_iter()
@@ -107,7 +107,7 @@ impl SelfTest {
             .collect())
     }
 
-    fn one_by_one(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
+    fn one_by_one(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>> {
         let mut outcomes = Vec::new();
         for entry in entries {
             let outcome = grade(entry, self.time_scale)?;
@@ -120,9 +120,9 @@ impl SelfTest {
     }
 
     /// A tracer must be the thread that waits, and it waits for whatever child it has: so each job is a process.
-    fn in_parallel(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Fault> {
+    fn in_parallel(&self, entries: &[ZooEntry]) -> Result<Vec<ProgramOutcome>> {
         let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Result<Outcome, Fault>)>> = Mutex::new(Vec::new());
+        let done: Mutex<Vec<(usize, Result<ProgramOutcome>)>> = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.min(entries.len()) {
                 scope.spawn(|| {
@@ -145,8 +145,8 @@ impl SelfTest {
     }
 
     /// Grades one program in a copy of this process.
-    fn in_a_process(&self, entry: &Entry) -> Result<Outcome, Fault> {
-        let broken = |why: String| Fault::Broken(format!("{}: {why}", entry.name));
+    fn in_a_process(&self, entry: &ZooEntry) -> Result<ProgramOutcome> {
+        let broken = |why: String| Error::broken(format!("{}: {why}", entry.name));
         let grade = std::env::current_exe().map_err(|e| broken(e.to_string()))?;
         let output = Command::new(grade)
             .args(["self-test", "--raw", "--only", &entry.name, "--time-scale", &self.time_scale.to_string(), "--zoo"])
@@ -157,20 +157,20 @@ impl SelfTest {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         match output.status.code() {
             Some(0) => {}
-            Some(3) => return Err(Fault::CannotRun(said)),
+            Some(3) => return Err(Error::cannot_run(said)),
             _ => return Err(broken(format!("{}: {said}", output.status))),
         }
-        let outcomes: Vec<Outcome> =
+        let outcomes: Vec<ProgramOutcome> =
             serde_json::from_slice(&output.stdout).map_err(|e| broken(format!("{e}: {said}")))?;
         outcomes.into_iter().next().ok_or_else(|| broken("no outcome".to_owned()))
     }
 
     /// Everything that is known when all have run.
-    fn report(&self, entries: &[Entry], outcomes: &[Outcome]) -> Result<Report, Fault> {
+    fn report(&self, entries: &[ZooEntry], outcomes: &[ProgramOutcome]) -> Result<Summary> {
         let mut text = String::new();
         let mut unnoticed = 0;
         for task in Task::ALL {
-            let of_task: Vec<&Outcome> = entries
+            let of_task: Vec<&ProgramOutcome> = entries
                 .iter()
                 .zip(outcomes)
                 .filter(|(e, _)| e.expect.task == task && !e.is_attack())
@@ -205,10 +205,11 @@ impl SelfTest {
             text +=
                 &outcome.skipped.as_ref().map_or(String::new(), |why| format!("{}: not tried, {why}\n", entry.name));
         }
-        let count = |what: fn(&Cell) -> bool| outcomes.iter().flat_map(|o| &o.cells).filter(|cell| what(cell)).count();
-        let false_passes = count(|cell| matches!(cell, Cell::FalsePass(_)));
-        let false_losses = count(|cell| matches!(cell, Cell::FalseLoss(_)));
-        let undecided = count(|cell| matches!(cell, Cell::Undecided));
+        let count =
+            |what: fn(&MatrixCell) -> bool| outcomes.iter().flat_map(|o| &o.cells).filter(|cell| what(cell)).count();
+        let false_passes = count(|cell| matches!(cell, MatrixCell::FalsePass(_)));
+        let false_losses = count(|cell| matches!(cell, MatrixCell::FalseLoss(_)));
+        let undecided = count(|cell| matches!(cell, MatrixCell::Undecided));
         let skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count();
         let surprised = outcomes.iter().filter(|outcome| !outcome.surprises.is_empty()).count();
         text += &format!(
@@ -217,12 +218,12 @@ impl SelfTest {
             outcomes.len(),
             count(|_| true),
         );
-        Ok(Report { text, all_fine: surprised == 0 && unnoticed == 0 })
+        Ok(Summary { text, all_fine: surprised == 0 && unnoticed == 0 })
     }
 }
 
 /// The printed result.
-struct Report {
+struct Summary {
     text: String,
     all_fine: bool,
 }
@@ -230,10 +231,10 @@ struct Report {
 /// Grades one program of the zoo, the way `grade TASK` grades a submission.
 ///
 /// # Errors
-/// [`Fault::CannotRun`] and [`Fault::Interrupted`]; any other fault is a surprise about this program.
-fn grade(entry: &Entry, time_scale: f64) -> Result<Outcome, Fault> {
+/// `Exit::CannotRun` and `Exit::Interrupted`; any other error is a surprise about this program.
+fn grade(entry: &ZooEntry, time_scale: f64) -> Result<ProgramOutcome> {
     let started = Instant::now();
-    let mut outcome = Outcome {
+    let mut outcome = ProgramOutcome {
         name: entry.name.clone(),
         cells: Vec::new(),
         surprises: Vec::new(),
@@ -244,8 +245,8 @@ fn grade(entry: &Entry, time_scale: f64) -> Result<Outcome, Fault> {
     if outcome.skipped.is_none() {
         match try_out(entry, time_scale, &mut outcome) {
             Ok(()) => {}
-            Err(fault @ (Fault::CannotRun(_) | Fault::Interrupted(_))) => return Err(fault),
-            Err(fault) => outcome.surprises.push(fault.to_string()),
+            Err(error) if matches!(error.exit, Exit::CannotRun | Exit::Interrupted(_)) => return Err(error),
+            Err(error) => outcome.surprises.push(error.line()),
         }
     }
     outcome.seconds = started.elapsed().as_secs_f64();
@@ -253,9 +254,12 @@ fn grade(entry: &Entry, time_scale: f64) -> Result<Outcome, Fault> {
 }
 
 /// Unpacks, grades as `grade TASK` does, compares.
-fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), Fault> {
-    let broken = |e: std::io::Error| Fault::Broken(format!("cannot make a temporary folder: {e}"));
-    let folder = tempfile::Builder::new().prefix("grade-zoo-").tempdir().map_err(broken)?;
+fn try_out(entry: &ZooEntry, time_scale: f64, outcome: &mut ProgramOutcome) -> Result<()> {
+    let folder = tempfile::Builder::new()
+        .prefix("grade-zoo-")
+        .tempdir()
+        .or_cannot("make", "a temporary folder")
+        .into_broken()?;
     let request = Request {
         task: entry.expect.task,
         kit: Kit::Own,
@@ -266,11 +270,11 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
         keep: false,
         time_scale,
     };
-    let _bait = attack::Bait::lay(&entry.expect.plants).map_err(broken)?;
+    let _bait = attack::Bait::lay(&entry.expect.plants).or_cannot("make", "an attack's files").into_broken()?;
     let before = entry.is_attack().then(attack::Machine::now);
     let Grade { rubric, style, runs, verdicts, build_error, .. } = request.grade()?;
     if let Some(error) = build_error {
-        return Err(Fault::DoesNotBuild(error));
+        return Err(Error::does_not_build(error));
     }
     if let Some(before) = before {
         outcome.surprises = attack::judge(&entry.expect, &runs);
@@ -308,22 +312,11 @@ fn try_out(entry: &Entry, time_scale: f64, outcome: &mut Outcome) -> Result<(), 
 }
 
 /// One line on stderr for one finished program.
-fn progress(done: usize, all: usize, outcome: &Outcome) {
+fn progress(done: usize, all: usize, outcome: &ProgramOutcome) {
     let verdict = match (&outcome.skipped, outcome.surprises.is_empty()) {
         (Some(_), _) => "skip",
         (None, true) => "ok",
         (None, false) => "BAD",
     };
     anstream::eprintln!("{done:>3}/{all}  {verdict:<4} {:>5.1} s  {}", outcome.seconds, outcome.name);
-}
-
-/// Writes to stdout.
-fn say(out: &mut impl std::io::Write, text: &str) -> Result<(), Fault> {
-    match out.write_all(text.as_bytes()) {
-        // The reader may stop reading, as head(1) does.
-        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Fault::CannotRun(format!("cannot write to stdout: {why}")))
-        }
-        _ => Ok(()),
-    }
 }

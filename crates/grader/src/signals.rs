@@ -1,31 +1,37 @@
-//! Signals that ask the grader to end: they wait until the box is taken down.
+//! Signals that ask the grader to end: blocked until the box is taken down, and read from a signalfd.
+//!
+//! Look: `grep SigBlk /proc/PID/status`. Manual: signalfd(2), signal(7).
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::fault::Fault;
+use crate::error::{IntoExit, OrCannot, Result};
 
-/// SIGINT and SIGTERM, kept from ending us while a box stands; given back when dropped.
+/// SIGINT, SIGTERM and SIGHUP, blocked while a box exists; unblocked when dropped.
 #[derive(Debug)]
 pub struct Signals {
-    /// Readable when one came.
+    /// Readable when a signal is pending.
     pub fd: SignalFd,
     before: SigSet,
 }
 
 impl Signals {
-    /// Holds them back in this thread.
+    /// Blocks them in this thread.
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn held_back() -> Result<Signals, Fault> {
-        let broken = |why: nix::errno::Errno| Fault::Broken(format!("cannot hold back signals: {}", why.desc()));
+    pub fn block() -> Result<Signals> {
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             mask.add(signal);
         }
-        let before = mask.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK).map_err(broken)?;
-        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(broken)?;
+        let before = mask
+            .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
+            .or_cannot("block", "signals")
+            .into_broken()?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .or_cannot("block", "signals")
+            .into_broken()?;
         Ok(Signals { fd, before })
     }
 }

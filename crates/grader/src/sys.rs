@@ -53,7 +53,7 @@ pub fn default_action(signal: Signal) -> nix::Result<()> {
 
 /// Overwrites the arguments and the environment of this process with `name`, as others read them in `/proc/PID`.
 ///
-/// What lies between are the strings of execve(2), at addresses that the process itself is told in its stat. Nothing
+/// Between them lie the strings of execve(2), at addresses that `/proc/self/stat` gives. Nothing
 /// here may read its environment afterwards.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ pub fn forget_arguments(name: &[u8]) -> io::Result<()> {
     let mut text = name.to_vec();
     text.resize(length, 0);
     // SAFETY: the kernel mapped [arg_start, env_end) for this process's strings and it is writable; in a process of one
-    // thread that uses neither its arguments nor its environment any more, nobody else looks at it.
+    // thread that uses neither its arguments nor its environment any more, no other code reads it.
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), start as *mut u8, length) };
     Ok(())
 }
@@ -206,7 +206,7 @@ fn seccomp(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<Ra
 
 /// A call that waits for the listener's answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct Notification {
     /// The kernel's number for this question.
     id: u64,
     /// The thread that makes the call, as this process numbers it.
@@ -219,12 +219,12 @@ pub struct Asked {
 
 /// What becomes of a call that was asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CallResponse {
     /// The kernel does it.
     GoOn,
     /// It returns this without having been done; an error is a negative number.
     Return(i32),
-    /// It has been answered already, by [`answer_with_file`].
+    /// It has been answered already, by [`respond_with_file`].
     Answered,
 }
 
@@ -232,9 +232,9 @@ pub enum Verdict {
 ///
 /// # Errors
 /// Those of ioctl(2), `SECCOMP_IOCTL_NOTIF_ADDFD`; `EINVAL` before Linux 5.14.
-pub fn answer_with_file(
+pub fn respond_with_file(
     listener: BorrowedFd<'_>,
-    asked: &Asked,
+    asked: &Notification,
     file: BorrowedFd<'_>,
     close_on_exec: bool,
 ) -> io::Result<()> {
@@ -263,14 +263,14 @@ pub fn answer_on_the_same_processor(listener: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// Those of ioctl(2), `SECCOMP_IOCTL_NOTIF_RECV`.
-pub fn next_question(listener: BorrowedFd<'_>) -> io::Result<Option<Asked>> {
+pub fn next_notification(listener: BorrowedFd<'_>) -> io::Result<Option<Notification>> {
     let data = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
     let mut asked = libc::seccomp_notif { id: 0, pid: 0, flags: 0, data };
     // SAFETY: `asked` is all zero, as the kernel wants it, has its layout, and is written by this call alone.
     match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } {
         0 => {
             let tid = i32::try_from(asked.pid).unwrap_or(0);
-            Ok(Some(Asked { id: asked.id, tid, nr: i64::from(asked.data.nr), args: asked.data.args }))
+            Ok(Some(Notification { id: asked.id, tid, nr: i64::from(asked.data.nr), args: asked.data.args }))
         }
         _ => match io::Error::last_os_error() {
             why if matches!(why.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => Ok(None),
@@ -280,18 +280,18 @@ pub fn next_question(listener: BorrowedFd<'_>) -> io::Result<Option<Asked>> {
 }
 
 /// Whether the caller still waits: if so, its thread id is its own and what was read of it is true.
-pub fn still_asked(listener: BorrowedFd<'_>, asked: &Asked) -> bool {
+pub fn is_valid(listener: BorrowedFd<'_>, asked: &Notification) -> bool {
     // SAFETY: the call reads one number through the pointer, which is valid.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) == 0 }
 }
 
 /// Answers a question. A caller that is gone by now needs no answer.
-pub fn answer_question(listener: BorrowedFd<'_>, asked: &Asked, verdict: Verdict) {
+pub fn respond(listener: BorrowedFd<'_>, asked: &Notification, verdict: CallResponse) {
     let (val, error, flags) = match verdict {
-        Verdict::Answered => return,
-        Verdict::GoOn => (0, 0, u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(0)),
-        Verdict::Return(value) if value < 0 => (0, value, 0),
-        Verdict::Return(value) => (i64::from(value), 0, 0),
+        CallResponse::Answered => return,
+        CallResponse::GoOn => (0, 0, u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(0)),
+        CallResponse::Return(value) if value < 0 => (0, value, 0),
+        CallResponse::Return(value) => (i64::from(value), 0, 0),
     };
     let response = libc::seccomp_notif_resp { id: asked.id, val, error, flags };
     // SAFETY: `response` has the kernel's layout and outlives the call.
@@ -452,7 +452,7 @@ pub fn bpf_program_name(number: u32) -> io::Result<String> {
 
 /// Takes a descriptor that the kernel has just made.
 fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: each caller got the number from the call that opened it, and gives it to nobody else.
+    // SAFETY: each caller got the number from the call that opened it, and passes it on to no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
@@ -491,14 +491,14 @@ pub fn bpf_attach(kind: BpfKind, program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>
 pub fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     /// `struct ifreq` as `SIOCSIFFLAGS` reads it.
     #[repr(C)]
-    struct Request {
+    struct InterfaceRequest {
         name: [u8; libc::IFNAMSIZ],
         flags: libc::c_short,
         rest: [u8; 22],
     }
     let mut name = [0; libc::IFNAMSIZ];
     name[..2].copy_from_slice(b"lo");
-    let request = Request { name, flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
+    let request = InterfaceRequest { name, flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
     // SAFETY: `request` has the size and layout of the kernel's struct ifreq, which this request only reads.
     match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
         0 => Ok(()),

@@ -25,12 +25,7 @@ impl Task {
 
     /// Its number, from 1.
     pub fn number(self) -> u32 {
-        match self {
-            Task::Task1 => 1,
-            Task::Task2 => 2,
-            Task::Task3 => 3,
-            Task::Task4 => 4,
-        }
+        self as u32 + 1
     }
 
     /// The word used on the command line and in rubrics: `task1`.

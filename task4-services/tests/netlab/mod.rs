@@ -72,7 +72,7 @@ impl World {
         fs::write(world.folder().join("conductor.sh"), change(tool)).unwrap();
         fs::write(world.folder().join("config.sh"), "DEFAULT_IFC=up0\nMIRROR=file:///srv/debian\n").unwrap();
         fs::create_dir(world.folder().join("bin")).unwrap();
-        let debootstrap = grader.join("src/stage/debootstrap.sh");
+        let debootstrap = grader.join("src/session/debootstrap.sh");
         // It tells how far it is on descriptor 3, if it has one; ours leads to some file of whoever started the tests.
         let script = format!("#!/bin/sh\nexec bash '{}' \"$@\" 3>&-\n", debootstrap.display());
         fs::write(world.folder().join("bin/debootstrap"), script).unwrap();

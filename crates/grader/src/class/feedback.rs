@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use maud::{Markup, html};
 
 use super::folder::Folder;
-use super::marks::{Cell, Row};
+use super::marks::{StudentRow, TaskCell};
 use super::page::{around, class_of};
-use super::report::Check;
-use crate::fault::Fault;
+use super::stored::StoredCheck;
+use crate::error::Result;
+use crate::escape::drawn;
 use crate::judge::Status;
-use crate::transcript::drawn;
 
 /// Writes it.
 ///
 /// # Errors
-/// [`Fault::Usage`] when it cannot be written.
-pub fn write(folder: &Folder, row: &Row) -> Result<(), Fault> {
+/// `Exit::Usage` when it cannot be written.
+pub fn write(folder: &Folder, row: &StudentRow) -> Result<()> {
     let max: u32 = row.tasks.iter().map(|cell| cell.max).sum();
     let body = html! {
         h1 { (row.id) " " (drawn(&row.name)) }
@@ -29,7 +29,7 @@ pub fn write(folder: &Folder, row: &Row) -> Result<(), Fault> {
     folder.write(&PathBuf::from("students").join(&row.id).join("feedback.html"), &around(&title, &body))
 }
 
-fn task(cell: &Cell) -> Markup {
+fn task(cell: &TaskCell) -> Markup {
     let why = cell.why();
     html! {
         h2 { (cell.task) ": " (cell.score()) " of " (cell.max) }
@@ -38,7 +38,7 @@ fn task(cell: &Cell) -> Markup {
             @for note in &report.notes { p { "Note: " (drawn(note)) } }
         }
         @for check in cell.checks().iter().filter(|check| check.extra_data.verdict != Status::Passed) { (lost(check)) }
-        @let passed: Vec<&Check> = cell.checks().iter().filter(|check| check.extra_data.verdict == Status::Passed).collect();
+        @let passed: Vec<&StoredCheck> = cell.checks().iter().filter(|check| check.extra_data.verdict == Status::Passed).collect();
         @if !passed.is_empty() {
             details {
                 summary { (passed.len()) " checks passed" }
@@ -48,7 +48,7 @@ fn task(cell: &Cell) -> Markup {
     }
 }
 
-fn lost(check: &Check) -> Markup {
+fn lost(check: &StoredCheck) -> Markup {
     let about = &check.extra_data;
     html! {
         section class=(format!("check {}", class_of(check))) {

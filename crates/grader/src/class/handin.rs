@@ -6,14 +6,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{Folder, cannot};
-use crate::fault::Fault;
-use crate::submission::archive::{self, Limits};
+use super::folder::Folder;
+use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::submission::unpack::{self, ArchiveLimits};
 
 /// Where Moodle's name of an entry ends, and the file's own begins.
 const MOODLE: &str = "_assignsubmission_file_";
 /// What an export of a whole class may hold.
-const EXPORT: Limits = Limits { bytes: 4 << 30, files: 200_000 };
+const EXPORT: ArchiveLimits = ArchiveLimits { bytes: 4 << 30, files: 200_000 };
 
 /// What one entry of the folder is.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct HandIn {
     pub name: String,
     /// Its absolute path.
     pub path: PathBuf,
-    /// Who it is in Moodle.
+    /// The participant in Moodle.
     pub moodle: Option<Participant>,
     /// Why it cannot be graded, where that is known before it is opened.
     pub refused: Option<String>,
@@ -58,16 +58,16 @@ pub fn words_of(name: &str) -> Vec<String> {
 /// Refuses a folder of results among the hand-ins, before it is made.
 ///
 /// # Errors
-/// [`Fault::Usage`] with both.
-pub fn keep_apart(given: &Path, out: &Path) -> Result<(), Fault> {
-    let given = fs::canonicalize(given).map_err(cannot("open", given))?;
-    let whole = std::path::absolute(out).map_err(cannot("open", out))?;
+/// `Exit::Usage` with both.
+pub fn keep_apart(given: &Path, out: &Path) -> Result<()> {
+    let given = fs::canonicalize(given).or_cannot("open", given).into_usage()?;
+    let whole = std::path::absolute(out).or_cannot("open", out).into_usage()?;
     // What is not there yet will lie in the nearest folder that is.
     let is_inside =
         whole.ancestors().find_map(|path| fs::canonicalize(path).ok()).is_some_and(|it| it.starts_with(&given));
     if is_inside {
         let what = format!("{} lies in {}", out.display(), given.display());
-        return Err(Fault::Usage(format!("{what}: its results would be taken for a hand-in; give another --out")));
+        return Err(Error::usage(format!("{what}: its results would be taken for a hand-in; give another --out")));
     }
     Ok(())
 }
@@ -75,21 +75,21 @@ pub fn keep_apart(given: &Path, out: &Path) -> Result<(), Fault> {
 /// Every hand-in of `given`, in the order of their names. An export is unpacked below the folder of results.
 ///
 /// # Errors
-/// [`Fault::Usage`] when it is neither a folder nor a zip, or cannot be read.
-pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>, Fault> {
-    let given = fs::canonicalize(given).map_err(cannot("open", given))?;
+/// `Exit::Usage` when it is neither a folder nor a zip, or cannot be read.
+pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
+    let given = fs::canonicalize(given).or_cannot("open", given).into_usage()?;
     let root = if given.is_file() { unpacked(&given, folder)? } else { given };
     let mut handins = Vec::new();
-    for entry in fs::read_dir(&root).map_err(cannot("read", &root))? {
-        let entry = entry.map_err(cannot("read", &root))?;
-        let kind = entry.file_type().map_err(cannot("read", &entry.path()))?;
+    for entry in fs::read_dir(&root).or_cannot("read", &root).into_usage()? {
+        let entry = entry.or_cannot("read", &root).into_usage()?;
+        let kind = entry.file_type().or_cannot("read", entry.path()).into_usage()?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with('.') || name == "__MACOSX" || name.contains("_assignsubmission_onlinetext") {
             continue;
         }
         let refused = if kind.is_symlink() {
             Some("it is a symbolic link".to_owned())
-        } else if !kind.is_dir() && archive::kind_of(&entry.path()).is_none() {
+        } else if !kind.is_dir() && unpack::kind_of(&entry.path()).is_none() {
             Some("it is neither a folder nor a .tar, .tar.gz, .tar.xz or .zip".to_owned())
         } else {
             None
@@ -101,17 +101,16 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>, Fault> {
 }
 
 /// The folder into which an export was unpacked.
-fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf, Fault> {
-    let Some((kind, _)) = archive::kind_of(export) else {
-        return Err(Fault::Usage(format!("{} is neither a folder nor a .zip", export.display())));
+fn unpacked(export: &Path, folder: &Folder) -> Result<PathBuf> {
+    let Some((kind, _)) = unpack::kind_of(export) else {
+        return Err(Error::usage(format!("{} is neither a folder nor a .zip", export.display())));
     };
     let into = folder.path.join("handins");
     if into.exists() {
-        fs::remove_dir_all(&into).map_err(cannot("remove the folder", &into))?;
+        fs::remove_dir_all(&into).or_cannot("remove the folder", &into).into_usage()?;
     }
-    fs::create_dir(&into).map_err(cannot("make the folder", &into))?;
-    archive::unpack(export, kind, &into, EXPORT)
-        .map_err(|why| Fault::Usage(format!("cannot unpack {}: {why}", export.display())))?;
+    fs::create_dir(&into).or_cannot("make the folder", &into).into_usage()?;
+    unpack::unpack(export, kind, &into, EXPORT).or_cannot("unpack", export).into_usage()?;
     Ok(into)
 }
 

@@ -6,53 +6,53 @@ use std::time::Duration;
 use super::folder::Folder;
 use super::handin::Participant;
 use super::kept;
-use super::report::{Check, Report};
 use super::roster::Student;
-use crate::fault::Fault;
+use super::stored::{StoredCheck, StoredReport};
+use crate::error::Result;
 use crate::judge::Status;
 use crate::rubric::Rubric;
 use crate::task::Task;
 
-/// Everybody's marks.
+/// The marks of all students.
 #[derive(Debug)]
 pub struct Marks {
     /// The tasks, each with the most marks it gives.
     pub tasks: Vec<(Task, u32)>,
     /// One row a student.
-    pub rows: Vec<Row>,
+    pub rows: Vec<StudentRow>,
 }
 
 /// One student's.
 #[derive(Debug)]
-pub struct Row {
+pub struct StudentRow {
     /// Name of the student's folder.
     pub id: String,
     /// May be empty.
     pub name: String,
-    /// Who it is in Moodle.
+    /// The participant in Moodle.
     pub moodle: Option<Participant>,
     /// Whether there is anything to grade, or why not.
     pub problem: Option<String>,
     /// Whether the problem keeps it from being graded.
     pub is_refused: bool,
     /// One for each task.
-    pub tasks: Vec<Cell>,
+    pub tasks: Vec<TaskCell>,
 }
 
 /// One student's marks for one task.
 #[derive(Debug)]
-pub struct Cell {
+pub struct TaskCell {
     /// The task.
     pub task: Task,
     /// The most marks it gives.
     pub max: u32,
     /// What is kept of it; none when nothing was handed in or it was not graded.
-    pub report: Option<Report>,
+    pub report: Option<StoredReport>,
 }
 
 /// How a cell stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum CellState {
     /// The marks are final.
     Final,
     /// Some are not decided.
@@ -65,16 +65,16 @@ pub enum State {
     NotGraded,
 }
 
-impl Cell {
+impl TaskCell {
     /// How it stands.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> CellState {
         match &self.report {
-            None => State::Missing,
-            Some(report) if report.missing => State::Missing,
-            Some(report) if report.error.is_some() => State::NotGraded,
-            Some(report) if report.build_error.is_some() => State::NotBuilt,
-            Some(report) if !report.extra_data.final_marks => State::Open,
-            Some(_) => State::Final,
+            None => CellState::Missing,
+            Some(report) if report.missing => CellState::Missing,
+            Some(report) if report.error.is_some() => CellState::NotGraded,
+            Some(report) if report.build_error.is_some() => CellState::NotBuilt,
+            Some(report) if !report.extra_data.final_marks => CellState::Open,
+            Some(_) => CellState::Final,
         }
     }
 
@@ -87,11 +87,11 @@ impl Cell {
     pub fn why(&self) -> String {
         let Some(report) = &self.report else { return "not handed in".to_owned() };
         match self.state() {
-            State::Final => String::new(),
-            State::Missing => "not handed in".to_owned(),
-            State::NotGraded => format!("not graded: {}", report.error.clone().unwrap_or_default()),
-            State::NotBuilt => format!("does not build: {}", report.build_error.clone().unwrap_or_default()),
-            State::Open => {
+            CellState::Final => String::new(),
+            CellState::Missing => "not handed in".to_owned(),
+            CellState::NotGraded => format!("not graded: {}", report.error.clone().unwrap_or_default()),
+            CellState::NotBuilt => format!("does not build: {}", report.build_error.clone().unwrap_or_default()),
+            CellState::Open => {
                 let [least, most] = report.extra_data.score_range;
                 format!("{least} to {most} of {}, not all could be decided", self.max)
             }
@@ -99,20 +99,21 @@ impl Cell {
     }
 
     /// Its checks.
-    pub fn checks(&self) -> &[Check] {
+    pub fn checks(&self) -> &[StoredCheck] {
         self.report.as_ref().map_or(&[], |report| &report.tests)
     }
 }
 
-impl Row {
+impl StudentRow {
     /// The sum over all tasks.
     pub fn total(&self) -> u32 {
-        self.tasks.iter().map(Cell::score).sum()
+        self.tasks.iter().map(TaskCell::score).sum()
     }
 
     /// Whether these marks may be given.
     pub fn is_final(&self) -> bool {
-        !self.is_refused && self.tasks.iter().all(|cell| !matches!(cell.state(), State::Open | State::NotGraded))
+        !self.is_refused
+            && self.tasks.iter().all(|cell| !matches!(cell.state(), CellState::Open | CellState::NotGraded))
     }
 
     /// What an instructor should know, a sentence each.
@@ -120,7 +121,7 @@ impl Row {
         let mut all: Vec<String> = self.problem.iter().cloned().collect();
         for cell in &self.tasks {
             let why = cell.why();
-            let is_told = cell.state() == State::Missing && self.problem.is_some();
+            let is_told = cell.state() == CellState::Missing && self.problem.is_some();
             if !why.is_empty() && !is_told {
                 all.push(format!("{}: {why}", cell.task));
             }
@@ -132,13 +133,13 @@ impl Row {
     }
 }
 
-/// How often one check was passed, and what those who lost it lost first.
+/// How often one check was passed, and what was seen first where it was lost.
 #[derive(Debug)]
 pub struct Rate<'a> {
     /// The task.
     pub task: Task,
     /// The check, as one of the reports has it.
-    pub check: &'a Check,
+    pub check: &'a StoredCheck,
     /// How many passed it.
     pub passed: usize,
     /// How many were judged by it.
@@ -160,9 +161,9 @@ impl Marks {
         self.tasks.iter().map(|(_, max)| max).sum()
     }
 
-    /// Whether everybody's marks may be given.
+    /// Whether all marks are final.
     pub fn is_final(&self) -> bool {
-        self.rows.iter().all(Row::is_final)
+        self.rows.iter().all(StudentRow::is_final)
     }
 
     /// How often each check was passed, the hardest first.
@@ -197,16 +198,17 @@ impl Marks {
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for (nth, (task, max)) in self.tasks.iter().enumerate() {
-            let mut scores: Vec<u32> = self.rows.iter().filter_map(|row| row.tasks.get(nth)).map(Cell::score).collect();
+            let mut scores: Vec<u32> =
+                self.rows.iter().filter_map(|row| row.tasks.get(nth)).map(TaskCell::score).collect();
             scores.sort_unstable();
             let median = scores.get(scores.len() / 2).copied().unwrap_or_default();
             text += &format!("{task}: median {median} of {max}\n");
         }
-        let open: Vec<&Row> = self.rows.iter().filter(|row| !row.is_final()).collect();
+        let open: Vec<&StudentRow> = self.rows.iter().filter(|row| !row.is_final()).collect();
         text += &format!("{} students, {} with a final report\n", self.rows.len(), self.rows.len() - open.len());
         for row in open {
             let why = row.remarks().first().cloned().unwrap_or_default();
-            text += &format!("  {}: {}\n", row.id, crate::transcript::drawn(&why));
+            text += &format!("  {}: {}\n", row.id, crate::escape::drawn(&why));
         }
         text
     }
@@ -221,22 +223,22 @@ impl Marks {
 /// Reads what is kept of these students' tasks.
 ///
 /// # Errors
-/// [`Fault::Usage`] when a report cannot be read.
-pub fn gather(folder: &Folder, students: &[Student], tasks: &[Task]) -> Result<Marks, Fault> {
+/// `Exit::Usage` when a report cannot be read.
+pub fn gather(folder: &Folder, students: &[Student], tasks: &[Task]) -> Result<Marks> {
     let tasks: Vec<(Task, u32)> =
-        tasks.iter().map(|task| Ok((*task, Rubric::of(*task)?.max_marks()))).collect::<Result<_, Fault>>()?;
+        tasks.iter().map(|task| Ok((*task, Rubric::of(*task)?.max_marks()))).collect::<Result<_>>()?;
     let mut rows = Vec::new();
     for student in students {
         let mut cells = Vec::new();
         for (task, max) in &tasks {
             let report = match student.handin.as_ref().filter(|_| !student.is_refused) {
-                Some(_) => Report::read(&folder.path.join(kept(&student.id, *task)).join("report.json"))?,
+                Some(_) => StoredReport::read(&folder.path.join(kept(&student.id, *task)).join("report.json"))?,
                 None => None,
             };
             let max = report.as_ref().and_then(|report| report.max_score).unwrap_or(*max);
-            cells.push(Cell { task: *task, max, report });
+            cells.push(TaskCell { task: *task, max, report });
         }
-        rows.push(Row {
+        rows.push(StudentRow {
             id: student.id.clone(),
             name: student.name.clone(),
             moodle: student.handin.as_ref().and_then(|handin| handin.moodle.clone()),

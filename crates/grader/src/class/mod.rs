@@ -16,15 +16,15 @@ mod folder;
 mod handin;
 mod marks;
 mod page;
-mod report;
 mod roster;
 mod sheets;
 mod stamp;
+mod stored;
 mod work;
 
 use std::path::{Path, PathBuf};
 
-use crate::fault::Fault;
+use crate::error::{Error, Result};
 use crate::report::write;
 use crate::task::Task;
 
@@ -34,7 +34,7 @@ use roster::Roster;
 /// Grade a whole class: every hand-in below a folder or in an export of the course's system
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 everybody has a final report, 4 somebody has not, 2 wrong usage, 3 could not be run here, \
+    after_help = "Exit status: 0 all reports are final, 4 some are not, 2 wrong usage, 3 could not be run here, \
     130 or 143 interrupted (the same command continues)."
 )]
 pub struct Class {
@@ -44,7 +44,7 @@ pub struct Class {
     /// Where the results go: marks.csv, class.html, students/ROLL/…
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Who is in the class: a .csv whose first line names its columns, one of them `roll` (or `id number`, `sid`), and `name`
+    /// The students of the class: a .csv whose first line names its columns, one of them `roll` (or `id number`, `sid`), and `name`
     #[arg(long, value_name = "FILE")]
     roster: Option<PathBuf>,
     /// Only these tasks
@@ -53,7 +53,7 @@ pub struct Class {
     /// How many are graded at the same time; task 2 measures CPU time and never runs beside another task 2
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Folder of the course's kit, from which what was not handed in is taken [default: the grader's own kit]
+    /// Folder of the course's kit, which supplies files that were not handed in [default: the grader's own kit]
     #[arg(long, value_name = "DIR")]
     kit: Option<PathBuf>,
     /// How much hints say: 0 nothing, 1 a question, 2 the rule, 3 where to read and what to change
@@ -68,19 +68,19 @@ pub struct Class {
 }
 
 impl Class {
-    /// Grades the class; the exit code is 0 when everybody has a final report, else 4.
+    /// Grades the class; the exit code is 0 when every student has a final report, else 4.
     ///
     /// # Errors
-    /// [`Fault::Usage`] for a folder, roster or DIR that cannot be used, [`Fault::CannotRun`] when this machine cannot grade,
-    /// [`Fault::Interrupted`] after a signal; what was graded until then is kept.
-    pub fn run(&self) -> Result<u8, Fault> {
+    /// `Exit::Usage` for a folder, roster or DIR that cannot be used, `Exit::CannotRun` when this machine cannot grade,
+    /// `Exit::Interrupted` after a signal; what was graded until then is kept.
+    pub fn run(&self) -> Result<u8> {
         handin::keep_apart(&self.handins, &self.out)?;
         let roster = self.roster.as_deref().map(Roster::read).transpose()?;
         let folder = Folder::open(&self.out)?;
         let handins = handin::all(&self.handins, &folder)?;
         let students = roster::students(handins, roster.as_ref());
         if students.is_empty() {
-            return Err(Fault::Usage(format!("{}: there is no hand-in in it", self.handins.display())));
+            return Err(Error::usage(format!("{}: there is no hand-in in it", self.handins.display())));
         }
         work::all(self, &folder, &students)?;
         let class = marks::gather(&folder, &students, &self.tasks())?;

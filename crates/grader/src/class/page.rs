@@ -2,11 +2,11 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::marks::{Cell, Marks, Row};
-use super::report::Check;
+use super::marks::{Marks, StudentRow, TaskCell};
 use super::sheets::ids_of;
+use super::stored::StoredCheck;
+use crate::escape::drawn;
 use crate::judge::Status;
-use crate::transcript::drawn;
 
 /// The look of all pages: light and dark, screen and print.
 const STYLE: &str = include_str!("page.css");
@@ -55,7 +55,7 @@ pub fn page(marks: &Marks) -> String {
 /// How many students have how many marks.
 fn histogram(marks: &Marks, nth: usize) -> Markup {
     let Some((task, max)) = marks.tasks.get(nth) else { return html! {} };
-    let scores: Vec<u32> = marks.rows.iter().filter_map(|row| row.tasks.get(nth)).map(Cell::score).collect();
+    let scores: Vec<u32> = marks.rows.iter().filter_map(|row| row.tasks.get(nth)).map(TaskCell::score).collect();
     // Ten bars, the last one for full marks alone.
     let bars: Vec<(String, usize)> = (0..=10)
         .map(|tenth| {
@@ -175,7 +175,7 @@ fn heat_map(marks: &Marks, nth: usize) -> Markup {
     }
 }
 
-fn heat(cell: Option<&Cell>, id: &str) -> Markup {
+fn heat(cell: Option<&TaskCell>, id: &str) -> Markup {
     let check = cell.and_then(|cell| cell.checks().iter().find(|check| check.extra_data.id == id));
     let letter = match check.map(|check| check.extra_data.verdict) {
         None => "-",
@@ -190,7 +190,7 @@ fn heat(cell: Option<&Cell>, id: &str) -> Markup {
 }
 
 /// The class of style for a check's verdict.
-pub fn class_of(check: &Check) -> &'static str {
+pub fn class_of(check: &StoredCheck) -> &'static str {
     match check.extra_data.verdict {
         Status::Passed => "passed",
         Status::Partial => "partial",
@@ -214,7 +214,7 @@ fn remarks(marks: &Marks) -> Markup {
     }
 }
 
-fn linked(row: &Row) -> Markup {
+fn linked(row: &StudentRow) -> Markup {
     // A relative link: a name that looks like a scheme or begins with a slash is below this folder all the same.
     html! { a href=(format!("./students/{}/feedback.html", row.id)) { (row.id) } }
 }

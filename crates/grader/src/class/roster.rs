@@ -1,11 +1,11 @@
-//! Who handed in what. Nothing is guessed: a hand-in with no roll number, or of nobody in the class, is listed, and two
-//! of one student are not graded until somebody decides which one counts.
+//! Matches hand-ins with students. Nothing is guessed: a hand-in without a roll number of the class is listed, and two of
+//! one student are not graded until the instructor decides which one counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::handin::{HandIn, words_of};
-use crate::fault::Fault;
+use crate::error::{Error, Result};
 
 /// What the column of roll numbers may be called, in small letters and without blanks.
 const ROLL: [&str; 9] = ["roll", "rollno", "rollnumber", "idnumber", "sid", "studentid", "student", "id", "username"];
@@ -36,9 +36,9 @@ impl Roster {
     /// Reads the list. Its first line names the columns.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when it cannot be read, has no column of roll numbers, or one roll number twice.
-    pub fn read(path: &Path) -> Result<Self, Fault> {
-        let wrong = |why: String| Fault::Usage(format!("the roster {}: {why}", path.display()));
+    /// `Exit::Usage` when it cannot be read, has no column of roll numbers, or one roll number twice.
+    pub fn read(path: &Path) -> Result<Self> {
+        let wrong = |why: String| Error::usage(format!("the roster {}: {why}", path.display()));
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .trim(csv::Trim::All)
@@ -74,7 +74,7 @@ impl Roster {
     }
 }
 
-/// The class: everybody in the roster, in its order, then the hand-ins of nobody in it.
+/// The class: the students of the roster, in its order, then the hand-ins that match no student.
 pub fn students(handins: Vec<HandIn>, roster: Option<&Roster>) -> Vec<Student> {
     let mut by_roll: BTreeMap<String, Vec<HandIn>> = BTreeMap::new();
     let mut unknown = Vec::new();
@@ -184,7 +184,7 @@ mod tests {
         HandIn { name: name.to_owned(), path: PathBuf::from("/nowhere"), moodle: None, refused: None }
     }
 
-    fn roster(text: &str) -> Result<Roster, Fault> {
+    fn roster(text: &str) -> Result<Roster> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("class.csv");
         std::fs::write(&path, text).unwrap();

@@ -6,16 +6,16 @@ use serde_json::json;
 
 use super::folder::Folder;
 use super::kept;
-use super::marks::{Marks, Row};
-use crate::fault::Fault;
+use super::marks::{Marks, StudentRow};
+use crate::error::{Error, Result};
+use crate::escape::drawn;
 use crate::report::csv::table;
-use crate::transcript::drawn;
 
 /// Writes all of them.
 ///
 /// # Errors
-/// [`Fault::Usage`] when one cannot be written.
-pub fn write(folder: &Folder, marks: &Marks) -> Result<(), Fault> {
+/// `Exit::Usage` when one cannot be written.
+pub fn write(folder: &Folder, marks: &Marks) -> Result<()> {
     folder.write(Path::new("marks.csv"), &marks_csv(marks)?)?;
     if marks.rows.iter().any(|row| row.moodle.is_some()) {
         folder.write(Path::new("moodle.csv"), &moodle_csv(marks)?)?;
@@ -28,8 +28,8 @@ pub fn write(folder: &Folder, marks: &Marks) -> Result<(), Fault> {
     Ok(())
 }
 
-/// One row a student: who, the total, each task, each check, remarks.
-fn marks_csv(marks: &Marks) -> Result<String, Fault> {
+/// One row a student: roll number, name, the total, each task, each check, remarks.
+fn marks_csv(marks: &Marks) -> Result<String> {
     let checks: Vec<Vec<String>> = (0..marks.tasks.len()).map(|nth| ids_of(marks, nth)).collect();
     let mut head: Vec<String> = ["roll", "name", "marks", "max", "status"].map(str::to_owned).to_vec();
     head.extend(marks.tasks.iter().map(|(task, _)| task.id().to_owned()));
@@ -56,7 +56,7 @@ fn marks_csv(marks: &Marks) -> Result<String, Fault> {
     table(&rows)
 }
 
-/// The checks of a task that anybody was judged by, in the rubric's order.
+/// The checks by which at least one student was judged, in the rubric's order.
 pub fn ids_of(marks: &Marks, task: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for cell in marks.rows.iter().filter_map(|row| row.tasks.get(task)) {
@@ -70,7 +70,7 @@ pub fn ids_of(marks: &Marks, task: usize) -> Vec<String> {
 }
 
 /// What Moodle's page "Upload grading worksheet" takes. Marks that are not final are left out.
-fn moodle_csv(marks: &Marks) -> Result<String, Fault> {
+fn moodle_csv(marks: &Marks) -> Result<String> {
     let head = ["Identifier", "Full name", "Grade", "Maximum Grade"].map(str::to_owned).to_vec();
     let mut rows = vec![head];
     for row in &marks.rows {
@@ -83,7 +83,7 @@ fn moodle_csv(marks: &Marks) -> Result<String, Fault> {
 }
 
 /// All tasks in the one `results.json` that Gradescope reads.
-fn gradescope(row: &Row, marks: &Marks) -> Result<String, Fault> {
+fn gradescope(row: &StudentRow, marks: &Marks) -> Result<String> {
     let mut tests = Vec::new();
     for cell in &row.tasks {
         let why = cell.why();
@@ -105,11 +105,11 @@ fn gradescope(row: &Row, marks: &Marks) -> Result<String, Fault> {
     let output = row.remarks().iter().map(|remark| drawn(remark)).collect::<Vec<_>>().join("\n");
     let all = json!({ "score": row.total(), "output": output, "visibility": "visible", "tests": tests,
         "extra_data": { "final_marks": row.is_final(), "max_score": marks.max() } });
-    serde_json::to_string_pretty(&all).map_err(|why| Fault::Broken(format!("results.json: {why}")))
+    serde_json::to_string_pretty(&all).map_err(|why| Error::broken(format!("results.json: {why}")))
 }
 
 /// The reports on all tasks, one after the other.
-fn text(folder: &Folder, row: &Row) -> String {
+fn text(folder: &Folder, row: &StudentRow) -> String {
     let mut text = format!("{} {}: {} marks\n", row.id, row.name, row.total());
     for cell in &row.tasks {
         let path = folder.path.join(kept(&row.id, cell.task)).join("report.txt");

@@ -1,4 +1,4 @@
-//! What decides a result, as one number: when it is the same, nothing needs to be graded again.
+//! A hash of everything that decides a result: where it is unchanged, nothing is graded again.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

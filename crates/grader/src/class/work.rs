@@ -1,4 +1,4 @@
-//! Grades everything that is to be graded, so many at once as were asked for.
+//! Grades all tasks of all students, `--jobs` of them at once.
 //!
 //! A tracer must be the thread that waits, and it waits for whatever child it has, so each task of each student is a process
 //! of its own: `grade taskN`. Its files are written in `DIR/kept/ROLL/taskN.part`, which is renamed when the process
@@ -13,12 +13,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::folder::{Folder, cannot};
-use super::report::Report;
+use super::folder::Folder;
 use super::roster::Student;
 use super::stamp::Stamp;
+use super::stored::StoredReport;
 use super::{Class, kept};
-use crate::fault::Fault;
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::report::{Format, NotGraded};
 use crate::task::Task;
 
@@ -49,9 +49,9 @@ enum Ended {
 /// Grades every task of every student whose result is not there yet.
 ///
 /// # Errors
-/// [`Fault::CannotRun`] when this machine cannot grade, [`Fault::Interrupted`] after a signal, [`Fault::Usage`] when the folder
+/// `Exit::CannotRun` when this machine cannot grade, `Exit::Interrupted` after a signal, `Exit::Usage` when the folder
 /// cannot be written.
-pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), Fault> {
+pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<()> {
     let children = Children::new()?;
     let wanted = jobs(class, students)?;
     wanted.iter().try_for_each(|job| take_back(folder, job))?;
@@ -60,7 +60,7 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), F
         false => wanted.into_iter().filter(|job| !is_done(folder, job)).collect(),
     };
     let (progress, queue) = (Progress::new(jobs.len()), Queue::new(jobs));
-    let fault: Mutex<Option<Fault>> = Mutex::new(None);
+    let error: Mutex<Option<Error>> = Mutex::new(None);
     children.watched(|| {
         std::thread::scope(|scope| {
             for _ in 0..class.jobs {
@@ -73,9 +73,9 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), F
                             Err(why) => {
                                 queue.close();
                                 children.end();
-                                let mut fault = fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                                let mut error = error.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                                 // What came first is the cause of the others.
-                                fault.get_or_insert(why);
+                                error.get_or_insert(why);
                             }
                         }
                     }
@@ -84,25 +84,25 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<(), F
         });
     });
     progress.end();
-    match (children.signal(), fault.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())) {
-        (Some(signal), _) => Err(Fault::Interrupted(signal)),
-        (None, Some(fault)) => Err(fault),
+    match (children.signal(), error.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())) {
+        (Some(signal), _) => Err(Error::interrupted(signal)),
+        (None, Some(error)) => Err(error),
         (None, None) => Ok(()),
     }
 }
 
-/// What there is to be graded.
-fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>, Fault> {
-    let program = std::env::current_exe().map_err(|why| Fault::Broken(format!("its own program: {why}")))?;
-    let mut base = Stamp::default().tree(&program).map_err(cannot("read", &program))?;
+/// The jobs: each task of each student.
+fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>> {
+    let program = std::env::current_exe().map_err(|why| Error::broken(format!("its own program: {why}")))?;
+    let mut base = Stamp::default().tree(&program).or_cannot("read", &program).into_usage()?;
     if let Some(kit) = &class.kit {
-        base = base.tree(kit).map_err(cannot("read", kit))?;
+        base = base.tree(kit).or_cannot("read", kit).into_usage()?;
     }
     base = base.word([class.hint]).word(class.time_scale.to_bits().to_le_bytes());
     let mut jobs = Vec::new();
     for student in students.iter().filter(|student| !student.is_refused) {
         let Some(handin) = &student.handin else { continue };
-        // One that cannot be read is told by the process that grades it, and is no reason to end the others.
+        // An unreadable hand-in is reported by the process that grades it; the others go on.
         let whole = base.clone().tree(&handin.path).unwrap_or_else(|_| base.clone().word("unreadable"));
         for task in class.tasks() {
             jobs.push(Job {
@@ -118,13 +118,13 @@ fn jobs(class: &Class, students: &[Student]) -> Result<Vec<Job>, Fault> {
 }
 
 /// Gives a result its place again that an interruption kept from being replaced; removes it where it was replaced.
-fn take_back(folder: &Folder, job: &Job) -> Result<(), Fault> {
+fn take_back(folder: &Folder, job: &Job) -> Result<()> {
     let place = folder.path.join(&job.place);
     let old = place.with_extension("old");
     match (old.exists(), place.exists()) {
         (false, _) => Ok(()),
-        (true, false) => fs::rename(&old, &place).map_err(cannot("rename", &old)),
-        (true, true) => fs::remove_dir_all(&old).map_err(cannot("remove the folder", &old)),
+        (true, false) => fs::rename(&old, &place).or_cannot("rename", &old).into_usage(),
+        (true, true) => fs::remove_dir_all(&old).or_cannot("remove the folder", &old).into_usage(),
     }
 }
 
@@ -134,14 +134,14 @@ fn is_done(folder: &Folder, job: &Job) -> bool {
 }
 
 /// Grades one task of one student, twice where the first time leaves a doubt.
-fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Result<Report, Fault> {
+fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Result<StoredReport> {
     let place = folder.path.join(&job.place);
     let part = place.with_extension("part");
     for is_last in [false, true] {
         if part.exists() {
-            fs::remove_dir_all(&part).map_err(cannot("remove the folder", &part))?;
+            fs::remove_dir_all(&part).or_cannot("remove the folder", &part).into_usage()?;
         }
-        fs::create_dir_all(&part).map_err(cannot("make the folder", &part))?;
+        fs::create_dir_all(&part).or_cannot("make the folder", &part).into_usage()?;
         if class.rejudge {
             link_files(&place.join("runs"), &part.join("runs"))?;
         }
@@ -153,30 +153,31 @@ fn graded(class: &Class, folder: &Folder, job: &Job, children: &Children) -> Res
     let report = part.join("report.json");
     if !report.exists() {
         // The second try failed as well: that is what the report says.
-        let fault = Fault::Broken(format!("no report after two tries: {}", read(&part.join("stderr")).trim()));
-        let what = NotGraded { task: job.task, submission: Some(&job.submission), fault: &fault };
-        fs::write(&report, Format::Json.render_not_graded(&what)?).map_err(cannot("write", &report))?;
+        let error = Error::broken(format!("no report after two tries: {}", read(&part.join("stderr")).trim()));
+        let what = NotGraded { task: job.task, submission: Some(&job.submission), error: &error };
+        fs::write(&report, Format::Json.render_not_graded(&what)?).or_cannot("write", &report).into_usage()?;
     }
     let stamp = if class.rejudge { read(&place.join("stamp")) } else { job.stamp.clone() };
-    fs::write(part.join("stamp"), stamp).map_err(cannot("write", &part.join("stamp")))?;
+    fs::write(part.join("stamp"), stamp).or_cannot("write", part.join("stamp")).into_usage()?;
     // At every moment one whole result is there: the old one goes last, and is taken back where the new one did not come.
     let old = place.with_extension("old");
     if place.exists() {
-        fs::rename(&place, &old).map_err(cannot("rename", &place))?;
+        fs::rename(&place, &old).or_cannot("rename", &place).into_usage()?;
     }
-    fs::rename(&part, &place).map_err(cannot("rename", &part))?;
+    fs::rename(&part, &place).or_cannot("rename", &part).into_usage()?;
     if old.exists() {
-        fs::remove_dir_all(&old).map_err(cannot("remove the folder", &old))?;
+        fs::remove_dir_all(&old).or_cannot("remove the folder", &old).into_usage()?;
     }
-    Report::read(&place.join("report.json"))?.ok_or_else(|| Fault::Broken(format!("{} went away", report.display())))
+    StoredReport::read(&place.join("report.json"))?
+        .ok_or_else(|| Error::broken(format!("{} went away", report.display())))
 }
 
 /// Gives the files of a folder a second name in another: the records stay where they are until the new result is whole.
-fn link_files(from: &Path, to: &Path) -> Result<(), Fault> {
-    fs::create_dir(to).map_err(cannot("make the folder", to))?;
-    for entry in fs::read_dir(from).map_err(cannot("read", from))? {
-        let entry = entry.map_err(cannot("read", from))?;
-        fs::hard_link(entry.path(), to.join(entry.file_name())).map_err(cannot("link", &entry.path()))?;
+fn link_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to).or_cannot("make the folder", to).into_usage()?;
+    for entry in fs::read_dir(from).or_cannot("read", from).into_usage()? {
+        let entry = entry.or_cannot("read", from).into_usage()?;
+        fs::hard_link(entry.path(), to.join(entry.file_name())).or_cannot("link", entry.path()).into_usage()?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! From what was seen to what it is worth.
+//! From records to verdicts and marks.
 //!
 //! A judge is a pure function of the runs: it starts nothing, reads no file and asks no clock. So a verdict can be had
 //! again from stored runs, and every rule here is tested without root.
@@ -10,7 +10,7 @@
 //!
 //! Look: `grade task1 --explain child2.uts`.
 
-pub mod scene;
+pub mod history;
 mod task1;
 mod task2;
 mod task3;
@@ -22,11 +22,11 @@ pub mod words;
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::steps::StepKind;
+use crate::record::{End, Namespaces, Output, Pid, Run};
 use crate::rubric::{Check, Edition, Rubric};
 use crate::task::Task;
-use crate::trace::session::Did;
-use crate::trace::{End, Namespaces, Output, Pid, Run};
-use scene::Scene;
+use history::History;
 
 /// From here on, limits that follow the machine's speed cannot tell slow from stuck: what was not seen is undecided.
 const CROWDED: f64 = 12.0;
@@ -206,19 +206,20 @@ impl Finding {
 
 /// Judges the `runs` of one submission. The verdicts come in the order of the rubric.
 pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Verdict> {
-    let scenes: Vec<Scene<'_>> = runs.iter().zip(1..).map(|(run, number)| Scene::new(run, number, rubric)).collect();
+    let histories: Vec<History<'_>> =
+        runs.iter().zip(1..).map(|(run, number)| History::new(run, number, rubric)).collect();
     let waiting = unwritten_lessons(runs, rubric);
     let mut verdicts: Vec<Verdict> = Vec::new();
     for check in rubric.checks.iter().filter(|check| is_asked(check, runs)) {
-        let findings = scenes.iter().map(|scene| {
+        let findings = histories.iter().map(|history| {
             let finding = match task {
-                Task::Task1 => task1::finding(&check.id, scene, style),
-                Task::Task2 => task2::finding(&check.id, scene, style),
-                Task::Task3 => task3::finding(check, scene, style),
-                Task::Task4 => task4::finding(&check.id, scene),
+                Task::Task1 => task1::finding(&check.id, history, style),
+                Task::Task2 => task2::finding(&check.id, history, style),
+                Task::Task3 => task3::finding(check, history, style),
+                Task::Task4 => task4::finding(&check.id, history),
             };
             let finding = finding.unwrap_or_else(|| Finding::whole(Outcome::Unseen("no judge for this check".into())));
-            as_far_as_seen(finding, scene.run)
+            as_far_as_seen(finding, history.run)
         });
         let mut findings: Vec<Finding> = findings.collect();
         if !waiting.is_empty() {
@@ -256,20 +257,20 @@ pub fn not_built(rubric: &Rubric) -> Vec<Verdict> {
     verdicts.collect()
 }
 
-/// Who is who in `run`: the roles of the task with their processes.
+/// The roles of the task with their processes in `run`.
 pub fn roles(task: Task, rubric: &Rubric, run: &Run) -> Vec<(&'static str, Pid)> {
-    let scene = Scene::new(run, 1, rubric);
+    let history = History::new(run, 1, rubric);
     match task {
-        Task::Task1 => task1::roles(&scene),
-        Task::Task2 => task2::roles(&scene),
-        // Who is who in a session is written down in it.
+        Task::Task1 => task1::roles(&history),
+        Task::Task2 => task2::roles(&history),
+        // A session records its processes by name.
         Task::Task3 | Task::Task4 => Vec::new(),
     }
 }
 
 /// The lines of a run that say what the kernel does not: the number of each, and what should stand there.
-pub fn false_lines(scene: &Scene<'_>, style: Style) -> Vec<(usize, String)> {
-    transcript::false_lines(scene, style).into_iter().map(|(line, fact)| (line.number, fact)).collect()
+pub fn false_lines(history: &History<'_>, style: Style) -> Vec<(usize, String)> {
+    transcript::false_lines(history, style).into_iter().map(|(line, fact)| (line.number, fact)).collect()
 }
 
 /// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.
@@ -277,7 +278,7 @@ fn unwritten_lessons(runs: &[Run], rubric: &Rubric) -> Vec<String> {
     let mut lessons = Vec::new();
     let commands = |run: &'_ Run| {
         let of_steps = run.session.steps.iter().filter_map(|step| match &step.did {
-            Did::Command(command) => Some(&command.output),
+            StepKind::Command(command) => Some(&command.output),
             _ => None,
         });
         of_steps.cloned().chain([run.output.clone()]).collect::<Vec<_>>()
@@ -335,7 +336,8 @@ fn as_far_as_seen(finding: Finding, run: &Run) -> Finding {
 
 /// Whether the program, or a command of a tool, had to be ended.
 fn ran_out_of_time(run: &Run) -> bool {
-    let hung = |did: &Did| matches!(did, Did::Command(command) if matches!(command.end, Some(End::TimedOut(_))));
+    let hung =
+        |did: &StepKind| matches!(did, StepKind::Command(command) if matches!(command.end, Some(End::TimedOut(_))));
     matches!(run.end, End::TimedOut(_)) || run.session.steps.iter().any(|step| hung(&step.did))
 }
 
@@ -433,7 +435,7 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
         if let Some(hints) = hints {
             verdict.check.hints = hints.map(str::to_owned).to_vec();
         }
-        // One reason for two parts is told once.
+        // One reason for two parts is reported once.
         let same = verdict.losses.iter_mut().find(|loss| loss.expected == expected && loss.observed == observed);
         if let Some(loss) = same {
             loss.marks += marks;
@@ -561,7 +563,7 @@ fn tell_once(verdict: &mut Verdict, earlier: &[Verdict]) {
     }
 }
 
-/// The parts of a check that is passed in part, and that could not be tried, are told like those that are lost.
+/// The parts of a check that is passed in part, and that could not be tried, are reported like those that are lost.
 fn tell_what_was_not_tried(verdict: &mut Verdict) {
     let told: u32 = verdict.losses.iter().map(|loss| loss.marks).sum();
     let untold = verdict.lost().saturating_sub(told);

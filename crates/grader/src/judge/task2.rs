@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::scene::{Moment, Scene};
+use super::history::{History, Moment};
 use super::task1::host_name;
 use super::words::{end_told, first_said, link, list, panics};
 use super::{Evidence, Finding, Outcome, Style, transcript as text};
-use crate::trace::{CpuLimit, End, Event, Observer, Pid, ProcessState, Sample, What};
-use crate::transcript::Row;
+use crate::record::{CpuLimit, End, Event, EventKind, Observer, Pid, ProcessState, Sample};
+use crate::rubric::align::Row;
 
 /// Half of one core, and how far from it a limit may be.
 const HALF: f64 = 0.5;
@@ -35,45 +35,45 @@ const COMPUTED: Duration = Duration::from_millis(30);
 /// The most CPU time that starting a program takes.
 const LOADING: Duration = Duration::from_millis(100);
 
-/// What `scene` says about the check `id`; none when there is no such check.
-pub(super) fn finding(id: &str, scene: &Scene<'_>, style: Style) -> Option<Finding> {
-    let started = Cast::of(scene);
-    // Whoever was started and never came to its first line has shown nothing else.
-    let cast = started.who(|pid| ran(scene, pid) || is_quoted(scene, pid));
+/// What `history` says about the check `id`; none when there is no such check.
+pub(super) fn finding(id: &str, history: &History<'_>, style: Style) -> Option<Finding> {
+    let started = Roles::of(history);
+    // A process that never came to its first line has shown nothing else.
+    let roles = started.who(|pid| ran(history, pid) || is_quoted(history, pid));
     let finding = match id {
-        "root.filled" => root_filled(scene, &started),
-        "root.isolated" => root_isolated(scene, &cast),
-        "pid.one" => pid_one(scene, &cast),
-        "uts.isolated" => uts_isolated(scene, &cast),
-        "ipc.isolated" => Finding::whole(own_namespace(scene, cast.c, "2c", "ipc")),
-        "limit.set" => limit_set(scene, &cast),
-        "limit.enabled" => limit_enabled(scene, &cast),
-        "limit.works" => limit_works(scene, &cast),
-        "limit.all" => limit_all(scene, &cast),
-        "output" => output(scene, &cast, style),
-        "clean" => clean(scene, &cast),
+        "root.filled" => root_filled(history, &started),
+        "root.isolated" => root_isolated(history, &roles),
+        "pid.one" => pid_one(history, &roles),
+        "uts.isolated" => uts_isolated(history, &roles),
+        "ipc.isolated" => Finding::whole(own_namespace(history, roles.c, "2c", "ipc")),
+        "limit.set" => limit_set(history, &roles),
+        "limit.enabled" => limit_enabled(history, &roles),
+        "limit.works" => limit_works(history, &roles),
+        "limit.all" => limit_all(history, &roles),
+        "output" => output(history, &roles, style),
+        "clean" => clean(history, &roles),
         _ => return None,
     };
     Some(match id {
         "limit.enabled" => finding,
-        "output" | "clean" => excused(finding, id, scene, &cast),
-        _ if is_out_of_sight(scene, &started) => excused(finding, id, scene, &cast)
+        "output" | "clean" => excused(finding, id, history, &roles),
+        _ if is_out_of_sight(history, &started) => excused(finding, id, history, &roles)
             .without_what_was_not_seen("the runner wrote for a container that was gone by then"),
-        _ => excused(finding, id, scene, &cast),
+        _ => excused(finding, id, history, &roles),
     })
 }
 
 /// Whether a container could not be seen: without a tracer the box is looked over when one of its processes writes to
 /// stdout, and now and then.
-fn is_out_of_sight(scene: &Scene<'_>, started: &Cast) -> bool {
+fn is_out_of_sight(history: &History<'_>, started: &Roles) -> bool {
     let is_written = |block: &text::Block| {
-        scene.rows.iter().any(|row| match row {
+        history.rows.iter().any(|row| match row {
             Row::Match { blanks, .. } => blanks.iter().any(|(label, _)| label == block.label),
             _ => false,
         })
     };
     let mut unseen = blocks(started).into_iter().filter(|block| block.writer.is_none());
-    scene.run.observer == Observer::Frozen && unseen.any(|block| is_written(&block))
+    history.run.observer == Observer::Frozen && unseen.any(|block| is_written(&block))
 }
 
 /// Why 2c could not have its limit in this run, whatever the program does; none when it could.
@@ -85,14 +85,14 @@ enum Obstacle {
 }
 
 /// Finds what kept a limit of cgroup v2, which the program tried to set, from being there.
-fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
-    let host = &scene.run.host;
+fn obstacle(history: &History<'_>, roles: &Roles) -> Option<Obstacle> {
+    let host = &history.run.host;
     if host.cpu_controller.as_deref() == Some("v2") {
-        let was_enabled = host.cpu_enabled || scene.run.cpu_was_enabled;
-        let is_off = !was_enabled && tried_v2(scene, cast) && !has_limit_file(scene, cast);
+        let was_enabled = host.cpu_enabled || history.run.cpu_was_enabled;
+        let is_off = !was_enabled && tried_v2(history, roles) && !has_limit_file(history, roles);
         return is_off.then_some(Obstacle::OtherRun);
     }
-    if uses_v1(scene) || !(tried_v2(scene, cast) || host.cpu_controller.is_none()) {
+    if uses_v1(history) || !(tried_v2(history, roles) || host.cpu_controller.is_none()) {
         return None;
     }
     let place = match &host.cpu_controller {
@@ -107,32 +107,32 @@ fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
 
 /// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it, or stops
 /// before 2c for a reason of its own.
-fn tried_v2(scene: &Scene<'_>, cast: &Cast) -> bool {
-    let failed = matches!(scene.run.end, End::Exited(1..)) && panics(&scene.run.output.stderr).is_empty();
-    let stopped = failed && cast.b.is_some() && cast.c.is_none();
-    let made = scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups);
+fn tried_v2(history: &History<'_>, roles: &Roles) -> bool {
+    let failed = matches!(history.run.end, End::Exited(1..)) && panics(&history.run.output.stderr).is_empty();
+    let stopped = failed && roles.b.is_some() && roles.c.is_none();
+    let made = history.run.cgroups_made.iter().chain(&history.run.after.cgroups);
     let mut v2 = made.filter(|cgroup| cgroup.starts_with(":/") || !cgroup.contains(":/"));
-    stopped || v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| scene.run.output.stderr.contains(word))
+    stopped || v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| history.run.output.stderr.contains(word))
 }
 
 /// Whether the program made a cgroup for the cpu controller of v1.
-fn uses_v1(scene: &Scene<'_>) -> bool {
+fn uses_v1(history: &History<'_>) -> bool {
     let is_cpu = |cgroup: &String| {
         cgroup.split_once(":/").is_some_and(|(controllers, _)| controllers.split(',').any(|name| name == "cpu"))
     };
-    scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups).any(is_cpu)
+    history.run.cgroups_made.iter().chain(&history.run.after.cgroups).any(is_cpu)
 }
 
 /// Whether the kernel gave 2c a cgroup in which a limit can be set. The box's root is none.
-fn has_limit_file(scene: &Scene<'_>, cast: &Cast) -> bool {
-    let samples = cast.c.map(|pid| scene.samples(pid)).unwrap_or_default();
+fn has_limit_file(history: &History<'_>, roles: &Roles) -> bool {
+    let samples = roles.c.map(|pid| history.samples(pid)).unwrap_or_default();
     samples.iter().any(|sample| sample.limits.iter().any(|limit| limit.cgroup != "/"))
 }
 
 /// The finding without what 2c lost through no fault of the program, or through one that another check charges.
-fn excused(mut finding: Finding, id: &str, scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let Some(obstacle) = obstacle(scene, cast) else { return finding };
-    let stopped = cast.c.is_none();
+fn excused(mut finding: Finding, id: &str, history: &History<'_>, roles: &Roles) -> Finding {
+    let Some(obstacle) = obstacle(history, roles) else { return finding };
+    let stopped = roles.c.is_none();
     let is_of_2c = |part: &str| match (id, part) {
         ("limit.set" | "limit.works" | "limit.all", _) | (_, "status" | "gone") => true,
         ("ipc.isolated", _) | (_, "2c" | "blocks" | "lines") => stopped,
@@ -150,11 +150,11 @@ fn excused(mut finding: Finding, id: &str, scene: &Scene<'_>, cast: &Cast) -> Fi
 }
 
 /// Whether the program enables the cpu controller at the root where that is not done yet.
-fn limit_enabled(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let host = &scene.run.host;
+fn limit_enabled(history: &History<'_>, roles: &Roles) -> Finding {
+    let host = &history.run.host;
     let evidence =
-        cast.c.and_then(|pid| scene.samples(pid).last().copied()).map(|sample| looked(scene, sample)).into_iter();
-    Finding::whole(match obstacle(scene, cast) {
+        roles.c.and_then(|pid| history.samples(pid).last().copied()).map(|sample| looked(history, sample)).into_iter();
+    Finding::whole(match obstacle(history, roles) {
         Some(Obstacle::OtherMachine(why)) => Outcome::Skipped(why),
         Some(Obstacle::OtherRun) => Outcome::wrong(
             "cpu is in the root's cgroup.subtree_control before 2c's cgroup gets its limit",
@@ -162,32 +162,32 @@ fn limit_enabled(scene: &Scene<'_>, cast: &Cast) -> Finding {
             evidence.collect(),
         ),
         None if host.cpu_enabled => Outcome::Unseen("the root handed on cpu before this run began".to_owned()),
-        None if cast.c.is_none() => never_ran("2c"),
-        None if has_limit_file(scene, cast) || uses_v1(scene) => Outcome::Held,
+        None if roles.c.is_none() => never_ran("2c"),
+        None if has_limit_file(history, roles) || uses_v1(history) => Outcome::Held,
         None => Outcome::NotTried(&["limit.set"], "there is no cgroup for 2c that would need it".to_owned()),
     })
 }
 
 /// The roles with their processes.
-pub(super) fn roles(scene: &Scene<'_>) -> Vec<(&'static str, Pid)> {
-    let runner = std::iter::once(("runner", scene.run.root_pid));
-    runner.chain(Cast::of(scene).named().into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid)))).collect()
+pub(super) fn roles(history: &History<'_>) -> Vec<(&'static str, Pid)> {
+    let runner = std::iter::once(("runner", history.run.root_pid));
+    runner.chain(Roles::of(history).named().into_iter().filter_map(|(name, pid)| pid.map(|pid| (name, pid)))).collect()
 }
 
 /// Which process is container_prog in which subtask.
 #[derive(Debug, Clone, Copy)]
-struct Cast {
+struct Roles {
     a: Option<Pid>,
     b: Option<Pid>,
     c: Option<Pid>,
 }
 
-impl Cast {
-    fn of(scene: &Scene<'_>) -> Cast {
-        Cast {
-            a: container(scene, "subtask1", "pid-2a"),
-            b: container(scene, "subtask2", "pid-2b"),
-            c: container(scene, "subtask3", "pid-2c"),
+impl Roles {
+    fn of(history: &History<'_>) -> Roles {
+        Roles {
+            a: container(history, "subtask1", "pid-2a"),
+            b: container(history, "subtask2", "pid-2b"),
+            c: container(history, "subtask3", "pid-2c"),
         }
     }
 
@@ -196,9 +196,9 @@ impl Cast {
     }
 
     /// Those for whom `holds`.
-    fn who(&self, holds: impl Fn(Pid) -> bool) -> Cast {
+    fn who(&self, holds: impl Fn(Pid) -> bool) -> Roles {
         let keep = |pid: Option<Pid>| pid.filter(|pid| holds(*pid));
-        Cast { a: keep(self.a), b: keep(self.b), c: keep(self.c) }
+        Roles { a: keep(self.a), b: keep(self.b), c: keep(self.c) }
     }
 
     fn any(&self) -> bool {
@@ -207,31 +207,31 @@ impl Cast {
 }
 
 /// The process that became `container_prog SUBTASK`, else the one that wrote the line with the blank `label`.
-fn container(scene: &Scene<'_>, subtask: &str, label: &str) -> Option<Pid> {
-    let became = scene.run.events.iter().filter_map(|event| match &event.what {
-        What::Exec { argv } if is_container_prog(argv, subtask) => Some(event.pid),
+fn container(history: &History<'_>, subtask: &str, label: &str) -> Option<Pid> {
+    let became = history.run.events.iter().filter_map(|event| match &event.what {
+        EventKind::Exec { argv } if is_container_prog(argv, subtask) => Some(event.pid),
         _ => None,
     });
-    let sampled = scene.run.samples.iter().filter(|sample| is_container_prog(&sample.argv, subtask));
+    let sampled = history.run.samples.iter().filter(|sample| is_container_prog(&sample.argv, subtask));
     let players: Vec<Pid> = became.chain(sampled.map(|sample| sample.pid)).collect();
     // A fork keeps its parent's arguments, and without a tracer that looks as if it had become the program itself.
-    let is_fork = |pid: Pid| scene.ancestry(pid).iter().skip(1).any(|parent| players.contains(parent));
+    let is_fork = |pid: Pid| history.ancestry(pid).iter().skip(1).any(|parent| players.contains(parent));
     let started = players.iter().rev().copied().find(|pid| !is_fork(*pid));
     let wrote = || {
-        let line = scene.rows.iter().find_map(|row| match row {
-            Row::Match { line, blanks, .. } if blanks.iter().any(|(name, _)| name == label) => scene.lines.get(*line),
+        let line = history.rows.iter().find_map(|row| match row {
+            Row::Match { line, blanks, .. } if blanks.iter().any(|(name, _)| name == label) => history.lines.get(*line),
             _ => None,
         });
-        line.and_then(|line| scene.writer(line)).map(|event| event.pid).filter(|pid| *pid != scene.run.root_pid)
+        line.and_then(|line| history.writer(line)).map(|event| event.pid).filter(|pid| *pid != history.run.root_pid)
     };
     // Where the program was seen to be started for another subtask, a line of that one may stand here again: text that
     // was in a buffer at a fork is written twice. It says nothing of a process that was not seen.
     let seen_elsewhere = || {
-        let execs = scene.run.events.iter().filter_map(|event| match &event.what {
-            What::Exec { argv } => Some(argv.as_slice()),
+        let execs = history.run.events.iter().filter_map(|event| match &event.what {
+            EventKind::Exec { argv } => Some(argv.as_slice()),
             _ => None,
         });
-        let samples = scene.run.samples.iter().map(|sample| sample.argv.as_slice());
+        let samples = history.run.samples.iter().map(|sample| sample.argv.as_slice());
         execs.chain(samples).any(|argv| subtask_of(argv).is_some())
     };
     started.or_else(|| if seen_elsewhere() { None } else { wrote() })
@@ -253,37 +253,36 @@ fn subtask_of(argv: &[String]) -> Option<&str> {
 }
 
 /// The moment a container is judged by: when its program wrote its first line, else when it was started or last seen.
-fn telling<'a>(scene: &Scene<'a>, pid: Pid) -> Option<Moment<'a>> {
-    let moments = scene.moments(pid);
-    let did = |wanted: fn(&What) -> bool| {
+fn telling<'a>(history: &History<'a>, pid: Pid) -> Option<Moment<'a>> {
+    let moments = history.moments(pid);
+    let did = |wanted: fn(&EventKind) -> bool| {
         moments.iter().find(|moment| moment.event.is_some_and(|event| wanted(&event.what))).copied()
     };
-    did(|what| matches!(what, What::Wrote { stream: 1, .. }))
-        .or_else(|| did(|what| matches!(what, What::Exec { argv } if subtask_of(argv).is_some())))
+    did(|what| matches!(what, EventKind::Wrote { stream: 1, .. }))
+        .or_else(|| did(|what| matches!(what, EventKind::Exec { argv } if subtask_of(argv).is_some())))
         .or_else(|| moments.last().copied())
 }
 
 /// Whether `pid` wrote anything to stdout.
-fn spoke(scene: &Scene<'_>, pid: Pid) -> bool {
-    scene.run.events.iter().any(|event| event.pid == pid && matches!(event.what, What::Wrote { stream: 1, .. }))
+fn spoke(history: &History<'_>, pid: Pid) -> bool {
+    history.run.events.iter().any(|event| event.pid == pid && matches!(event.what, EventKind::Wrote { stream: 1, .. }))
 }
 
 /// Whether another process wrote what `pid` says, where only a tracer could see more of `pid`.
-fn is_quoted(scene: &Scene<'_>, pid: Pid) -> bool {
-    scene.run.observer != Observer::Traced && scene.relayed.values().any(|speaker| *speaker == Some(pid))
+fn is_quoted(history: &History<'_>, pid: Pid) -> bool {
+    history.run.observer != Observer::Traced && history.relayed.values().any(|speaker| *speaker == Some(pid))
 }
 
 /// Whether `pid` came as far as its `main`: it wrote something, made a child, ended well, or computed for longer than a
 /// loader does.
-fn ran(scene: &Scene<'_>, pid: Pid) -> bool {
-    let started =
-        scene.run.events.iter().position(|event| {
-            event.pid == pid && matches!(&event.what, What::Exec { argv } if subtask_of(argv).is_some())
-        });
-    let after = scene.run.events.iter().skip(started.unwrap_or(scene.run.events.len()));
-    let did = |what: &What| matches!(what, What::Born { .. } | What::Exited { code: 0, signal: None });
-    let computed = || scene.samples(pid).iter().any(|sample| sample.cpu > LOADING);
-    spoke(scene, pid) || after.filter(|event| event.pid == pid).any(|event| did(&event.what)) || computed()
+fn ran(history: &History<'_>, pid: Pid) -> bool {
+    let started = history.run.events.iter().position(|event| {
+        event.pid == pid && matches!(&event.what, EventKind::Exec { argv } if subtask_of(argv).is_some())
+    });
+    let after = history.run.events.iter().skip(started.unwrap_or(history.run.events.len()));
+    let did = |what: &EventKind| matches!(what, EventKind::Born { .. } | EventKind::Exited { code: 0, signal: None });
+    let computed = || history.samples(pid).iter().any(|sample| sample.cpu > LOADING);
+    spoke(history, pid) || after.filter(|event| event.pid == pid).any(|event| did(&event.what)) || computed()
 }
 
 /// What blocks a check on a container that never ran.
@@ -291,32 +290,32 @@ fn never_ran(which: &str) -> Outcome {
     Outcome::NotTried(&["root.filled"], format!("container_prog did not run in {which}"))
 }
 
-fn root_filled(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    if !cast.any() {
-        // One cause is told once.
+fn root_filled(history: &History<'_>, roles: &Roles) -> Finding {
+    if !roles.any() {
+        // One cause is reported once.
         let expected = "container_prog runs in 2a, 2b and 2c, from an empty container_root";
-        return Finding::whole(not_started(scene, expected.to_owned(), "any of them"));
+        return Finding::whole(not_started(history, expected.to_owned(), "any of them"));
     }
-    Finding::parts(cast.named().map(|(which, pid)| (which, runs(scene, which, pid))))
+    Finding::parts(roles.named().map(|(which, pid)| (which, runs(history, which, pid))))
 }
 
-fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
+fn runs(history: &History<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
     let expected = format!("container_prog runs in {which}, from an empty container_root");
-    let Some(pid) = pid else { return not_started(scene, expected, which) };
-    if !ran(scene, pid) && !is_quoted(scene, pid) {
-        if scene.run.observer != Observer::Traced {
+    let Some(pid) = pid else { return not_started(history, expected, which) };
+    if !ran(history, pid) && !is_quoted(history, pid) {
+        if history.run.observer != Observer::Traced {
             return Outcome::Unseen(format!("container_prog was started in {which}, and this run does not show more"));
         }
-        let evidence = scene.exit(pid).map(|exit| scene.evidence(exit)).into_iter().collect();
+        let evidence = history.exit(pid).map(|exit| history.evidence(exit)).into_iter().collect();
         return Outcome::wrong(
             expected,
-            format!("it was started and wrote nothing{}", complaint(scene, which)),
+            format!("it was started and wrote nothing{}", complaint(history, which)),
             evidence,
         );
     }
-    match telling(scene, pid) {
+    match telling(history, pid) {
         // In the host's own root every library is there: that says nothing about container_root.
-        Some(moment) if moment.state.root == scene.run.host.root => {
+        Some(moment) if moment.state.root == history.run.host.root => {
             Outcome::NotTried(&["root.isolated"], format!("{which} runs from the host's root, which has all it needs"))
         }
         _ => Outcome::Held,
@@ -324,23 +323,23 @@ fn runs(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
 }
 
 /// No process became container_prog.
-fn not_started(scene: &Scene<'_>, expected: String, which: &str) -> Outcome {
-    let observed = format!("it was not started in {which}{}", complaint(scene, which));
-    let evidence = failed_exec(scene).unwrap_or_default();
+fn not_started(history: &History<'_>, expected: String, which: &str) -> Outcome {
+    let observed = format!("it was not started in {which}{}", complaint(history, which));
+    let evidence = failed_exec(history).unwrap_or_default();
     Outcome::Lost(Box::new(super::Why { expected, observed, evidence, ..Default::default() }))
 }
 
 /// How the program ended, and what it said first on stderr about `which`, for people.
-fn complaint(scene: &Scene<'_>, which: &str) -> String {
-    let end = match &scene.run.end {
+fn complaint(history: &History<'_>, which: &str) -> String {
+    let end = match &history.run.end {
         End::Exited(0) => String::new(),
-        end => format!("; {}{}", scene.typed(), end_told(end)),
+        end => format!("; {}{}", history.typed(), end_told(end)),
     };
     // A tracer sees what is written when: what came after the heading belongs to it.
     let heading = format!("Output Subtask {which}");
     let wrote = |stream: u8| {
-        scene.run.events.iter().filter_map(move |event| match &event.what {
-            What::Wrote { stream: to, text } if *to == stream => Some((event.at, text.as_str())),
+        history.run.events.iter().filter_map(move |event| match &event.what {
+            EventKind::Wrote { stream: to, text } if *to == stream => Some((event.at, text.as_str())),
             _ => None,
         })
     };
@@ -349,38 +348,42 @@ fn complaint(scene: &Scene<'_>, which: &str) -> String {
     let to = to.map_or(Duration::MAX, |(at, _)| at);
     let own =
         from.map(|from| wrote(2).filter(|(at, _)| (from..to).contains(at)).map(|(_, text)| text).collect::<String>());
-    let said = own.as_deref().and_then(first_said).or_else(|| first_said(&scene.run.output.stderr));
+    let said = own.as_deref().and_then(first_said).or_else(|| first_said(&history.run.output.stderr));
     let said = said.map(|line| format!("; stderr says {line:?}")).unwrap_or_default();
     format!("{said}{end}")
 }
 
 /// The last exec of container_prog that failed. Others are a shell's search for its commands.
-fn failed_exec(scene: &Scene<'_>) -> Option<Vec<Evidence>> {
+fn failed_exec(history: &History<'_>) -> Option<Vec<Evidence>> {
     let is_ours =
-        |event: &Event| matches!(&event.what, What::Call { decoded, .. } if decoded.ends_with("container_prog"));
-    let (event, _) = scene.calls("execve").filter(|(event, result)| *result < 0 && is_ours(event)).last()?;
-    Some(vec![scene.evidence(event)])
+        |event: &Event| matches!(&event.what, EventKind::Call { decoded, .. } if decoded.ends_with("container_prog"));
+    let (event, _) = history.calls("execve").filter(|(event, result)| *result < 0 && is_ours(event)).last()?;
+    Some(vec![history.evidence(event)])
 }
 
-fn root_isolated(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let mut finding = Finding::parts(cast.named().map(|(which, pid)| (which, isolated(scene, which, pid))));
+fn root_isolated(history: &History<'_>, roles: &Roles) -> Finding {
+    let mut finding = Finding::parts(roles.named().map(|(which, pid)| (which, isolated(history, which, pid))));
     let elsewhere = |pid: Pid| {
-        let wanted = scene.run.host.container_root?;
-        let root = telling(scene, pid)?.state.root;
-        (root != wanted && root != scene.run.host.root).then_some(())
+        let wanted = history.run.host.container_root?;
+        let root = telling(history, pid)?.state.root;
+        (root != wanted && root != history.run.host.root).then_some(())
     };
-    let elsewhere: Vec<&str> =
-        cast.named().into_iter().filter(|(_, pid)| pid.and_then(elsewhere).is_some()).map(|(which, _)| which).collect();
+    let elsewhere: Vec<&str> = roles
+        .named()
+        .into_iter()
+        .filter(|(_, pid)| pid.and_then(elsewhere).is_some())
+        .map(|(which, _)| which)
+        .collect();
     if !elsewhere.is_empty() {
         finding = finding.remark(format!("in {} the root is another folder than container_root", list(&elsewhere)));
     }
     finding
 }
 
-fn isolated(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
-    let Some(moment) = pid.and_then(|pid| telling(scene, pid)) else { return never_ran(which) };
-    let evidence = vec![scene.evidence_of(&moment)];
-    if moment.state.root == scene.run.host.root {
+fn isolated(history: &History<'_>, which: &'static str, pid: Option<Pid>) -> Outcome {
+    let Some(moment) = pid.and_then(|pid| telling(history, pid)) else { return never_ran(which) };
+    let evidence = vec![history.evidence_of(&moment)];
+    if moment.state.root == history.run.host.root {
         return Outcome::wrong(
             format!("in {which}, the root directory of container_prog is container_root"),
             "its root directory is the host's",
@@ -397,12 +400,14 @@ fn isolated(scene: &Scene<'_>, which: &'static str, pid: Option<Pid>) -> Outcome
     Outcome::Held
 }
 
-fn pid_one(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let finding =
-        Finding::parts([("2b", is_process_one(scene, cast.b, "2b")), ("2c", is_process_one(scene, cast.c, "2c"))]);
-    let first = cast.a.and_then(|pid| telling(scene, pid));
+fn pid_one(history: &History<'_>, roles: &Roles) -> Finding {
+    let finding = Finding::parts([
+        ("2b", is_process_one(history, roles.b, "2b")),
+        ("2c", is_process_one(history, roles.c, "2c")),
+    ]);
+    let first = roles.a.and_then(|pid| telling(history, pid));
     let own = first.and_then(|moment| moment.state.namespaces.get("pid").copied());
-    match (own, scene.host_namespace("pid")) {
+    match (own, history.host_namespace("pid")) {
         (Some(own), Some(host)) if own != host => finding.remark(
             "2a has a PID namespace of its own already: the lab adds it in 2b, so that the difference can be seen",
         ),
@@ -410,15 +415,15 @@ fn pid_one(scene: &Scene<'_>, cast: &Cast) -> Finding {
     }
 }
 
-fn is_process_one(scene: &Scene<'_>, pid: Option<Pid>, which: &'static str) -> Outcome {
-    let outcome = own_namespace(scene, pid, which, "pid");
-    let Some(moment) = pid.and_then(|pid| telling(scene, pid)) else { return outcome };
+fn is_process_one(history: &History<'_>, pid: Option<Pid>, which: &'static str) -> Outcome {
+    let outcome = own_namespace(history, pid, which, "pid");
+    let Some(moment) = pid.and_then(|pid| telling(history, pid)) else { return outcome };
     let expected = format!("in {which}, container_prog is process 1 of a PID namespace of its own");
     match (&outcome, moment.state.inner_pids.last()) {
         (Outcome::Held, Some(pid)) if *pid != 1 => Outcome::wrong(
             expected,
             format!("it is process {pid} of its PID namespace"),
-            vec![scene.evidence_of(&moment)],
+            vec![history.evidence_of(&moment)],
         ),
         (Outcome::Lost(_), _) => {
             let children = moment.state.namespaces.get("pid_for_children");
@@ -431,7 +436,7 @@ fn is_process_one(scene: &Scene<'_>, pid: Option<Pid>, which: &'static str) -> O
                         link("pid", *own),
                         link("pid", *next)
                     ),
-                    vec![scene.evidence_of(&moment)],
+                    vec![history.evidence_of(&moment)],
                 ),
                 _ => outcome,
             }
@@ -441,9 +446,9 @@ fn is_process_one(scene: &Scene<'_>, pid: Option<Pid>, which: &'static str) -> O
 }
 
 /// Whether the container has a namespace of `kind` that is not the host's.
-fn own_namespace(scene: &Scene<'_>, pid: Option<Pid>, which: &'static str, kind: &'static str) -> Outcome {
-    let Some(moment) = pid.and_then(|pid| telling(scene, pid)) else { return never_ran(which) };
-    let (Some(host), Some(own)) = (scene.host_namespace(kind), moment.state.namespaces.get(kind)) else {
+fn own_namespace(history: &History<'_>, pid: Option<Pid>, which: &'static str, kind: &'static str) -> Outcome {
+    let Some(moment) = pid.and_then(|pid| telling(history, pid)) else { return never_ran(which) };
+    let (Some(host), Some(own)) = (history.host_namespace(kind), moment.state.namespaces.get(kind)) else {
         return Outcome::Unseen(format!("the {kind} namespace of {which} could not be read"));
     };
     if host != *own {
@@ -452,18 +457,18 @@ fn own_namespace(scene: &Scene<'_>, pid: Option<Pid>, which: &'static str, kind:
     Outcome::wrong(
         format!("{which} in another namespace than {}, the host's", link(kind, host)),
         format!("{which} is in {}", link(kind, *own)),
-        vec![scene.evidence_of(&moment)],
+        vec![history.evidence_of(&moment)],
     )
 }
 
-fn uts_isolated(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let host = match (cast.b.or(cast.c), host_name(scene)) {
+fn uts_isolated(history: &History<'_>, roles: &Roles) -> Finding {
+    let host = match (roles.b.or(roles.c), host_name(history)) {
         (None, Outcome::Held) => never_ran("2b and 2c"),
         (_, outcome) => outcome,
     };
     Finding::parts([
-        ("2b", own_namespace(scene, cast.b, "2b", "uts")),
-        ("2c", own_namespace(scene, cast.c, "2c", "uts")),
+        ("2b", own_namespace(history, roles.b, "2b", "uts")),
+        ("2c", own_namespace(history, roles.c, "2c", "uts")),
         ("host", host),
     ])
 }
@@ -485,13 +490,14 @@ impl CpuLimit {
 }
 
 /// Finds the limit on 2c, or says why there is nothing to find.
-fn limit<'a>(scene: &Scene<'a>, cast: &Cast) -> Result<Limit<'a>, Outcome> {
-    if scene.run.host.cpu_controller.is_none() {
+fn limit<'a>(history: &History<'a>, roles: &Roles) -> Result<Limit<'a>, Outcome> {
+    if history.run.host.cpu_controller.is_none() {
         return Err(Outcome::Skipped("no cpu controller can be had in the box on this machine".to_owned()));
     }
-    let Some(c) = cast.c else { return Err(never_ran("2c")) };
-    let busiest = inside(scene, c).into_iter().max_by_key(|pid| scene.samples(*pid).last().map(|sample| sample.cpu));
-    let samples = scene.samples(busiest.unwrap_or(c));
+    let Some(c) = roles.c else { return Err(never_ran("2c")) };
+    let busiest =
+        inside(history, c).into_iter().max_by_key(|pid| history.samples(*pid).last().map(|sample| sample.cpu));
+    let samples = history.samples(busiest.unwrap_or(c));
     let Some(last) = samples.last() else {
         return Err(Outcome::Unseen("2c ended before its cgroup was looked at".to_owned()));
     };
@@ -506,37 +512,37 @@ fn is_half(limit: &CpuLimit) -> bool {
 }
 
 /// The processes of the container whose first is `first`.
-fn inside(scene: &Scene<'_>, first: Pid) -> Vec<Pid> {
-    let home = telling(scene, first).and_then(|moment| moment.state.namespaces.get("pid").copied());
-    let home = home.filter(|home| scene.host_namespace("pid") != Some(*home));
-    // The number of a namespace that is gone may be given to a new one: only who lives at the same time is a neighbour.
-    let start = scene.moments(first).first().map(|moment| moment.at).unwrap_or_default();
+fn inside(history: &History<'_>, first: Pid) -> Vec<Pid> {
+    let home = telling(history, first).and_then(|moment| moment.state.namespaces.get("pid").copied());
+    let home = home.filter(|home| history.host_namespace("pid") != Some(*home));
+    // The number of a namespace that is gone may be given to a new one: only processes that live at the same time share it.
+    let start = history.moments(first).first().map(|moment| moment.at).unwrap_or_default();
     let belongs = |pid: &Pid| {
-        let mut later = scene.moments(*pid).iter().filter(|moment| moment.at >= start);
+        let mut later = history.moments(*pid).iter().filter(|moment| moment.at >= start);
         let lives_there = later.any(|m| home.is_some() && m.state.namespaces.get("pid").copied() == home);
-        lives_there || scene.ancestry(*pid).contains(&first)
+        lives_there || history.ancestry(*pid).contains(&first)
     };
-    scene.pids().iter().copied().filter(belongs).collect()
+    history.pids().iter().copied().filter(belongs).collect()
 }
 
-fn limit_set(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let limit = match limit(scene, cast) {
+fn limit_set(history: &History<'_>, roles: &Roles) -> Finding {
+    let limit = match limit(history, roles) {
         Ok(limit) => limit,
         Err(outcome) => return Finding::whole(outcome),
     };
     let own = limit.samples.last().and_then(|sample| sample.limits.first());
     let expected = "the quota of 2c's cgroup is half its period, such as 50000 100000";
-    let evidence = limit.samples.last().map(|sample| looked(scene, sample)).into_iter().collect();
+    let evidence = limit.samples.last().map(|sample| looked(history, sample)).into_iter().collect();
     let Some(tightest) = limit.tightest else {
         let place = own.map_or("its cgroup", |own| own.cgroup.as_str());
-        let observed = format!("{} has no limit, nor has any cgroup above it", crate::transcript::drawn(place));
+        let observed = format!("{} has no limit, nor has any cgroup above it", crate::escape::drawn(place));
         return Finding::whole(Outcome::wrong(expected, observed, evidence));
     };
     let figures = format!("{} {}", tightest.quota_us.unwrap_or(0), tightest.period_us);
     if !is_half(tightest) {
         let cores = tightest.cores().unwrap_or(0.0);
         let observed =
-            format!("{figures}, which is {cores:.2} of a core, in {}", crate::transcript::drawn(&tightest.cgroup));
+            format!("{figures}, which is {cores:.2} of a core, in {}", crate::escape::drawn(&tightest.cgroup));
         return Finding::whole(Outcome::wrong(expected, observed, evidence));
     }
     let mut finding = Finding::whole(Outcome::Held);
@@ -546,14 +552,14 @@ fn limit_set(scene: &Scene<'_>, cast: &Cast) -> Finding {
     if own.is_some_and(|own| own.cgroup != tightest.cgroup) {
         finding = finding.remark("the limit is held by a cgroup above the one 2c is in, which holds it as well");
     }
-    if scene.run.host.cpu_controller.as_deref() == Some("v1") {
+    if history.run.host.cpu_controller.as_deref() == Some("v1") {
         finding = finding.remark("this machine has its cpu controller in cgroup v1, so the limit was looked for there");
     }
     finding
 }
 
 /// A sample as evidence.
-fn looked(scene: &Scene<'_>, sample: &Sample) -> Evidence {
+fn looked(history: &History<'_>, sample: &Sample) -> Evidence {
     let figures = |limit: &CpuLimit| match limit.quota_us {
         Some(quota) => format!("{}: {quota} {}, {} periods", limit.cgroup, limit.period_us, limit.nr_periods),
         None => format!("{}: max {}", limit.cgroup, limit.period_us),
@@ -561,12 +567,12 @@ fn looked(scene: &Scene<'_>, sample: &Sample) -> Evidence {
     let limits: Vec<String> = sample.limits.iter().map(figures).collect();
     Evidence {
         what: format!("had used {:.2} s of CPU time; {}", sample.cpu.as_secs_f64(), limits.join("; ")),
-        ..scene.evidence_of(&Moment { at: sample.at, pid: sample.pid, state: &sample.state, event: None })
+        ..history.evidence_of(&Moment { at: sample.at, pid: sample.pid, state: &sample.state, event: None })
     }
 }
 
-fn limit_works(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let limit = match limit(scene, cast) {
+fn limit_works(history: &History<'_>, roles: &Roles) -> Finding {
+    let limit = match limit(history, roles) {
         Ok(limit) => limit,
         Err(outcome) => return Finding::whole(outcome),
     };
@@ -576,7 +582,7 @@ fn limit_works(scene: &Scene<'_>, cast: &Cast) -> Finding {
     let spent = limit.samples.last().map_or(Duration::ZERO, |sample| sample.cpu);
     if spent < COMPUTED {
         let observed = format!("{} ms of CPU time in all: 2c computed nothing", spent.as_millis());
-        let evidence = limit.samples.last().map(|sample| looked(scene, sample)).into_iter().collect();
+        let evidence = limit.samples.last().map(|sample| looked(history, sample)).into_iter().collect();
         return Finding::whole(Outcome::wrong("2c computes, and is held back while it does", observed, evidence));
     }
     // The busy phase: from the first look at which it had begun to compute to the last at which it still went on. That
@@ -605,7 +611,7 @@ fn limit_works(scene: &Scene<'_>, cast: &Cast) -> Finding {
     let used = cpu.as_secs_f64() / wall.as_secs_f64();
     // A measurement of few periods may begin or end with a whole quota of its own.
     let borrowed = if all < FEW { tightest.quota_us.unwrap_or(0) as f64 / 1e6 } else { 0.0 };
-    let evidence = vec![looked(scene, first), looked(scene, last)];
+    let evidence = vec![looked(history, first), looked(history, last)];
     let outcome = if (counted as f64) < (all * COUNTED).floor() {
         Outcome::wrong(
             format!("most of the {all:.0} periods in which 2c computed are counted"),
@@ -631,20 +637,20 @@ fn goes_on(busy: &[&Sample], sample: &&&Sample) -> bool {
     before.is_none_or(|before| before.cpu < sample.cpu)
 }
 
-fn limit_all(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    let limit = match limit(scene, cast) {
+fn limit_all(history: &History<'_>, roles: &Roles) -> Finding {
+    let limit = match limit(history, roles) {
         Ok(limit) => limit,
         Err(outcome) => return Finding::whole(outcome),
     };
-    let (Some(tightest), Some(c)) = (limit.tightest, cast.c) else {
+    let (Some(tightest), Some(c)) = (limit.tightest, roles.c) else {
         return Finding::whole(Outcome::NotTried(&["limit.set"], "there is no limit to be inside of".to_owned()));
     };
-    Finding::parts([("inside", all_inside(scene, c, tightest)), ("alone", nothing_else(scene, cast, c, tightest))])
+    Finding::parts([("inside", all_inside(history, c, tightest)), ("alone", nothing_else(history, roles, c, tightest))])
 }
 
 /// The cgroup of a process in the hierarchy that has the cpu controller.
-fn cgroup<'a>(scene: &Scene<'_>, state: &'a ProcessState) -> Option<&'a str> {
-    let v1 = scene.run.host.cpu_controller.as_deref() == Some("v1");
+fn cgroup<'a>(history: &History<'_>, state: &'a ProcessState) -> Option<&'a str> {
+    let v1 = history.run.host.cpu_controller.as_deref() == Some("v1");
     let here = |name: &str| if v1 { name.split(',').any(|controller| controller == "cpu") } else { name.is_empty() };
     state.cgroups.iter().find(|(name, _)| here(name)).map(|(_, path)| path.as_str())
 }
@@ -656,106 +662,105 @@ fn is_within(path: &str, cgroup: &str) -> bool {
 }
 
 /// When container_prog of 2c began to run: its exec, else the first time it was seen as itself.
-fn began(scene: &Scene<'_>, c: Pid) -> Duration {
-    let exec = scene.run.events.iter().find(|event| {
-        event.pid == c && matches!(&event.what, What::Exec { argv } if is_container_prog(argv, "subtask3"))
+fn began(history: &History<'_>, c: Pid) -> Duration {
+    let exec = history.run.events.iter().find(|event| {
+        event.pid == c && matches!(&event.what, EventKind::Exec { argv } if is_container_prog(argv, "subtask3"))
     });
     let sampled =
-        || scene.samples(c).into_iter().find(|sample| is_container_prog(&sample.argv, "subtask3")).map(|s| s.at);
-    let wrote = || telling(scene, c).map(|moment| moment.at);
+        || history.samples(c).into_iter().find(|sample| is_container_prog(&sample.argv, "subtask3")).map(|s| s.at);
+    let wrote = || telling(history, c).map(|moment| moment.at);
     let first = exec.map(|event| event.at).or_else(|| sampled().into_iter().chain(wrote()).min());
     first.unwrap_or_default()
 }
 
-fn all_inside(scene: &Scene<'_>, c: Pid, limit: &CpuLimit) -> Outcome {
-    let expected =
-        format!("every process of 2c in {} from its first instruction", crate::transcript::drawn(&limit.cgroup));
-    let start = began(scene, c);
-    for pid in inside(scene, c) {
-        for moment in scene.moments(pid).iter().filter(|moment| moment.at >= start) {
-            let Some(path) = cgroup(scene, moment.state) else { continue };
+fn all_inside(history: &History<'_>, c: Pid, limit: &CpuLimit) -> Outcome {
+    let expected = format!("every process of 2c in {} from its first instruction", crate::escape::drawn(&limit.cgroup));
+    let start = began(history, c);
+    for pid in inside(history, c) {
+        for moment in history.moments(pid).iter().filter(|moment| moment.at >= start) {
+            let Some(path) = cgroup(history, moment.state) else { continue };
             if !is_within(path, &limit.cgroup) {
                 let observed = format!(
                     "process {} of 2c was in {}",
                     moment.state.inner_pids.last().unwrap_or(&pid),
-                    crate::transcript::drawn(path)
+                    crate::escape::drawn(path)
                 );
-                return Outcome::wrong(expected, observed, vec![scene.evidence_of(moment)]);
+                return Outcome::wrong(expected, observed, vec![history.evidence_of(moment)]);
             }
         }
-        let late = scene.samples(pid).into_iter().filter(|sample| sample.at >= start).find(|sample| {
+        let late = history.samples(pid).into_iter().filter(|sample| sample.at >= start).find(|sample| {
             let there = sample.limits.iter().find(|known| known.cgroup == limit.cgroup);
             there.is_none_or(|known| known.quota_us.is_none())
         });
         if let Some(sample) = late {
             let after = sample.at.saturating_sub(start).as_millis();
             let observed = format!("{after} ms after it began, the limit was not there yet");
-            return Outcome::wrong(expected, observed, vec![looked(scene, sample)]);
+            return Outcome::wrong(expected, observed, vec![looked(history, sample)]);
         }
     }
     Outcome::Held
 }
 
-fn nothing_else(scene: &Scene<'_>, cast: &Cast, c: Pid, limit: &CpuLimit) -> Outcome {
-    let start = began(scene, c);
-    let members = inside(scene, c);
-    let starters = scene.ancestry(c);
+fn nothing_else(history: &History<'_>, roles: &Roles, c: Pid, limit: &CpuLimit) -> Outcome {
+    let start = began(history, c);
+    let members = inside(history, c);
+    let starters = history.ancestry(c);
     // Whatever also led to 2a or 2b is the runner, not a part of the container.
-    let runner: Vec<Pid> = [cast.a, cast.b].into_iter().flatten().flat_map(|pid| scene.ancestry(pid)).collect();
-    for (which, pid) in [("2a", cast.a), ("2b", cast.b)] {
+    let runner: Vec<Pid> = [roles.a, roles.b].into_iter().flatten().flat_map(|pid| history.ancestry(pid)).collect();
+    for (which, pid) in [("2a", roles.a), ("2b", roles.b)] {
         let is_limited = |sample: &&Sample| sample.limits.iter().any(|limit| limit.cores().is_some());
-        let mut samples = pid.map(|pid| scene.samples(pid)).unwrap_or_default().into_iter();
+        let mut samples = pid.map(|pid| history.samples(pid)).unwrap_or_default().into_iter();
         if let Some(sample) = samples.find(is_limited) {
             let observed = format!("{which} computed under a limit as well");
-            return Outcome::wrong("only 2c has a limit of CPU time", observed, vec![looked(scene, sample)]);
+            return Outcome::wrong("only 2c has a limit of CPU time", observed, vec![looked(history, sample)]);
         }
     }
-    for moment in scene.all_moments().filter(|moment| moment.at >= start) {
-        let is_runner = moment.pid == scene.run.root_pid || runner.contains(&moment.pid);
+    for moment in history.all_moments().filter(|moment| moment.at >= start) {
+        let is_runner = moment.pid == history.run.root_pid || runner.contains(&moment.pid);
         let may = members.contains(&moment.pid) || (starters.contains(&moment.pid) && !is_runner);
-        let there = cgroup(scene, moment.state).is_some_and(|path| is_within(path, &limit.cgroup));
+        let there = cgroup(history, moment.state).is_some_and(|path| is_within(path, &limit.cgroup));
         if there && !may {
             let what = if is_runner { "the runner itself" } else { "a process that is not of the container" };
             return Outcome::wrong(
-                format!("only 2c's processes in {}", crate::transcript::drawn(&limit.cgroup)),
+                format!("only 2c's processes in {}", crate::escape::drawn(&limit.cgroup)),
                 format!("{what} (pid {}) was in it too", moment.state.inner_pids.get(1).unwrap_or(&moment.pid)),
-                vec![scene.evidence_of(moment)],
+                vec![history.evidence_of(moment)],
             );
         }
     }
     Outcome::Held
 }
 
-fn output(scene: &Scene<'_>, cast: &Cast, style: Style) -> Finding {
-    text::judged(scene, &blocks(cast), style)
+fn output(history: &History<'_>, roles: &Roles, style: Style) -> Finding {
+    text::judged(history, &blocks(roles), style)
 }
 
-fn blocks(cast: &Cast) -> [text::Block; 3] {
+fn blocks(roles: &Roles) -> [text::Block; 3] {
     [
-        text::Block { name: "block 2a", label: "pid-2a", writer: cast.a },
-        text::Block { name: "block 2b", label: "pid-2b", writer: cast.b },
-        text::Block { name: "block 2c", label: "pid-2c", writer: cast.c },
+        text::Block { name: "block 2a", label: "pid-2a", writer: roles.a },
+        text::Block { name: "block 2b", label: "pid-2b", writer: roles.b },
+        text::Block { name: "block 2c", label: "pid-2c", writer: roles.c },
     ]
 }
 
 /// The lines of containers whose output the runner captured, or sent through another program.
-pub(super) fn relayed(scene: &Scene<'_>) -> BTreeMap<usize, Option<Pid>> {
-    // Without a tracer nobody sees how far a program comes that writes into a pipe of the runner's.
-    let cast = Cast::of(scene).who(|pid| ran(scene, pid) || scene.run.observer != Observer::Traced);
-    let is_container = |pid: Pid| cast.named().iter().any(|(_, container)| *container == Some(pid));
-    text::relayed(scene, &blocks(&cast), |writer, speaker| {
-        !is_container(writer) && speaker.is_some_and(|speaker| !spoke(scene, speaker))
+pub(super) fn relayed(history: &History<'_>) -> BTreeMap<usize, Option<Pid>> {
+    // Without a tracer, a program that writes into a pipe of the runner's is not seen to write.
+    let roles = Roles::of(history).who(|pid| ran(history, pid) || history.run.observer != Observer::Traced);
+    let is_container = |pid: Pid| roles.named().iter().any(|(_, container)| *container == Some(pid));
+    text::relayed(history, &blocks(&roles), |writer, speaker| {
+        !is_container(writer) && speaker.is_some_and(|speaker| !spoke(history, speaker))
     })
 }
 
-fn clean(scene: &Scene<'_>, cast: &Cast) -> Finding {
-    if !cast.any() {
+fn clean(history: &History<'_>, roles: &Roles) -> Finding {
+    if !roles.any() {
         return Finding::whole(never_ran("any subtask"));
     }
-    let left = text::leftovers(scene);
+    let left = text::leftovers(history);
     let gone = match left.as_slice() {
         [] => Outcome::Held,
         left => Outcome::wrong("the host as it was before", format!("left behind: {}", list(left)), Vec::new()),
     };
-    Finding::parts([("status", text::exit_status(scene)), ("gone", gone)])
+    Finding::parts([("status", text::exit_status(history)), ("gone", gone)])
 }

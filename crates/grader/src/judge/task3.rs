@@ -6,17 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scene::Scene;
-use super::words::{command_told, link, link_of, list, plain, probe_told};
+use super::history::History;
+use super::words::{command_told, link, link_of, list, plain, probe_told, shortened};
 use super::{Evidence, Finding, Outcome, Style};
-use crate::play::task3::{
-    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
-    RENAMED, STAMP, STATUS, TWICE, WEB, WORD, cable, mounts_of, new_mounts, processes_of, published,
-};
+use crate::record::steps::{Answer, CommandRun, Link, Look, Network, Process, SessionRecord, StepKind};
+use crate::record::{End, Host};
 use crate::rubric::Check;
-use crate::stage::{OURS, VOLUME};
-use crate::trace::session::{Answer, CommandRun, Did, Link, Look, Network, Process, Session};
-use crate::trace::{End, Host};
+use crate::session::task3::{
+    ABOVE, ALT, BUSY, BYSTANDER, CALLED, COPIED_FILE, COPIED_FOLDER, EG, EGG, IDLE, IMAGE, LAST, MARK, OF_BASE,
+    RENAMED, STAMP, STATUS, TWICE, WEB, WORD, mounts_of, new_mounts, processes_of, published, veth_pair,
+};
+use crate::session::{OURS, VOLUME};
 
 /// What stands first in the output of each command.
 const BANNER: &str = "CS695 Conductor that manages containers";
@@ -26,71 +26,71 @@ const NAMES: [&str; 7] = [EG, EGG, WEB, ALT, BUSY, TWICE, IDLE];
 const KINDS: [(&str, &[&str]); 5] =
     [("uts", &["run.uts"]), ("pid", &["run.pid"]), ("net", &["run.net"]), ("mnt", &["run.mnt"]), ("ipc", &["run.ipc"])];
 
-/// What `scene` says about `check`; none when there is no such check.
-pub(super) fn finding(check: &Check, scene: &Scene<'_>, style: Style) -> Option<Finding> {
-    let session = &scene.run.session;
-    let play = Play { session, host: &scene.run.host, number: scene.number, is_rust: style.is_rust };
+/// What `history` says about `check`; none when there is no such check.
+pub(super) fn finding(check: &Check, history: &History<'_>, style: Style) -> Option<Finding> {
+    let session = &history.run.session;
+    let judge = Judge { session, host: &history.run.host, number: history.number, is_rust: style.is_rust };
     let nothing_ran = [EG, EGG, WEB, ALT].iter().all(|name| session.found(name).is_none());
     let finding = match check.id.as_str() {
-        "output" => play.output(),
-        // One reason for all: it is told with the first.
-        "run.uts" if nothing_ran => Finding::whole(Outcome::NotTried(&[], play.why_nothing_ran())),
-        _ if nothing_ran => Finding::whole(Outcome::NotTried(&["run.uts"], play.why_nothing_ran())),
-        "run.uts" => Finding::parts([("own", play.own("uts")), ("name", play.name_stays())]),
-        "run.pid" => Finding::whole(play.own("pid")),
-        "run.net" => Finding::whole(play.own("net")),
-        "run.mnt" => Finding::whole(play.own("mnt")),
-        "run.ipc" => Finding::whole(play.own("ipc")),
-        "run.root" => Finding::parts([("own", play.own_root()), ("apart", play.roots_apart())]),
-        "run.mounts" => play.mounts(),
-        "run.usable" => Finding::whole(play.usable()),
-        "run.default" => Finding::whole(play.default_command()),
-        "run.names" => play.names(),
-        "exec.joins" => Finding::parts(KINDS.map(|(kind, check)| (kind, play.joins(kind, check)))),
-        "exec.root" => Finding::parts([("root", play.same_root()), ("cwd", play.inside_root())]),
-        "exec.clean" => play.clean_exec(),
-        "exec.busy" => Finding::whole(play.beside_exec()),
-        "net.pair" => play.pair(),
-        "net.reach" => play.reach(),
-        "net.internet" => play.internet(),
-        "net.expose" => play.expose(),
-        "net.apart" => play.apart(),
-        "net.peer" => play.peer(),
-        "stop.gone" => play.gone(),
-        "stop.others" => Finding::whole(play.others()),
-        "stop.again" => Finding::whole(play.again()),
-        "layers.order" => play.layers_in_order(),
-        "layers.cache" => play.layers_kept(),
-        "layers.copy" => play.layers_copied(),
-        "layers.failed" => play.layers_failed(),
+        "output" => judge.output(),
+        // One reason for all checks is reported with the first.
+        "run.uts" if nothing_ran => Finding::whole(Outcome::NotTried(&[], judge.why_nothing_ran())),
+        _ if nothing_ran => Finding::whole(Outcome::NotTried(&["run.uts"], judge.why_nothing_ran())),
+        "run.uts" => Finding::parts([("own", judge.own("uts")), ("name", judge.name_stays())]),
+        "run.pid" => Finding::whole(judge.own("pid")),
+        "run.net" => Finding::whole(judge.own("net")),
+        "run.mnt" => Finding::whole(judge.own("mnt")),
+        "run.ipc" => Finding::whole(judge.own("ipc")),
+        "run.root" => Finding::parts([("own", judge.own_root()), ("apart", judge.roots_apart())]),
+        "run.mounts" => judge.mounts(),
+        "run.usable" => Finding::whole(judge.usable()),
+        "run.default" => Finding::whole(judge.default_command()),
+        "run.names" => judge.names(),
+        "exec.joins" => Finding::parts(KINDS.map(|(kind, check)| (kind, judge.joins(kind, check)))),
+        "exec.root" => Finding::parts([("root", judge.same_root()), ("cwd", judge.inside_root())]),
+        "exec.clean" => judge.clean_exec(),
+        "exec.busy" => Finding::whole(judge.beside_exec()),
+        "net.pair" => judge.pair(),
+        "net.reach" => judge.reach(),
+        "net.internet" => judge.internet(),
+        "net.expose" => judge.expose(),
+        "net.apart" => judge.apart(),
+        "net.peer" => judge.peer(),
+        "stop.gone" => judge.gone(),
+        "stop.others" => Finding::whole(judge.others()),
+        "stop.again" => Finding::whole(judge.again()),
+        "layers.order" => judge.layers_in_order(),
+        "layers.cache" => judge.layers_kept(),
+        "layers.copy" => judge.layers_copied(),
+        "layers.failed" => judge.layers_failed(),
         _ => return None,
     };
-    Some(play.as_far_as_time_was(check, finding))
+    Some(judge.as_far_as_time_was(check, finding))
 }
 
-/// One run of the play.
+/// One run of the judge.
 #[derive(Clone, Copy)]
-struct Play<'a> {
-    session: &'a Session,
+struct Judge<'a> {
+    session: &'a SessionRecord,
     host: &'a Host,
     number: usize,
     /// It is ours, or a student's copy of it: of that, more is asked than the assignment does.
     is_rust: bool,
 }
 
-/// The cable of one container, as far as it was found.
+/// The veth pair of one container, as far as it was found.
 struct Pair<'a> {
     inside: Option<&'a Link>,
     outside: Option<&'a Link>,
     lo_up: bool,
 }
 
-impl<'a> Play<'a> {
+impl<'a> Judge<'a> {
     /// The container's command, or why it is not there.
     fn container(&self, name: &str) -> Result<&'a Process, String> {
         let missing = || match self.session.command(&format!("run {name}")) {
             Some(run) => format!("no process with the command that `{}` was given; {}", run.line(), command_told(run)),
-            None => self.not_reached(),
+            None => self.session.not_reached(),
         };
         self.session.found(name).ok_or_else(missing)
     }
@@ -102,13 +102,13 @@ impl<'a> Play<'a> {
         let ran = || self.session.command("run eg");
         let silent =
             || ran().map(|run| format!("`{}` brought no process with its command; {}", run.line(), command_told(run)));
-        failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.not_reached())
+        failed.into_iter().next().or_else(silent).unwrap_or_else(|| self.session.not_reached())
     }
 
     /// What was not seen since time was up for one command is not known to be absent.
     fn as_far_as_time_was(&self, check: &Check, finding: Finding) -> Finding {
         let hung = self.session.steps.iter().find_map(|step| match &step.did {
-            Did::Command(run) if check.calls.iter().any(|words| step.name.starts_with(words)) => {
+            StepKind::Command(run) if check.calls.iter().any(|words| step.name.starts_with(words)) => {
                 matches!(run.end, Some(End::TimedOut(_))).then_some(run)
             }
             _ => None,
@@ -119,14 +119,8 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Why a step was not taken.
-    fn not_reached(&self) -> String {
-        let cut = self.session.cut.as_ref();
-        cut.map_or("it did not come to that".to_owned(), |why| format!("it did not come to that: {why}"))
-    }
-
     fn evidence(&self, process: &Process, what: &str) -> Vec<Evidence> {
-        let is_of = |did: &Did| matches!(did, Did::Found(Some(found)) if found.pid == process.pid);
+        let is_of = |did: &StepKind| matches!(did, StepKind::Found(Some(found)) if found.pid == process.pid);
         let step = self.session.steps.iter().find(|step| is_of(&step.did));
         vec![Evidence {
             run: self.number,
@@ -166,7 +160,7 @@ impl<'a> Play<'a> {
         let (eg, look) = match (self.container(EG), self.session.look("inside")) {
             (Ok(eg), Some(look)) => (eg, look),
             (Err(why), _) => return Outcome::absent(expected, why),
-            (_, None) => return Outcome::absent(expected, self.not_reached()),
+            (_, None) => return Outcome::absent(expected, self.session.not_reached()),
         };
         if look.shot.hostname != self.host.name {
             let observed = format!("it is called {} now", look.shot.hostname);
@@ -242,7 +236,7 @@ impl<'a> Play<'a> {
                 Some(_) => Outcome::Held,
                 None => Outcome::NotTried(&[], "nothing is mounted on the container's /proc".to_owned()),
             }),
-            _ => Outcome::absent("the host is as it was before", self.not_reached()),
+            _ => Outcome::absent("the host is as it was before", self.session.not_reached()),
         };
         let expected = "a sysfs on /sys that shows the container's links, and a /dev/null that is the null device";
         let own_net = eg.state.namespaces.get("net") != self.host.namespaces.get("net");
@@ -312,7 +306,7 @@ impl<'a> Play<'a> {
         let Some(first) = self.session.found(TWICE) else {
             return Finding::whole(Outcome::absent(
                 expected,
-                self.container(TWICE).err().unwrap_or(self.not_reached()),
+                self.container(TWICE).err().unwrap_or(self.session.not_reached()),
             ));
         };
         let again = ["twice while it runs", "twice when it has ended"];
@@ -332,7 +326,7 @@ impl<'a> Play<'a> {
                 Outcome::wrong(expected, observed, Vec::new())
             }
             (None, Some(_)) => Outcome::Held,
-            (None, None) => Outcome::absent(expected, self.not_reached()),
+            (None, None) => Outcome::absent(expected, self.session.not_reached()),
         };
         let finding = Finding::whole(outcome);
         match self.session.look("twice left alone") {
@@ -350,7 +344,7 @@ impl<'a> Play<'a> {
             (None, Some(run)) => {
                 Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), command_told(run)))
             }
-            (None, None) => Outcome::absent(expected, self.not_reached()),
+            (None, None) => Outcome::absent(expected, self.session.not_reached()),
         }
     }
 
@@ -410,14 +404,15 @@ impl<'a> Play<'a> {
     fn clean_exec(&self) -> Finding {
         let expected = format!("`exec {EG} -- echo {WORD}` prints the line {WORD:?} and nothing after it");
         let Some(shows) = self.session.command("exec shows") else {
-            return Finding::whole(Outcome::absent(expected, self.not_reached()));
+            return Finding::whole(Outcome::absent(expected, self.session.not_reached()));
         };
         let mut lines: Vec<String> = rows(shows).map(|row| row.trim().to_owned()).collect();
         let last = lines.pop();
         let mounted = self.mounted_by_exec();
         let fails = self.session.command("exec fails");
         let status = fails.and_then(|run| run.end.clone()) == Some(End::Exited(STATUS));
-        let told = || fails.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)));
+        let told =
+            || fails.map_or(self.session.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)));
         let outcome = match last {
             _ if self.session.found("exec's").is_none() && last.as_deref() != Some(WORD) => {
                 Outcome::NotTried(&["exec.joins"], self.no_exec())
@@ -453,16 +448,16 @@ impl<'a> Play<'a> {
     fn beside_exec(&self) -> Outcome {
         let expected = format!("while a command of `exec` runs in {BUSY}, another `exec` and `addnetwork` work");
         if self.session.found(BUSY).is_none() {
-            return Outcome::absent(expected, self.container(BUSY).err().unwrap_or(self.not_reached()));
+            return Outcome::absent(expected, self.container(BUSY).err().unwrap_or(self.session.not_reached()));
         }
         if self.session.found("exec busy's").is_none() {
             return Outcome::NotTried(&["exec.joins"], "no command of `exec` was there".to_owned());
         }
         let shows = |name: &str| self.session.command(name).is_some_and(|run| rows(run).any(|row| row.trim() == WORD));
-        let is_wired = |name: &str| self.cable_of(name).is_some_and(|pair| pair.inside.is_some());
+        let is_wired = |name: &str| self.veth_of(name).is_some_and(|pair| pair.inside.is_some());
         let told = |name: &str| {
             let run = self.session.command(name);
-            run.map_or(self.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)))
+            run.map_or(self.session.not_reached(), |run| format!("`{}`: {}", run.line(), command_told(run)))
         };
         // What does not work without an exec either says nothing here.
         match () {
@@ -478,7 +473,7 @@ impl<'a> Play<'a> {
     fn no_exec(&self) -> String {
         match self.session.command("exec") {
             Some(run) => format!("`{}` brought no such process; {}", run.line(), command_told(run)),
-            None => self.not_reached(),
+            None => self.session.not_reached(),
         }
     }
 
@@ -488,7 +483,7 @@ impl<'a> Play<'a> {
         look.networks.get(inode?)
     }
 
-    fn cable_of(&self, name: &str) -> Option<Pair<'a>> {
+    fn veth_of(&self, name: &str) -> Option<Pair<'a>> {
         let look = self.session.look(&format!("{name} wired"))?;
         let process = self.session.found(name)?;
         let inside = self.network(look, process.state.namespaces.get("net"))?;
@@ -504,11 +499,14 @@ impl<'a> Play<'a> {
 
     fn pair(&self) -> Finding {
         let names = format!("veth ends {EG}-outside on the host and {EG}-inside in the container");
-        let Some(pair) = self.cable_of(EG) else {
-            return Finding::whole(Outcome::absent(names, self.container(EG).err().unwrap_or(self.not_reached())));
+        let Some(pair) = self.veth_of(EG) else {
+            return Finding::whole(Outcome::absent(
+                names,
+                self.container(EG).err().unwrap_or(self.session.not_reached()),
+            ));
         };
         let (Some(inside), Some(outside)) = (pair.inside, pair.outside) else {
-            let said = self.session.command("addnetwork eg").map_or(self.not_reached(), command_told);
+            let said = self.session.command("addnetwork eg").map_or(self.session.not_reached(), command_told);
             let missing = if pair.inside.is_none() { "no cable in the container" } else { "no other end on the host" };
             return Finding::whole(Outcome::absent(names, format!("{missing}; {said}")));
         };
@@ -524,7 +522,7 @@ impl<'a> Play<'a> {
         let subnet = |pair: &Pair<'_>| subnet_of(pair.outside?, pair.inside?);
         let expected =
             "x.y.N.1/24 on the host's end and x.y.N.2/24 inside, and no other: N another one for each container";
-        let others = self.cable_of(EGG).and_then(|pair| subnet(&pair));
+        let others = self.veth_of(EGG).and_then(|pair| subnet(&pair));
         let addresses = match subnet(&pair) {
             None => {
                 let of =
@@ -555,7 +553,7 @@ impl<'a> Play<'a> {
 
     /// What came of an attempt, in words.
     fn said(&self, probe: &str) -> String {
-        self.session.probe(probe).map_or_else(|| self.not_reached(), probe_told)
+        self.session.probe(probe).map_or_else(|| self.session.not_reached(), probe_told)
     }
 
     /// Whether `name` and the host reached each other when it was asked: half of every path through the host.
@@ -622,7 +620,7 @@ impl<'a> Play<'a> {
             return Finding::whole(Outcome::Skipped(format!("addresses cannot be translated here: {why}")));
         }
         let attempt = |who: &str, name: &str| format!("{who} calls the port of {name}");
-        // Whether the server behind the port answered, and not somebody else.
+        // Whether the server behind the port answered, and not another one.
         let works = |who: &str, name: &str| {
             let probe = self.session.probe(&attempt(who, name));
             probe.is_some_and(|p| matches!(&p.answer, Answer::Said(word) if word.starts_with(&published(name))))
@@ -697,7 +695,7 @@ impl<'a> Play<'a> {
         let (Some(before), Some(stopped), Some(end)) =
             (self.session.look("before"), self.session.look(&format!("{EG} stopped")), self.session.look("end"))
         else {
-            return Finding::whole(Outcome::absent("nothing left of a container", self.not_reached()));
+            return Finding::whole(Outcome::absent("nothing left of a container", self.session.not_reached()));
         };
         let held_or = |expected: &str, left: Vec<String>, untried: Option<Outcome>| match (left.as_slice(), untried) {
             ([], None) => Outcome::Held,
@@ -714,7 +712,7 @@ impl<'a> Play<'a> {
         let processes = held_or("no process of the container", processes, None);
         let mounts = held_or("no mount of a container", self.mounts_left(before, end), None);
         let excused = self.excused(before);
-        let had_cable = self.cable_of(EG).is_some_and(|pair| pair.outside.is_some());
+        let had_cable = self.veth_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
         };
@@ -771,7 +769,7 @@ impl<'a> Play<'a> {
         mounts_of(name, &self.host.cwd, &now.mounts, &before.mounts)
     }
 
-    /// The containers of which what is left otherwise follows from something that is charged already: `stop` failed where
+    /// The containers whose other leftovers follow from a fault that has cost marks already: `stop` failed where
     /// a process or a mount was left, or `addnetwork` did where a command of `exec` ran.
     fn excused(&self, before: &Look) -> Vec<&'static str> {
         let is_stuck = |name: &&str| {
@@ -812,7 +810,7 @@ impl<'a> Play<'a> {
     fn rules_left(&self, before: &Look, end: &Look, excused: &[&str]) -> Vec<String> {
         let network = |name: &str| {
             let (look, process) = (self.session.look(&format!("{name} wired"))?, self.session.found(name)?);
-            Some(format!("{}.", cable(look, process, self.host)?.inside.rsplit_once('.')?.0))
+            Some(format!("{}.", veth_pair(look, process, self.host)?.inside.rsplit_once('.')?.0))
         };
         let speaks = |rule: &str, name: &str| {
             let of_network =
@@ -848,7 +846,7 @@ impl<'a> Play<'a> {
         let (eg, look) = match (self.container(EG), self.session.look(&format!("{EG} stopped"))) {
             (Ok(eg), Some(look)) => (eg, look),
             (Err(_), _) => return Outcome::NotTried(&["stop.gone"], "there was no container to stop".to_owned()),
-            (_, None) => return Outcome::absent(expected, self.not_reached()),
+            (_, None) => return Outcome::absent(expected, self.session.not_reached()),
         };
         if !self.stop_did_something(eg, look) {
             return Outcome::NotTried(&["stop.gone"], format!("`stop {EG}` did nothing at all"));
@@ -901,7 +899,7 @@ impl<'a> Play<'a> {
             (None, Some(run)) => {
                 Outcome::absent(expected, format!("`{}` brought none; {}", run.line(), command_told(run)))
             }
-            (None, None) => Outcome::absent(expected, self.not_reached()),
+            (None, None) => Outcome::absent(expected, self.session.not_reached()),
         }
     }
 
@@ -914,7 +912,9 @@ impl<'a> Play<'a> {
             let runs = steps.iter().rev().filter_map(|step| self.session.command(step));
             runs.map(|run| format!("`{}`: {}", run.line(), command_told(run))).next()
         };
-        self.session.files(&format!("files of {image}")).ok_or_else(|| failed().unwrap_or_else(|| self.not_reached()))
+        self.session
+            .files(&format!("files of {image}"))
+            .ok_or_else(|| failed().unwrap_or_else(|| self.session.not_reached()))
     }
 
     fn layers_in_order(&self) -> Finding {
@@ -962,13 +962,15 @@ impl<'a> Play<'a> {
         let again = ["same", "first again"].map(stamp);
         let reused = match (stamp("first"), again.iter().flatten().collect::<Vec<_>>().as_slice()) {
             (Err(_), _) => Outcome::NotTried(&["layers.order"], "there is nothing to use again".to_owned()),
-            // A line that was not carried out the first time, either, is told with the one that changed.
+            // A line that was not carried out the first time, either, is reported with the one that changed.
             (Ok(first), _) if first.is_empty() && !matches!(rebuilt, Outcome::Held) => Outcome::Held,
             (Ok(first), _) if first.is_empty() => {
                 Outcome::absent(expected, format!("the RUN that writes {STAMP} left nothing"))
             }
-            (_, []) => Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.not_reached())),
-            // One that is not there at all is told with the images that do not work.
+            (_, []) => {
+                Outcome::absent(expected, self.files_of("same").err().unwrap_or_else(|| self.session.not_reached()))
+            }
+            // One that is not there at all is reported with the images that do not work.
             (Ok(first), again) if again.iter().any(|again| **again == first || again.is_empty()) => Outcome::Held,
             _ => Outcome::wrong(expected, "its RUN was run once more", Vec::new()),
         };
@@ -1012,7 +1014,7 @@ impl<'a> Play<'a> {
         };
         let expected = "`build` fails when a RUN does, and makes no image";
         let told = match built("fails") {
-            None => Outcome::absent(expected, self.not_reached()),
+            None => Outcome::absent(expected, self.session.not_reached()),
             Some(None) => Outcome::Held,
             Some(Some(why)) => Outcome::wrong(expected, why, Vec::new()),
         };
@@ -1022,11 +1024,11 @@ impl<'a> Play<'a> {
                 [] => Outcome::Held,
                 left => Outcome::wrong(expected, shortened(left), Vec::new()),
             },
-            _ => Outcome::absent(expected, self.not_reached()),
+            _ => Outcome::absent(expected, self.session.not_reached()),
         };
         let expected = "a layer whose RUN failed is not used: the same lines fail again";
         let again = match (&told, built("still")) {
-            (_, None) => Outcome::absent(expected, self.not_reached()),
+            (_, None) => Outcome::absent(expected, self.session.not_reached()),
             (Outcome::Held, Some(None)) => Outcome::Held,
             (Outcome::Held, Some(Some(why))) => Outcome::wrong(expected, why, Vec::new()),
             _ => Outcome::NotTried(&[], "the first build did not fail".to_owned()),
@@ -1052,7 +1054,7 @@ impl<'a> Play<'a> {
     fn banner(&self) -> Outcome {
         let expected = format!("{BANNER:?} as the first line of stdout");
         let commands = self.session.steps.iter().filter_map(|step| match &step.did {
-            Did::Command(run) if !step.name.starts_with(OURS) => Some(run),
+            StepKind::Command(run) if !step.name.starts_with(OURS) => Some(run),
             _ => None,
         });
         let mut seen = 0;
@@ -1064,13 +1066,13 @@ impl<'a> Play<'a> {
             }
             seen += 1;
         }
-        if seen == 0 { Outcome::absent(expected, self.not_reached()) } else { Outcome::Held }
+        if seen == 0 { Outcome::absent(expected, self.session.not_reached()) } else { Outcome::Held }
     }
 
     fn tables(&self) -> Outcome {
         let wrong = |name: &str, expected: &str| {
             let run = self.session.command(name);
-            let observed = run.map_or(self.not_reached(), |run| {
+            let observed = run.map_or(self.session.not_reached(), |run| {
                 let lines: Vec<String> = rows(run).map(|row| format!("{:?}", row.trim())).collect();
                 format!("`{}` printed {}", run.line(), list(&lines))
             });
@@ -1178,14 +1180,4 @@ fn begin(text: &str) -> String {
 /// Whether a table has a row for `name`.
 fn lists(run: &CommandRun, name: &str) -> bool {
     rows(run).any(|row| row.split_whitespace().next() == Some(name))
-}
-
-/// The first few, and how many more.
-fn shortened(left: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let shown = left.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-    match left.len().saturating_sub(SHOWN) {
-        0 => list(&shown),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

@@ -1,60 +1,54 @@
-//! Task 4: a page, a counter behind it, and who reaches what.
+//! Task 4: a page, a counter behind it, and which of them is reached from where.
 //!
-//! Only what the network shows counts: who answers whom, with which number. Each *no* is believed only where a *yes* came
+//! Only what the network shows counts: which server answers which client, with which number. Each *no* is believed only where a *yes* came
 //! by the same way: that no port leads to the counter says something where another port leads to the page, and that
-//! nobody answers after `down`, where somebody answered before.
+//! no server answers after `down`, where one answered before.
 
-use super::scene::Scene;
-use super::words::{link_of, list};
+use super::history::History;
+use super::words::{link_of, list, shortened};
 use super::{Evidence, Finding, Outcome};
-use crate::play::task4::{FOLDERS, PUBLISHED, STAND_IN, body_of, in_folder, number_of, speaks_http, status_of};
-use crate::trace::session::{Answer, CommandRun, Look, Network, Probe, Process, Session};
-use crate::trace::{End, Host};
+use crate::record::steps::{Answer, CommandRun, Look, Network, Probe, Process, SessionRecord};
+use crate::record::{End, Host};
+use crate::session::task4::{FOLDERS, PUBLISHED, STAND_IN, body_of, in_folder, number_of, speaks_http, status_of};
 
-/// What `scene` says about the check `id`; none when there is no such check.
-pub(super) fn finding(id: &str, scene: &Scene<'_>) -> Option<Finding> {
-    let play = Play { session: &scene.run.session, host: &scene.run.host, number: scene.number };
+/// What `history` says about the check `id`; none when there is no such check.
+pub(super) fn finding(id: &str, history: &History<'_>) -> Option<Finding> {
+    let judge = Judge { session: &history.run.session, host: &history.run.host, number: history.number };
     Some(match id {
-        "reach.outside" => Finding::whole(play.reached("outside", "another machine")),
-        "reach.host" => play.by_host(),
-        "count.next" => Finding::parts([("number", play.tells_the_number()), ("once", play.counts_once())]),
-        "count.asked" => Finding::whole(play.asks()),
-        "apart.services" => play.containers(),
-        "apart.counter" => Finding::whole(play.no_way_in()),
-        "internet" => Finding::parts([("page", play.reaches_out("page")), ("counter", play.reaches_out("counter"))]),
-        "down.gone" => play.gone(),
-        "up.again" => Finding::whole(play.again()),
+        "reach.outside" => Finding::whole(judge.reached("outside", "another machine")),
+        "reach.host" => judge.by_host(),
+        "count.next" => Finding::parts([("number", judge.tells_the_number()), ("once", judge.counts_once())]),
+        "count.asked" => Finding::whole(judge.asks()),
+        "apart.services" => judge.containers(),
+        "apart.counter" => Finding::whole(judge.no_way_in()),
+        "internet" => Finding::parts([("page", judge.reaches_out("page")), ("counter", judge.reaches_out("counter"))]),
+        "down.gone" => judge.gone(),
+        "up.again" => Finding::whole(judge.again()),
         _ => return None,
     })
 }
 
-/// One run of the play.
+/// One run of the judge.
 #[derive(Clone, Copy)]
-struct Play<'a> {
-    session: &'a Session,
+struct Judge<'a> {
+    session: &'a SessionRecord,
     host: &'a Host,
     number: usize,
 }
 
-/// Among so many numbers at either end of a page the visitor's is looked for: a list of all is no greeting.
+/// The visitor's number is searched among so many at either end of the page: a page that lists all numbers is not a greeting.
 const MOST_NUMBERS: usize = 12;
-/// The two who visit, as the steps call them.
+/// The two visitors, as the steps call them.
 const VISITORS: [&str; 2] = ["outside", "the host"];
 
-impl<'a> Play<'a> {
+impl<'a> Judge<'a> {
     fn probe(&self, name: &str) -> Option<&'a Probe> {
         self.session.probe(name)
     }
 
-    /// Why a step was not taken.
-    fn not_reached(&self) -> String {
-        let cut = self.session.cut.as_ref();
-        cut.map_or("it did not come to that".to_owned(), |why| format!("it did not come to that: {why}"))
-    }
-
     /// How `up` or `down` ended, and what it said.
     fn told(&self, command: &str) -> String {
-        let Some(run) = self.session.command(command) else { return self.not_reached() };
+        let Some(run) = self.session.command(command) else { return self.session.not_reached() };
         let end = match &run.end {
             None => "goes on".to_owned(),
             Some(End::Exited(code)) => format!("ended with exit status {code}"),
@@ -112,13 +106,13 @@ impl<'a> Play<'a> {
         self.visit(who).is_some_and(|it| status_of(&it.answer) == Some(200))
     }
 
-    // Who reaches the page.
+    // Reaching the page.
 
     fn reached(&self, who: &str, whose: &str) -> Outcome {
         let host = &self.session.addresses.host;
         let expected = format!("{whose} gets an answer of the page at http://{host}:{PUBLISHED}/");
         match self.visit(who) {
-            None => Outcome::absent(expected, self.not_reached()),
+            None => Outcome::absent(expected, self.session.not_reached()),
             Some(_) if self.answers(who) => Outcome::Held,
             Some(visit) => Outcome::absent(expected, format!("{}; {}", answer(visit), self.told("up"))),
         }
@@ -158,7 +152,7 @@ impl<'a> Play<'a> {
             }
             greetings.push((who, visit, next));
         }
-        // A page that has all numbers on it has told none: it is to be the same one of the page's numbers each time.
+        // A page with many numbers must have the right one at the same position each time.
         let counted = [false, true].into_iter().any(|from_the_end| {
             let order = |text: &str| match from_the_end {
                 true => numbers(text).rev().collect::<Vec<_>>(),
@@ -216,7 +210,7 @@ impl<'a> Play<'a> {
         }
         let (Some(with), Some(without)) = (self.visit(who), self.probe(&format!("visit from {who} without a counter")))
         else {
-            return Outcome::absent(expected, self.not_reached());
+            return Outcome::absent(expected, self.session.not_reached());
         };
         let is_greeting = status_of(&without.answer) == Some(200);
         if is_greeting && blanked(body_of(&with.answer)) == blanked(body_of(&without.answer)) {
@@ -247,7 +241,7 @@ impl<'a> Play<'a> {
         "no server that the host reaches answers /get_counter with a number".to_owned()
     }
 
-    // Who is where.
+    // Containers and networks.
 
     fn containers(&self) -> Finding {
         let services = FOLDERS.map(|(name, _)| (name, self.service(name)));
@@ -306,7 +300,7 @@ impl<'a> Play<'a> {
         let ways = self.session.steps.iter().filter(|step| step.name == "ways in");
         let open: Vec<String> = ways
             .flat_map(|step| match &step.did {
-                crate::trace::session::Did::Probes(probes) => probes.as_slice(),
+                crate::record::steps::StepKind::Probes(probes) => probes.as_slice(),
                 _ => &[],
             })
             .filter(|probe| number_of(&probe.answer).is_some() || body_of(&probe.answer).starts_with(STAND_IN))
@@ -330,7 +324,7 @@ impl<'a> Play<'a> {
         }
         let expected = format!("the {name}'s container reaches the internet behind the host's address");
         match self.probe(&format!("{name} calls internet")) {
-            None => Outcome::absent(expected, self.not_reached()),
+            None => Outcome::absent(expected, self.session.not_reached()),
             Some(probe) => match &probe.answer {
                 Answer::Said(word) if word.ends_with(&format!(" {}", self.session.addresses.host)) => Outcome::Held,
                 _ => Outcome::wrong(expected, answer(probe), self.evidence(process, name)),
@@ -349,7 +343,7 @@ impl<'a> Play<'a> {
         let (Some(before), Some(up), Some(end)) =
             (self.session.look("before"), self.session.look("is up"), self.session.look("end"))
         else {
-            return Finding::whole(Outcome::absent("nothing is left after `down`", self.not_reached()));
+            return Finding::whole(Outcome::absent("nothing is left after `down`", self.session.not_reached()));
         };
         if !self.stood() {
             let why = format!("there was no deployment to take down: {}", self.told("up"));
@@ -378,10 +372,10 @@ impl<'a> Play<'a> {
         finding
     }
 
-    /// Whether both containers were ended, also when neither could be removed without a fault.
+    /// Whether both containers were ended, also when neither could be removed without an error.
     fn each_gone(&self, before: &Look, end: &Look) -> Outcome {
         let expected = "each container is stopped, whatever becomes of the other";
-        // What runs on the host is the script's affair, not a container that was passed over.
+        // A process on the host belongs to the script; it is not a forgotten container.
         let of_containers = |look: &Look| {
             let mut now = look.clone();
             now.processes.retain(|process| process.state.root != self.host.root);
@@ -409,7 +403,7 @@ impl<'a> Play<'a> {
         }
         for who in before {
             match self.probe(&format!("visit from {who} at the end")) {
-                None => return Outcome::absent(expected, self.not_reached()),
+                None => return Outcome::absent(expected, self.session.not_reached()),
                 Some(visit) if speaks_http(&visit.answer) => {
                     let observed = format!("the visitor from {who} got {}; {}", answer(visit), self.told_of_the_end());
                     return Outcome::wrong(expected, observed, Vec::new());
@@ -465,7 +459,7 @@ impl<'a> Play<'a> {
             return Outcome::NotTried(&["count.next"], "the page did not come the first time".to_owned());
         }
         let again = format!("visit from {who} again");
-        let Some(visit) = self.probe(&again) else { return Outcome::absent(expected, self.not_reached()) };
+        let Some(visit) = self.probe(&again) else { return Outcome::absent(expected, self.session.not_reached()) };
         if status_of(&visit.answer) != Some(200) {
             return Outcome::absent(expected, format!("{}; {}", answer(visit), self.told("up again")));
         }
@@ -557,15 +551,5 @@ fn answer(probe: &Probe) -> String {
         Answer::Connected => format!("a connection, and no answer in {} ms", probe.took.as_millis()),
         Answer::Silence => format!("no answer in {} ms", probe.took.as_millis()),
         Answer::NobodyThere => "nothing: there is no such container".to_owned(),
-    }
-}
-
-/// The first few, and how many more.
-fn shortened(left: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let shown = left.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-    match left.len().saturating_sub(SHOWN) {
-        0 => list(&shown),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

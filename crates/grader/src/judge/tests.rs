@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::trace::{
-    CpuLimit, Event, FileId, Host, Namespaces, Observer, Output, Pid, ProcessState, Sample, Snapshot, StdoutKind, What,
+use crate::record::{
+    CpuLimit, Event, EventKind, FileId, Host, Namespaces, Observer, Output, Pid, ProcessState, Sample, Snapshot,
+    StdoutKind,
 };
 
 const RUST: Style = Style { is_rust: true };
@@ -64,7 +65,7 @@ impl Film {
         }
     }
 
-    fn push(&mut self, pid: Pid, state: &ProcessState, what: What) -> &mut Film {
+    fn push(&mut self, pid: Pid, state: &ProcessState, what: EventKind) -> &mut Film {
         let at = Duration::from_millis(self.run.events.len() as u64);
         self.run.events.push(Event { at, pid, state: state.clone(), what });
         self
@@ -72,7 +73,7 @@ impl Film {
 
     fn wrote(&mut self, pid: Pid, state: &ProcessState, text: &str) -> &mut Film {
         self.run.output.stdout.push_str(text);
-        self.push(pid, state, What::Wrote { stream: 1, text: text.to_owned() })
+        self.push(pid, state, EventKind::Wrote { stream: 1, text: text.to_owned() })
     }
 
     /// What a process says of itself, and the line below it.
@@ -83,15 +84,15 @@ impl Film {
     }
 
     fn call(&mut self, pid: Pid, state: &ProcessState, name: &str, decoded: &str, result: i64) -> &mut Film {
-        let call = What::Call { name: name.to_owned(), args: [0; 6], decoded: decoded.to_owned(), result };
+        let call = EventKind::Call { name: name.to_owned(), args: [0; 6], decoded: decoded.to_owned(), result };
         self.push(pid, state, call)
     }
 
     fn ends(&mut self, pid: Pid, state: &ProcessState, signal: Option<i32>, reaped_by: Option<Pid>) -> &mut Film {
         let code = signal.map_or(0, |signal| 128 + signal);
-        self.push(pid, state, What::Exited { code, signal });
+        self.push(pid, state, EventKind::Exited { code, signal });
         if let Some(by) = reaped_by {
-            self.push(pid, state, What::Reaped { by });
+            self.push(pid, state, EventKind::Reaped { by });
         }
         self
     }
@@ -114,19 +115,19 @@ fn people() -> People {
     }
 }
 
-/// Task 1 as these people play it, watched by a tracer on a terminal.
+/// Task 1 with these processes, watched by a tracer on a terminal.
 fn traced(people: &People) -> Run {
     let People { parent, child1, child2 } = people;
     let mut film = Film::new(Observer::Traced, StdoutKind::Pty);
     film.wrote(10, parent, &format!("{DASHES}\n")).tells("Parent", 10, parent);
     let born = ProcessState { hostname: BOX.to_owned(), ..child1.clone() };
-    film.push(10, parent, What::Born { child: 11, child_state: Box::new(born) });
+    film.push(10, parent, EventKind::Born { child: 11, child_state: Box::new(born) });
     film.tells("Child1", 11, child1).tells("Parent", 10, parent);
     film.call(10, parent, "pidfd_open", "11", 5).call(10, parent, "setns", "5, CLONE_NEWPID", 0);
     let mut born = child2.clone();
     born.namespaces.insert("uts".into(), HOST);
     born.hostname = parent.hostname.clone();
-    film.push(10, parent, What::Born { child: 12, child_state: Box::new(born) });
+    film.push(10, parent, EventKind::Born { child: 12, child_state: Box::new(born) });
     film.call(12, child2, "setns", "5, CLONE_NEWUTS", 0).tells("Child2", 12, child2).ends(12, child2, None, Some(10));
     film.ends(11, child1, Some(9), Some(10)).tells("Parent", 10, parent).ends(10, parent, None, None);
     film.run
@@ -139,7 +140,7 @@ fn frozen(people: &People) -> Run {
     film.wrote(10, parent, &format!("{DASHES}\n")).tells("Parent", 10, parent);
     film.tells("Child1", 11, child1).tells("Parent", 10, parent).tells("Child2", 12, child2);
     let at = film.run.events.last().map(|event| event.at).unwrap_or_default();
-    film.run.events.push(Event { at, pid: 11, state: child1.clone(), what: What::Seen });
+    film.run.events.push(Event { at, pid: 11, state: child1.clone(), what: EventKind::Seen });
     film.tells("Parent", 10, parent);
     film.run
 }
@@ -228,7 +229,7 @@ fn a_pid_namespace_joined_after_the_fork_is_not_joined_and_the_true_line_costs_n
 fn a_parent_that_joins_is_named_with_its_call() {
     let cast = people();
     let mut runs = both(&cast);
-    let last = runs[0].events.iter().rposition(|event| matches!(event.what, What::Wrote { .. })).unwrap();
+    let last = runs[0].events.iter().rposition(|event| matches!(event.what, EventKind::Wrote { .. })).unwrap();
     runs[0].events[last].state.namespaces.insert("uts".into(), 201);
     let verdict = verdict(Task::Task1, &runs, RUST, "parent.stays");
     assert_eq!((verdict.status, verdict.marks), (Status::Partial, 1));
@@ -272,7 +273,7 @@ fn a_child_2_that_child_1_made_was_not_attached() {
         if event.pid == 12 {
             event.state.parent = 11;
         }
-        if matches!(event.what, What::Born { child: 12, .. }) {
+        if matches!(event.what, EventKind::Born { child: 12, .. }) {
             (event.pid, event.state) = (11, people().child1);
         }
     }
@@ -283,10 +284,10 @@ fn a_child_2_that_child_1_made_was_not_attached() {
 #[test]
 fn a_clone_without_a_signal_for_the_parent_is_named_as_the_cause_of_the_zombie() {
     let mut runs = both(&people());
-    runs[0].events.retain(|event| !(event.pid == 11 && matches!(event.what, What::Reaped { .. })));
-    let at = runs[0].events.iter().position(|event| matches!(event.what, What::Born { child: 11, .. })).unwrap();
+    runs[0].events.retain(|event| !(event.pid == 11 && matches!(event.what, EventKind::Reaped { .. })));
+    let at = runs[0].events.iter().position(|event| matches!(event.what, EventKind::Born { child: 11, .. })).unwrap();
     let flags = "CLONE_NEWUTS|CLONE_NEWPID".to_owned();
-    let clone = What::Call { name: "clone".into(), args: [0; 6], decoded: flags, result: 3 };
+    let clone = EventKind::Call { name: "clone".into(), args: [0; 6], decoded: flags, result: 3 };
     let event = Event { what: clone, ..runs[0].events[at].clone() };
     runs[0].events.insert(at + 1, event);
     assert_eq!(lost(Task::Task1, &runs, C), expect([("clean", 1)]));
@@ -316,10 +317,13 @@ fn a_program_in_which_nothing_ran_says_once_how_it_ended_and_what_it_said_first(
 fn child_1_must_live_until_child_2_is_done() {
     let cast = people();
     let mut runs = both(&cast);
-    let ended =
-        runs[0].events.iter().position(|event| event.pid == 11 && matches!(event.what, What::Exited { .. })).unwrap();
+    let ended = runs[0]
+        .events
+        .iter()
+        .position(|event| event.pid == 11 && matches!(event.what, EventKind::Exited { .. }))
+        .unwrap();
     runs[0].events[ended].at = Duration::from_millis(4);
-    runs[1].events.retain(|event| !matches!(event.what, What::Seen));
+    runs[1].events.retain(|event| !matches!(event.what, EventKind::Seen));
     assert_eq!(lost(Task::Task1, &runs, RUST), expect([("child1.name", 1)]));
 }
 
@@ -378,7 +382,7 @@ fn a_run_that_the_observer_lost_takes_no_marks() {
 fn a_zombie_a_survivor_and_a_bad_status_each_cost_half_of_clean() {
     let cast = people();
     let mut zombie = both(&cast);
-    zombie[0].events.retain(|event| !(event.pid == 11 && matches!(event.what, What::Reaped { .. })));
+    zombie[0].events.retain(|event| !(event.pid == 11 && matches!(event.what, EventKind::Reaped { .. })));
     let mut survivor = both(&cast);
     for run in &mut survivor {
         run.after.processes.push((3, "./namespace_prog".to_owned()));
@@ -395,11 +399,11 @@ fn a_zombie_a_survivor_and_a_bad_status_each_cost_half_of_clean() {
 #[test]
 fn another_road_to_the_same_place_costs_the_method_only() {
     let mut runs = both(&people());
-    runs[0].events.retain(|event| !matches!(&event.what, What::Call { name, .. } if name == "pidfd_open"));
+    runs[0].events.retain(|event| !matches!(&event.what, EventKind::Call { name, .. } if name == "pidfd_open"));
     assert_eq!(lost(Task::Task1, &runs, RUST), expect([("method", 1)]));
     // A pidfd that came with the child is a pidfd.
     let clone =
-        What::Call { name: "clone".into(), args: [0; 6], decoded: "CLONE_PIDFD|CLONE_NEWPID".into(), result: 11 };
+        EventKind::Call { name: "clone".into(), args: [0; 6], decoded: "CLONE_PIDFD|CLONE_NEWPID".into(), result: 11 };
     runs[0].events.insert(3, Event { what: clone, ..runs[0].events[2].clone() });
     assert_eq!(lost(Task::Task1, &runs, RUST), expect([]));
 }
@@ -409,8 +413,8 @@ fn a_line_whose_writer_was_not_seen_is_neither_true_nor_false() {
     let mut runs = both(&people());
     for run in &mut runs {
         for event in run.events.iter_mut().filter(|event| event.pid == 12) {
-            if matches!(event.what, What::Wrote { .. }) {
-                (event.pid, event.state) = (crate::trace::UNKNOWN_WRITER, ProcessState::default());
+            if matches!(event.what, EventKind::Wrote { .. }) {
+                (event.pid, event.state) = (crate::record::UNKNOWN_WRITER, ProcessState::default());
             }
         }
     }
@@ -418,7 +422,7 @@ fn a_line_whose_writer_was_not_seen_is_neither_true_nor_false() {
     assert_eq!(output.status, Status::Undecided, "{:?}", output.losses);
     // A lie of which the writer is known costs its mark all the same.
     for event in runs.iter_mut().flat_map(|run| &mut run.events).filter(|event| event.pid == 11) {
-        if let What::Wrote { text, .. } = &mut event.what {
+        if let EventKind::Wrote { text, .. } = &mut event.what {
             *text = text.replace("Child1 Process PID: 1", "Child1 Process PID: 7");
         }
     }
@@ -431,7 +435,7 @@ fn a_false_line_costs_half_of_the_output_and_names_the_line() {
     let mut runs = both(&people());
     for run in &mut runs {
         for event in &mut run.events {
-            if let What::Wrote { text, .. } = &mut event.what {
+            if let EventKind::Wrote { text, .. } = &mut event.what {
                 *text = text.replace("Child2 Process PID: 2", "Child2 Process PID: 4");
             }
         }
@@ -446,7 +450,7 @@ fn nonsense_in_every_blank_does_not_hide_that_one_process_wrote_all() {
     let mut run = traced(&people());
     let parent = run.events.iter().find(|event| event.pid == run.root_pid).cloned().unwrap();
     for event in run.events.iter_mut() {
-        if let What::Wrote { text, .. } = &mut event.what {
+        if let EventKind::Wrote { text, .. } = &mut event.what {
             *text = text
                 .lines()
                 .map(|line| match line.split_once("PID: ") {
@@ -492,7 +496,7 @@ fn an_unwritten_section_is_not_started_and_what_follows_is_blocked() {
 fn stopped_at(task: Task, mut runs: Vec<Run>, lesson: &str, pids: &[Pid]) -> (u32, Vec<Status>) {
     for run in &mut runs {
         run.events.retain(|event| !pids.contains(&event.pid));
-        run.events.retain(|event| !matches!(event.what, What::Born { child, .. } if pids.contains(&child)));
+        run.events.retain(|event| !matches!(event.what, EventKind::Born { child, .. } if pids.contains(&child)));
         run.samples.retain(|sample| !pids.contains(&sample.pid));
         run.end = End::Exited(101);
         run.output.stderr =
@@ -514,7 +518,7 @@ fn each_lesson_that_is_written_gives_its_marks_while_the_next_is_not() {
     // Child 2 is created where it belongs, and stops before its first line: only a tracer sees it.
     let mut at_1c = both(&people());
     at_1c[1].events.retain(|event| event.pid != 12);
-    at_1c[0].events.retain(|event| event.pid != 12 || matches!(event.what, What::Exited { .. }));
+    at_1c[0].events.retain(|event| event.pid != 12 || matches!(event.what, EventKind::Exited { .. }));
     assert_eq!(stopped_at(Task::Task1, at_1c.to_vec(), "1.c", &[]).0, 10);
     let [_, b, c] = containers().map(|container| container.pid);
     assert_eq!(stopped_at(Task::Task2, vec![right2()], "2.b", &[b, c]).0, 8);
@@ -561,11 +565,12 @@ fn a_plain_todo_is_known_by_the_section_that_it_stands_in() {
 fn sleeping_and_killing_by_name_are_remarks() {
     let mut runs = both(&people());
     let parent = runs[0].events[0].clone();
-    let sleep = What::Call { name: "clock_nanosleep".into(), args: [0; 6], decoded: "1 s".into(), result: 0 };
+    let sleep = EventKind::Call { name: "clock_nanosleep".into(), args: [0; 6], decoded: "1 s".into(), result: 0 };
     runs[0].events.insert(1, Event { what: sleep, ..parent.clone() });
-    runs[0]
-        .events
-        .insert(2, Event { pid: 15, what: What::Exec { argv: vec!["/usr/bin/pkill".into(), "x".into()] }, ..parent });
+    runs[0].events.insert(
+        2,
+        Event { pid: 15, what: EventKind::Exec { argv: vec!["/usr/bin/pkill".into(), "x".into()] }, ..parent },
+    );
     let verdict = verdict(Task::Task1, &runs, RUST, "clean");
     assert_eq!((verdict.status, verdict.remarks.len()), (Status::Passed, 2));
 }
@@ -617,13 +622,13 @@ fn task2_run(containers: &[Container; 3], quota: Option<u64>, period: u64) -> Ru
         let Container { subtask, pid, state } = container;
         let argv = vec!["/container_prog".to_owned(), (*subtask).to_owned()];
         film.wrote(10, &runner, &format!("Output Subtask {name}\n"));
-        film.push(10, &runner, What::Born { child: *pid, child_state: Box::new(state.clone()) });
-        film.push(*pid, state, What::Exec { argv: argv.clone() });
+        film.push(10, &runner, EventKind::Born { child: *pid, child_state: Box::new(state.clone()) });
+        film.push(*pid, state, EventKind::Exec { argv: argv.clone() });
         let own = state.inner_pids.last().copied().unwrap_or_default();
         film.wrote(*pid, state, &format!("Process PID: {own}\nChild Process PID: {}\n{line}\n", own + 1));
         let inner: Vec<Pid> = state.inner_pids.iter().map(|pid| pid + 1).collect();
         let child = ProcessState { inner_pids: inner, parent: *pid, ..state.clone() };
-        film.push(*pid, state, What::Born { child: pid + 1, child_state: Box::new(child) });
+        film.push(*pid, state, EventKind::Born { child: pid + 1, child_state: Box::new(child) });
         film.wrote(*pid, state, &format!("Files/Directories in root directory:\nlib\n.\n..\n{line}\n"));
         if name == "2b" {
             film.wrote(*pid, state, &format!("Hostname within container: {}\n", state.hostname));
@@ -721,7 +726,7 @@ fn a_controller_that_is_not_enabled_costs_two_marks_and_no_more() {
 fn a_script_that_stops_for_want_of_the_controller_loses_the_same_two_marks() {
     let mut stopped = without_controller();
     let c = containers()[2].pid;
-    stopped.events.retain(|event| event.pid != c && !matches!(event.what, What::Born { child, .. } if child == c));
+    stopped.events.retain(|event| event.pid != c && !matches!(event.what, EventKind::Born { child, .. } if child == c));
     stopped.samples.clear();
     stopped.after.cgroups = stopped.cgroups_made.clone();
     (stopped.end, stopped.stdout_kind) = (End::Exited(1), StdoutKind::Pipe);
@@ -792,7 +797,8 @@ fn a_repeated_line_of_2a_is_not_a_container_of_2b() {
     let [a, b, c] = containers().map(|container| container.pid);
     run.events.retain(|event| ![b, c].contains(&event.pid));
     // The child of 2a writes what it found in the buffer, once more.
-    let mut again = run.events.iter().find(|event| event.pid == a && matches!(event.what, What::Wrote { .. })).cloned();
+    let mut again =
+        run.events.iter().find(|event| event.pid == a && matches!(event.what, EventKind::Wrote { .. })).cloned();
     let event = again.as_mut().unwrap();
     event.pid = a + 1;
     run.events.extend(again);
@@ -826,7 +832,7 @@ fn more_than_half_a_core_is_seen_and_a_skipped_computation_too() {
 #[test]
 fn a_program_that_joins_its_cgroup_late_and_a_runner_that_joins_it_too_cost_one_each() {
     let mut late = right2();
-    let exec = late.events.iter().rposition(|event| matches!(event.what, What::Exec { .. })).unwrap();
+    let exec = late.events.iter().rposition(|event| matches!(event.what, EventKind::Exec { .. })).unwrap();
     late.events[exec].state.cgroups.insert(String::new(), "/".to_owned());
     assert_eq!(lost(Task::Task2, &[late], RUST), expect([("limit.all", 1)]));
 
@@ -834,7 +840,7 @@ fn a_program_that_joins_its_cgroup_late_and_a_runner_that_joins_it_too_cost_one_
     let mut event = runner.events[0].clone();
     event.at = Duration::from_secs(9);
     event.state.cgroups.insert(String::new(), "/limited".to_owned());
-    event.what = What::Seen;
+    event.what = EventKind::Seen;
     runner.events.push(event);
     assert_eq!(lost(Task::Task2, &[runner], RUST), expect([("limit.all", 1)]));
 }
@@ -875,7 +881,7 @@ fn the_number_of_a_dead_pid_namespace_makes_nobody_a_neighbour_of_2c() {
 fn a_program_whose_loader_gave_up_has_shown_nothing() {
     let mut run = right2();
     let pids = containers().map(|container| container.pid);
-    run.events.retain(|event| !pids.contains(&event.pid) || matches!(event.what, What::Exec { .. }));
+    run.events.retain(|event| !pids.contains(&event.pid) || matches!(event.what, EventKind::Exec { .. }));
     run.samples.clear();
     let lost = lost(Task::Task2, &[run], RUST);
     for (id, marks) in [("root.filled", 4), ("root.isolated", 4), ("pid.one", 4), ("uts.isolated", 4), ("limit.set", 2)]
@@ -904,12 +910,12 @@ fn what_a_helper_tells_before_and_between_the_blocks_is_no_part_of_them() {
     let at = |run: &Run, text: &str| {
         run.events
             .iter()
-            .position(|event| matches!(&event.what, What::Wrote { text: t, .. } if t.contains(text)))
+            .position(|event| matches!(&event.what, EventKind::Wrote { text: t, .. } if t.contains(text)))
             .unwrap()
     };
     for (place, text) in [("Subtask 2a", "'lib/x' -> 'container_root/lib/x'\n"), ("Subtask 2c", "mkdir: created\n")] {
         let nth = at(&run, place);
-        let what = What::Wrote { stream: 1, text: text.to_owned() };
+        let what = EventKind::Wrote { stream: 1, text: text.to_owned() };
         run.events.insert(nth, Event { at: run.events[nth].at, pid: 15, state: runner.clone(), what });
     }
     assert_eq!(lost(Task::Task2, std::slice::from_ref(&run), C), expect([]));
@@ -969,7 +975,7 @@ fn a_wrong_sum_and_a_wrong_unit_are_false_lines() {
     let changed = |from: &str, to: &str| {
         let mut run = right2();
         for event in &mut run.events {
-            if let What::Wrote { text, .. } = &mut event.what {
+            if let EventKind::Wrote { text, .. } = &mut event.what {
                 *text = text.replace(from, to);
             }
         }

@@ -1,13 +1,14 @@
-//! What both tasks ask of the output and of the end: the transcript, the exit status, what is left behind.
+//! Checks that tasks 1 and 2 share: the transcript, the exit status, what is left behind.
 
 use std::collections::BTreeMap;
 
-use super::scene::Scene;
+use super::history::History;
 use super::words::{end_told, first_said, list};
 use super::{Finding, Outcome, Style, Why};
+use crate::escape::drawn;
+use crate::record::{End, Pid, ProcessState, StdoutKind};
+use crate::rubric::align::{Item, Line, Piece, Row, align, is_separator, milliseconds};
 use crate::rubric::{Fact, Normalise};
-use crate::trace::{End, Pid, ProcessState, StdoutKind};
-use crate::transcript::{Item, Line, Piece, Row, align, drawn, is_separator, milliseconds};
 
 /// The sum of 10 000 x 10 000 calls of the C library's `rand()` seeded with 10111: the same wherever glibc is.
 const RAND_SUM: &str = "107375219085276240";
@@ -29,17 +30,17 @@ pub(super) struct Block {
 ///
 /// A line that tells the host's name is the runner's own.
 pub(super) fn relayed(
-    scene: &Scene<'_>,
+    history: &History<'_>,
     blocks: &[Block],
     is_relay: impl Fn(Pid, Option<Pid>) -> bool,
 ) -> BTreeMap<usize, Option<Pid>> {
     let mut found = BTreeMap::new();
     let mut block: Option<&Block> = None;
-    for row in &scene.rows {
+    for row in &history.rows {
         let (Row::Match { item, line, .. } | Row::Malformed { item, line }) = row else { continue };
-        block = blocks.iter().find(|block| has_blank(scene, *item, block.label)).or(block);
-        let Some(line) = scene.lines.get(*line).filter(|_| !has_blank(scene, *item, "host")) else { continue };
-        if let (Some(Block { writer: speaker, .. }), Some(event)) = (block, scene.writer(line)) {
+        block = blocks.iter().find(|block| has_blank(history, *item, block.label)).or(block);
+        let Some(line) = history.lines.get(*line).filter(|_| !has_blank(history, *item, "host")) else { continue };
+        if let (Some(Block { writer: speaker, .. }), Some(event)) = (block, history.writer(line)) {
             if Some(event.pid) != *speaker && is_relay(event.pid, *speaker) {
                 found.insert(line.number, *speaker);
             }
@@ -54,42 +55,42 @@ const IN_ORDER: &str = "all blocks in order, each written by the process it spea
 /// Lines that are named in a report before the rest is only counted.
 const SHOWN: usize = 4;
 
-/// Judges the transcript of `scene`.
+/// Judges the transcript of `history`.
 ///
 /// `blocks`: every line of the reference is there, in its order, and each block was begun by the process it belongs
 /// to. `lines`: no line says what the kernel does not, and no line is too many.
-pub(super) fn judged(scene: &Scene<'_>, blocks: &[Block], style: Style) -> Finding {
-    let finding = match scene.lines.is_empty() {
-        // One reason for both parts is told once.
+pub(super) fn judged(history: &History<'_>, blocks: &[Block], style: Style) -> Finding {
+    let finding = match history.lines.is_empty() {
+        // One reason for both parts is reported once.
         true => Finding::whole(Outcome::absent(IN_ORDER, "nothing was written to stdout")),
-        false => Finding::parts([("blocks", in_order(scene, blocks)), ("lines", every_line_true(scene, style))]),
+        false => Finding::parts([("blocks", in_order(history, blocks)), ("lines", every_line_true(history, style))]),
     };
-    let mut finding = match scene.run.stdout_kind {
+    let mut finding = match history.run.stdout_kind {
         StdoutKind::Pipe if !style.is_rust => {
             Finding::whole(Outcome::Unseen("stdio buffers on a pipe, so only the terminal run is judged".to_owned()))
         }
         _ => finding,
     };
-    if let Some(first) = scene.chatter.first() {
-        let told = format!("{} lines are not of the sample's kind, such as {:?}", scene.chatter.len(), shown(first));
+    if let Some(first) = history.chatter.first() {
+        let told = format!("{} lines are not of the sample's kind, such as {:?}", history.chatter.len(), shown(first));
         finding = finding.remark(told);
     }
     let separators = |row: &&Row| match row {
-        Row::Missing { item } => matches!(scene.items.get(*item), Some(Item::Separator(_))),
+        Row::Missing { item } => matches!(history.items.get(*item), Some(Item::Separator(_))),
         _ => false,
     };
-    let missing = scene.rows.iter().filter(separators).count();
-    if missing > 0 && !scene.lines.is_empty() && scene.run.stdout_kind == StdoutKind::Pty {
+    let missing = history.rows.iter().filter(separators).count();
+    if missing > 0 && !history.lines.is_empty() && history.run.stdout_kind == StdoutKind::Pty {
         finding = finding.remark(format!("{missing} lines of dashes are missing"));
     }
     finding
 }
 
-fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
+fn in_order(history: &History<'_>, blocks: &[Block]) -> Outcome {
     let mut wrong = Vec::new();
-    for item in scene.rows.iter().filter_map(|row| missing(scene, row)) {
-        let elsewhere = scene.rows.iter().find_map(|row| match row {
-            Row::Extra { line } => scene.lines.get(*line).filter(|line| same_label(item, line)),
+    for item in history.rows.iter().filter_map(|row| missing(history, row)) {
+        let elsewhere = history.rows.iter().find_map(|row| match row {
+            Row::Extra { line } => history.lines.get(*line).filter(|line| same_label(item, line)),
             _ => None,
         });
         wrong.push(match elsewhere {
@@ -100,24 +101,24 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     let mut writers: Vec<(Pid, &str)> = Vec::new();
     let mut evidence = Vec::new();
     for block in blocks {
-        let mut begun = scene.rows.iter().filter_map(|row| {
+        let mut begun = history.rows.iter().filter_map(|row| {
             let (item, line) = match row {
                 // Also a line with nonsense in its blank begins the block.
-                Row::Match { item, line, .. } | Row::Malformed { item, line } => (*item, scene.lines.get(*line)?),
+                Row::Match { item, line, .. } | Row::Malformed { item, line } => (*item, history.lines.get(*line)?),
                 _ => return None,
             };
-            let counts = has_blank(scene, item, block.label) && !is_true_report(scene, row, line);
-            scene.writer(line).filter(|_| counts)
+            let counts = has_blank(history, item, block.label) && !is_true_report(history, row, line);
+            history.writer(line).filter(|_| counts)
         });
         let Some(first) = begun.next() else { continue };
         let stranger = std::iter::once(first).chain(begun).find(|event| Some(event.pid) != block.writer);
         if let Some(event) = stranger {
-            let writer = scene.run.number_of(event.pid);
+            let writer = history.run.number_of(event.pid);
             wrong.push(format!("{} written by pid {writer}, not by the process it speaks of", block.name));
-            evidence.push(scene.evidence(event));
+            evidence.push(history.evidence(event));
         } else if let Some((_, other)) = writers.iter().find(|(pid, _)| *pid == first.pid) {
             wrong.push(format!("{other} and {} are written by the same process", block.name));
-            evidence.push(scene.evidence(first));
+            evidence.push(history.evidence(first));
         } else {
             writers.push((first.pid, block.name));
         }
@@ -125,130 +126,136 @@ fn in_order(scene: &Scene<'_>, blocks: &[Block]) -> Outcome {
     if wrong.is_empty() {
         return Outcome::Held;
     }
-    let observed = format!("{}: {} of the reference's lines or blocks are not in order", on(scene), wrong.len());
+    let observed = format!("{}: {} of the reference's lines or blocks are not in order", on(history), wrong.len());
     Outcome::Lost(Box::new(Why {
         expected: IN_ORDER.to_owned(),
         observed,
         details: shortened(wrong),
-        positive: complete(scene) || !evidence.is_empty(),
+        positive: complete(history) || !evidence.is_empty(),
         evidence,
         hints: None,
     }))
 }
 
 /// Whether one process wrote the line for another, and told the truth.
-fn is_true_report(scene: &Scene<'_>, row: &Row, line: &Line) -> bool {
+fn is_true_report(history: &History<'_>, row: &Row, line: &Line) -> bool {
     let Row::Match { blanks, .. } = row else { return false };
-    let is_false = |(label, value): &(String, String)| matches!(truth(scene, label, value, line), Truth::No(_));
-    scene.relayed.contains_key(&line.number) && !blanks.iter().any(is_false)
+    let is_false = |(label, value): &(String, String)| matches!(truth(history, label, value, line), Truth::No(_));
+    history.relayed.contains_key(&line.number) && !blanks.iter().any(is_false)
 }
 
 /// The lines whose blanks hold what the kernel does not say, each with what should stand there.
-pub(super) fn false_lines<'s>(scene: &'s Scene<'_>, style: Style) -> Vec<(&'s Line, String)> {
+pub(super) fn false_lines<'s>(history: &'s History<'_>, style: Style) -> Vec<(&'s Line, String)> {
     let mut wrong = Vec::new();
-    for row in &scene.rows {
+    for row in &history.rows {
         let Row::Match { item, line, blanks } = row else { continue };
-        let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
-        wrong.extend(corrected(scene, style, item, line, blanks).map(|fact| (line, fact)));
+        let (Some(item), Some(line)) = (history.items.get(*item), history.lines.get(*line)) else { continue };
+        wrong.extend(corrected(history, style, item, line, blanks).map(|fact| (line, fact)));
     }
     wrong
 }
 
 /// The line as it should be; none when it is true.
-fn corrected(scene: &Scene<'_>, style: Style, item: &Item, line: &Line, blanks: &[(String, String)]) -> Option<String> {
+fn corrected(
+    history: &History<'_>,
+    style: Style,
+    item: &Item,
+    line: &Line,
+    blanks: &[(String, String)],
+) -> Option<String> {
     blanks.iter().find_map(|(label, value)| {
         // The course's own program counts microseconds and calls them milliseconds.
-        if !style.is_rust && fact_of(scene, label) == Some(Fact::BusyTime) {
+        if !style.is_rust && fact_of(history, label) == Some(Fact::BusyTime) {
             return None;
         }
-        match truth(scene, label, value, line) {
+        match truth(history, label, value, line) {
             Truth::No(fact) => Some(put(item, label, &fact)),
             Truth::Yes | Truth::Unknown => None,
         }
     })
 }
 
-fn every_line_true(scene: &Scene<'_>, style: Style) -> Outcome {
-    let missing: Vec<&Item> = scene.rows.iter().filter_map(|row| missing(scene, row)).collect();
+fn every_line_true(history: &History<'_>, style: Style) -> Outcome {
+    let missing: Vec<&Item> = history.rows.iter().filter_map(|row| missing(history, row)).collect();
     let mut wrong: Vec<(&Line, String)> = Vec::new();
     let mut told = 0;
-    for row in &scene.rows {
+    for row in &history.rows {
         match row {
             Row::Match { blanks, .. } => told += blanks.len(),
             Row::Malformed { item, line } => {
-                let (Some(item), Some(line)) = (scene.items.get(*item), scene.lines.get(*line)) else { continue };
+                let (Some(item), Some(line)) = (history.items.get(*item), history.lines.get(*line)) else { continue };
                 wrong.push((line, format!("- {item}   + {}", shown(line))));
             }
             Row::Extra { line } => {
-                let Some(line) = scene.lines.get(*line).filter(|line| !is_separator(&line.text)) else { continue };
+                let Some(line) = history.lines.get(*line).filter(|line| !is_separator(&line.text)) else { continue };
                 // A line in the wrong place is a matter of order; here it only has to be true.
-                let Some((item, blanks)) = read_as(&missing, line, scene.blanks.normalise) else {
+                let Some((item, blanks)) = read_as(&missing, line, history.blanks.normalise) else {
                     wrong.push((line, format!("+ {}   is not in the reference", shown(line))));
                     continue;
                 };
                 told += blanks.len();
-                let fact = corrected(scene, style, item, line, &blanks);
+                let fact = corrected(history, style, item, line, &blanks);
                 wrong.extend(fact.map(|fact| (line, format!("- {fact}   + {}", shown(line)))));
             }
             Row::Missing { .. } => {}
         }
     }
-    let untrue = false_lines(scene, style).into_iter();
+    let untrue = false_lines(history, style).into_iter();
     wrong.extend(untrue.map(|(line, fact)| (line, format!("- {fact}   + {}", shown(line)))));
     wrong.sort_by_key(|(line, _)| line.number);
     let evidence: Vec<_> = wrong
         .iter()
-        .filter_map(|(line, _)| scene.writer(line))
-        .map(|event| scene.evidence(event))
+        .filter_map(|(line, _)| history.writer(line))
+        .map(|event| history.evidence(event))
         .take(SHOWN)
         .collect();
     let wrong: Vec<String> = wrong.into_iter().map(|(line, what)| format!("line {}   {what}", line.number)).collect();
     let blanks = |item: &Item| matches!(item, Item::Text(pieces) if pieces.len() > 1);
-    let lines = scene.items.iter().filter(|item| blanks(item)).count();
+    let lines = history.items.iter().filter(|item| blanks(item)).count();
     if wrong.is_empty() && told < lines {
-        let observed = format!("{}: {told} of {lines} lines that tell something were written", on(scene));
+        let observed = format!("{}: {told} of {lines} lines that tell something were written", on(history));
         return Outcome::absent("every line of the reference is there", observed);
     }
-    let tells = |line: usize| scene.lines.get(line).filter(|line| scene.writer(line).is_none());
-    let unseen = scene.rows.iter().find_map(|row| match row {
+    let tells = |line: usize| history.lines.get(line).filter(|line| history.writer(line).is_none());
+    let unseen = history.rows.iter().find_map(|row| match row {
         Row::Match { line, blanks, .. } if !blanks.is_empty() => tells(*line),
         _ => None,
     });
     if let (true, Some(line)) = (wrong.is_empty(), unseen) {
-        return Outcome::Unseen(format!("{}: no process was seen to write line {}", on(scene), line.number));
+        return Outcome::Unseen(format!("{}: no process was seen to write line {}", on(history), line.number));
     }
     if wrong.is_empty() {
         return Outcome::Held;
     }
     Outcome::Lost(Box::new(Why {
         expected: "every line says what the kernel says of its writer".to_owned(),
-        observed: format!("{}: {} lines do not", on(scene), wrong.len()),
+        observed: format!("{}: {} lines do not", on(history), wrong.len()),
         details: shortened(wrong),
-        positive: complete(scene) || !evidence.is_empty(),
+        positive: complete(history) || !evidence.is_empty(),
         evidence,
         hints: None,
     }))
 }
 
 /// Whether the line of the reference has this blank.
-fn has_blank(scene: &Scene<'_>, item: usize, label: &str) -> bool {
-    match scene.items.get(item) {
+fn has_blank(history: &History<'_>, item: usize, label: &str) -> bool {
+    match history.items.get(item) {
         Some(Item::Text(pieces)) => pieces.iter().any(|piece| matches!(piece, Piece::Blank(name, _) if name == label)),
         _ => false,
     }
 }
 
 /// The line with text that a row says is missing.
-fn missing<'s>(scene: &'s Scene<'_>, row: &Row) -> Option<&'s Item> {
+fn missing<'s>(history: &'s History<'_>, row: &Row) -> Option<&'s Item> {
     match row {
-        Row::Missing { item } => scene.items.get(*item).filter(|item| matches!(item, Item::Text(_))),
+        Row::Missing { item } => history.items.get(*item).filter(|item| matches!(item, Item::Text(_))),
         _ => None,
     }
 }
 
 /// Whether all that was written is known: then a line that is not there was not written.
-fn complete(scene: &Scene<'_>) -> bool {
-    matches!(scene.run.end, End::Exited(_) | End::Signaled(_)) && !scene.run.output.cut && !scene.lines.is_empty()
+fn complete(history: &History<'_>) -> bool {
+    matches!(history.run.end, End::Exited(_) | End::Signaled(_)) && !history.run.output.cut && !history.lines.is_empty()
 }
 
 /// The one of `items` that a line would be if it stood elsewhere, and what stands in its blanks.
@@ -263,8 +270,8 @@ fn read_as<'s>(items: &[&'s Item], line: &Line, normalise: Normalise) -> Option<
 }
 
 /// `on a pipe` or `on a terminal`.
-fn on(scene: &Scene<'_>) -> &'static str {
-    match scene.run.stdout_kind {
+fn on(history: &History<'_>) -> &'static str {
+    match history.run.stdout_kind {
         StdoutKind::Pty => "on a terminal",
         StdoutKind::Pipe => "on a pipe",
     }
@@ -298,7 +305,7 @@ fn shortened(mut lines: Vec<String>) -> Vec<String> {
 fn same_label(item: &Item, line: &Line) -> bool {
     match item {
         Item::Text(pieces) => match pieces.first() {
-            Some(crate::transcript::Piece::Literal(label)) => line.text.starts_with(label.as_str()),
+            Some(crate::rubric::align::Piece::Literal(label)) => line.text.starts_with(label.as_str()),
             _ => false,
         },
         _ => false,
@@ -315,31 +322,31 @@ enum Truth {
 }
 
 /// Compares what stands in the blank `label` of `line` with the kernel's word on the line's writer.
-fn truth(scene: &Scene<'_>, label: &str, value: &str, line: &Line) -> Truth {
-    if let Some(speaker) = scene.relayed.get(&line.number) {
-        return speaker.map_or(Truth::Unknown, |speaker| truth_of_relayed(scene, label, value, speaker));
+fn truth(history: &History<'_>, label: &str, value: &str, line: &Line) -> Truth {
+    if let Some(speaker) = history.relayed.get(&line.number) {
+        return speaker.map_or(Truth::Unknown, |speaker| truth_of_relayed(history, label, value, speaker));
     }
-    let Some(writer) = scene.writer(line) else { return Truth::Unknown };
+    let Some(writer) = history.writer(line) else { return Truth::Unknown };
     let is = |fact: Option<String>| match fact {
         Some(fact) if fact != value => Truth::No(fact),
         _ => Truth::Yes,
     };
-    match fact_of(scene, label) {
+    match fact_of(history, label) {
         Some(Fact::WriterPid) => is(writer.state.inner_pids.last().map(Pid::to_string)),
         Some(Fact::WriterHostname) => is(Some(writer.state.hostname.clone()).filter(|name| !name.is_empty())),
         Some(Fact::RandSum) => is(Some(RAND_SUM.to_owned())),
-        Some(Fact::ChildPid) => child_pid(scene, writer.pid, &writer.state, value),
-        Some(Fact::RootEntries) => root_entries(scene, &writer.state, value),
-        Some(Fact::BusyTime) => busy_time(scene, writer.pid, value, line),
+        Some(Fact::ChildPid) => child_pid(history, writer.pid, &writer.state, value),
+        Some(Fact::RootEntries) => root_entries(history, &writer.state, value),
+        Some(Fact::BusyTime) => busy_time(history, writer.pid, value, line),
         None => Truth::Yes,
     }
 }
 
 /// The same for a line that was written later and by another: it may tell of any moment of the `speaker`'s life.
-fn truth_of_relayed(scene: &Scene<'_>, label: &str, value: &str, speaker: Pid) -> Truth {
-    let moments = scene.moments(speaker);
+fn truth_of_relayed(history: &History<'_>, label: &str, value: &str, speaker: Pid) -> Truth {
+    let moments = history.moments(speaker);
     let Some(last) = moments.last() else { return Truth::Unknown };
-    match fact_of(scene, label) {
+    match fact_of(history, label) {
         Some(Fact::WriterPid) => match last.state.inner_pids.last().map(Pid::to_string) {
             Some(pid) if pid != value => Truth::No(pid),
             _ => Truth::Yes,
@@ -347,27 +354,27 @@ fn truth_of_relayed(scene: &Scene<'_>, label: &str, value: &str, speaker: Pid) -
         Some(Fact::WriterHostname) if moments.iter().any(|moment| moment.state.hostname == value) => Truth::Yes,
         Some(Fact::WriterHostname) => Truth::No(last.state.hostname.clone()),
         Some(Fact::RandSum) if value != RAND_SUM => Truth::No(RAND_SUM.to_owned()),
-        Some(Fact::ChildPid) => child_pid(scene, speaker, last.state, value),
-        Some(Fact::RootEntries) => root_entries(scene, last.state, value),
+        Some(Fact::ChildPid) => child_pid(history, speaker, last.state, value),
+        Some(Fact::RootEntries) => root_entries(history, last.state, value),
         Some(Fact::BusyTime | Fact::RandSum) | None => Truth::Yes,
     }
 }
 
-fn fact_of(scene: &Scene<'_>, label: &str) -> Option<Fact> {
-    scene.blanks.by_label.get(label).and_then(|blank| blank.fact)
+fn fact_of(history: &History<'_>, label: &str) -> Option<Fact> {
+    history.blanks.by_label.get(label).and_then(|blank| blank.fact)
 }
 
 /// The line is written by the child itself, or by its parent.
-fn child_pid(scene: &Scene<'_>, writer: Pid, state: &ProcessState, value: &str) -> Truth {
+fn child_pid(history: &History<'_>, writer: Pid, state: &ProcessState, value: &str) -> Truth {
     let depth = state.inner_pids.len().saturating_sub(1);
     let mut known = Vec::new();
-    for pid in scene.pids().iter().copied().filter(|pid| scene.parent(*pid) == Some(writer)) {
-        let numbers = scene.moments(pid);
+    for pid in history.pids().iter().copied().filter(|pid| history.parent(*pid) == Some(writer)) {
+        let numbers = history.moments(pid);
         known.extend(numbers.first().and_then(|moment| moment.state.inner_pids.get(depth)).map(Pid::to_string));
     }
     // The writer may be that child: then the line before is its parent's.
     let own = state.inner_pids.last().map(Pid::to_string);
-    let is_child = own.as_deref() == Some(value) && wrote_no_other(scene, writer, "Process PID:");
+    let is_child = own.as_deref() == Some(value) && wrote_no_other(history, writer, "Process PID:");
     if known.is_empty() || is_child || known.iter().any(|pid| pid == value) {
         return Truth::Yes;
     }
@@ -375,15 +382,15 @@ fn child_pid(scene: &Scene<'_>, writer: Pid, state: &ProcessState, value: &str) 
 }
 
 /// Whether `pid` wrote no line that begins with `label`.
-fn wrote_no_other(scene: &Scene<'_>, pid: Pid, label: &str) -> bool {
-    let by = |line: &&Line| scene.writer(line).is_some_and(|event| event.pid == pid);
-    !scene.lines.iter().filter(by).any(|line| line.text.starts_with(label))
+fn wrote_no_other(history: &History<'_>, pid: Pid, label: &str) -> bool {
+    let by = |line: &&Line| history.writer(line).is_some_and(|event| event.pid == pid);
+    !history.lines.iter().filter(by).any(|line| line.text.starts_with(label))
 }
 
-fn root_entries(scene: &Scene<'_>, state: &ProcessState, value: &str) -> Truth {
-    let names = &scene.run.after.container_root;
+fn root_entries(history: &History<'_>, state: &ProcessState, value: &str) -> Truth {
+    let names = &history.run.after.container_root;
     // Of another root than that one it is not known what is in it.
-    let elsewhere = scene.run.host.container_root != Some(state.root);
+    let elsewhere = history.run.host.container_root != Some(state.root);
     if elsewhere || names.is_empty() || matches!(value, "." | "..") || names.iter().any(|name| name == value) {
         return Truth::Yes;
     }
@@ -391,18 +398,18 @@ fn root_entries(scene: &Scene<'_>, state: &ProcessState, value: &str) -> Truth {
 }
 
 /// The printed time is that of the longest silence of the writer before the line, or of its CPU use.
-fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth {
+fn busy_time(history: &History<'_>, writer: Pid, value: &str, line: &Line) -> Truth {
     let Some(printed) = milliseconds(value) else { return Truth::Yes };
-    let Some(end) = scene.writer(line).map(|event| event.at) else { return Truth::Yes };
+    let Some(end) = history.writer(line).map(|event| event.at) else { return Truth::Yes };
     let mut moments: Vec<_> =
-        scene.run.events.iter().filter(|e| e.pid == writer && e.at <= end).map(|e| e.at).collect();
+        history.run.events.iter().filter(|e| e.pid == writer && e.at <= end).map(|e| e.at).collect();
     moments.sort();
     let wall = moments.windows(2).filter_map(|pair| match pair {
         [a, b] => Some(b.saturating_sub(*a).as_secs_f64() * 1e3),
         _ => None,
     });
     let wall = wall.fold(0.0, f64::max);
-    let cpu = scene.samples(writer).last().map_or(0.0, |sample| sample.cpu.as_secs_f64() * 1e3);
+    let cpu = history.samples(writer).last().map_or(0.0, |sample| sample.cpu.as_secs_f64() * 1e3);
     let near = |observed: f64| printed <= observed * TIME_FACTOR && printed >= observed / TIME_FACTOR;
     // Too short to tell a unit by, or all written at once at the end.
     if wall.max(cpu) < 20.0 || near(wall) || near(cpu) {
@@ -412,23 +419,23 @@ fn busy_time(scene: &Scene<'_>, writer: Pid, value: &str, line: &Line) -> Truth 
 }
 
 /// Whether the program ended by itself with status 0.
-pub(super) fn exit_status(scene: &Scene<'_>) -> Outcome {
+pub(super) fn exit_status(history: &History<'_>) -> Outcome {
     let expected = "the program ends by itself, with exit status 0";
-    let end = match &scene.run.end {
+    let end = match &history.run.end {
         End::Exited(0) => return Outcome::Held,
         End::Unknown => return Outcome::Unseen("the observer lost the program".to_owned()),
         end => end_told(end),
     };
-    let said = first_said(&scene.run.output.stderr);
+    let said = first_said(&history.run.output.stderr);
     let observed = said.map_or(end.clone(), |line| format!("{end} and said {line:?} on stderr"));
     Outcome::wrong(expected, observed, Vec::new())
 }
 
 /// What is in the box after the run and was not before it.
-pub(super) fn leftovers(scene: &Scene<'_>) -> Vec<String> {
-    let (before, after) = (&scene.run.before, &scene.run.after);
+pub(super) fn leftovers(history: &History<'_>) -> Vec<String> {
+    let (before, after) = (&history.run.before, &history.run.after);
     let mut left = Vec::new();
-    let root = scene.moments(scene.run.root_pid).first().and_then(|moment| moment.state.inner_pids.get(1).copied());
+    let root = history.moments(history.run.root_pid).first().and_then(|moment| moment.state.inner_pids.get(1).copied());
     for (pid, command) in &after.processes {
         if !before.processes.iter().any(|(known, _)| known == pid) && Some(*pid) != root {
             left.push(format!("process {pid} ({})", drawn(command)));

@@ -1,7 +1,7 @@
-//! How the judges say things: one wording for one fact.
+//! Wordings of the judges: one for each fact.
 
-use crate::trace::session::{Answer, Ask, CommandRun, Place, Probe};
-use crate::trace::{End, Namespaces};
+use crate::record::steps::{Answer, Ask, CommandRun, Place, Probe};
+use crate::record::{End, Namespaces};
 
 /// `uts:[4026531838]`, as readlink(1) of `/proc/PID/ns/uts` shows it.
 pub fn link(kind: &str, inode: u64) -> String {
@@ -25,6 +25,16 @@ pub fn list<T: AsRef<str>>(words: &[T]) -> String {
             let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
             format!("{} and {}", first.join(", "), last.as_ref())
         }
+    }
+}
+
+/// The first few, and how many more.
+pub fn shortened(left: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = left.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    match left.len().saturating_sub(SHOWN) {
+        0 => list(&shown),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

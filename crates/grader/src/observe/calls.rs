@@ -6,8 +6,8 @@
 
 use std::fs;
 
-use crate::hostbox::proc::{self, BlockedCall};
-use crate::trace::Pid;
+use crate::record::Pid;
+use crate::sandbox::proc::{self, BlockedCall};
 
 /// A call that the traced observer stops at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

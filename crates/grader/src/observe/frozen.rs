@@ -1,6 +1,6 @@
 //! Watching without a tracer: writers wait at a full pipe, and the box is frozen while it is looked at.
 //!
-//! The program's stdout is a pipe of a single slot, in packet mode, and the slot is kept full: whoever writes sleeps in
+//! The program's stdout is a pipe of a single slot, in packet mode, and the slot is kept full: a writer sleeps in
 //! write(2) until we take the packet in front of it. `/proc/PID/syscall` shows that it sleeps there, and where its text
 //! lies. Then the cgroup freezer stops every process of the box, `/proc` is read as one picture, and the box goes on; one
 //! packet is taken, so one write goes through and is the next plug. The program has no tracer, no filter, nothing
@@ -15,7 +15,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -23,17 +22,17 @@ use super::output::Collected;
 use super::sampler::{self, Cut, Watch, is_container_prog};
 use super::traced::{gathered, written};
 use super::{FirstEnd, Recorder, calls, snapshot};
-use crate::fault::Fault;
-use crate::hostbox::proc;
-use crate::hostbox::{Ending, HostBox};
+use crate::error::{IntoExit, OrCannot, Result};
 use crate::pace::Pace;
-use crate::trace::{FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER, What};
+use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot, UNKNOWN_WRITER};
+use crate::sandbox::proc;
+use crate::sandbox::{Ending, Sandbox, readable};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
 /// Most times that the box is frozen; a program that writes more often is read without being held.
 const MOST_HOLDS: usize = 400;
-/// Most ends of processes that are looked at: a fork bomb is told by the first few.
+/// Most ends of processes that are looked at: a fork bomb shows in the first few.
 const MOST_ENDS: usize = 300;
 /// Longest packet: one page.
 const PACKET: usize = 4096;
@@ -50,16 +49,15 @@ impl PluggedPipe {
     /// Makes the pipe and plugs it.
     ///
     /// # Errors
-    /// [`Fault::Broken`] with the kernel's reason.
-    pub fn new() -> Result<PluggedPipe, Fault> {
-        let broken =
-            |why: &dyn std::fmt::Display| Fault::Broken(format!("cannot make a pipe that holds writers: {why}"));
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT).map_err(|why| broken(&why))?;
+    /// `Exit::Broken` with the kernel's reason.
+    pub fn new() -> Result<PluggedPipe> {
+        const PIPE: &str = "a pipe that holds writers";
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT).or_cannot("make", PIPE).into_broken()?;
         // The kernel rounds up to a page, which is one slot.
-        fcntl_setpipe_size(&write, 1).map_err(|why| broken(&why))?;
+        fcntl_setpipe_size(&write, 1).or_cannot("make", PIPE).into_broken()?;
         let (read, mut write) = (File::from(read), File::from(write));
-        write.write_all(&[0]).map_err(|why| broken(&why))?;
-        let meta = rustix::fs::fstat(&read).map_err(|why| broken(&why))?;
+        write.write_all(&[0]).or_cannot("make", PIPE).into_broken()?;
+        let meta = rustix::fs::fstat(&read).or_cannot("make", PIPE).into_broken()?;
         Ok(PluggedPipe { read, write, id: FileId { dev: meta.st_dev, ino: meta.st_ino } })
     }
 
@@ -83,11 +81,9 @@ impl PluggedPipe {
         self.wait_full(Duration::ZERO)
     }
 
-    /// Waits until somebody's packet is in.
+    /// Waits until a packet is in.
     fn wait_full(&self, limit: Duration) -> bool {
-        let mut fds = [PollFd::new(self.read.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
-        poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+        readable(self.read.as_fd(), limit)
     }
 
     /// A program that made its stdout non-blocking would lose what it writes here.
@@ -101,16 +97,16 @@ impl PluggedPipe {
 /// Watches the program `root` until it has ended; returns how, and the box as it was then.
 ///
 /// # Errors
-/// [`Fault::Broken`] when init's word cannot be understood.
+/// `Exit::Broken` when init's word cannot be understood.
 pub fn watch(
-    host: &HostBox,
+    host: &Sandbox,
     recorder: &Recorder,
     watch: &Watch,
     root: (Pid, &ProcessState),
     pipe: PluggedPipe,
     ends: Option<Receiver<Ending>>,
     collected: &Collected,
-) -> Result<(FirstEnd, Snapshot), Fault> {
+) -> Result<(FirstEnd, Snapshot)> {
     let mut freezer = Freezer {
         host,
         recorder,
@@ -134,7 +130,7 @@ pub fn watch(
                     break Ok(FirstEnd { status: (pid != 0).then_some(status), wall: recorder.now() });
                 }
                 Ok(_) => {}
-                Err(fault) => break Err(fault),
+                Err(error) => break Err(error),
             }
             // Quick while it writes, seldom while it computes.
             pause = if freezer.step() { Duration::from_millis(1) } else { (pause * 2).min(Duration::from_millis(8)) };
@@ -143,7 +139,8 @@ pub fn watch(
         let first = looks.join().ok().flatten().filter(|_| !host.missed_an_end());
         if let Some((at, pid, state)) = first {
             // It is noted when every end was looked at, and says so.
-            let what = What::Call { name: "exit_group".to_owned(), args: [0; 6], decoded: String::new(), result: 0 };
+            let what =
+                EventKind::Call { name: "exit_group".to_owned(), args: [0; 6], decoded: String::new(), result: 0 };
             recorder.note_at(at, pid, state, what);
         }
         end
@@ -159,8 +156,8 @@ pub fn watch(
     Ok((end, snapshot::take(host)))
 }
 
-/// Looks at every process of the box while one of them waits to end itself, or another; who ends itself is returned.
-fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) -> Option<(Duration, Pid, ProcessState)> {
+/// Looks at every process of the box while one of them waits in exit or kill; returns the one that exits.
+fn look_at_the_end(host: &Sandbox, recorder: &Recorder, ending: &Ending) -> Option<(Duration, Pid, ProcessState)> {
     let (at, process) = (recorder.now(), proc::process_of(ending.tid));
     let mut own = None;
     for pid in host.cgroups().processes().into_iter().filter(|pid| *pid != host.init()) {
@@ -168,12 +165,12 @@ fn look_at_the_end(host: &HostBox, recorder: &Recorder, ending: &Ending) -> Opti
         if ending.is_own && process == Some(pid) {
             own = Some((at, pid, state.clone()));
         }
-        recorder.note_at(at, pid, state, What::Seen);
+        recorder.note_at(at, pid, state, EventKind::Seen);
     }
     own
 }
 
-/// Whose packet is in the slot.
+/// The origin of the packet in the slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plug {
     /// Ours, from the beginning.
@@ -183,7 +180,7 @@ enum Plug {
 }
 
 struct Freezer<'a> {
-    host: &'a HostBox,
+    host: &'a Sandbox,
     recorder: &'a Recorder,
     watch: &'a Watch,
     collected: &'a Collected,
@@ -241,7 +238,7 @@ impl Freezer<'_> {
                     candidates.push(Candidate { process: pid, state, at, text: self.text(*thread) });
                 }
             }
-            self.recorder.note_at(at, pid, state, What::Seen);
+            self.recorder.note_at(at, pid, state, EventKind::Seen);
         }
         self.take_packet();
         self.candidates = candidates;
@@ -250,7 +247,7 @@ impl Freezer<'_> {
         self.pipe.wait_full(Duration::from_millis(500));
     }
 
-    /// Takes the plug out and writes down who wrote it; false when there is none.
+    /// Takes the packet out of the slot and records its writer; false when the slot is empty.
     fn take_packet(&mut self) -> bool {
         let Some(packet) = self.pipe.take() else { return false };
         if std::mem::replace(&mut self.plug, Plug::Written) == Plug::Filler {
@@ -270,7 +267,7 @@ impl Freezer<'_> {
             // The text came out, and its writer was not seen.
             None => (UNKNOWN_WRITER, ProcessState::default(), self.recorder.now()),
         };
-        self.recorder.note_at(at, process, state, What::Wrote { stream: 1, text });
+        self.recorder.note_at(at, process, state, EventKind::Wrote { stream: 1, text });
         true
     }
 
@@ -290,7 +287,7 @@ impl Freezer<'_> {
             self.recorder.find_container_root(self.host);
         }
         self.known.insert(pid, argv.clone());
-        self.recorder.note_at(at, pid, state.clone(), What::Exec { argv });
+        self.recorder.note_at(at, pid, state.clone(), EventKind::Exec { argv });
     }
 
     /// The threads that are asleep in a write to our pipe: process and thread.

@@ -1,4 +1,4 @@
-//! Two ways to watch a program that may not want to be watched.
+//! Two ways to watch a program, which may try to hide from an observer.
 //!
 //! [`traced`] stops every process at the calls that matter and sees all of them, but the program can tell: its status
 //! names a seccomp filter, and it cannot be traced a second time. [`frozen`] leaves no mark in the program: it holds writers in their write by a full pipe
@@ -8,6 +8,8 @@
 pub mod calls;
 pub mod frozen;
 pub mod output;
+pub mod plan;
+pub mod run;
 pub mod sampler;
 pub mod snapshot;
 pub mod traced;
@@ -17,10 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::hostbox::{HostBox, Rooted};
-use crate::trace::{Event, FileId, Pid, ProcessState, Sample, What};
+use crate::record::{Event, EventKind, FileId, Pid, ProcessState, Sample};
+use crate::sandbox::{Rooted, Sandbox};
 
-/// Most events of one run: a fork bomb is told by the first few thousand.
+/// Most events of one run: a fork bomb shows in the first few thousand.
 const MOST_EVENTS: usize = 20_000;
 
 /// Most names of the container's root directory that are noted.
@@ -60,12 +62,12 @@ impl Recorder {
     }
 
     /// Writes down that `what` happened to `pid` now.
-    pub fn note(&self, pid: Pid, state: ProcessState, what: What) {
+    pub fn note(&self, pid: Pid, state: ProcessState, what: EventKind) {
         self.note_at(self.now(), pid, state, what);
     }
 
     /// Writes down that `what` happened to `pid` at `at`.
-    pub fn note_at(&self, at: Duration, pid: Pid, state: ProcessState, what: What) {
+    pub fn note_at(&self, at: Duration, pid: Pid, state: ProcessState, what: EventKind) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if events.len() < MOST_EVENTS {
             events.push(Event { at, pid, state, what });
@@ -78,7 +80,7 @@ impl Recorder {
     }
 
     /// Looks whether the container's root directory is there by now.
-    pub fn find_container_root(&self, host: &HostBox) {
+    pub fn find_container_root(&self, host: &Sandbox) {
         let Some(path) = &self.container_root else { return };
         if let Some(id) = Rooted::of(host.init()).ok().and_then(|root| root.id(path)) {
             *self.found_root.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
@@ -86,12 +88,12 @@ impl Recorder {
     }
 
     /// Remembers which cgroups are there before the submission starts.
-    pub fn note_first_cgroups(&self, host: &HostBox) {
+    pub fn note_first_cgroups(&self, host: &Sandbox) {
         self.cgroups.lock().unwrap_or_else(PoisonError::into_inner)[0].extend(cgroups(host));
     }
 
     /// Remembers which cgroups have been made by now.
-    pub fn note_new_cgroups(&self, host: &HostBox) {
+    pub fn note_new_cgroups(&self, host: &Sandbox) {
         self.cpu_was_enabled.fetch_or(host.cgroups().cpu_enabled(), Ordering::Relaxed);
         let [first, new] = &mut *self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
         if new.len() < MOST_NAMES {
@@ -110,7 +112,7 @@ impl Recorder {
     }
 
     /// The names in the container's root directory at this moment, sorted.
-    pub fn names_in_container_root(&self, host: &HostBox) -> Vec<String> {
+    pub fn names_in_container_root(&self, host: &Sandbox) -> Vec<String> {
         let Some(path) = &self.container_root else { return Vec::new() };
         Rooted::of(host.init()).map(|root| root.names(path, MOST_NAMES)).unwrap_or_default()
     }
@@ -133,7 +135,7 @@ impl Recorder {
 }
 
 /// The cgroups of the box, and what lies where a host with v2 alone has its tree.
-fn cgroups(host: &HostBox) -> Vec<String> {
+fn cgroups(host: &Sandbox) -> Vec<String> {
     let mut found = host.cgroups().added();
     if host.cgroups().cpu_controller() != Some("v2") {
         let root = Rooted::of(host.init());

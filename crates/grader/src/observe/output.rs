@@ -1,4 +1,4 @@
-//! What the program prints, read as it comes and never held back.
+//! The program's output, read as it comes.
 //!
 //! Manual: pipe(7), pty(7).
 
@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::sampler::{Cut, Watch};
-use crate::hostbox::HostBox;
-use crate::trace::Output;
+use crate::record::Output;
+use crate::sandbox::Sandbox;
 
 /// Most bytes of one run, both streams together.
 pub const MOST_BYTES: usize = 1 << 20;
@@ -59,8 +59,8 @@ impl Collected {
     }
 }
 
-/// Reads streams until nobody can write to them any more; ends the box when they bring more than [`MOST_BYTES`].
-pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &HostBox, watch: &Watch) {
+/// Reads streams until their last writer has closed them; ends the box when they bring more than [`MOST_BYTES`].
+pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &Sandbox, watch: &Watch) {
     let mut open: Vec<(usize, File)> = streams.into_iter().map(|(stream, fd)| (stream, File::from(fd))).collect();
     let mut buffer = vec![0; 64 * 1024];
     while !open.is_empty() {
@@ -72,7 +72,7 @@ pub fn read_all(streams: Vec<(usize, OwnedFd)>, collected: &Collected, host: &Ho
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         let mut still = Vec::new();
         for ((stream, mut file), ready) in open.into_iter().zip(ready) {
-            // A terminal whose last writer is gone says EIO, a pipe says 0.
+            // After the last writer has closed it, a terminal returns EIO and a pipe 0 bytes.
             let got = if ready { file.read(&mut buffer).unwrap_or(0) } else { usize::MAX };
             if got == 0 {
                 continue;

@@ -1,4 +1,4 @@
-//! A look at the box a few dozen times a second, by a thread that both observers share: who computes, and under which limit.
+//! A look at the box a few dozen times a second, by a thread that both observers share: which processes compute, and under which limit.
 //! Another thread sees whether the time is up.
 //!
 //! A quota is only a promise until the kernel counts its periods: `nr_periods` in `cpu.stat` moves while a limited cgroup
@@ -13,10 +13,10 @@ use std::time::Duration;
 use nix::sys::signalfd::SignalFd;
 
 use super::{Recorder, calls, snapshot};
-use crate::hostbox::proc;
-use crate::hostbox::{HostBox, INIT};
 use crate::pace::Pace;
-use crate::trace::{Pid, Sample, Snapshot};
+use crate::record::{Pid, Sample, Snapshot};
+use crate::sandbox::proc;
+use crate::sandbox::{INIT, Sandbox, readable};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(25);
@@ -55,10 +55,10 @@ impl Watch {
         self.woken.notify_all();
     }
 
-    /// Ends the run now, for this reason; the first reason stays, unless somebody wants the grader to end.
+    /// Ends the run now, for this reason; the first reason stays, unless a signal asks the grader to end.
     ///
     /// The box is looked at once more before it dies, and not waited for.
-    pub fn cut(&self, host: &HostBox, why: Cut) {
+    pub fn cut(&self, host: &Sandbox, why: Cut) {
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *cut {
             Some((reason, _)) if matches!(why, Cut::Signal(_)) => *reason = why,
@@ -105,7 +105,7 @@ impl Watch {
 ///
 /// A thread of its own, and one that looks at nothing: a look may have to wait for the box. Returns by how much the machine
 /// was crowded.
-pub fn keep_time(host: &HostBox, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) -> f64 {
+pub fn keep_time(host: &Sandbox, watch: &Watch, root: Pid, limit: Duration, signals: &SignalFd) -> f64 {
     let mut pace = Pace::start();
     while watch.pause() {
         pace.tick(|| running(host));
@@ -121,13 +121,13 @@ pub fn keep_time(host: &HostBox, watch: &Watch, root: Pid, limit: Duration, sign
 }
 
 /// How many processes of the box run or want to.
-pub fn running(host: &HostBox) -> usize {
+pub fn running(host: &Sandbox) -> usize {
     let wants = |pid: &Pid| proc::stat(*pid).is_some_and(|stat| stat.state == 'R');
     host.cgroups().processes().iter().filter(|pid| wants(pid)).count()
 }
 
 /// Looks, and gives up soon: then the box is killed, and with it whatever the look waits for.
-fn briefly<T: Send>(host: &HostBox, look: impl FnOnce() -> T + Send) -> Option<T> {
+fn briefly<T: Send>(host: &Sandbox, look: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let (tell, heard) = mpsc::channel();
         scope.spawn(move || tell.send(look()));
@@ -140,7 +140,7 @@ fn briefly<T: Send>(host: &HostBox, look: impl FnOnce() -> T + Send) -> Option<T
 }
 
 /// Looks until [`Watch::finish`].
-pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch) {
+pub fn look(host: &Sandbox, recorder: &Recorder, watch: &Watch) {
     let mut used: HashMap<Pid, Duration> = HashMap::new();
     while watch.pause() {
         recorder.find_container_root(host);
@@ -156,7 +156,7 @@ pub fn look(host: &HostBox, recorder: &Recorder, watch: &Watch) {
 }
 
 /// Adds one look at `pid` to the record.
-pub fn sample(host: &HostBox, recorder: &Recorder, pid: Pid) {
+pub fn sample(host: &Sandbox, recorder: &Recorder, pid: Pid) {
     let (Some(stat), Some(state)) = (proc::stat(pid), proc::state(pid, host.cgroups())) else { return };
     if stat.state == 'Z'
         || state.cgroups.is_empty()
@@ -199,10 +199,7 @@ pub fn where_it_stands(pid: Pid, watch: &Watch) -> String {
 }
 
 fn pending(signals: &SignalFd) -> Option<i32> {
-    let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
-    let ready = nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap_or(0);
-    if ready == 0 {
-        return None;
-    }
-    signals.read_signal().ok().flatten().and_then(|info| i32::try_from(info.ssi_signo).ok())
+    let is_pending = readable(signals.as_fd(), Duration::ZERO);
+    let read = is_pending.then(|| signals.read_signal().ok().flatten()).flatten();
+    read.and_then(|info| i32::try_from(info.ssi_signo).ok())
 }

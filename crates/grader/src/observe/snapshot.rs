@@ -2,7 +2,7 @@
 //!
 //! Look: `lsns`, `findmnt`, `ipcs`, `ip link` before and after. Manual: sysvipc(7), mq_overview(7).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 
 use nix::sched::CloneFlags;
@@ -11,9 +11,8 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::os::fd::AsFd;
 
-use crate::hostbox::HostBox;
-use crate::hostbox::proc;
-use crate::trace::{Pid, Snapshot};
+use crate::record::{Pid, Snapshot};
+use crate::sandbox::{Sandbox, proc};
 
 /// Settings that belong to a namespace of the box and that a lab could change.
 const SETTINGS: [&str; 4] = [
@@ -24,7 +23,7 @@ const SETTINGS: [&str; 4] = [
 ];
 
 /// Looks at the box as it is now.
-pub fn take(host: &HostBox) -> Snapshot {
+pub fn take(host: &Sandbox) -> Snapshot {
     let mut shot = Snapshot {
         processes: processes(host.init()),
         mounts: mounts(host.init()),
@@ -37,7 +36,7 @@ pub fn take(host: &HostBox) -> Snapshot {
             let value = fs::read_to_string(file).unwrap_or_default();
             settings.insert(file.trim_start_matches("/proc/sys/").replace('/', "."), value.trim().to_owned());
         }
-        (proc::own_hostname(), links(), ipc(), settings)
+        (proc::own_hostname(), proc::own_links(), ipc(), settings)
     };
     let pidfd = rustix::process::Pid::from_raw(host.init()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let spaces = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNET;
@@ -53,27 +52,18 @@ pub fn take(host: &HostBox) -> Snapshot {
 
 /// The descendants of `init`, zombies included: all processes of the box but init.
 pub fn processes(init: Pid) -> Vec<(Pid, String)> {
-    let mut children: HashMap<Pid, Vec<(Pid, char)>> = HashMap::new();
-    for pid in names("/proc").iter().filter_map(|name| name.parse::<Pid>().ok()) {
-        if let Some(stat) = proc::stat(pid) {
-            children.entry(stat.parent).or_default().push((pid, stat.state));
+    let name = |pid: Pid| match proc::argv(pid) {
+        argv if argv.is_empty() => {
+            fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
         }
-    }
-    let (mut found, mut next) = (Vec::new(), vec![init]);
-    while let Some(parent) = next.pop() {
-        for (pid, state) in children.remove(&parent).unwrap_or_default() {
-            next.push(pid);
-            // The second number is the box's: its PID namespace is one below ours.
-            let in_box = proc_nspid(pid).get(1).copied().unwrap_or(0);
-            let name = match proc::argv(pid) {
-                argv if argv.is_empty() => {
-                    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
-                }
-                argv => argv.join(" "),
-            };
-            found.push((in_box, if state == 'Z' { format!("{name} <defunct>") } else { name }));
-        }
-    }
+        argv => argv.join(" "),
+    };
+    let process = |(pid, state): (Pid, char)| {
+        // The second number is the box's: its PID namespace is one below ours.
+        let in_box = proc_nspid(pid).get(1).copied().unwrap_or(0);
+        (in_box, if state == 'Z' { format!("{} <defunct>", name(pid)) } else { name(pid) })
+    };
+    let mut found: Vec<(Pid, String)> = proc::descendants(init).into_iter().map(process).collect();
     found.sort();
     found
 }
@@ -89,15 +79,7 @@ fn mounts(init: Pid) -> Vec<String> {
     text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
 }
 
-fn links() -> Vec<String> {
-    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-    let mut links: Vec<String> =
-        text.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect();
-    links.sort();
-    links
-}
-
-/// The POSIX message queues of the calling thread's IPC namespace, by a mount of our own: the box's may be anything by now.
+/// The POSIX message queues of the calling thread's IPC namespace, read from a fresh mount: the box's own may have been replaced.
 fn queues() -> rustix::io::Result<Vec<String>> {
     let context = fsopen("mqueue", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
@@ -119,11 +101,4 @@ fn ipc() -> Vec<String> {
     let mut found: Vec<String> = ["shm", "sem", "msg"].into_iter().flat_map(objects).collect();
     found.extend(queues().unwrap_or_default().into_iter().map(|name| format!("mqueue {name}")));
     found
-}
-
-fn names(dir: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
-    names
 }

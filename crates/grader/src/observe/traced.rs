@@ -15,12 +15,12 @@ use nix::sys::ptrace::{self, Options};
 use super::output::Collected;
 use super::sampler::{self, Watch, is_container_prog};
 use super::{FirstEnd, Recorder, calls, snapshot};
-use crate::fault::Fault;
-use crate::hostbox::proc;
-use crate::hostbox::{Held, HostBox};
+use crate::error::{OrCannot, Result};
 use crate::pace::Pace;
+use crate::record::{EventKind, FileId, Pid, ProcessState, Snapshot};
+use crate::sandbox::proc;
+use crate::sandbox::{Held, Sandbox};
 use crate::sys::{self, CallStop, Resume, Waited};
-use crate::trace::{FileId, Pid, ProcessState, Snapshot, What};
 
 /// How long processes that the first one left may take to end by themselves before they are counted as left behind.
 const GRACE: Duration = Duration::from_millis(200);
@@ -35,8 +35,8 @@ const MOST_TEXT: usize = 64 * 1024;
 /// Attaches to a program that waits at its gate.
 ///
 /// # Errors
-/// [`Fault::CannotRun`] where ptrace is forbidden.
-pub fn attach(held: &Held) -> Result<(), Fault> {
+/// `Exit::CannotRun` where ptrace is forbidden.
+pub fn attach(held: &Held) -> Result<()> {
     let options = Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACEVFORK
         | Options::PTRACE_O_TRACECLONE
@@ -44,8 +44,7 @@ pub fn attach(held: &Held) -> Result<(), Fault> {
         | Options::PTRACE_O_TRACESECCOMP
         | Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(nix::unistd::Pid::from_raw(held.pid()), options)
-        .map_err(|why| Fault::CannotRun(format!("cannot trace the submission: {}", why.desc())))
+    ptrace::seize(nix::unistd::Pid::from_raw(held.pid()), options).or_cannot("trace", "the submission")
 }
 
 /// Watches the program `root` and all it starts, until it has ended.
@@ -53,7 +52,7 @@ pub fn attach(held: &Held) -> Result<(), Fault> {
 /// To be called on the thread that attached. Returns how it ended and the box as it was then; the box's other processes
 /// are still traced: after the box is killed, [`let_go`] must be called, or their deaths are never completed.
 pub fn watch(
-    host: &HostBox,
+    host: &Sandbox,
     recorder: &Recorder,
     watch: &Watch,
     root: Pid,
@@ -97,7 +96,7 @@ pub fn watch(
 }
 
 /// Kills the box and waits until the last tracee is gone: a tracer must be told of each death, or it is not complete.
-pub fn let_go(host: &HostBox) {
+pub fn let_go(host: &Sandbox) {
     let start = Instant::now();
     let mut killed = None;
     while start.elapsed() < PATIENCE {
@@ -117,7 +116,7 @@ pub fn let_go(host: &HostBox) {
 }
 
 struct Tracer<'a> {
-    host: &'a HostBox,
+    host: &'a Sandbox,
     recorder: &'a Recorder,
     watch: &'a Watch,
     /// The files behind stdout and stderr.
@@ -129,7 +128,7 @@ struct Tracer<'a> {
     /// Threads whose parent has told of them.
     announced: HashSet<Pid>,
     /// Threads that stand at their first stop, and whose parent has not told of them yet: the kernel wakes the child first,
-    /// and whichever of the two has the processor is heard first. What a child does is to come after its birth.
+    /// and whichever of the two has the processor is heard first. The record must have a child's actions after its creation.
     early: HashSet<Pid>,
     /// Threads that are in a call of interest.
     pending: HashMap<Pid, Pending>,
@@ -160,19 +159,11 @@ impl Tracer<'_> {
         }
         // A stop: the signal in the second byte, the tracer's event in the third.
         let (signal, kind) = ((status >> 8) & 0xff, status >> 16);
-        let passed_on = match kind {
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                self.born(pid);
-                0
-            }
-            libc::PTRACE_EVENT_EXEC => {
-                self.executed(pid);
-                0
-            }
-            libc::PTRACE_EVENT_SECCOMP => {
-                self.entering(pid);
-                0
-            }
+        let mut passed_on = 0;
+        match kind {
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => self.forked(pid),
+            libc::PTRACE_EVENT_EXEC => self.executed(pid),
+            libc::PTRACE_EVENT_SECCOMP => self.entering(pid),
             libc::PTRACE_EVENT_STOP if is_stop_signal(signal) => {
                 self.watch.note_stopped(pid, true);
                 let _ = sys::resume(pid, Resume::StayStopped, 0);
@@ -182,41 +173,35 @@ impl Tracer<'_> {
                 self.early.insert(pid);
                 return;
             }
-            libc::PTRACE_EVENT_STOP => {
-                self.watch.note_stopped(pid, false);
-                0
-            }
-            0 if signal == libc::SIGTRAP | 0x80 => {
-                self.leaving(pid);
-                0
-            }
-            0 => signal,
-            _ => 0,
-        };
+            libc::PTRACE_EVENT_STOP => self.watch.note_stopped(pid, false),
+            0 if signal == libc::SIGTRAP | 0x80 => self.leaving(pid),
+            0 => passed_on = signal,
+            _ => {}
+        }
         let how = if self.pending.contains_key(&pid) { Resume::ToCallEnd } else { Resume::Run };
         // ESRCH: it was killed in this very moment, and its end will be told.
         let _ = sys::resume(pid, how, passed_on);
     }
 
-    fn born(&mut self, pid: Pid) {
+    fn forked(&mut self, pid: Pid) {
         let Ok(child) = ptrace::getevent(nix::unistd::Pid::from_raw(pid)) else { return };
         let Ok(child) = Pid::try_from(child) else { return };
-        self.note_birth(pid, child);
+        self.note_child(pid, child);
         self.announced.insert(child);
         if self.early.remove(&child) {
             let _ = sys::resume(child, Resume::Run, 0);
         }
     }
 
-    fn note_birth(&mut self, pid: Pid, child: Pid) {
-        // A thread is no process of its own.
+    fn note_child(&mut self, pid: Pid, child: Pid) {
+        // A thread is not a process.
         if proc::process_of(child) != Some(child) {
             return;
         }
         let Some(child_state) = proc::state(child, self.host.cgroups()) else { return };
         self.threads.insert(child, (child, child_state.clone()));
         let (process, state) = self.look(pid);
-        self.recorder.note(process, state, What::Born { child, child_state: Box::new(child_state) });
+        self.recorder.note(process, state, EventKind::Born { child, child_state: Box::new(child_state) });
     }
 
     fn executed(&mut self, pid: Pid) {
@@ -236,7 +221,7 @@ impl Tracer<'_> {
             sampler::sample(self.host, self.recorder, pid);
             self.recorder.find_container_root(self.host);
         }
-        self.recorder.note(process, state, What::Exec { argv });
+        self.recorder.note(process, state, EventKind::Exec { argv });
     }
 
     fn entering(&mut self, pid: Pid) {
@@ -279,21 +264,21 @@ impl Tracer<'_> {
             text.truncate(usize::try_from(result).unwrap_or(0));
             if !text.is_empty() {
                 let text = String::from_utf8_lossy(&text).into_owned();
-                self.recorder.note_at(at, process, state, What::Wrote { stream, text });
+                self.recorder.note_at(at, process, state, EventKind::Wrote { stream, text });
             }
             return;
         }
-        // Also a wait that fails: a parent that ignores SIGCHLD has the kernel collect its children, and is told of none.
+        // Also after a failed wait: for a parent that ignores SIGCHLD the kernel reaps, and wait(2) returns no child.
         self.reaped(process);
         if let Some(before) = call.before {
             self.quiet_output();
             let text = String::from_utf8_lossy(&self.collected.since(1, before)).replace("\r\n", "\n");
             if !text.is_empty() {
-                self.recorder.note(process, state, What::Wrote { stream: 1, text });
+                self.recorder.note(process, state, EventKind::Wrote { stream: 1, text });
             }
             return;
         }
-        let what = What::Call { name: call.name.to_owned(), args: call.args, decoded: call.decoded, result };
+        let what = EventKind::Call { name: call.name.to_owned(), args: call.args, decoded: call.decoded, result };
         self.recorder.note(process, state, what);
     }
 
@@ -314,7 +299,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// Of a living process: whichever dead child has left /proc has been collected, by it or at its wish.
+    /// Records that `by` has reaped its dead children which have left /proc; it may have left that to the kernel.
     fn reaped(&mut self, by: Pid) {
         let gone = |child: Pid| !std::path::Path::new(&format!("/proc/{child}")).exists();
         let collected: Vec<Pid> =
@@ -322,7 +307,7 @@ impl Tracer<'_> {
         self.dead.retain(|(child, _)| !collected.contains(child));
         for child in collected {
             let state = self.threads.remove(&child).map(|(_, state)| state).unwrap_or_default();
-            self.recorder.note(child, state, What::Reaped { by });
+            self.recorder.note(child, state, EventKind::Reaped { by });
         }
     }
 
@@ -330,7 +315,7 @@ impl Tracer<'_> {
         self.pending.remove(&pid);
         self.announced.remove(&pid);
         self.early.remove(&pid);
-        // The parent of one that waits may be who has been killed, and will not tell any more.
+        // The ended process may be the parent of a thread that still waits to be announced.
         for child in self.early.drain() {
             self.announced.insert(child);
             let _ = sys::resume(child, Resume::Run, 0);
@@ -344,12 +329,12 @@ impl Tracer<'_> {
                 // Collected while we look, it has parent 0, or none to be read: then its parent was there, the old one.
                 let parent = proc::stat(pid).map(|stat| stat.parent).filter(|pid| *pid > 0).unwrap_or(state.parent);
                 self.dead.push((pid, parent));
-                // An orphan's parent is init, which collects every child: that is no wait of the program's.
+                // An orphan's parent is init, which collects every child: that is not a wait of the program.
                 let has_own_parent = parent != self.host.init() && proc::stat(parent).is_some_and(|stat| !stat.exiting);
                 let is_collected = has_own_parent && !self.waits(parent);
                 let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
-                self.recorder.note(pid, state.clone(), What::Exited { code, signal });
+                self.recorder.note(pid, state.clone(), EventKind::Exited { code, signal });
                 // Gone already, and no wait was under way: the parent ignores SIGCHLD, and the kernel keeps no zombie for it.
                 if is_collected {
                     self.reaped(parent);

@@ -4,15 +4,15 @@
 //! spreadsheet would take for a formula begins with an apostrophe: names of files are the student's.
 
 use super::{NotGraded, marks};
-use crate::fault::Fault;
+use crate::error::{Exit, IntoExit, OrCannot, Result};
+use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::rubric::Rubric;
-use crate::transcript::drawn;
 
 const COLUMNS: [&str; 6] = ["student", "task", "marks", "max", "status", "reason"];
 
 /// The row of a graded submission.
-pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
+pub(super) fn report(grade: &Grade) -> Result<String> {
     let (status, reason) = match &grade.build_error {
         Some(error) => ("not-built", error.clone()),
         None if !grade.is_final() => {
@@ -26,18 +26,18 @@ pub(super) fn report(grade: &Grade) -> Result<String, Fault> {
 }
 
 /// The row of one that was not graded: no marks, which is not the same as none.
-pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String> {
     let max = Rubric::of(what.task).map_or_else(|_| String::new(), |rubric| rubric.max_marks().to_string());
-    let status = match what.fault {
-        Fault::Usage(_) => "refused",
-        Fault::Missing(_) => "missing",
-        Fault::Interrupted(_) => "interrupted",
-        Fault::CannotRun(_) | Fault::DoesNotBuild(_) | Fault::Broken(_) => "not-run",
+    let status = match what.error.exit {
+        Exit::Usage => "refused",
+        Exit::Missing => "missing",
+        Exit::Interrupted(_) => "interrupted",
+        Exit::CannotRun | Exit::DoesNotBuild | Exit::Broken => "not-run",
     };
-    row([&what.student(), what.task.id(), "", &max, status, &what.fault.to_string()])
+    row([&what.student(), what.task.id(), "", &max, status, &what.error.line()])
 }
 
-fn row(cells: [&str; 6]) -> Result<String, Fault> {
+fn row(cells: [&str; 6]) -> Result<String> {
     table(&[COLUMNS, cells].map(|row| row.map(str::to_owned).to_vec()))
 }
 
@@ -45,15 +45,14 @@ fn row(cells: [&str; 6]) -> Result<String, Fault> {
 /// apostrophe before it.
 ///
 /// # Errors
-/// [`Fault::Broken`] when rows differ in length.
-pub fn table(rows: &[Vec<String>]) -> Result<String, Fault> {
-    let broken = |why: String| Fault::Broken(format!("a table: {why}"));
+/// `Exit::Broken` when rows differ in length.
+pub fn table(rows: &[Vec<String>]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.write_record(row.iter().map(|text| harmless(text))).map_err(|why| broken(why.to_string()))?;
+        writer.write_record(row.iter().map(|text| harmless(text))).or_cannot("write", "a table").into_broken()?;
     }
-    let bytes = writer.into_inner().map_err(|why| broken(why.to_string()))?;
-    String::from_utf8(bytes).map_err(|why| broken(why.to_string()))
+    let bytes = writer.into_inner().map_err(|why| why.to_string()).or_cannot("write", "a table").into_broken()?;
+    String::from_utf8(bytes).or_cannot("write", "a table").into_broken()
 }
 
 fn harmless(text: &str) -> String {

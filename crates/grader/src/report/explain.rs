@@ -2,13 +2,13 @@
 
 use super::text::wrapped;
 use super::{marks, reason};
+use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::judge::words::{command_told, probe_told};
-use crate::judge::{self, scene::told};
+use crate::judge::{self, history::told};
+use crate::record::steps::{Step, StepKind};
+use crate::record::{Event, EventKind, Namespaces, Observer, Pid, Run};
 use crate::rubric::Check;
-use crate::trace::session::{Did, Step};
-use crate::trace::{Event, Namespaces, Observer, Pid, Run, What};
-use crate::transcript::drawn;
 
 /// Everything that bears on `check`.
 pub fn explained(grade: &Grade, check: &Check) -> String {
@@ -82,22 +82,22 @@ fn seen(grade: &Grade, check: &Check, run: &Run, nth: usize) -> String {
     text
 }
 
-/// What was done with a tool in one run, as far as it bears on `check`, and who was found.
+/// What was done with a tool in one run, as far as it bears on `check`, and the processes that were found.
 fn done(check: &Check, run: &Run, nth: usize) -> String {
     let mut text = format!("\ndone in run {nth}\n");
     let bears = |step: &&Step| check.calls.iter().any(|words| step.name.starts_with(words));
     for step in run.session.steps.iter().filter(bears) {
         let head = format!("  {:>6} ms  ", step.at.as_millis());
         match &step.did {
-            Did::Command(command) => {
+            StepKind::Command(command) => {
                 text += &wrapped(&head, &format!("{}: {}", command.line(), command_told(command)));
             }
-            Did::Probes(probes) => {
+            StepKind::Probes(probes) => {
                 for probe in probes {
                     text += &wrapped(&head, &probe_told(probe));
                 }
             }
-            Did::Look(_) | Did::Found(_) | Did::Read(_) => {}
+            StepKind::Look(_) | StepKind::Found(_) | StepKind::Read(_) => {}
         }
     }
     text += &format!(
@@ -113,7 +113,7 @@ fn done(check: &Check, run: &Run, nth: usize) -> String {
     };
     row("the host", &[], &run.host.namespaces);
     for step in &run.session.steps {
-        if let Did::Found(Some(process)) = &step.did {
+        if let StepKind::Found(Some(process)) = &step.did {
             row(&step.name, &process.state.inner_pids, &process.state.namespaces);
         }
     }
@@ -125,20 +125,20 @@ const SHOWN: usize = 40;
 
 /// Whether an event shows a process that is still there.
 fn alive(event: &Event) -> bool {
-    !matches!(event.what, What::Exited { .. } | What::Reaped { .. }) && !event.state.namespaces.is_empty()
+    !matches!(event.what, EventKind::Exited { .. } | EventKind::Reaped { .. }) && !event.state.namespaces.is_empty()
 }
 
 /// Whether an event is one of those that the rubric names for this check.
 fn bears_on(check: &Check, event: &Event) -> bool {
     let asked = |names: &[&str]| check.calls.iter().any(|call| names.contains(&call.as_str()));
     match &event.what {
-        What::Call { name, .. } => check.calls.contains(name),
-        What::Born { .. } => asked(&["clone", "clone3", "fork", "vfork"]),
-        What::Exec { .. } => asked(&["execve"]),
-        What::Wrote { stream, .. } => *stream == 1 && asked(&["write"]),
-        What::Exited { .. } => asked(&["exit", "exit_group", "kill", "wait4", "waitid"]),
-        What::Reaped { .. } => asked(&["wait4", "waitid"]),
-        What::Seen => false,
+        EventKind::Call { name, .. } => check.calls.contains(name),
+        EventKind::Born { .. } => asked(&["clone", "clone3", "fork", "vfork"]),
+        EventKind::Exec { .. } => asked(&["execve"]),
+        EventKind::Wrote { stream, .. } => *stream == 1 && asked(&["write"]),
+        EventKind::Exited { .. } => asked(&["exit", "exit_group", "kill", "wait4", "waitid"]),
+        EventKind::Reaped { .. } => asked(&["wait4", "waitid"]),
+        EventKind::Seen => false,
     }
 }
 
@@ -151,10 +151,10 @@ fn role(run: &Run, roles: &[(&'static str, Pid)], pid: Pid) -> String {
 }
 
 /// An event in words, with roles for the processes it names.
-fn named(run: &Run, roles: &[(&'static str, Pid)], what: &What) -> String {
+fn named(run: &Run, roles: &[(&'static str, Pid)], what: &EventKind) -> String {
     match what {
-        What::Born { child, .. } => format!("made {}", role(run, roles, *child)),
-        What::Reaped { by } => format!("was waited for by {}", role(run, roles, *by)),
+        EventKind::Born { child, .. } => format!("made {}", role(run, roles, *child)),
+        EventKind::Reaped { by } => format!("was waited for by {}", role(run, roles, *by)),
         _ => told(run, what),
     }
 }

@@ -7,11 +7,11 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use super::{NotGraded, plain, reason};
-use crate::fault::Fault;
+use crate::error::{Error, Exit, Result};
 use crate::grading::Grade;
 use crate::judge::{Evidence, Loss, Status, Verdict};
-use crate::rubric::Kind;
-use crate::trace::{End, Observer, StdoutKind};
+use crate::record::{End, Observer, StdoutKind};
+use crate::rubric::CheckKind;
 
 /// Grows when a field is added; fields are never renamed.
 const SCHEMA: u32 = 3;
@@ -26,7 +26,7 @@ struct Report<'a> {
     student: &'a str,
     notes: &'a [String],
     #[serde(rename = "where")]
-    place: Place,
+    place: MachineInfo,
     seed: String,
     /// Seconds since 1970.
     started: u64,
@@ -52,7 +52,7 @@ struct Grader {
 
 /// The machine.
 #[derive(Debug, Serialize)]
-struct Place {
+struct MachineInfo {
     kernel: Option<String>,
     cpus: Option<usize>,
     cpu_controller: Option<String>,
@@ -112,7 +112,7 @@ struct Test<'a> {
 struct CheckData<'a> {
     id: &'a str,
     verdict: Status,
-    kind: Kind,
+    kind: CheckKind,
     lesson: Option<&'a str>,
     claim: &'a str,
     score_range: [u32; 2],
@@ -129,7 +129,7 @@ struct CheckData<'a> {
 }
 
 /// The report as JSON.
-pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
+pub(super) fn report(grade: &Grade, hints: usize) -> Result<String> {
     let uname = rustix::system::uname();
     let report = Report {
         schema: SCHEMA,
@@ -138,7 +138,7 @@ pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
         submission: &grade.submission,
         student: &grade.student,
         notes: &grade.notes,
-        place: Place {
+        place: MachineInfo {
             kernel: uname.release().to_str().ok().map(str::to_owned),
             cpus: std::thread::available_parallelism().ok().map(std::num::NonZero::get),
             cpu_controller: grade.runs.iter().find_map(|run| run.host.cpu_controller.clone()),
@@ -176,16 +176,16 @@ struct Refusal<'a> {
 }
 
 /// The report on a submission that was not graded, as JSON.
-pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String> {
     encoded(&Refusal {
         schema: SCHEMA,
         grader: Grader { version: env!("CARGO_PKG_VERSION") },
         task: what.task.id(),
         submission: what.submission(),
         student: what.student(),
-        exit_code: what.fault.exit_code(),
-        error: what.fault.to_string(),
-        missing: matches!(what.fault, Fault::Missing(_)),
+        exit_code: what.error.exit_code(),
+        error: what.error.line(),
+        missing: what.error.exit == Exit::Missing,
         results: no_results(what),
     })
 }
@@ -195,7 +195,7 @@ pub(super) fn no_results(what: &NotGraded<'_>) -> Results<'static> {
     Results {
         score: 0,
         execution_time: 0.0,
-        output: format!("not graded: {}", crate::transcript::drawn(&what.fault.to_string())),
+        output: format!("not graded: {}", crate::escape::drawn(&what.error.line())),
         output_format: "text",
         visibility: "visible",
         stdout_visibility: "hidden",
@@ -204,7 +204,7 @@ pub(super) fn no_results(what: &NotGraded<'_>) -> Results<'static> {
     }
 }
 
-fn ran(run: &crate::trace::Run) -> Ran<'_> {
+fn ran(run: &crate::record::Run) -> Ran<'_> {
     Ran {
         observer: run.observer,
         stdout: run.stdout_kind,
@@ -222,7 +222,7 @@ pub(super) fn results(grade: &Grade, hints: usize) -> Results<'_> {
         output += "; some could not be decided, so these marks are not final";
     }
     if let Some(error) = &grade.build_error {
-        output = format!("does not build: {}", crate::transcript::drawn(error));
+        output = format!("does not build: {}", crate::escape::drawn(error));
     }
     Results {
         score: grade.marks(),
@@ -239,8 +239,8 @@ pub(super) fn results(grade: &Grade, hints: usize) -> Results<'_> {
 fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize, hints: usize) -> Test<'a> {
     let check = &verdict.check;
     let kind = match check.kind {
-        Kind::Outcome => "outcome",
-        Kind::Method => "method",
+        CheckKind::Outcome => "outcome",
+        CheckKind::Method => "method",
     };
     let mut tags = vec![kind.to_owned()];
     tags.extend(check.lesson.as_ref().map(|lesson| format!("lesson {lesson}")));
@@ -280,8 +280,8 @@ fn test<'a>(grade: &Grade, verdict: &'a Verdict, nth: usize, hints: usize) -> Te
 }
 
 /// JSON in which every control character is written as an escape, those from 0x7f on as well.
-pub(super) fn encoded(value: &impl Serialize) -> Result<String, Fault> {
-    let json = serde_json::to_string_pretty(value).map_err(|e| Fault::Broken(format!("the report: {e}")))?;
+pub(super) fn encoded(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(value).map_err(|e| Error::broken(format!("the report: {e}")))?;
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         match c {

@@ -7,14 +7,14 @@
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{NotGraded, marks, plain};
-use crate::fault::Fault;
+use crate::error::{Error, Result};
+use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
 use crate::task::Task;
-use crate::transcript::drawn;
 
 /// The file's text.
-pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
+pub(super) fn report(grade: &Grade, hints: usize) -> Result<String> {
     let mut suite = TestSuite::new(grade.task().id());
     suite.set_time(grade.took);
     suite.add_property(Property::new("marks", marks(grade.marks(), grade.open(), grade.max_marks())));
@@ -33,21 +33,21 @@ pub(super) fn report(grade: &Grade, hints: usize) -> Result<String, Fault> {
     let mut report = Report::new("grade");
     report.set_time(grade.took);
     report.add_test_suite(suite);
-    report.to_string().map_err(|e| Fault::Broken(format!("the JUnit report: {e}")))
+    report.to_string().map_err(|e| Error::broken(format!("the JUnit report: {e}")))
 }
 
 /// The file's text for a submission that was not graded.
-pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String, Fault> {
+pub(super) fn not_graded(what: &NotGraded<'_>) -> Result<String> {
     let mut suite = TestSuite::new(what.task.id());
     suite.add_property(Property::new("submission", drawn(&what.submission())));
     suite.add_property(Property::new("student", drawn(&what.student())));
-    suite.add_test_case(error(what.task, "grade", &what.fault.to_string()));
+    suite.add_test_case(error(what.task, "grade", &what.error.line()));
     let mut report = Report::new("grade");
     report.add_test_suite(suite);
-    report.to_string().map_err(|e| Fault::Broken(format!("the JUnit report: {e}")))
+    report.to_string().map_err(|e| Error::broken(format!("the JUnit report: {e}")))
 }
 
-/// A case that tells why there is nothing to tell of the checks.
+/// A case that says why there are no cases for the checks.
 fn error(task: Task, name: &str, why: &str) -> TestCase {
     let mut case = TestCase::new(name, TestCaseStatus::non_success(NonSuccessKind::Error));
     case.set_classname(task.id());

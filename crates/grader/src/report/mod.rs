@@ -1,10 +1,11 @@
-//! From verdicts to something that can be read: by a person, or by a machine.
+//! Reports: from verdicts to texts for people and for programs.
 //!
 //! Every format says the same: the totals are equal in all of them, and each keeps the marks that are not decided apart
 //! from those that are lost, as far as it has words for that. What a submission wrote is hostile in each: no control
 //! character of it reaches a terminal, and each format's own escaping is done by the code that knows the format.
 
 pub mod csv;
+pub mod diff;
 pub mod explain;
 mod gradescope;
 mod json;
@@ -17,12 +18,12 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::fault::Fault;
+use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
 use crate::submission;
 use crate::task::Task;
-use crate::transcript::drawn;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub enum Format {
     Csv,
 }
 
-/// A submission that got no verdict, and why: a report is written of it all the same, so that a class's table has no holes.
+/// A submission that got no verdict, and why. It gets a report as well, so that a class's table has no holes.
 #[derive(Debug)]
 pub struct NotGraded<'a> {
     /// The task.
@@ -49,11 +50,11 @@ pub struct NotGraded<'a> {
     /// What was handed in; none is the workspace that holds the current directory.
     pub submission: Option<&'a Path>,
     /// Why there is no verdict.
-    pub fault: &'a Fault,
+    pub error: &'a Error,
 }
 
 impl NotGraded<'_> {
-    /// Whose it is, as far as its name tells.
+    /// The student's roll number, as far as the path has it.
     fn student(&self) -> String {
         self.submission.map_or_else(String::new, submission::student)
     }
@@ -84,8 +85,8 @@ impl Format {
     /// The report on `grade` in this format; `hints` is how many degrees of hints it shows.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when it cannot be encoded.
-    pub fn render(self, grade: &Grade, hints: usize) -> Result<String, Fault> {
+    /// `Exit::Broken` when it cannot be encoded.
+    pub fn render(self, grade: &Grade, hints: usize) -> Result<String> {
         match self {
             Format::Text => Ok(text::report(grade, hints)),
             Format::Json => json::report(grade, hints),
@@ -99,14 +100,14 @@ impl Format {
     /// The report on a submission that was not graded.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when it cannot be encoded.
-    pub fn render_not_graded(self, what: &NotGraded<'_>) -> Result<String, Fault> {
+    /// `Exit::Broken` when it cannot be encoded.
+    pub fn render_not_graded(self, what: &NotGraded<'_>) -> Result<String> {
         match self {
-            Format::Text => Ok(format!("{}: not graded: {}\n", what.task, drawn(&what.fault.to_string()))),
+            Format::Text => Ok(format!("{}: not graded: {}\n", what.task, drawn(&what.error.line()))),
             Format::Json => json::not_graded(what),
             Format::Gradescope => gradescope::not_graded(what),
             Format::Junit => junit::not_graded(what),
-            Format::Tap => Ok(tap::bail_out(&what.fault.to_string())),
+            Format::Tap => Ok(tap::bail_out(&what.error.line())),
             Format::Csv => csv::not_graded(what),
         }
     }
@@ -115,16 +116,15 @@ impl Format {
 /// Writes a report to a file, or to stdout: styled to a terminal, plain to anything else.
 ///
 /// # Errors
-/// [`Fault::Usage`] with the file and the errno, [`Fault::CannotRun`] for stdout.
-pub fn write(file: Option<&Path>, text: &str) -> Result<(), Fault> {
+/// `Exit::Usage` with the file and the errno, `Exit::CannotRun` for stdout.
+pub fn write(file: Option<&Path>, text: &str) -> Result<()> {
     match file {
-        Some(path) => fs::write(path, anstream::adapter::strip_str(text).to_string())
-            .map_err(|e| Fault::Usage(format!("cannot write {}: {e}", path.display()))),
+        Some(path) => {
+            fs::write(path, anstream::adapter::strip_str(text).to_string()).or_cannot("write", path).into_usage()
+        }
         None => match anstream::stdout().write_all(text.as_bytes()) {
-            // Whoever reads may stop reading, as head(1) does.
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Fault::CannotRun(format!("cannot write to stdout: {e}")))
-            }
+            // A closed reader (EPIPE), as head(1) leaves behind, is not an error.
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).or_cannot("write", "to stdout"),
             _ => Ok(()),
         },
     }
@@ -177,8 +177,8 @@ fn plain(verdict: &Verdict, hints: usize) -> String {
 mod tests {
     use super::*;
     use crate::judge::{self, Style};
+    use crate::record::Run;
     use crate::rubric::Rubric;
-    use crate::trace::Run;
 
     const ALL: [Format; 6] = [Format::Text, Format::Json, Format::Gradescope, Format::Junit, Format::Tap, Format::Csv];
 
@@ -290,10 +290,10 @@ mod tests {
 
     #[test]
     fn what_was_not_graded_has_a_report_in_each_format_that_says_so() {
-        let faults = [Fault::Usage("no such \u{1b}[2Jfolder".to_owned()), Fault::CannotRun("no root".to_owned())];
-        for (fault, code) in faults.iter().zip([2, 3]) {
+        let errors = [Error::usage("no such \u{1b}[2Jfolder"), Error::cannot_run("no root")];
+        for (error, code) in errors.iter().zip([2, 3]) {
             let path = Path::new("x/24m0001_assignment3.tar.gz");
-            let what = NotGraded { task: Task::Task3, submission: Some(path), fault };
+            let what = NotGraded { task: Task::Task3, submission: Some(path), error };
             let render = |format: Format| format.render_not_graded(&what).unwrap();
             for format in ALL {
                 assert!(render(format).chars().all(|c| c == '\n' || !c.is_control()), "{format:?}");

@@ -3,9 +3,9 @@
 //! A lost check is `not ok` with a YAML block, an unwritten section is a TODO, what cannot run here is a SKIP.
 
 use super::{marks, reason};
+use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
-use crate::transcript::drawn;
 
 /// The stream's text.
 pub(super) fn report(grade: &Grade, hints: usize) -> String {

@@ -3,9 +3,9 @@
 use anstyle::{AnsiColor, Style};
 
 use super::{marks, reason};
+use crate::escape::drawn;
 use crate::grading::Grade;
 use crate::judge::{Status, Verdict};
-use crate::transcript::drawn;
 
 /// No line is longer.
 const WIDTH: usize = 100;

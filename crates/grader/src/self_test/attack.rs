@@ -1,4 +1,4 @@
-//! Attacks: programs that try to leave the box, which must reach nothing and be told of.
+//! Attacks: programs that try to leave the box. They must reach nothing, and the report must name them.
 //!
 //! An attack prints `REACHED …` for each thing that it could reach, `NOT TRIED …` with the reason for what a machine does not let
 //! it try, and `tried` at its end. It changes nothing, or leaves a marker that does no harm. So that it is not believed alone, the machine is compared before and after.
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::zoo::Expect;
+use crate::record::Run;
 use crate::sys::{self, BpfObject};
-use crate::trace::Run;
 
 /// Settings of the machine that attacks try to change.
 const SETTINGS: [&str; 9] = [
@@ -221,7 +221,7 @@ pub fn judge(expect: &Expect, runs: &[Run]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hostbox::load_probe;
+    use crate::sandbox::load_probe;
     use nix::sched::{CloneFlags, unshare};
 
     #[test]

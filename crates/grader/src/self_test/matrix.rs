@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use crate::rubric::Rubric;
 
 use super::mutant::Mutant;
-use super::outcome::{Cell, Outcome};
+use super::outcome::{MatrixCell, ProgramOutcome};
 
 /// The matrix of one task. `✓` all marks, `-n` n lost, both as expected; `✓!` and `-n!` are marks given and lost wrongly,
 /// `?` is no verdict, `·` cannot be tried on this machine.
-pub fn matrix(rubric: &Rubric, outcomes: &[&Outcome]) -> String {
+pub fn matrix(rubric: &Rubric, outcomes: &[&ProgramOutcome]) -> String {
     let mut text = format!("{}, {}\n", rubric.task, rubric.title);
     for (nth, check) in rubric.checks.iter().enumerate() {
         let _ = writeln!(text, "  {:>2}  {:<15} {}  {}", nth + 1, check.id, check.marks, check.claim);
@@ -37,12 +37,12 @@ pub fn matrix(rubric: &Rubric, outcomes: &[&Outcome]) -> String {
 }
 
 /// Which program would notice which mutant of the grader, those first that lose least: they test it most closely.
-pub fn noticed(mutants: &[Mutant], outcomes: &[&Outcome]) -> String {
+pub fn noticed(mutants: &[Mutant], outcomes: &[&ProgramOutcome]) -> String {
     let mut text = String::new();
     for mutant in mutants {
         let name = mutant.to_string();
-        let mut by: Vec<&Outcome> = outcomes.iter().copied().filter(|o| o.noticed.contains(&name)).collect();
-        by.sort_by_key(|outcome| outcome.cells.iter().filter(|cell| **cell != Cell::Full).count());
+        let mut by: Vec<&ProgramOutcome> = outcomes.iter().copied().filter(|o| o.noticed.contains(&name)).collect();
+        by.sort_by_key(|outcome| outcome.cells.iter().filter(|cell| **cell != MatrixCell::Full).count());
         let by: Vec<&str> = by.into_iter().map(|outcome| outcome.name.as_str()).collect();
         let shown = match by.as_slice() {
             [] => "NOBODY".to_owned(),
@@ -57,23 +57,23 @@ pub fn noticed(mutants: &[Mutant], outcomes: &[&Outcome]) -> String {
 }
 
 /// One cell, at most four characters wide.
-fn shown(cell: Cell, marks: u32) -> String {
+fn shown(cell: MatrixCell, marks: u32) -> String {
     match cell {
-        Cell::Full => "✓ ".to_owned(),
-        Cell::Lost(lost) => format!("-{lost} "),
-        Cell::FalsePass(given) if given == marks => "✓!".to_owned(),
-        Cell::FalsePass(given) => format!("+{given}!"),
-        Cell::FalseLoss(lost) => format!("-{lost}!"),
-        Cell::Undecided => "? ".to_owned(),
-        Cell::Skipped => "· ".to_owned(),
+        MatrixCell::Full => "✓ ".to_owned(),
+        MatrixCell::Lost(lost) => format!("-{lost} "),
+        MatrixCell::FalsePass(given) if given == marks => "✓!".to_owned(),
+        MatrixCell::FalsePass(given) => format!("+{given}!"),
+        MatrixCell::FalseLoss(lost) => format!("-{lost}!"),
+        MatrixCell::Undecided => "? ".to_owned(),
+        MatrixCell::Skipped => "· ".to_owned(),
     }
 }
 
 /// Marks that the check took, where that is known from the cell.
-fn lost(cell: Cell, marks: u32) -> u32 {
+fn lost(cell: MatrixCell, marks: u32) -> u32 {
     match cell {
-        Cell::Lost(lost) | Cell::FalseLoss(lost) => lost.min(marks),
-        Cell::Full | Cell::FalsePass(_) | Cell::Undecided | Cell::Skipped => 0,
+        MatrixCell::Lost(lost) | MatrixCell::FalseLoss(lost) => lost.min(marks),
+        MatrixCell::Full | MatrixCell::FalsePass(_) | MatrixCell::Undecided | MatrixCell::Skipped => 0,
     }
 }
 
@@ -86,11 +86,11 @@ mod tests {
     #[test]
     fn a_row_shows_each_check_and_what_went_wrong() {
         let rubric = Rubric::of(Task::Task1).unwrap();
-        let mut cells = vec![Cell::Full; rubric.checks.len()];
-        cells[0] = Cell::Lost(2);
-        cells[1] = Cell::FalsePass(2);
-        cells[2] = Cell::Undecided;
-        let outcome = Outcome {
+        let mut cells = vec![MatrixCell::Full; rubric.checks.len()];
+        cells[0] = MatrixCell::Lost(2);
+        cells[1] = MatrixCell::FalsePass(2);
+        cells[2] = MatrixCell::Undecided;
+        let outcome = ProgramOutcome {
             name: "wrong/example".to_owned(),
             cells,
             surprises: vec!["child1.pid: 2 given that should be lost".to_owned()],

@@ -1,4 +1,4 @@
-//! Weakened graders: would anyone notice?
+//! Weakened graders (mutation testing): does the zoo notice each?
 //!
 //! A check that is taken away is a check that always passes. Each is taken away in turn, and the runs that were
 //! already observed are judged again: at least one program of the zoo must then get other marks than it should, else
@@ -6,10 +6,10 @@
 
 use std::fmt;
 
-use crate::fault::Fault;
+use crate::error::Result;
 use crate::judge::{Status, Style, Verdict, judge};
+use crate::record::{Observer, Run};
 use crate::rubric::Rubric;
-use crate::trace::{Observer, Run};
 
 use super::outcome::compare;
 use super::zoo::Expect;
@@ -54,7 +54,7 @@ impl Mutant {
         style: Style,
         verdicts: &[Verdict],
         expect: &Expect,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool> {
         let judged = match self {
             Mutant::Without(check) => verdicts.iter().map(|verdict| forced(verdict, check)).collect(),
             Mutant::Unwatched(observer) => {

@@ -1,7 +1,7 @@
 //! Whether a program of the zoo got the marks it should, check by check.
 //!
 //! Two errors are counted apart, since they hurt differently: a *false pass* gives marks for what was not done, a
-//! *false loss* takes marks from who did it. A verdict that could not be made is neither, and is not right either.
+//! *false loss* takes marks for what was done. A missing verdict is counted apart.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +11,11 @@ use super::zoo::Expect;
 
 /// How one program fared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct ProgramOutcome {
     /// The program.
     pub name: String,
     /// By check, in the rubric's order; empty when it was not tried.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<MatrixCell>,
     /// What was not as expected, in words.
     pub surprises: Vec<String>,
     /// Why it was not tried here.
@@ -28,7 +28,7 @@ pub struct Outcome {
 
 /// One check of one program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cell {
+pub enum MatrixCell {
     /// All marks, as it should be.
     Full,
     /// This many lost, as it should be.
@@ -43,35 +43,35 @@ pub enum Cell {
     Skipped,
 }
 
-impl Cell {
+impl MatrixCell {
     /// Compares the verdict with what was expected.
-    pub fn of(verdict: &Verdict, expect: &Expect) -> Cell {
+    pub fn of(verdict: &Verdict, expect: &Expect) -> MatrixCell {
         let (id, marks) = (verdict.check.id.as_str(), verdict.check.marks);
         match verdict.status {
-            Status::Undecided => return Cell::Undecided,
-            Status::Skipped => return Cell::Skipped,
+            Status::Undecided => return MatrixCell::Undecided,
+            Status::Skipped => return MatrixCell::Skipped,
             Status::Passed | Status::Partial | Status::Failed | Status::NotStarted | Status::Blocked => {}
         }
         let lost = marks.saturating_sub(verdict.marks);
         let wanted = expect.lost.on(id, marks);
         let allowed = wanted.max(expect.may_lose.get(id).copied().unwrap_or(0));
         match lost {
-            0 if wanted == 0 => Cell::Full,
-            lost if (wanted..=allowed).contains(&lost) => Cell::Lost(lost),
-            lost if lost < wanted => Cell::FalsePass(wanted - lost),
-            lost => Cell::FalseLoss(lost - allowed),
+            0 if wanted == 0 => MatrixCell::Full,
+            lost if (wanted..=allowed).contains(&lost) => MatrixCell::Lost(lost),
+            lost if lost < wanted => MatrixCell::FalsePass(wanted - lost),
+            lost => MatrixCell::FalseLoss(lost - allowed),
         }
     }
 
     /// Whether nothing speaks against the grader here.
     pub fn is_fine(self) -> bool {
-        matches!(self, Cell::Full | Cell::Lost(_) | Cell::Skipped)
+        matches!(self, MatrixCell::Full | MatrixCell::Lost(_) | MatrixCell::Skipped)
     }
 }
 
 /// Compares all verdicts on one program: the cells, and what was not as expected in words.
-pub fn compare(verdicts: &[Verdict], expect: &Expect) -> (Vec<Cell>, Vec<String>) {
-    let cells: Vec<Cell> = verdicts.iter().map(|verdict| Cell::of(verdict, expect)).collect();
+pub fn compare(verdicts: &[Verdict], expect: &Expect) -> (Vec<MatrixCell>, Vec<String>) {
+    let cells: Vec<MatrixCell> = verdicts.iter().map(|verdict| MatrixCell::of(verdict, expect)).collect();
     let mut surprises: Vec<String> = verdicts
         .iter()
         .zip(&cells)
@@ -89,11 +89,11 @@ pub fn compare(verdicts: &[Verdict], expect: &Expect) -> (Vec<Cell>, Vec<String>
 }
 
 /// One unexpected verdict as a sentence.
-fn in_words(verdict: &Verdict, cell: Cell) -> String {
+fn in_words(verdict: &Verdict, cell: MatrixCell) -> String {
     let what = match cell {
-        Cell::FalsePass(marks) => format!("{marks} given that should be lost"),
-        Cell::FalseLoss(marks) => format!("{marks} lost that should be given"),
-        Cell::Undecided | Cell::Skipped | Cell::Full | Cell::Lost(_) => "no verdict".to_owned(),
+        MatrixCell::FalsePass(marks) => format!("{marks} given that should be lost"),
+        MatrixCell::FalseLoss(marks) => format!("{marks} lost that should be given"),
+        MatrixCell::Undecided | MatrixCell::Skipped | MatrixCell::Full | MatrixCell::Lost(_) => "no verdict".to_owned(),
     };
     let mut said: Vec<String> = verdict.reason.iter().cloned().collect();
     said.extend(verdict.losses.iter().map(|loss| format!("-{} {}: {}", loss.marks, loss.expected, loss.observed)));
@@ -139,26 +139,26 @@ mod tests {
     #[test]
     fn marks_given_and_lost_are_told_apart() {
         let loses = expect("lost = { 'child2.pid' = 2 }");
-        assert_eq!(Cell::of(&verdict(Status::Passed, 3), &expect("")), Cell::Full);
-        assert_eq!(Cell::of(&verdict(Status::Partial, 1), &loses), Cell::Lost(2));
-        assert_eq!(Cell::of(&verdict(Status::Passed, 3), &loses), Cell::FalsePass(2));
-        assert_eq!(Cell::of(&verdict(Status::Partial, 2), &loses), Cell::FalsePass(1));
-        assert_eq!(Cell::of(&verdict(Status::Failed, 0), &loses), Cell::FalseLoss(1));
-        assert_eq!(Cell::of(&verdict(Status::Blocked, 0), &expect("")), Cell::FalseLoss(3));
+        assert_eq!(MatrixCell::of(&verdict(Status::Passed, 3), &expect("")), MatrixCell::Full);
+        assert_eq!(MatrixCell::of(&verdict(Status::Partial, 1), &loses), MatrixCell::Lost(2));
+        assert_eq!(MatrixCell::of(&verdict(Status::Passed, 3), &loses), MatrixCell::FalsePass(2));
+        assert_eq!(MatrixCell::of(&verdict(Status::Partial, 2), &loses), MatrixCell::FalsePass(1));
+        assert_eq!(MatrixCell::of(&verdict(Status::Failed, 0), &loses), MatrixCell::FalseLoss(1));
+        assert_eq!(MatrixCell::of(&verdict(Status::Blocked, 0), &expect("")), MatrixCell::FalseLoss(3));
     }
 
     #[test]
     fn no_verdict_is_never_fine_but_for_what_the_machine_cannot_try() {
         let all = expect("lost = 'all'");
-        assert!(!Cell::of(&verdict(Status::Undecided, 0), &all).is_fine());
-        assert!(Cell::of(&verdict(Status::Skipped, 0), &all).is_fine());
+        assert!(!MatrixCell::of(&verdict(Status::Undecided, 0), &all).is_fine());
+        assert!(MatrixCell::of(&verdict(Status::Skipped, 0), &all).is_fine());
     }
 
     #[test]
     fn what_may_be_lost_is_fine_either_way() {
         let either = expect("may_lose = { 'child2.pid' = 3 }");
-        assert_eq!(Cell::of(&verdict(Status::Passed, 3), &either), Cell::Full);
-        assert_eq!(Cell::of(&verdict(Status::Failed, 0), &either), Cell::Lost(3));
+        assert_eq!(MatrixCell::of(&verdict(Status::Passed, 3), &either), MatrixCell::Full);
+        assert_eq!(MatrixCell::of(&verdict(Status::Failed, 0), &either), MatrixCell::Lost(3));
     }
 
     #[test]

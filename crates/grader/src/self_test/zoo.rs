@@ -15,13 +15,13 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::fault::Fault;
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::rubric::Rubric;
 use crate::task::Task;
 
 /// One program of the zoo.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct ZooEntry {
     /// Folder below the zoo: `wrong/no-uts-flag`.
     pub name: String,
     /// What is expected of it.
@@ -48,7 +48,7 @@ pub struct Expect {
     edit: Vec<Edit>,
     /// Name of the folder that is handed in; none is a plain one.
     folder: Option<String>,
-    /// A shell command that is run on our side in the task's folder before the submission is handed over; if left out,
+    /// A shell command that is run on our side in the task's folder before the submission is graded; if left out,
     /// that of `base`.
     build: Option<String>,
     /// Programs without which it cannot be tried.
@@ -71,7 +71,7 @@ pub struct Expect {
     #[serde(default)]
     pub plants: Vec<PathBuf>,
     /// Words, each of which must stand in what the box tells that it refused of an attack. Of a right program, the words
-    /// that may: else nothing of its doing is refused.
+    /// that may: else nothing that it does is refused.
     #[serde(default)]
     pub refused: Vec<String>,
 }
@@ -122,38 +122,39 @@ impl Lost {
 /// Reads all programs of the zoo below `folder`: the right ones, the wrong ones, the attacks, by name.
 ///
 /// # Errors
-/// [`Fault::Usage`] when there is no zoo, [`Fault::Broken`] when a program's `expect.toml` does not fit it.
-pub fn read(folder: &Path) -> Result<Vec<Entry>, Fault> {
+/// `Exit::Usage` when there is no zoo, `Exit::Broken` when a program's `expect.toml` does not fit it.
+pub fn read(folder: &Path) -> Result<Vec<ZooEntry>> {
     let mut entries = Vec::new();
     for side in ["right", "wrong", "attack"] {
         let list = fs::read_dir(folder.join(side))
-            .map_err(|e| Fault::Usage(format!("no zoo in {}: {e}; see --zoo", folder.display())))?;
+            .map_err(|e| Error::usage(format!("no zoo in {}: {e}; see --zoo", folder.display())))?;
         let mut names: Vec<String> = list.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         for name in names {
-            entries.push(Entry::read(folder, format!("{side}/{name}"))?);
+            entries.push(ZooEntry::read(folder, format!("{side}/{name}"))?);
         }
     }
     Ok(entries)
 }
 
-impl Entry {
-    fn read(zoo: &Path, name: String) -> Result<Entry, Fault> {
+impl ZooEntry {
+    fn read(zoo: &Path, name: String) -> Result<ZooEntry> {
         let file = zoo.join(&name).join("expect.toml");
-        let broken = |why: String| Fault::Broken(format!("zoo: {}: {why}", file.display()));
-        let text = fs::read_to_string(&file).map_err(|e| broken(e.to_string()))?;
+        let broken = |why: String| Error::broken(format!("zoo: {}: {why}", file.display()));
+        let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
         let mut expect: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
         if let Some(base) = &expect.base {
-            let text = fs::read_to_string(zoo.join(base).join("expect.toml")).map_err(|e| broken(e.to_string()))?;
+            let file = zoo.join(base).join("expect.toml");
+            let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
             let base: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
             expect.build = expect.build.or(base.build);
             if expect.with.is_empty() {
                 expect.with = base.with;
             }
         }
-        let entry = Entry { name, expect, zoo: zoo.to_owned() };
+        let entry = ZooEntry { name, expect, zoo: zoo.to_owned() };
         entry.consistent().map_err(broken)?;
-        entry.files().map_err(broken)?;
+        entry.files().map_err(|why| broken(why.reason()))?;
         Ok(entry)
     }
 
@@ -176,21 +177,22 @@ impl Entry {
         self.expect.needs.iter().map(String::as_str).find(|name| !present(name))
     }
 
-    /// Writes the submission below `into`, in the course's layout, and returns the folder to hand over.
+    /// Writes the submission below `into`, in the course's layout, and returns the folder to grade.
     ///
     /// # Errors
-    /// [`Fault::Broken`] when a file cannot be written or the entry's `build` fails.
-    pub fn unpack(&self, into: &Path) -> Result<PathBuf, Fault> {
-        let broken = |why: String| Fault::Broken(format!("zoo: {}: {why}", self.name));
+    /// `Exit::Broken` when a file cannot be written or the entry's `build` fails.
+    pub fn unpack(&self, into: &Path) -> Result<PathBuf> {
+        let broken = |why: String| Error::broken(format!("zoo: {}: {why}", self.name));
         let submission = into.join(self.expect.folder.as_deref().unwrap_or("submission"));
         let task = submission.join(self.expect.task.id());
-        fs::create_dir_all(&task).map_err(|e| broken(format!("create {}: {e}", task.display())))?;
-        for (name, file) in self.files().map_err(broken)? {
+        fs::create_dir_all(&task).or_cannot("make", &task).into_broken()?;
+        for (name, file) in self.files().map_err(|why| broken(why.reason()))? {
             let path = task.join(&name);
             let mode = fs::Permissions::from_mode(file.mode);
             fs::write(&path, file.text)
                 .and_then(|()| fs::set_permissions(&path, mode))
-                .map_err(|e| broken(format!("write {}: {e}", path.display())))?;
+                .or_cannot("write", &path)
+                .into_broken()?;
         }
         if let Some(build) = &self.expect.build {
             let built = Command::new("sh").args(["-ec", build]).current_dir(&task).stdin(Stdio::null()).output();
@@ -208,7 +210,7 @@ impl Entry {
     /// What the types cannot rule out.
     fn consistent(&self) -> Result<(), String> {
         // Each lies there in the course's layout.
-        let rubric = Rubric::in_edition(self.expect.task, false).map_err(|fault| fault.to_string())?;
+        let rubric = Rubric::in_edition(self.expect.task, false).map_err(|why| why.reason())?;
         let named = match &self.expect.lost {
             Lost::Everything(_) => Vec::new(),
             Lost::ByCheck(lost) => lost.iter().collect(),
@@ -230,18 +232,19 @@ impl Entry {
     }
 
     /// The files of the submission by name: those of `base`, changed by `edit`, and the entry's own laid over them.
-    fn files(&self) -> Result<BTreeMap<String, File>, String> {
+    fn files(&self) -> Result<BTreeMap<String, File>> {
         let mut files = BTreeMap::new();
         for other in self.expect.with.iter().chain(&self.expect.base) {
             files.extend(read_files(&self.zoo.join(other))?);
         }
         files.extend(read_files(&self.zoo.join(&self.name))?);
         for edit in &self.expect.edit {
-            let file = files.get_mut(&edit.file).ok_or_else(|| format!("there is no {} to edit", edit.file))?;
-            file.text = replace_once(&file.text, &edit.find, &edit.replace)?;
+            let file =
+                files.get_mut(&edit.file).ok_or_else(|| Error::broken(format!("there is no {} to edit", edit.file)))?;
+            file.text = replace_once(&file.text, &edit.find, &edit.replace).map_err(Error::broken)?;
         }
         if files.is_empty() {
-            return Err("has no file and no base".to_owned());
+            return Err(Error::broken("has no file and no base"));
         }
         Ok(files)
     }
@@ -255,15 +258,14 @@ struct File {
 }
 
 /// The files of one folder of the zoo but for `expect.toml`.
-fn read_files(folder: &Path) -> Result<BTreeMap<String, File>, String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
+fn read_files(folder: &Path) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in fs::read_dir(folder).or_cannot("read", folder)? {
+        let entry = entry.or_cannot("read", folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != "expect.toml" {
-            let text = fs::read_to_string(entry.path()).map_err(failed)?;
-            let mode = entry.metadata().map_err(failed)?.permissions().mode() & 0o777;
+            let text = fs::read_to_string(entry.path()).or_cannot("read", folder)?;
+            let mode = entry.metadata().or_cannot("read", folder)?.permissions().mode() & 0o777;
             files.insert(name, File { text, mode });
         }
     }

@@ -1,4 +1,4 @@
-//! Where the program of a task lies in what was handed in.
+//! Finds the program of a task in a hand-in.
 //!
 //! The course wants `taskN/NAME`. Real hand-ins come with a folder around them, flat, in capital letters, or with the `(1)`
 //! that a browser adds. So every file of the task's name is a candidate, wherever it lies. One candidate is the program, and
@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{LEFT_OUT, Program, name_of};
-use crate::fault::Fault;
+use super::{LEFT_OUT, ProgramKind, name_of};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::task::Task;
 
 /// How many folders deep, and how many entries, are looked at.
@@ -19,16 +19,16 @@ const MOST_ENTRIES: usize = 20_000;
 
 /// A program of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundProgram {
     /// The folder that it lies in.
     pub dir: PathBuf,
     /// Its file's name, which need not be spelt as the task has it.
     pub file: String,
     /// What kind it is.
-    pub program: Program,
+    pub program: ProgramKind,
 }
 
-impl Found {
+impl FoundProgram {
     /// The file.
     pub fn path(&self) -> PathBuf {
         self.dir.join(&self.file)
@@ -43,22 +43,22 @@ impl Found {
 /// The program of `task` below `root`; none when there is none. Says in `notes` when it did not lie where the course wants it.
 ///
 /// # Errors
-/// [`Fault::Usage`] when two differ, or there is too much to look through.
-pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Option<Found>, Fault> {
+/// `Exit::Usage` when two differ, or there is too much to look through.
+pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Option<FoundProgram>> {
     let mut all = Vec::new();
     let mut entries = 0;
     walk(root, task, 0, &mut entries, &mut all)?;
     // What lies in another task's folder is that task's business: an orchestrator has a copy of the tool beside it.
-    let elsewhere = |found: &Found| task_of(&found.dir).is_some_and(|of| of != task);
+    let elsewhere = |found: &FoundProgram| task_of(&found.dir).is_some_and(|of| of != task);
     if !all.iter().all(elsewhere) {
         all.retain(|found| !elsewhere(found));
     }
     all.sort_by_key(|found| (found.dir.components().count(), found.path()));
     let Some(first) = all.first().cloned() else { return Ok(None) };
-    let shown = |found: &Found| found.path().strip_prefix(root).unwrap_or(&found.dir).display().to_string();
-    let bytes = |found: &Found| fs::read(found.path()).ok();
+    let shown = |found: &FoundProgram| found.path().strip_prefix(root).unwrap_or(&found.dir).display().to_string();
+    let bytes = |found: &FoundProgram| fs::read(found.path()).ok();
     if let Some(other) = all.iter().skip(1).find(|other| bytes(other) != bytes(&first)) {
-        return Err(Fault::Usage(format!(
+        return Err(Error::usage(format!(
             "two programs for {task} in {}: {} and {}; name the one to grade with --submission",
             root.display(),
             shown(&first),
@@ -81,10 +81,10 @@ pub fn program(root: &Path, task: Task, notes: &mut Vec<String>) -> Result<Optio
 }
 
 /// The program that a file is, when it is named itself.
-pub fn named(file: &Path, task: Task) -> Option<Found> {
+pub fn named(file: &Path, task: Task) -> Option<FoundProgram> {
     let (dir, name) = (file.parent()?, file.file_name()?.to_str()?);
     let program = kind_of(name, task, || is_executable(file))?;
-    Some(Found { dir: dir.to_owned(), file: name.to_owned(), program })
+    Some(FoundProgram { dir: dir.to_owned(), file: name.to_owned(), program })
 }
 
 /// The task whose folder this is.
@@ -99,17 +99,16 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut Vec<Found>) -> Result<(), Fault> {
-    let cannot = |why: std::io::Error| Fault::Usage(format!("cannot read {}: {why}", folder.display()));
+fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut Vec<FoundProgram>) -> Result<()> {
     let mut here = Vec::new();
-    for entry in fs::read_dir(folder).map_err(cannot)? {
-        let entry = entry.map_err(cannot)?;
+    for entry in fs::read_dir(folder).or_cannot("read", folder).into_usage()? {
+        let entry = entry.or_cannot("read", folder).into_usage()?;
         *entries += 1;
         if *entries > MOST_ENTRIES {
             let what = format!("{} holds more than {MOST_ENTRIES} files", folder.display());
-            return Err(Fault::Usage(format!("{what}: name the folder of one submission")));
+            return Err(Error::usage(format!("{what}: name the folder of one submission")));
         }
-        let (kind, name) = (entry.file_type().map_err(cannot)?, entry.file_name());
+        let (kind, name) = (entry.file_type().or_cannot("read", folder).into_usage()?, entry.file_name());
         let Some(name) = name.to_str() else { continue };
         // Also what macOS puts beside each file, under its name with `._` before it.
         let is_left_out = name.starts_with('.') || name == "__MACOSX" || LEFT_OUT.contains(&name);
@@ -117,7 +116,7 @@ fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut 
             walk(&entry.path(), task, depth + 1, entries, all)?;
         } else if kind.is_file() && !is_left_out {
             if let Some(program) = kind_of(name, task, || is_executable(&entry.path())) {
-                here.push(Found { dir: folder.to_owned(), file: name.to_owned(), program });
+                here.push(FoundProgram { dir: folder.to_owned(), file: name.to_owned(), program });
             }
         }
     }
@@ -129,19 +128,19 @@ fn walk(folder: &Path, task: Task, depth: usize, entries: &mut usize, all: &mut 
 }
 
 /// The kind of program that a file of this name is for `task`; none when the name is another one.
-fn kind_of(name: &str, task: Task, is_executable: impl Fn() -> bool) -> Option<Program> {
+fn kind_of(name: &str, task: Task, is_executable: impl Fn() -> bool) -> Option<ProgramKind> {
     let lower = name.to_ascii_lowercase();
-    let (stem, program) = [Program::C, Program::Bash, Program::Python]
+    let (stem, program) = [ProgramKind::C, ProgramKind::Bash, ProgramKind::Python]
         .into_iter()
         .find_map(|program| Some((lower.strip_suffix(program.ending())?, program)))
-        .unwrap_or((&lower, Program::Executable));
+        .unwrap_or((&lower, ProgramKind::Executable));
     // `conductor (1).sh` and `conductor(1).sh` are a second download of the same file.
     let stem = match stem.strip_suffix(')').and_then(|stem| stem.rsplit_once('(')) {
         Some((stem, number)) if number.parse::<u8>().is_ok() => stem.trim_end(),
         _ => stem,
     };
     let is_it = plain(stem) == plain(name_of(task));
-    (is_it && (program != Program::Executable || is_executable())).then_some(program)
+    (is_it && (program != ProgramKind::Executable || is_executable())).then_some(program)
 }
 
 fn is_executable(file: &Path) -> bool {
@@ -152,7 +151,7 @@ fn is_executable(file: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn found(files: &[(&str, &str)], task: Task) -> (Result<Option<Found>, Fault>, Vec<String>) {
+    fn found(files: &[(&str, &str)], task: Task) -> (Result<Option<FoundProgram>>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = dir.path().join(path);

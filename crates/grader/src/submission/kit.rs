@@ -1,4 +1,4 @@
-//! What the course hands out and a hand-in need not bring: the program that runs in task 2's container, the recipe of
+//! The files of the handout that a hand-in need not bring: the program that runs in task 2's container, the recipe of
 //! task 3's image, the services of task 4.
 //!
 //! The course's own collection script takes five files, those with marked sections. All else is the handout's, so the grader
@@ -8,9 +8,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{collect, planted_file};
-use crate::fault::Fault;
-use crate::hostbox::{Planted, PlantedWhat};
+use super::{bytes_of, collect};
+use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::sandbox::{FileKind, SandboxFile};
 use crate::task::Task;
 
 /// The files that have marked sections: those that a student writes.
@@ -49,18 +49,18 @@ impl Kit {
     /// The kit in `dir`, or the grader's own.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when it is no folder.
-    pub fn open(dir: Option<&Path>) -> Result<Kit, Fault> {
+    /// `Exit::Usage` when it is no folder.
+    pub fn open(dir: Option<&Path>) -> Result<Kit> {
         let Some(dir) = dir else { return Ok(Kit::Own) };
-        let dir = fs::canonicalize(dir).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", dir.display())))?;
-        if dir.is_dir() { Ok(Kit::Course(dir)) } else { Err(Fault::Usage(format!("{} is no folder", dir.display()))) }
+        let dir = fs::canonicalize(dir).or_cannot("open", dir).into_usage()?;
+        if dir.is_dir() { Ok(Kit::Course(dir)) } else { Err(Error::usage(format!("{} is no folder", dir.display()))) }
     }
 
     /// Completes `files`, the folder of `task`, and tells what was added or replaced.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when the course's kit cannot be read.
-    pub fn complete(&self, task: Task, files: &mut Vec<Planted>, notes: &mut Vec<String>) -> Result<(), Fault> {
+    /// `Exit::Usage` when the course's kit cannot be read.
+    pub fn complete(&self, task: Task, files: &mut Vec<SandboxFile>, notes: &mut Vec<String>) -> Result<()> {
         let mut kit = match self {
             Kit::Own => own(task),
             Kit::Course(dir) => of_course(dir, task)?,
@@ -116,37 +116,35 @@ fn not_compared(names: Vec<String>, notes: &mut Vec<String>) {
     }
 }
 
-fn own(task: Task) -> Vec<Planted> {
+fn own(task: Task) -> Vec<SandboxFile> {
     let ours = OWN.iter().filter(|(of, ..)| *of == task);
-    let file = |(_, path, text, mode): &(Task, &str, &str, u32)| Planted {
+    let file = |(_, path, text, mode): &(Task, &str, &str, u32)| SandboxFile {
         path: PathBuf::from(path),
-        what: PlantedWhat::File { bytes: text.as_bytes().to_vec(), mode: *mode },
+        what: FileKind::File { bytes: text.as_bytes().to_vec(), mode: *mode },
     };
     ours.map(file).collect()
 }
 
 /// The files of the course's kit for a task, but for those that students write.
-fn of_course(dir: &Path, task: Task) -> Result<Vec<Planted>, Fault> {
+fn of_course(dir: &Path, task: Task) -> Result<Vec<SandboxFile>> {
     let folder = dir.join(task.id());
     let mut files = Vec::new();
     collect(if folder.is_dir() { &folder } else { dir }, Path::new(""), &mut files, &mut 0)?;
-    let is_students = |file: &Planted| STUDENTS.iter().any(|name| file.path == Path::new(name));
-    files.retain(|file| !is_students(file) && !matches!(file.what, PlantedWhat::Folder));
+    let is_students = |file: &SandboxFile| STUDENTS.iter().any(|name| file.path == Path::new(name));
+    files.retain(|file| !is_students(file) && !matches!(file.what, FileKind::Folder));
     Ok(files)
 }
 
 /// Whether a script of `files` has this word.
-fn speaks_of(files: &[Planted], word: &str) -> bool {
-    let has = |file: &Planted| planted_file(file).is_some_and(|bytes| String::from_utf8_lossy(bytes).contains(word));
+fn speaks_of(files: &[SandboxFile], word: &str) -> bool {
+    let has = |file: &SandboxFile| bytes_of(file).is_some_and(|bytes| String::from_utf8_lossy(bytes).contains(word));
     files.iter().filter(|file| file.path.extension().is_some_and(|ending| ending == "sh")).any(has)
 }
 
 /// Whether two files have other contents, the ends of lines being all the same.
-fn differ(one: &PlantedWhat, other: &PlantedWhat) -> bool {
-    let text = |what: &PlantedWhat| match what {
-        PlantedWhat::File { bytes, .. } => {
-            Some(bytes.iter().filter(|byte| **byte != b'\r').copied().collect::<Vec<u8>>())
-        }
+fn differ(one: &FileKind, other: &FileKind) -> bool {
+    let text = |what: &FileKind| match what {
+        FileKind::File { bytes, .. } => Some(bytes.iter().filter(|byte| **byte != b'\r').copied().collect::<Vec<u8>>()),
         _ => None,
     };
     text(one) != text(other)

@@ -1,16 +1,16 @@
-//! What a way through Windows, a mail or a web form does to a script: ends of lines, a mark of its encoding, run bits.
+//! Repairs what Windows, mail or a web form do to a script: line ends, a byte order mark, lost run bits.
 //!
-//! None of it is the student's work, and each keeps a right script from running. So it is put right, and told.
+//! Each keeps a right script from running and is not the student's mistake. So it is repaired, and the report says so.
 
-use crate::hostbox::{Planted, PlantedWhat};
+use crate::sandbox::{FileKind, SandboxFile};
 
 /// Puts the scripts among `files` right; says what was done.
-pub fn repair(files: &mut [Planted]) -> Vec<String> {
+pub fn repair(files: &mut [SandboxFile]) -> Vec<String> {
     let (mut ends, mut marks, mut bits) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
         let name = file.path.display().to_string();
         let by_name = is_text_by_name(&name);
-        let PlantedWhat::File { bytes, mode } = &mut file.what else { continue };
+        let FileKind::File { bytes, mode } = &mut file.what else { continue };
         // Three bytes by which some editors say that a text is UTF-8. The kernel finds no `#!` behind them.
         let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
         let is_script = marked.unwrap_or(bytes).starts_with(b"#!") || name.ends_with(".sh");
@@ -49,8 +49,8 @@ fn is_text_by_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str, mode: u32) -> Planted {
-        Planted { path: path.into(), what: PlantedWhat::File { bytes: text.into(), mode } }
+    fn file(path: &str, text: &str, mode: u32) -> SandboxFile {
+        SandboxFile { path: path.into(), what: FileKind::File { bytes: text.into(), mode } }
     }
 
     #[test]
@@ -69,9 +69,9 @@ mod tests {
             "no run bit, given one: a.sh, b",
         ];
         assert_eq!(told, all);
-        let PlantedWhat::File { bytes, mode } = &files[0].what else { panic!() };
+        let FileKind::File { bytes, mode } = &files[0].what else { panic!() };
         assert_eq!((bytes.as_slice(), *mode), (&b"#!/bin/bash\necho a\n"[..], 0o755));
-        assert!(matches!(&files[2].what, PlantedWhat::File { bytes, .. } if bytes == b"x\r\n"));
-        assert!(matches!(&files[4].what, PlantedWhat::File { mode: 0o644, .. }));
+        assert!(matches!(&files[2].what, FileKind::File { bytes, .. } if bytes == b"x\r\n"));
+        assert!(matches!(&files[4].what, FileKind::File { mode: 0o644, .. }));
     }
 }

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::super::folder::cannot;
-use super::{Class, Ended, Job, Report, read};
-use crate::fault::Fault;
+use super::{Class, Ended, Job, StoredReport, read};
+use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::signals::Signals;
 
 /// Longer than any task takes: the grader's own limits end a hung submission long before. Times `--time-scale`.
@@ -36,20 +35,19 @@ impl Child<'_> {
     /// Runs it to its end.
     ///
     /// # Errors
-    /// [`Fault::CannotRun`] with the child's words when this machine cannot grade; [`Fault::Interrupted`] when a signal ended it.
-    pub fn run(&self, children: &Children) -> Result<Ended, Fault> {
-        let broken = |why: std::io::Error| Fault::Broken(format!("cannot start grade: {why}"));
+    /// `Exit::CannotRun` with the child's words when this machine cannot grade; `Exit::Interrupted` when a signal ended it.
+    pub fn run(&self, children: &Children) -> Result<Ended> {
         let said = self.part.join("stderr");
-        let stderr = File::create(&said).map_err(cannot("write", &said))?;
-        let mut child = self.command().map_err(broken)?;
+        let stderr = File::create(&said).or_cannot("write", &said).into_usage()?;
+        let mut child = self.command().or_cannot("start", "grade").into_broken()?;
         child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        let mut child = child.spawn().map_err(broken)?;
+        let mut child = child.spawn().or_cannot("start", "grade").into_broken()?;
         let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
         children.add(pid);
         let (mut begun, mut next) = (Instant::now(), Signal::SIGTERM);
         let mut limit = LIMIT.mul_f64(self.class.time_scale.max(1.0));
         let status = loop {
-            if let Some(status) = children.ended(&mut child).map_err(broken)? {
+            if let Some(status) = children.ended(&mut child).or_cannot("start", "grade").into_broken()? {
                 break status;
             }
             if begun.elapsed() > limit {
@@ -60,11 +58,11 @@ impl Child<'_> {
         };
         let said = read(&said).trim().trim_start_matches("grade: ").to_owned();
         if let Some(signal) = children.signal() {
-            return Err(Fault::Interrupted(signal));
+            return Err(Error::interrupted(signal));
         }
         match status.code() {
             Some(0..=2) => Ok(Ended::Done),
-            Some(3) => Err(Fault::CannotRun(said)),
+            Some(3) => Err(Error::cannot_run(said)),
             _ => Ok(Ended::Doubtful),
         }
     }
@@ -89,7 +87,7 @@ impl Child<'_> {
             for run in runs {
                 command.arg("--replay").arg(Path::new("runs").join(run));
             }
-            let old = Report::read(&self.old.join("report.json")).ok().flatten();
+            let old = StoredReport::read(&self.old.join("report.json")).ok().flatten();
             if !old.is_some_and(|report| report.is_rust) {
                 command.arg("--replay-c");
             }
@@ -110,13 +108,13 @@ pub struct Children {
 }
 
 impl Children {
-    /// None yet. From here on the signals wait to be read; a child starts with none held back.
+    /// No child yet. Blocks the signals from here on; children start with none blocked.
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn new() -> Result<Self, Fault> {
+    pub fn new() -> Result<Self> {
         let (running, received, is_over) = Default::default();
-        Ok(Self { signals: Signals::held_back()?, running, received, is_over })
+        Ok(Self { signals: Signals::block()?, running, received, is_over })
     }
 
     /// Does `work` while a thread reads the signals.
@@ -156,7 +154,7 @@ impl Children {
         }
     }
 
-    /// How the child ended, once it has. Until then its number is its own, so a signal meets nobody else.
+    /// How the child ended, once it has. Until it is reaped its process id is not reused, so a signal reaches no other process.
     fn ended(&self, child: &mut std::process::Child) -> std::io::Result<Option<ExitStatus>> {
         let mut running = self.running();
         let status = child.try_wait()?;

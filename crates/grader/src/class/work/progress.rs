@@ -1,4 +1,4 @@
-//! How far it is: one line that changes on a terminal, one line a result elsewhere.
+//! Progress: one line that changes on a terminal, one line a result elsewhere.
 
 use std::fmt;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::{Job, Report};
+use super::{Job, StoredReport};
 
 /// Counts the results.
 pub struct Progress {
@@ -15,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of so many.
+    /// A bar for `all` jobs.
     pub fn new(all: usize) -> Self {
         let bar = ProgressBar::new(all as u64);
         if let Ok(style) = ProgressStyle::with_template("{pos}/{len} graded, {left} left: {msg}") {
@@ -27,25 +27,25 @@ impl Progress {
         Self { bar, all }
     }
 
-    /// One is done.
-    pub fn done(&self, job: &Job, report: &Report) {
+    /// Shows one finished job.
+    pub fn done(&self, job: &Job, report: &StoredReport) {
         self.bar.inc(1);
         let outcome = match &report.error {
             Some(_) if report.missing => "not handed in".to_owned(),
-            Some(why) => format!("not graded: {}", crate::transcript::drawn(why)),
+            Some(why) => format!("not graded: {}", crate::escape::drawn(why)),
             None if report.build_error.is_some() => "does not build".to_owned(),
             None => format!("{} of {}", report.score, report.max_score.unwrap_or_default()),
         };
         let line = format!("{} {}: {outcome}", job.id, job.task);
         if self.bar.is_hidden() {
-            // Nobody has to read it.
+            // A closed stderr is not an error.
             let _ = writeln!(std::io::stderr(), "[{}/{}] {line}", self.bar.position(), self.all);
         } else {
             self.bar.set_message(line);
         }
     }
 
-    /// All are done, or no more will be.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

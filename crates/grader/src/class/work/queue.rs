@@ -1,21 +1,21 @@
-//! Which job is next.
+//! The queue of jobs: two that measure CPU time never run at once.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Job;
 use crate::task::Task;
 
-/// Jobs that are to be done, for several threads.
+/// Jobs for several threads.
 #[derive(Debug)]
 pub struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     waiting: Vec<Job>,
-    /// Whether somebody measures CPU time: two at once would take it from each other.
+    /// Whether a job measures CPU time: two at once would take it from each other.
     is_measuring: bool,
     is_closed: bool,
 }
@@ -24,7 +24,7 @@ impl Queue {
     /// A queue of these, the first first.
     pub fn new(mut jobs: Vec<Job>) -> Self {
         jobs.reverse();
-        let state = State { waiting: jobs, is_measuring: false, is_closed: false };
+        let state = QueueState { waiting: jobs, is_measuring: false, is_closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -53,13 +53,13 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Nothing more is to be done.
+    /// Drops the remaining jobs.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -1,11 +1,11 @@
 //! The conductor's judge on a recorded session with one thing changed.
 
 use super::*;
-use crate::play::task3::{EG, EGG, MARK};
-use crate::trace::session::{Answer, Did, Link, Look, Mount, Process, Session};
+use crate::record::steps::{Answer, Link, Look, Mount, Process, SessionRecord, StepKind};
+use crate::session::task3::{EG, EGG, MARK};
 
 /// The session of a right conductor in bash, after `change`, and the marks that it loses.
-fn changed(change: impl Fn(&mut Session)) -> BTreeMap<String, u32> {
+fn changed(change: impl Fn(&mut SessionRecord)) -> BTreeMap<String, u32> {
     let mut runs = recorded("task3-right");
     for run in &mut runs {
         change(&mut run.session);
@@ -13,44 +13,44 @@ fn changed(change: impl Fn(&mut Session)) -> BTreeMap<String, u32> {
     lost(Task::Task3, &runs, C)
 }
 
-fn did<'a>(session: &'a mut Session, name: &str) -> &'a mut Did {
+fn did<'a>(session: &'a mut SessionRecord, name: &str) -> &'a mut StepKind {
     &mut session.steps.iter_mut().find(|step| step.name == name).unwrap().did
 }
 
-fn found<'a>(session: &'a mut Session, name: &str) -> &'a mut Process {
+fn found<'a>(session: &'a mut SessionRecord, name: &str) -> &'a mut Process {
     match did(session, name) {
-        Did::Found(Some(process)) => process,
+        StepKind::Found(Some(process)) => process,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn look<'a>(session: &'a mut Session, name: &str) -> &'a mut Look {
+fn look<'a>(session: &'a mut SessionRecord, name: &str) -> &'a mut Look {
     match did(session, name) {
-        Did::Look(look) => look,
+        StepKind::Look(look) => look,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn printed<'a>(session: &'a mut Session, name: &str) -> &'a mut String {
+fn printed<'a>(session: &'a mut SessionRecord, name: &str) -> &'a mut String {
     match did(session, name) {
-        Did::Command(command) => &mut command.output.stdout,
+        StepKind::Command(command) => &mut command.output.stdout,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn answer(session: &mut Session, probe: &str, answer: Answer) {
+fn answer(session: &mut SessionRecord, probe: &str, answer: Answer) {
     let probes = session.steps.iter_mut().filter_map(|step| match &mut step.did {
-        Did::Probes(probes) => Some(probes),
+        StepKind::Probes(probes) => Some(probes),
         _ => None,
     });
     probes.flatten().find(|known| known.name == probe).unwrap().answer = answer;
 }
 
-fn silent(session: &mut Session, probe: &str) {
+fn silent(session: &mut SessionRecord, probe: &str) {
     answer(session, probe, Answer::Silence);
 }
 
-fn reached(session: &mut Session, probe: &str) {
+fn reached(session: &mut SessionRecord, probe: &str) {
     answer(session, probe, Answer::Said("somebody".to_owned()));
 }
 
@@ -60,7 +60,7 @@ fn of_host(kind: &str) -> u64 {
 }
 
 /// A link of the host, or of `eg`, in the look after `addnetwork eg`.
-fn link_of_eg(session: &mut Session, inside: bool, change: impl Fn(&mut Link)) {
+fn link_of_eg(session: &mut SessionRecord, inside: bool, change: impl Fn(&mut Link)) {
     let inode = if inside { found(session, EG).state.namespaces["net"] } else { of_host("net") };
     let network = look(session, "eg wired").networks.get_mut(&inode).unwrap();
     change(network.links.iter_mut().find(|link| link.name.starts_with(EG)).unwrap());
@@ -285,7 +285,7 @@ fn a_command_that_took_too_long_decides_nothing_of_its_own_check() {
     let session = &mut runs[0].session;
     silent(session, "eg calls its peer");
     match did(session, "peer") {
-        Did::Command(peer) => peer.end = Some(crate::trace::End::TimedOut("asleep in wait4".to_owned())),
+        StepKind::Command(peer) => peer.end = Some(crate::record::End::TimedOut("asleep in wait4".to_owned())),
         other => panic!("{other:?}"),
     }
     assert_eq!(lost(Task::Task3, &runs, C), expect([]));
@@ -297,11 +297,11 @@ fn where_nothing_ran_what_was_typed_first_is_told_once() {
     let mut runs = recorded("task3-right");
     runs[0].session.steps.retain(|step| {
         let kept = ["images none", "ps none", "images", "rmi"].contains(&step.name.as_str());
-        kept || matches!(&step.did, Did::Command(_)) && step.name.starts_with("build")
+        kept || matches!(&step.did, StepKind::Command(_)) && step.name.starts_with("build")
     });
     match did(&mut runs[0].session, "build") {
-        Did::Command(build) => {
-            build.end = Some(crate::trace::End::Exited(1));
+        StepKind::Command(build) => {
+            build.end = Some(crate::record::End::Exited(1));
             build.output.stderr = "debootstrap: cannot find it\nconductor: failed\n".to_owned();
         }
         other => panic!("{other:?}"),
@@ -355,7 +355,7 @@ fn exec_is_judged_by_its_working_directory_its_output_and_what_works_beside_it()
     // The exit status is no promise of the assignment: a remark. In the Rust edition it is one.
     let mut runs = recorded("task3-right");
     match did(&mut runs[0].session, "exec fails") {
-        Did::Command(run) => run.end = Some(crate::trace::End::Exited(0)),
+        StepKind::Command(run) => run.end = Some(crate::record::End::Exited(0)),
         other => panic!("{other:?}"),
     }
     assert_eq!(lost(Task::Task3, &runs, C), expect([]));
@@ -368,7 +368,7 @@ fn a_name_is_taken_until_stop() {
     let taken = |step: &'static str| {
         changed(move |s| {
             let second = found(s, "twice").clone();
-            *did(s, step) = Did::Found(Some(Box::new(second)));
+            *did(s, step) = StepKind::Found(Some(Box::new(second)));
         })
     };
     for step in ["twice while it runs", "twice when it has ended"] {
@@ -393,13 +393,13 @@ fn an_unwritten_lesson_is_told_as_not_started() {
     let mut runs = recorded("task3-right");
     let before = lost(Task::Task3, &runs, RUST);
     runs[0].session.steps.retain(|step| !step.name.starts_with("exec"));
-    let mut exec = crate::trace::session::CommandRun::default();
+    let mut exec = crate::record::steps::CommandRun::default();
     exec.output.stderr = "thread 'main' panicked:\nnot yet implemented: Lesson 3.b: join\n".to_owned();
     exec.output.stdout = "CS695 Conductor that manages containers\n".to_owned();
-    runs[0].session.steps.push(crate::trace::session::Step {
+    runs[0].session.steps.push(crate::record::steps::Step {
         name: "exec".into(),
         at: Duration::default(),
-        did: Did::Command(exec),
+        did: StepKind::Command(exec),
     });
     for id in ["exec.joins", "exec.root", "exec.clean"] {
         assert_eq!(verdict(Task::Task3, &runs, RUST, id).status, Status::NotStarted, "{id}");

@@ -1,11 +1,11 @@
 //! The orchestrator's judge on a recorded session with one thing changed.
 
 use super::*;
-use crate::play::task4::number_of;
-use crate::trace::session::{Answer, Did, Link, Look, Mount, Process, Session, Step};
+use crate::record::steps::{Answer, Link, Look, Mount, Process, SessionRecord, Step, StepKind};
+use crate::session::task4::number_of;
 
 /// The session of a right orchestrator in bash, after `change`, and the marks that it loses.
-fn changed(change: impl Fn(&mut Session)) -> BTreeMap<String, u32> {
+fn changed(change: impl Fn(&mut SessionRecord)) -> BTreeMap<String, u32> {
     let mut runs = recorded("task4-right");
     for run in &mut runs {
         change(&mut run.session);
@@ -13,33 +13,33 @@ fn changed(change: impl Fn(&mut Session)) -> BTreeMap<String, u32> {
     lost(Task::Task4, &runs, C)
 }
 
-fn look<'a>(session: &'a mut Session, name: &str) -> &'a mut Look {
+fn look<'a>(session: &'a mut SessionRecord, name: &str) -> &'a mut Look {
     match session.steps.iter_mut().find(|step| step.name == name).map(|step| &mut step.did) {
-        Some(Did::Look(look)) => look,
+        Some(StepKind::Look(look)) => look,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn found<'a>(session: &'a mut Session, name: &str) -> &'a mut Process {
+fn found<'a>(session: &'a mut SessionRecord, name: &str) -> &'a mut Process {
     match session.steps.iter_mut().find(|step| step.name == name).map(|step| &mut step.did) {
-        Some(Did::Found(Some(process))) => process,
+        Some(StepKind::Found(Some(process))) => process,
         other => panic!("{name}: {other:?}"),
     }
 }
 
-fn answer<'a>(session: &'a mut Session, probe: &str) -> &'a mut Answer {
+fn answer<'a>(session: &'a mut SessionRecord, probe: &str) -> &'a mut Answer {
     let probes = session.steps.iter_mut().filter_map(|step| match &mut step.did {
-        Did::Probes(probes) => Some(probes),
+        StepKind::Probes(probes) => Some(probes),
         _ => None,
     });
     &mut probes.flatten().find(|known| known.name == probe).unwrap_or_else(|| panic!("no {probe}")).answer
 }
 
-fn silent(session: &mut Session, probe: &str) {
+fn silent(session: &mut SessionRecord, probe: &str) {
     *answer(session, probe) = Answer::Silence;
 }
 
-fn says(session: &mut Session, probe: &str, text: &str) {
+fn says(session: &mut SessionRecord, probe: &str, text: &str) {
     *answer(session, probe) = Answer::Said(text.to_owned());
 }
 
@@ -96,7 +96,11 @@ fn a_container_that_only_the_order_of_the_failures_kept_costs_its_part() {
     let lost = changed(|s| {
         let mut hindered = look(s, "end").clone();
         hindered.processes.push(found(s, "page").clone());
-        s.steps.push(Step { name: "end with a fault".into(), at: Duration::ZERO, did: Did::Look(Box::new(hindered)) });
+        s.steps.push(Step {
+            name: "end with a fault".into(),
+            at: Duration::ZERO,
+            did: StepKind::Look(Box::new(hindered)),
+        });
     });
     assert_eq!(lost, expect([("down.gone", 1)]));
 }
@@ -124,7 +128,7 @@ fn lessons_that_are_written_earn_their_marks_before_the_later_ones_are() {
     let lesson = |unwritten: &'static str, has_network: bool| {
         changed(move |s| {
             for step in &mut s.steps {
-                if let Did::Command(run) = &mut step.did {
+                if let StepKind::Command(run) = &mut step.did {
                     run.output.stderr =
                         format!("thread 'main' panicked: not yet implemented: Lesson {unwritten}: write it\n");
                 }
@@ -270,7 +274,7 @@ fn a_session_that_was_cut_short_gives_nothing_for_what_was_not_reached() {
 fn a_counter_may_answer_with_the_value_before_it_counts_or_after() {
     let lost = changed(|session| {
         let probes = session.steps.iter_mut().filter_map(|step| match &mut step.did {
-            Did::Probes(probes) => Some(probes),
+            StepKind::Probes(probes) => Some(probes),
             _ => None,
         });
         for probe in probes.flatten().filter(|probe| probe.name.starts_with("counter ")) {

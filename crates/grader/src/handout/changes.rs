@@ -1,0 +1,148 @@
+//! `grade changes DIR` and `grade graft DIR INTO`: the student's own part of a submission.
+//!
+//! Only marked sections may differ from what was handed out. `changes` tells what else does. `graft` makes a workspace in which
+//! nothing else can: this one, with the bodies of the student's sections. So nothing but the student's lessons is graded.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::escape::drawn;
+use crate::handout::section;
+use crate::handout::workspace::{Workspace, broken, is_crate_root, is_source, is_workspace, read};
+use crate::report::write;
+use crate::submission::untrusted::UntrustedFolder;
+
+/// List the differences between a submission and this workspace, except in the bodies of marked functions
+#[derive(Debug, Clone, clap::Args)]
+pub struct Changes {
+    /// Folder that was handed in, a Rust workspace
+    dir: PathBuf,
+}
+
+/// Make a workspace of this one and the marked functions of a submission
+#[derive(Debug, Clone, clap::Args)]
+pub struct Graft {
+    /// Folder that was handed in, a Rust workspace
+    dir: PathBuf,
+    /// Folder to make; it must not be there yet
+    into: PathBuf,
+}
+
+impl Changes {
+    /// Lists them; the exit code is 0 when there are none, else 1.
+    ///
+    /// # Errors
+    /// `Exit::Usage` outside of a workspace, or when `dir` is none.
+    pub fn run(&self) -> Result<u8> {
+        let workspace = Workspace::here()?;
+        let theirs = opened(&self.dir)?;
+        let mut changes = Vec::new();
+        for path in &workspace.files {
+            changes.extend(change(&workspace, &theirs, path)?);
+        }
+        changes.extend(
+            theirs
+                .added_to(&workspace.root, &workspace.files)?
+                .iter()
+                .map(|path| format!("added    {}", path.display())),
+        );
+        changes.iter().try_for_each(|change| write(None, &format!("{}\n", drawn(change))))?;
+        if changes.is_empty() {
+            write(None, &format!("{}: only marked functions differ\n", self.dir.display()))?;
+        }
+        Ok(u8::from(!changes.is_empty()))
+    }
+}
+
+impl Graft {
+    /// Makes the workspace; the exit code is 0 when it has all sections, 1 when some had to stay unwritten.
+    ///
+    /// # Errors
+    /// `Exit::Usage` outside of a workspace, or when `dir` is none; when `into` cannot be made.
+    pub fn run(&self) -> Result<u8> {
+        let workspace = Workspace::here()?;
+        let theirs = opened(&self.dir)?;
+        let lessons = workspace.sections()?;
+        let mut unwritten = Vec::new();
+        workspace.copy(&self.into, |path, mut text| {
+            if lessons.iter().any(|(source, _)| source == path) {
+                let grafted = text_of(&theirs, path).and_then(|donor| section::with_bodies_of(&text, &donor));
+                let (grafted, missing, why) = match grafted {
+                    Ok((text, missing)) => (text, missing, "no function is marked so".to_owned()),
+                    Err(why) => {
+                        let all = lessons.iter().filter(|(source, _)| source == path);
+                        let all = all.map(|(_, section)| section.lesson.clone()).collect();
+                        (section::unwritten(&text).map_err(|why| broken(path, &why.reason()))?, all, why.reason())
+                    }
+                };
+                text = grafted;
+                let told = missing.iter().map(|lesson| format!("unwritten  {lesson}, {}: {why}", path.display()));
+                unwritten.extend(told);
+            }
+            Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
+        })?;
+        unwritten.iter().try_for_each(|line| write(None, &format!("{}\n", drawn(line))))?;
+        let grafted = lessons.len() - unwritten.len();
+        write(None, &format!("{grafted} functions of {} in {}\n", self.dir.display(), self.into.display()))?;
+        Ok(u8::from(!unwritten.is_empty()))
+    }
+}
+
+/// Opens a folder that was handed in.
+fn opened(dir: &Path) -> Result<UntrustedFolder> {
+    if !is_workspace(dir) {
+        let why = format!("{} is no workspace like this one: it has other folders", dir.display());
+        return Err(Error::usage(why));
+    }
+    UntrustedFolder::open(dir)
+}
+
+/// The line on one file of the workspace, if it differs.
+fn change(workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Result<Option<String>> {
+    let here = workspace.root.join(path);
+    let ours = read(&here)?;
+    let told = match theirs.read(path) {
+        Ok(None) => return Ok(Some(format!("missing  {}", path.display()))),
+        Err(why) => Some(format!(": {}", why.reason())),
+        Ok(Some(content)) => match differ(path, &ours, &content.bytes) {
+            Some(why) => Some(why),
+            None => {
+                let mode = here.metadata().or_cannot("read", &here).into_usage()?.permissions().mode();
+                (content.is_executable != (mode & 0o100 != 0)).then(|| ": whether it can be executed".to_owned())
+            }
+        },
+    };
+    Ok(told.map(|why| format!("changed  {}{why}", path.display())))
+}
+
+/// Whether two files differ where a student may not change them, and more of it if more is known.
+fn differ(path: &Path, ours: &[u8], theirs: &[u8]) -> Option<String> {
+    if ours == theirs {
+        return None;
+    }
+    if path.ends_with("expected/rubric.toml") && without_marks(ours) == without_marks(theirs) {
+        return None;
+    }
+    if !is_source(path) {
+        return Some(String::new());
+    }
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|why| Error::usage(why.to_string()));
+    match text(ours).and_then(|ours| section::agree_outside(ours, text(theirs)?)) {
+        Ok(true) => None,
+        Ok(false) => Some(String::new()),
+        Err(why) => Some(format!(": {}", why.reason())),
+    }
+}
+
+/// A rubric but for what each check is worth: the instructor may change that after the handout.
+fn without_marks(rubric: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(rubric);
+    let is_worth = |line: &str| ["marks =", "points ="].iter().any(|key| line.starts_with(key));
+    text.lines().filter(|line| !is_worth(line)).map(str::to_owned).collect()
+}
+
+fn text_of(theirs: &UntrustedFolder, path: &Path) -> Result<String> {
+    let content = theirs.read(path)?.ok_or_else(|| Error::usage("there is no such file"))?;
+    String::from_utf8(content.bytes).map_err(|why| Error::usage(why.to_string()))
+}

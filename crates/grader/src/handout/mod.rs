@@ -1,0 +1,11 @@
+//! What students get and may change: the lessons' marked sections, the starter made from them, and a submission beside it.
+//!
+//! The solution is the only source. A section is a function with a heading in its doc comment ([`section`]); emptying all of
+//! them gives the starter. A submission may differ from the handout inside these functions only.
+//!
+//! Look: `grade starter DIR`, then `diff -r . DIR`.
+
+pub mod changes;
+pub mod section;
+pub mod starter;
+mod workspace;
