@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 use crate::arguments::{hexadecimal, positive};
 use crate::bless::Bless;
 use crate::class::Class;
+use crate::coach::watch::Watch;
+use crate::coach::{Next, Progress};
 use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::grading::{self, Grade, Request};
 use crate::handout::changes::{Changes, Graft};
@@ -44,6 +46,12 @@ enum Command {
     Task3(GradeArgs),
     /// Grade task 4, services in several containers
     Task4(GradeArgs),
+    /// Say which lesson is to be written next
+    Next(Next),
+    /// List all lessons, and whether they are written
+    Progress(Progress),
+    /// Grade a task again on each save, and show what to do next
+    Watch(Watch),
     /// Grade a whole class: every hand-in below a folder or in an export of the course's system
     Class(Class),
     /// List the checks with their marks, lessons and claims
@@ -160,6 +168,9 @@ impl Cli {
             Command::Task2(args) => args.run(Task::Task2),
             Command::Task3(args) => args.run(Task::Task3),
             Command::Task4(args) => args.run(Task::Task4),
+            Command::Next(next) => next.run(),
+            Command::Progress(progress) => progress.run(),
+            Command::Watch(watch) => watch.run(),
             Command::Class(class) => class.run(),
             Command::List { task } => list(task),
             Command::Starter(starter) => starter.run(),

@@ -8,6 +8,7 @@ mod arguments;
 mod bless;
 mod class;
 mod cli;
+mod coach;
 mod error;
 mod escape;
 mod grading;

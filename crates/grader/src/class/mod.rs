@@ -19,7 +19,7 @@ mod page;
 mod roster;
 mod sheets;
 mod stamp;
-mod stored;
+pub mod stored;
 mod work;
 
 use std::path::{Path, PathBuf};

@@ -133,6 +133,13 @@ pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>)
     Ok((text, missing))
 }
 
+/// Whether a section of `source` says something else than what it says before it is written.
+pub fn is_written(section: &Section, source: &str) -> bool {
+    let source = as_compiled(source);
+    let body = source.get(section.body.clone()).unwrap_or_default();
+    !body.trim_start_matches('{').trim_start().starts_with("todo!(")
+}
+
 /// What a section says before it is written.
 fn todo(section: &Section, indent: &str) -> String {
     let todo = match section.is_withheld {

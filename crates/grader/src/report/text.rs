@@ -126,8 +126,19 @@ fn tail(grade: &Grade) -> String {
 /// `head` and then `text`, broken at blanks so that no line is too long and all begin where the first text begins.
 /// Control characters of `text` are drawn.
 pub fn wrapped(head: &str, text: &str) -> String {
+    folded(head, text, width())
+}
+
+/// The terminal's columns where stdout is one, but never more than [`WIDTH`].
+fn width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDTH, |size| usize::from(size.ws_col));
+    if columns == 0 { WIDTH } else { columns.min(WIDTH) }
+}
+
+/// The same for lines of `width` columns.
+pub fn folded(head: &str, text: &str, width: usize) -> String {
     let margin = head.chars().count();
-    let room = WIDTH.saturating_sub(margin).max(20);
+    let room = width.saturating_sub(margin).max(20);
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     for word in drawn(text).split(' ') {
