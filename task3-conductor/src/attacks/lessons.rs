@@ -40,17 +40,17 @@ const PTRACE: &[&str] = &["--cap-add", "SYS_PTRACE"];
 
 const READ_ONLY_PROC: &str = "/proc/sys is mounted read-only";
 const MASKED: &str = "the file is masked by the null device";
-const MOUNTING: &str = "mounting takes CAP_SYS_ADMIN, and seccomp shuts the call";
-const ADMINS: &str = "it takes CAP_SYS_ADMIN, and seccomp shuts the call";
-const SHUT: &str = "seccomp shuts the call, for everybody";
+const MOUNTING: &str = "mounting requires CAP_SYS_ADMIN, and seccomp blocks the call";
+const ADMINS: &str = "it requires CAP_SYS_ADMIN, and seccomp blocks the call";
+const SHUT: &str = "seccomp blocks the call for every process";
 
 /// Those attempts that leave nothing behind in the container, whatever comes of them.
 #[rustfmt::skip]
 const LESSONS: &[(&str, &str, &str, &[&str])] = &[
-    ("chroot-escape", "leave the root by a second chroot below it", "pivot_root: the host's tree is not mounted here, so no way leads there", CHROOT),
-    ("open-by-handle", "open a file of the host's by its number (\"Shocker\", 2014)", "it takes CAP_DAC_READ_SEARCH, and seccomp shuts the call", &["--cap-add", "DAC_READ_SEARCH"]),
-    ("mknod-disk", "make a device node of the host's disk", "it takes CAP_MKNOD; and the root is mounted nodev, so the node would be dead", MKNOD),
-    ("mknod-memory", "make a device node of the machine's memory", "it takes CAP_MKNOD; and the root is mounted nodev, so the node would be dead", MKNOD),
+    ("chroot-escape", "leave the root by a second chroot below it", "pivot_root: the host's tree is not mounted here, so no path leads there", CHROOT),
+    ("open-by-handle", "open a file of the host's by its number (\"Shocker\", 2014)", "it requires CAP_DAC_READ_SEARCH, and seccomp blocks the call", &["--cap-add", "DAC_READ_SEARCH"]),
+    ("mknod-disk", "make a device node of the host's disk", "it requires CAP_MKNOD; and the root is mounted nodev, so the node would not work", MKNOD),
+    ("mknod-memory", "make a device node of the machine's memory", "it requires CAP_MKNOD; and the root is mounted nodev, so the node would not work", MKNOD),
     ("core-pattern", "have the host run a program when one crashes", READ_ONLY_PROC, PRIVILEGED),
     ("modprobe-path", "have the host run a program to load modules", READ_ONLY_PROC, PRIVILEGED),
     ("panic-on-oom", "let the host panic when memory is used up", READ_ONLY_PROC, PRIVILEGED),
@@ -64,36 +64,36 @@ const LESSONS: &[(&str, &str, &str, &[&str])] = &[
     ("mount-proc", "mount a /proc without masks", MOUNTING, ADMIN),
     ("mount-cgroup", "mount the cgroups, to leave the limits", MOUNTING, ADMIN),
     ("cgroup-mkdir", "make a cgroup of its own", "/sys/fs/cgroup is mounted read-only", PRIVILEGED),
-    ("oom-score", "be the last to be killed when memory is used up", "it takes CAP_SYS_RESOURCE", &["--cap-add", "SYS_RESOURCE"]),
-    ("priority", "go before all others on the processor", "it takes CAP_SYS_NICE", &["--cap-add", "SYS_NICE"]),
-    ("user-namespace-unshare", "be root with all capabilities in a user namespace", "seccomp shuts unshare with CLONE_NEWUSER", ADMIN),
-    ("user-namespace-clone", "the same by clone", "seccomp looks at the flags of clone", ADMIN),
-    ("clone3", "the same by clone3", "seccomp cannot see its flags, so it says that there is no such call", ADMIN),
+    ("oom-score", "be the last to be killed when memory is used up", "it requires CAP_SYS_RESOURCE", &["--cap-add", "SYS_RESOURCE"]),
+    ("priority", "go before all others on the processor", "it requires CAP_SYS_NICE", &["--cap-add", "SYS_NICE"]),
+    ("user-namespace-unshare", "be root with all capabilities in a user namespace", "seccomp blocks unshare with CLONE_NEWUSER", ADMIN),
+    ("user-namespace-clone", "the same by clone", "seccomp checks the flags of clone", ADMIN),
+    ("clone3", "the same by clone3", "seccomp cannot read its flags, so it fails as not implemented", ADMIN),
     ("setns", "enter a namespace of the host's", ADMINS, ADMIN),
-    ("bpf", "load a program into the kernel", "it takes CAP_BPF, and seccomp shuts the call", &["--cap-add", "BPF"]),
-    ("perf", "watch the whole machine's processors", "it takes CAP_PERFMON, and seccomp shuts the call", &["--cap-add", "PERFMON"]),
+    ("bpf", "load a program into the kernel", "it requires CAP_BPF, and seccomp blocks the call", &["--cap-add", "BPF"]),
+    ("perf", "watch the whole machine's processors", "it requires CAP_PERFMON, and seccomp blocks the call", &["--cap-add", "PERFMON"]),
     ("userfaultfd", "stop the kernel in the middle of a copy, to win a race", SHUT, PRIVILEGED),
     ("io-uring", "make calls that a filter does not see", SHUT, PRIVILEGED),
     ("keyctl", "look into the keyrings, which no namespace divides", SHUT, PRIVILEGED),
     ("add-key", "fill the keyrings", SHUT, PRIVILEGED),
-    ("kcmp", "compare addresses of the kernel's objects", "it takes CAP_SYS_PTRACE, and seccomp shuts the call", PTRACE),
-    ("pidfd-getfd", "take an open file from another process", "it takes CAP_SYS_PTRACE, and seccomp shuts the call", PTRACE),
+    ("kcmp", "compare addresses of the kernel's objects", "it requires CAP_SYS_PTRACE, and seccomp blocks the call", PTRACE),
+    ("pidfd-getfd", "take an open file from another process", "it requires CAP_SYS_PTRACE, and seccomp blocks the call", PTRACE),
     ("fsopen", "mount by the newer calls", MOUNTING, ADMIN),
     ("open-tree", "copy a mount", MOUNTING, ADMIN),
-    ("reboot", "reboot the host", "it takes CAP_SYS_BOOT, and seccomp shuts the call", BOOT),
-    ("kexec", "boot another kernel", "it takes CAP_SYS_BOOT, and seccomp shuts the call", BOOT),
-    ("load-module", "load a module into the kernel", "it takes CAP_SYS_MODULE, and seccomp shuts the call", &["--cap-add", "SYS_MODULE"]),
+    ("reboot", "reboot the host", "it requires CAP_SYS_BOOT, and seccomp blocks the call", BOOT),
+    ("kexec", "boot another kernel", "it requires CAP_SYS_BOOT, and seccomp blocks the call", BOOT),
+    ("load-module", "load a module into the kernel", "it requires CAP_SYS_MODULE, and seccomp blocks the call", &["--cap-add", "SYS_MODULE"]),
     ("swapon", "swap to a file of its own", ADMINS, ADMIN),
-    ("accounting", "have the kernel log all programs", "it takes CAP_SYS_PACCT, and seccomp shuts the call", &["--cap-add", "SYS_PACCT"]),
-    ("clock", "set the host's clock", "it takes CAP_SYS_TIME, and seccomp shuts the call", &["--cap-add", "SYS_TIME"]),
-    ("kernel-log", "read the kernel's log", "it takes CAP_SYSLOG, and seccomp shuts the call", &["--cap-add", "SYSLOG"]),
+    ("accounting", "have the kernel log all programs", "it requires CAP_SYS_PACCT, and seccomp blocks the call", &["--cap-add", "SYS_PACCT"]),
+    ("clock", "set the host's clock", "it requires CAP_SYS_TIME, and seccomp blocks the call", &["--cap-add", "SYS_TIME"]),
+    ("kernel-log", "read the kernel's log", "it requires CAP_SYSLOG, and seccomp blocks the call", &["--cap-add", "SYSLOG"]),
     ("host-name", "change the host name, which may be the host's", ADMINS, ADMIN),
-    ("typing-into-a-terminal", "type a command into the caller's shell (CVE-2017-5226)", "the terminal is the container's own, and seccomp shuts this request", PRIVILEGED),
-    ("typing-with-high-bits", "the same, past a filter that compares 64 bits", "the filter looks at the lower half, as the kernel does", PRIVILEGED),
-    ("raw-packets", "send packets as somebody else", "it takes CAP_NET_RAW", RAW),
-    ("raw-ip", "the same below TCP and UDP", "it takes CAP_NET_RAW", RAW),
-    ("hypervisor-socket", "talk to the hypervisor past every firewall", "seccomp shuts sockets of that family", PRIVILEGED),
-    ("other-convention", "make calls by 32-bit numbers, which mean others", "seccomp ends a process that tries", PRIVILEGED),
+    ("typing-into-a-terminal", "type a command into the caller's shell (CVE-2017-5226)", "the container has its own terminal, and seccomp blocks this request", PRIVILEGED),
+    ("typing-with-high-bits", "the same, past a filter that compares 64 bits", "the filter compares the lower 32 bits, as the kernel does", PRIVILEGED),
+    ("raw-packets", "send packets as somebody else", "it requires CAP_NET_RAW", RAW),
+    ("raw-ip", "the same below TCP and UDP", "it requires CAP_NET_RAW", RAW),
+    ("hypervisor-socket", "talk to the hypervisor past every firewall", "seccomp blocks sockets of that family", PRIVILEGED),
+    ("other-convention", "make calls through the 32-bit ABI, whose numbers mean other calls", "seccomp kills a process that tries", PRIVILEGED),
 ];
 
 /// Calls whose argument does not exist on purpose: who is told so has got through.

@@ -124,9 +124,9 @@ impl FromStr for CapabilityArg {
         text.parse().map(Self::One).map_err(|_| {
             let upper = format!("CAP_{}", text.to_ascii_uppercase().trim_start_matches("CAP_"));
             match crate::output::advice::closest(&upper, known()) {
-                Some(closest) => format!("{} is no capability: did you mean {closest}?", quoted(text)),
+                Some(closest) => format!("{} is not a capability: did you mean {closest}?", quoted(text)),
                 None => format!(
-                    "{} is no capability: use a name of capabilities(7), for example NET_RAW, or ALL",
+                    "{} is not a capability: use a name of capabilities(7), for example NET_RAW, or ALL",
                     quoted(text)
                 ),
             }
@@ -185,7 +185,7 @@ mod tests {
     fn a_name_that_is_nearly_one_is_guessed() {
         assert_eq!(
             "NET_ROW".parse::<CapabilityArg>().unwrap_err(),
-            "\"NET_ROW\" is no capability: did you mean CAP_NET_RAW?"
+            "\"NET_ROW\" is not a capability: did you mean CAP_NET_RAW?"
         );
         assert!("".parse::<CapabilityArg>().unwrap_err().contains("for example"));
     }

@@ -21,7 +21,7 @@ pub struct Variable {
 /// special in a value, quotes neither, as in Docker's files.
 ///
 /// # Errors
-/// `ENOENT` … with the path; in words, with the line, for one that is no variable.
+/// `ENOENT` … with the path; in words, with the line, for one that is not a variable.
 pub fn of_files(files: &[impl AsRef<Path>]) -> Result<Vec<Variable>> {
     let mut all = Vec::new();
     for file in files.iter().map(AsRef::as_ref) {
@@ -62,7 +62,7 @@ impl FromStr for Variable {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
             _ => Err(format!(
-                "{} is no variable: use KEY=VALUE, for example LANG=C.UTF-8, or the KEY of one that is set here",
+                "{} is not a variable: use KEY=VALUE, for example LANG=C.UTF-8, or the KEY of one that is set here",
                 quoted(text)
             )),
         }

@@ -28,7 +28,7 @@ impl FromStr for Hostname {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "{} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
+            "{} is not a host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
             quoted(text)
         ))
     }

@@ -36,7 +36,7 @@ macro_rules! name_type {
                     return Ok(Self(text.to_owned()));
                 }
                 Err(format!(
-                    "{} is no name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
+                    "{} is not a name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
                      beginning and ending with a letter or digit, for example {}",
                     quoted(text), $what, $example
                 ))

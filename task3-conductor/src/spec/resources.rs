@@ -87,7 +87,8 @@ impl FromStr for Cpus {
 
     /// Digits, and up to four after a point: `2`, `0.5`, `.5`, `1.25`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{} is no number of CPUs: use 0.01 to {MAX_CPUS}, for example 0.5 or 2", quoted(text));
+        let wrong =
+            || format!("{} is not a number of CPUs: use 0.01 to {MAX_CPUS}, for example 0.5 or 2", quoted(text));
         let (whole, part) = decimal(text).filter(|(_, part)| part.len() <= 4).ok_or_else(wrong)?;
         let whole: u32 = whole.parse().map_err(|_| wrong())?;
         let part: u32 = format!("{part:0<4}").parse().map_err(|_| wrong())?;
@@ -116,7 +117,7 @@ impl FromStr for Memory {
         let bytes = bytes(text).filter(|bytes| (MIN_MEMORY..=MAX_MEMORY).contains(bytes));
         bytes.map(|bytes| Self { bytes }).ok_or_else(|| {
             format!(
-                "{} is no size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
+                "{} is not a size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
                  for example 512m",
                 quoted(text)
             )
@@ -150,7 +151,7 @@ impl FromStr for ProcessCount {
         let number = if text == "-1" { Some(0) } else { digits.then(|| text.parse().ok()).flatten() };
         number.filter(|most| *most <= MAX_PROCESSES).map(|most| Self { most }).ok_or_else(|| {
             format!(
-                "{} is no number of processes: use 1 to {MAX_PROCESSES}, or -1 for no limit; without the option it is \
+                "{} is not a number of processes: use 1 to {MAX_PROCESSES}, or -1 for no limit; without the option it is \
                  {DEFAULT_PROCESSES}",
                 quoted(text)
             )

@@ -173,7 +173,7 @@ fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     };
     let about = rustix::fs::fstat(&file).or_cannot("look at", shown.display())?;
     if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
-        return Err(Error::new("read", shown.display(), "it is no file"));
+        return Err(Error::new("read", shown.display(), "it is not a regular file"));
     }
     let mut bytes = Vec::new();
     std::fs::File::from(file).take(LARGEST_FILE).read_to_end(&mut bytes).or_cannot("read", shown.display())?;
@@ -186,7 +186,7 @@ impl FromStr for User {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{} is no user: use USER or USER:GROUP, each a name or a number, for example nobody or 1000:1000",
+                "{} is not a user: use USER or USER:GROUP, each a name or a number, for example nobody or 1000:1000",
                 quoted(text)
             )
         };

@@ -73,7 +73,7 @@ impl FromStr for Volume {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = |why: &str| {
             Err(format!(
-                "{} is no volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro",
+                "{} is not a volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro",
                 quoted(text)
             ))
         };
@@ -110,7 +110,7 @@ impl FromStr for Tmpfs {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = |why: &str| {
             format!(
-                "{} is no place for a tmpfs: {why}; write PLACE or PLACE:size=SIZE, for example /tmp or /tmp:size=64m",
+                "{} is not a path for a tmpfs: {why}; write PLACE or PLACE:size=SIZE, for example /tmp or /tmp:size=64m",
                 quoted(text)
             )
         };
@@ -145,7 +145,7 @@ impl FromStr for SharedMemory {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let size = tmpfs_size(text).ok_or_else(|| {
             format!(
-                "{} is no size for {SHARED_MEMORY}: use a number and k, m or g, at least 4k, for example 256m",
+                "{} is not a size for {SHARED_MEMORY}: use a number and k, m or g, at least 4k, for example 256m",
                 quoted(text)
             )
         })?;

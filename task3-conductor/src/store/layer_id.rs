@@ -34,7 +34,7 @@ impl FromStr for LayerId {
         if text.len() == 2 * ID_BYTES && text.bytes().all(is_digit) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{text:?} is no layer: that is {} hexadecimal digits", 2 * ID_BYTES))
+        Err(format!("{text:?} is not a layer: that is {} hexadecimal digits", 2 * ID_BYTES))
     }
 }
 

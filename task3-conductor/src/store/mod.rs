@@ -278,7 +278,7 @@ impl Store {
             };
             let Some(lock) = self.try_lock_container(name)? else { continue };
             if directory.join(record::FILE).exists() {
-                return Err(Error::new("run", format_args!("container {name}"), "there is one of that name")
+                return Err(Error::new("run", format_args!("container {name}"), "it already exists")
                     .hint(format_args!("`conductor stop {name}` removes it, `conductor exec {name}` enters it")));
             }
             if made || is_empty(&directory) {
@@ -349,7 +349,7 @@ impl Store {
 
     /// The error for a container that is not there.
     pub fn no_such_container(&self, name: &ContainerName) -> Error {
-        let missing = Error::new("find", format_args!("container {name}"), "there is none of that name");
+        let missing = Error::new("find", format_args!("container {name}"), "it does not exist");
         let known = names_in::<ContainerName>(&self.containers_dir()).unwrap_or_default();
         match closest(name.as_str(), known.into_iter().map(String::from)) {
             Some(closest) => missing.hint(format_args!("did you mean {closest}? `conductor ps` lists them")),
@@ -358,7 +358,7 @@ impl Store {
     }
 
     fn no_such_image(&self, name: &ImageName) -> Error {
-        let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+        let missing = Error::new("find", format_args!("image {name}"), "it does not exist");
         let known = names_in::<ImageName>(&self.images_dir()).unwrap_or_default();
         match closest(name.as_str(), known.into_iter().map(String::from)) {
             Some(closest) => missing.hint(format_args!("did you mean {closest}? `conductor images` lists them")),

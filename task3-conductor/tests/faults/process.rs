@@ -144,8 +144,8 @@ fn streams_that_are_shut_or_full_or_end_early_are_no_reason_to_panic_or_to_leave
         ("C -q run -d img eg -- true <&- >&- 2>&-; C stop eg > /dev/null", &[0], ""),
         ("C -q run --rm img eg -- bash -c 'echo out; echo err >&2' > /dev/full", &[0], "write error"),
         ("yes | C -q run --rm img eg -- head -c 100000 | wc -c | grep -qx 100000", &[0], ""),
-        ("RUST_BACKTRACE=full C stop none", &[125], "there is none of that name"),
-        ("TERM= LANG=nonsense LC_ALL=xx NO_COLOR=1 C stop none", &[125], "there is none of that name"),
+        ("RUST_BACKTRACE=full C stop none", &[125], "it does not exist"),
+        ("TERM= LANG=nonsense LC_ALL=xx NO_COLOR=1 C stop none", &[125], "it does not exist"),
     ] {
         tally.case(script, || {
             let script = format!("C() {{ {program} \"$@\"; }}; {script}");

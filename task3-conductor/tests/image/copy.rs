@@ -72,9 +72,9 @@ fn what_cannot_be_copied_is_refused_with_line_and_reason() {
     for (line, reason) in [
         ("COPY gone /x", "cannot read gone: No such file or directory (ENOENT)"),
         ("COPY a/x /x", "cannot read a/x: Not a directory"),
-        ("COPY link /x", "cannot copy link: a symbolic link leads there"),
-        ("COPY folder/shadow /x", "cannot copy folder/shadow: a symbolic link leads there"),
-        ("COPY loop /x", "a symbolic link leads there"),
+        ("COPY link /x", "cannot copy link: it is, or is behind, a symbolic link"),
+        ("COPY folder/shadow /x", "cannot copy folder/shadow: it is, or is behind, a symbolic link"),
+        ("COPY loop /x", "it is, or is behind, a symbolic link"),
         ("COPY ../../etc/shadow /x", "leads out of the Conductorfile's folder"),
         ("COPY /etc/shadow /x", "is an absolute path"),
         ("COPY pipe /x", "cannot copy pipe/p: it is a named pipe"),

@@ -115,7 +115,7 @@ fn a_paused_container_stands_still_until_it_goes_on_or_is_stopped() {
     let stopped = host.run(&["stop", "web"]);
     assert!(stopped.code == 0 && stopped.err.is_empty(), "it could do what it was asked to: {stopped:?}");
     let gone = host.run(&["pause", "web"]);
-    assert!(gone.code == 125 && gone.err.contains("there is none of that name"), "{gone:?}");
+    assert!(gone.code == 125 && gone.err.contains("it does not exist"), "{gone:?}");
     host.ok(&["run", "img", "ended", "--", "true"]);
     let ended = host.run(&["pause", "ended"]);
     assert!(ended.code == 125 && ended.err.contains("its first process has ended"), "{ended:?}");
