@@ -238,7 +238,7 @@ fn what_cannot_start_is_refused_with_the_reason() {
         (bench.file("gone", b"#!/no/such/shell\n", 0o755), "cannot find /no/such/shell"),
         (bench.file("env", b"#!/usr/bin/env nosuchshell\n", 0o755), "cannot find nosuchshell, the interpreter of"),
         (ring, "ELOOP"),
-        (strange, "/bin/echo as its loader, which is none that is known"),
+        (strange, "/bin/echo as its loader, which is not a known loader"),
         (library, "an object file or a library"),
     ];
     for (program, wanted) in refusals {

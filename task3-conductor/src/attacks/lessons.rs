@@ -1,32 +1,32 @@
-//! What each attack wants, what stops it, and the flag that would let it through.
+//! For each attack: its goal, what stops it, and the option that would allow it.
 
 use serde::Serialize;
 
 use super::{ATTACKS, SUCCEEDED};
 use crate::spec::confinement::{Confinement, Strength};
 
-/// What is to be learnt from an attack.
+/// The lesson of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Lesson {
     /// Its name.
     pub name: &'static str,
     /// What it wants.
     pub goal: &'static str,
-    /// What stops it in a container that was started without any flag.
+    /// What stops it in a container started without options.
     pub wall: &'static str,
-    /// The weakest flags of `run` with which it gets through.
+    /// The least privileged options of `run` that allow it.
     pub opened_by: &'static [&'static str],
 }
 
-/// What came of an attempt.
+/// Result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It was refused before the kernel did anything.
+    /// It was blocked.
     Stopped,
-    /// It got as far as the kernel's own code, or did what it wanted.
+    /// It reached the kernel's own code, or succeeded.
     GotThrough,
-    /// This kernel has not what it is about.
+    /// This kernel does not have the feature.
     NothingThere,
 }
 
@@ -44,7 +44,7 @@ const MOUNTING: &str = "mounting requires CAP_SYS_ADMIN, and seccomp blocks the 
 const ADMINS: &str = "it requires CAP_SYS_ADMIN, and seccomp blocks the call";
 const SHUT: &str = "seccomp blocks the call for every process";
 
-/// Those attempts that leave nothing behind in the container, whatever comes of them.
+/// The attempts that leave nothing behind in the container, whatever their result.
 #[rustfmt::skip]
 const LESSONS: &[(&str, &str, &str, &[&str])] = &[
     ("chroot-escape", "leave the root by a second chroot below it", "pivot_root: the host's tree is not mounted here, so no path leads there", CHROOT),
@@ -96,7 +96,7 @@ const LESSONS: &[(&str, &str, &str, &[&str])] = &[
     ("other-convention", "make calls through the 32-bit ABI, whose numbers mean other calls", "seccomp kills a process that tries", PRIVILEGED),
 ];
 
-/// Calls whose argument does not exist on purpose: who is told so has got through.
+/// Calls with an argument that does not exist: ENOENT means that they were not blocked.
 const EXPECT_ENOENT: [&str; 2] = ["swapon", "accounting"];
 
 /// All lessons, in order.
@@ -110,7 +110,7 @@ impl Lesson {
         ATTACKS.iter().find(|(name, _)| *name == self.name).map_or("UNKNOWN".to_owned(), |(_, attempt)| attempt())
     }
 
-    /// Whether such a container has something that stops it.
+    /// Whether such a container is protected against it.
     pub(crate) fn has_wall(&self, confinement: Confinement) -> bool {
         match confinement.strength {
             Strength::Contained => true,
@@ -119,7 +119,7 @@ impl Lesson {
         }
     }
 
-    /// What an outcome means.
+    /// The meaning of an outcome.
     pub fn verdict(&self, outcome: &str) -> Verdict {
         match (self.name, outcome) {
             ("clone3", "ENOSYS") | ("other-convention", "SIGSYS" | "REFUSED") => Verdict::Stopped,

@@ -1,7 +1,7 @@
-//! Names of images and containers: checked once, at the door.
+//! Names of images and containers, validated once.
 //!
-//! A name becomes part of paths, interface names, cgroup names and firewall comments. `FromStr` is the only way to make
-//! one, and clap calls it; everything behind the door can rely on it.
+//! A name becomes part of paths, interface names, cgroup names and firewall comments. `FromStr`, called by clap, is the
+//! only way to create one, so all other code can rely on it.
 
 use std::fmt;
 use std::path::Path;

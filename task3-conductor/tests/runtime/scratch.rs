@@ -87,5 +87,5 @@ fn shared_memory_is_as_large_as_was_asked_for() {
     let wrong = host.run(&["run", "--shm-size", "0", "img", "q", "--", "true"]);
     assert!(wrong.code == 125 && wrong.err.contains("for example 256m"), "{wrong:?}");
     let twice = host.run(&["run", "--shm-size", "1m", "--tmpfs", "/dev/shm", "img", "q", "--", "true"]);
-    assert!(twice.code == 125 && twice.err.contains("they have the same place"), "{twice:?}");
+    assert!(twice.code == 125 && twice.err.contains("they have the same target"), "{twice:?}");
 }

@@ -101,7 +101,7 @@ pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<
         None => (source.folder(from)?, OsStr::new(".")),
     };
     let entry = Entry { folder: above.as_fd(), name, shown: source.shown(from) };
-    let kind = entry.stat()?.kind();
+    let kind = kind_of(&entry.stat()?);
     let own_name = from.file_name().filter(|_| !contents_only);
 
     let there = match target.root.open(to, OFlags::PATH) {
@@ -200,16 +200,6 @@ struct Copier<'a> {
     excluded: Vec<FileId>,
 }
 
-trait Kind {
-    fn kind(&self) -> FileType;
-}
-
-impl Kind for Stat {
-    fn kind(&self) -> FileType {
-        kind_of(self)
-    }
-}
-
 fn kind_of(about: &Stat) -> FileType {
     FileType::from_raw_mode(about.st_mode)
 }
@@ -232,7 +222,7 @@ impl<'a> Copier<'a> {
 
     fn copy(&mut self, entry: &Entry<'_>, destination: Destination<'_>) -> Result<()> {
         let about = entry.stat()?;
-        match about.kind() {
+        match kind_of(&about) {
             FileType::Directory if self.excluded.contains(&file_id(&about)) => Ok(()),
             FileType::Directory => {
                 let opened = entry.open(FileType::Directory)?;
@@ -253,7 +243,7 @@ impl<'a> Copier<'a> {
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo if self.purpose == Purpose::Commit => {
                 let mode = Mode::from_raw_mode(about.st_mode & 0o7777);
                 self.create_and_rename(&destination, |name| {
-                    rustix::fs::mknodat(destination.folder, name, about.kind(), mode, about.st_rdev)
+                    rustix::fs::mknodat(destination.folder, name, kind_of(&about), mode, about.st_rdev)
                 })?;
                 self.set_owner(&destination, &about)
             }
@@ -389,7 +379,7 @@ impl<'a> Copier<'a> {
         // NONBLOCK: do not wait for a reader of a container's named pipe.
         let patience = if is_host { OFlags::empty() } else { OFlags::NONBLOCK };
         let flags = OFlags::WRONLY | OFlags::NOCTTY | patience;
-        let opened = match about.kind() {
+        let opened = match kind_of(&about) {
             FileType::RegularFile => {
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(destination.folder, destination.name, flags, Mode::empty());
@@ -442,7 +432,7 @@ impl<'a> Copier<'a> {
     /// Refuses to replace a device node, such as the host's /dev/null.
     fn refuse_device(&self, destination: &Destination<'_>) -> Result<()> {
         let there = rustix::fs::statat(destination.folder, destination.name, AtFlags::SYMLINK_NOFOLLOW);
-        match there.map(|about| about.kind()) {
+        match there.map(|about| kind_of(&about)) {
             Ok(kind @ (FileType::CharacterDevice | FileType::BlockDevice)) if self.purpose != Purpose::Image => {
                 Err(Error::new("replace", &destination.shown, format!("it is {}", kind_name(kind))))
             }
