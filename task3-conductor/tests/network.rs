@@ -730,7 +730,7 @@ fn the_internet_is_reached_by_whatever_way_the_host_takes_at_that_moment() {
         let only = host.container("only");
         let output = host.command().args(["addnetwork", "only", "-i", "--interface", "up0"]).output().unwrap();
         assert!(
-            String::from_utf8_lossy(&output.stderr).contains("only reaches the internet by up0 alone"),
+            String::from_utf8_lossy(&output.stderr).contains("only reaches the internet only through up0"),
             "{output:?}"
         );
         assert_eq!(only.asks(INTERNET, 80), None, "{policy}");

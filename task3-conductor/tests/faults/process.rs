@@ -59,7 +59,7 @@ fn a_command_that_is_not_executable_is_distinguished_from_a_missing_one() {
     let mut tally = Tally::new("processes", "what cannot be executed");
     for (command, code, part) in [
         ("/none", 127, "(ENOENT)"),
-        ("none", 127, "has no such program in its PATH"),
+        ("none", 127, "it is not in the container's PATH"),
         ("/none/none", 127, "(ENOENT)"),
         ("/etc/passwd/none", 127, "(ENOTDIR)"),
         ("/no-mode", 126, "(EACCES)"),
@@ -68,7 +68,7 @@ fn a_command_that_is_not_executable_is_distinguished_from_a_missing_one() {
         ("/no-interpreter", 127, "loader or interpreter"),
         ("/empty", 126, "(ENOEXEC)"),
         ("/loop", 126, "(ELOOP)"),
-        ("/other-machine", 126, "no program for this machine"),
+        ("/other-machine", 126, "not a program for this machine"),
         ("/dangling", 127, "(ENOENT)"),
         ("/around", 126, "(ELOOP)"),
         ("", 127, "without a name"),

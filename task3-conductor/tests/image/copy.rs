@@ -136,7 +136,7 @@ fn the_store_is_excluded_from_a_context() {
     for _ in 0..2 {
         let (code, said) = build("FROM host\nCOPY . /app\nRUN test -f /app/app/main && test ! -e /app/state/.cache\n");
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains("COPY leaves out state/.containers: it is conductor's own store"), "{said}");
+        assert!(said.contains("COPY skips state/.containers: it is conductor's own store"), "{said}");
     }
     let (code, said) = build("FROM host\nCOPY state/.containers/q /app\n");
     assert!(code == Some(125) && said.contains("it is in conductor's own store"), "{said}");

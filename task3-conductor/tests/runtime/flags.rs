@@ -376,7 +376,7 @@ fn a_controller_that_is_missing_is_named_and_without_the_limit_it_runs() {
     let refused = host.with(&["--memory", "32m"], "true");
     assert_eq!(refused.code, 125, "{refused:?}");
     let line = "cannot limit by the memory controller: ";
-    assert!(refused.err.contains(line) && refused.err.contains("without that limit it can be run"), "{refused:?}");
+    assert!(refused.err.contains(line) && refused.err.contains("to run without this limit"), "{refused:?}");
     assert_eq!(refused.err.lines().count(), 1, "{refused:?}");
     assert_eq!(host.snapshot(), before);
     assert_eq!(host.with(&["--pids-limit", "30"], "true").code, 0);

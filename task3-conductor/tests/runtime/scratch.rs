@@ -29,10 +29,10 @@ fn a_tmpfs_is_writable_where_the_root_is_not_and_holds_what_its_size_says() {
     host.ok(&["commit", "web", "made"]);
     assert_eq!(host.ok(&["-q", "run", "--rm", "made", "q", "--", "ls", "/srv/mem"]), "");
     for (wrong, said) in [
-        ("/proc/x", "/proc is the container's own"),
+        ("/proc/x", "/proc is mounted by conductor"),
         ("/tmp:size=0", "at least 4k"),
         ("tmp", "is absolute"),
-        ("/etc/hosts", "the second is a file"),
+        ("/etc/hosts", "the target is a file"),
     ] {
         let refused = host.run(&["run", "--rm", "--tmpfs", wrong, "img", "q", "--", "true"]);
         assert!(refused.code == 125 && refused.err.contains(said), "{wrong}: {refused:?}");
