@@ -141,5 +141,8 @@ fn isolation_shows_the_kernels_own_numbers_side_by_side() {
     assert!(row("Shared:").contains("user namespace, time namespace; the kernel"), "{shown}");
     host.run(&["run", "-d", "--weak", "chroot", "img", "weak", "--", "sleep", "infinity"]);
     let weak = host.run(&["-q", "isolation", "weak"]).out;
-    assert!(weak.contains("SHARED: view of the cgroups") && weak.contains("Weak: the host's whole file tree"), "{weak}");
+    assert!(
+        weak.contains("SHARED: view of the cgroups") && weak.contains("Weak: the host's whole file tree"),
+        "{weak}"
+    );
 }

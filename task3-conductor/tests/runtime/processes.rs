@@ -44,7 +44,10 @@ fn a_default_limit_that_cannot_be_set_is_only_a_warning() {
     let outcome = host.inside("q", "cat /proc/sys/kernel/pid_max");
     assert_eq!(outcome.code, 0, "{outcome:?}");
     // Either the PID namespace limits them, or it is told that nothing does.
-    assert!(outcome.out == "1025\n" || outcome.err.contains("cannot set the default limit of processes"), "{outcome:?}");
+    assert!(
+        outcome.out == "1025\n" || outcome.err.contains("cannot set the default limit of processes"),
+        "{outcome:?}"
+    );
     assert!(!outcome.err.contains("--pids-limit"), "{outcome:?}");
     let refused = host.run(&["run", "--memory", "64m", "img", "q", "--", "true"]);
     assert!(refused.code == 125 && refused.err.contains("cannot limit by the memory controller: "), "{refused:?}");

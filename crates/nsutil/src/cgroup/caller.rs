@@ -204,7 +204,10 @@ mod tests {
         fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
         fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
         let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
-        assert!(told.contains("there are processes in it") && told.contains("; move them to a child: mkdir "), "{told}");
+        assert!(
+            told.contains("there are processes in it") && told.contains("; move them to a child: mkdir "),
+            "{told}"
+        );
         fs::write(folder.path().join("cgroup.type"), "domain threaded\n").unwrap();
         let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
         assert!(told.contains("it is of type \"domain threaded\""), "{told}");
