@@ -55,7 +55,7 @@ enum Ended {
 
 fn run(options: &Options) -> Result<Ended> {
     if !geteuid().is_root() {
-        return Err(Error::new("make", "containers", Errno::EPERM).hint("it takes root: run it with sudo"));
+        return Err(Error::new("make", "containers", Errno::EPERM).hint("this requires root: run it with sudo"));
     }
     reset_sigchld()?;
     let mut requests = TerminationSignals::block()?;

@@ -236,7 +236,7 @@ fn without_root_it_says_so_in_one_line() {
     assert_eq!(out.status.code(), Some(1));
     assert_eq!(
         stderr(&out),
-        "simple_container: cannot make containers: Operation not permitted (EPERM); it takes root: run it with sudo\n"
+        "simple_container: cannot make containers: Operation not permitted (EPERM); this requires root: run it with sudo\n"
     );
     assert!(!place.root().exists());
 }

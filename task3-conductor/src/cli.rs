@@ -18,89 +18,89 @@ use crate::store::Store;
 /// First line of stdout, which scripts count on (`tail -n +3`).
 const BANNER: &str = "CS695 Conductor that manages containers";
 
-/// Where help shows the options that every command has.
-const GLOBAL_OPTIONS: &str = "Options of every command";
+/// Heading under which help lists the global options.
+const GLOBAL_OPTIONS: &str = "Global options";
 
 /// A container manager without a daemon
 #[derive(Parser)]
 #[command(name = "conductor", version, about = BANNER, propagate_version = true)]
 pub struct Conductor {
-    /// Where images, containers and the cache live
+    /// Directory of images, containers and the cache
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CONDUCTOR_ROOT", default_value = "/var/lib/conductor", value_name = "DIR")]
     root: PathBuf,
-    /// Tell each step on stderr as it happens: the call, why, and the shell command that does the same; or draw all of them
+    /// Print each step to stderr: the system call, its purpose, and the equivalent shell command; or draw all steps to a file
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, num_args = 0..=1, require_equals = true, value_name = "FILE.svg")]
     #[allow(clippy::option_option, reason = "clap's way to say: not there, there without a value, there with one")]
     explain: Option<Option<PathBuf>>,
-    /// Leave out the banner, what exec says first, and of lists all but the names
+    /// Print no banner and no headings; lists show names only
     #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, overrides_with = "quiet")]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
 
-/// What conductor can do, in the words of its list; each command's own help says more. Only the one that was typed is built
-/// in full (`defer`), as all together take longer than most of them run.
+/// The commands, as help lists them; each command's own help says more. clap builds only the command that was typed in
+/// full (`defer`): building all takes longer than most commands run.
 #[derive(Subcommand)]
 #[command(defer = true)]
 enum Command {
-    /// Give a running container a network, or more of it
+    /// Connect a running container to the host's network
     #[command(name = "addnetwork")]
     AddNetwork(commands::addnetwork::AddNetwork),
-    /// Attack the host from inside a container, and see what stops it
+    /// Try to break out of a container, and show what stops each attempt
     Attack(commands::attack::Attack),
-    /// Make an image: a Debian system, or what a Conductorfile says
+    /// Build an image: a Debian system, or from a Conductorfile
     Build(commands::build::Build),
-    /// Make an image of a container as it is now
+    /// Create an image from the current files of a container
     Commit(commands::commit::Commit),
-    /// Print a script that completes commands in your shell
+    /// Print a shell completion script
     Completions(commands::completions::Completions),
-    /// Copy files out of a container or into one
+    /// Copy files between a container and the host
     Cp(commands::cp::Cp),
     /// Run a command in a running container
     Exec(commands::exec::Exec),
     /// List images
     Images(commands::images::Images),
-    /// Show all that is known about a container
+    /// Show the details of a container as JSON
     Inspect(commands::inspect::Inspect),
-    /// Show host and container side by side, and what they share
+    /// Compare the isolation of a container with the host
     Isolation(commands::isolation::Isolation),
     /// Send a signal to the first process of containers
     Kill(commands::kill::Kill),
-    /// Show what a detached container has printed
+    /// Show the output of a detached container
     Logs(commands::logs::Logs),
     /// Print the manual page of conductor, or of one of its commands
     Manual(commands::manual::Manual),
-    /// Compare networks with what was asked for, or make them so again
+    /// Check the networks of containers, or restore them
     #[command(subcommand)]
     Network(commands::network::Network),
-    /// Let all processes of containers stand still
+    /// Suspend all processes of containers
     Pause(commands::pause::Pause),
-    /// Let two containers talk to each other
+    /// Let two containers reach each other
     Peer(commands::peer::Peer),
     /// List containers
     Ps(commands::ps::Ps),
-    /// Remove containers that have ended
+    /// Remove containers that have exited
     #[command(visible_alias = "remove")]
     Rm(commands::rm::Rm),
-    /// Remove what makes builds fast and is in no use
+    /// Remove cached layers and packages that no image or container uses
     Rmcache(commands::rmcache::Rmcache),
     /// Remove images
     Rmi(commands::rmi::Rmi),
-    /// Start a container and run a command in it
+    /// Create a container and run a command in it
     Run(commands::run::Run),
-    /// Show what containers use, once a second
+    /// Show the resource usage of containers, once a second
     Stats(commands::stats::Stats),
-    /// End containers and remove everything they held
+    /// Stop containers and remove them
     Stop(commands::stop::Stop),
-    /// Let the processes of paused containers go on
+    /// Resume the processes of paused containers
     Unpause(commands::pause::Unpause),
-    /// Wait until containers have ended, and print their exit codes
+    /// Wait until containers exit, and print their exit codes
     Wait(commands::wait::Wait),
 }
 
 impl Command {
-    /// Whether what it prints is for another program to read, all of it.
+    /// Whether its output is data for other programs, so that no banner may precede it.
     fn prints_data(&self) -> bool {
         match self {
             Self::Completions(_) | Self::Inspect(_) | Self::Manual(_) => true,
@@ -112,7 +112,7 @@ impl Command {
         }
     }
 
-    /// The container of a command line that may go on with `--` and a command to run in it.
+    /// The container of a command that takes `-- COMMAND`.
     fn container(&self) -> Option<&ContainerName> {
         match self {
             Self::Exec(exec) => Some(&exec.name),
@@ -121,17 +121,18 @@ impl Command {
         }
     }
 
-    /// Whether a process of this program will stand in a container.
+    /// Whether this command runs a process of conductor inside a container.
     fn enters_container(&self) -> bool {
         matches!(self, Self::Attack(_) | Self::Build(_) | Self::Exec(_) | Self::Run(_))
     }
 }
 
 impl Conductor {
-    /// Understands the command line.
+    /// Parses the command line.
     ///
     /// # Errors
-    /// clap's; also for `run IMAGE -- COMMAND`, where the name is missing and the first word of the command would be taken for it.
+    /// clap's errors; also for `run IMAGE -- COMMAND`, where the name is missing and the command's first word would be
+    /// taken for it.
     pub fn of_command_line() -> Result<Self, clap::Error> {
         let words: Vec<OsString> = std::env::args_os().collect();
         let all = Self::try_parse_from(&words)?;
@@ -144,7 +145,7 @@ impl Conductor {
         Ok(all)
     }
 
-    /// Does what was asked.
+    /// Runs the command.
     ///
     /// # Errors
     /// The command's own.
@@ -166,7 +167,7 @@ impl Conductor {
     }
 
     fn go(self) -> Result<ExitCode, Failure> {
-        // The caller's is about files of the caller's own. What is made here has the mode that it is made with.
+        // The caller's umask applies to the caller's own files. Files made here get exactly the mode given.
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         nsutil::process::reset_sigchld()?;
         if self.command.enters_container() && nix::unistd::geteuid().is_root() {
@@ -180,7 +181,7 @@ impl Conductor {
 }
 
 impl Command {
-    /// Does what was asked; what is kept in a store opens it.
+    /// Runs the command; `store` opens the store for the commands that need it.
     fn run(self, store: &dyn Fn() -> Result<Store>, quiet: bool) -> Result<ExitCode, Failure> {
         let code = match self {
             Self::Completions(completions) => completions.run(Conductor::command())?,
@@ -213,9 +214,9 @@ impl Command {
     }
 }
 
-/// What has to be done before anything enters a container, done before the command line is understood: that costs more
-/// than a start of the program, and would be done twice. By one word alone it may be done in vain, which does no harm; if
-/// it is not done, or fails, [`Conductor::run`] does it, and tells.
+/// Re-executes the sealed copy before the command line is parsed: parsing costs more than starting the program, and
+/// would be done twice. The check by word may re-execute needlessly, which is harmless. If it does not re-execute, or
+/// fails, [`Conductor::run`] does, and reports the error.
 pub fn reexec_early() {
     let has = |wanted: &[&str]| std::env::args_os().skip(1).any(|word| wanted.iter().any(|name| word == *name));
     let explains = || std::env::args_os().any(|word| word.as_encoded_bytes().starts_with(b"--explain"));
@@ -226,7 +227,7 @@ pub fn reexec_early() {
 
 fn open_store(root: &Path) -> Result<Store> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(nsutil::Error::new("manage", "containers", "this takes root").hint("run it with sudo"));
+        return Err(nsutil::Error::new("manage", "containers", "this requires root").hint("run it with sudo"));
     }
     Store::open(root)
 }

@@ -1,4 +1,4 @@
-//! What the fuzz targets (folder fuzz/) try: everything that reads a stranger's text, with what must hold of the answer.
+//! The fuzz targets (folder fuzz/): everything that parses untrusted text, with the properties that must hold.
 //!
 //! Look: `cargo fuzz run conductorfile -- -max_total_time=60` in the folder of this crate.
 
@@ -23,7 +23,7 @@ use crate::spec::volume::Volume;
 use crate::store::ledger::Change;
 use crate::store::record::{ContainerRecord, ImageRecord, read};
 
-/// A Conductorfile is understood, or refused in three lines that show no letter a terminal obeys.
+/// A Conductorfile is parsed, or refused in three lines without control characters.
 pub fn conductorfile(bytes: &[u8]) {
     let planned = Conductorfile::parse("Conductorfile", bytes).and_then(|file| plan(&file, Settings::default()));
     match planned {
@@ -41,7 +41,7 @@ pub fn conductorfile(bytes: &[u8]) {
     }
 }
 
-/// A word is understood, and then is the same when it is written and read again; or it is refused in one short line.
+/// A word is parsed, and equals itself after printing and parsing; or it is refused in one short line.
 pub fn words(text: &str) {
     back_and_forth::<PublishedPort>(text);
     back_and_forth::<Subnet>(text);
@@ -63,7 +63,7 @@ pub fn words(text: &str) {
     refusals.iter().flatten().for_each(|refusal| is_short(refusal));
 }
 
-/// A record or a ledger's line is understood, or refused in one line.
+/// A record or a ledger's line is parsed, or refused in one line.
 pub fn records(bytes: &[u8]) {
     let refused = [
         read::<ImageRecord>("record.json", bytes).err(),

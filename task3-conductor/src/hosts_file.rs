@@ -1,11 +1,10 @@
 //! Names inside a container: its own hosts and resolv.conf files.
 //!
-//! `getaddrinfo` looks into /etc/hosts first and then asks the servers of /etc/resolv.conf. A container needs its own of
-//! both: its peers have names that the host must not learn, and a resolver that listens on the host's 127.0.0.53 is
-//! nobody on the container's loopback. The files lie in the container's folder, out of reach of what runs inside, and
-//! are bind-mounted over those of the image; so whatever link the image or its programs put at /etc/hosts, the host
-//! writes only to these. A bind mount holds on to the file and not to its name: they are written in place, never
-//! renamed.
+//! `getaddrinfo` reads /etc/hosts first and then asks the servers in /etc/resolv.conf. A container needs its own of
+//! both: its peers' names are not known to the host, and a resolver on the host's 127.0.0.53 is not reachable from the
+//! container. The files are in the container's folder, inaccessible from inside, and are bind-mounted over those of the
+//! image; so whatever links the container puts at /etc/hosts, the host writes only these. A bind mount refers to the
+//! file, not its name: they are written in place, never renamed.
 //!
 //! Look: `conductor exec NAME -- getent hosts PEER`. Manual: hosts(5), resolv.conf(5), nsswitch.conf(5).
 
@@ -21,20 +20,20 @@ use nsutil::error::{Error, OrCannot, Result};
 use crate::output::escape::quoted;
 use crate::spec::hostname::Hostname;
 
-/// The private files: name in the container's folder, and the path inside that it is bind-mounted over.
+/// The container's files: name in its folder, and path inside.
 pub const FILES: [(&str, &str); 2] = [("hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")];
 
-/// What no container can lack: its own loopback's names.
+/// Entries of every container: its loopback.
 const LOOPBACK: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 const BEGIN: &str = "# conductor: from here on rewritten by addnetwork, peer and stop\n";
 const END: &str = "# conductor: end\n";
-/// More than any honest file of names holds; what a container puts there must not fill our memory.
+/// Limit of a file's size; a container must not exhaust our memory.
 const MAX_BYTES: u64 = 1 << 20;
 
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Files of a host whose resolver listens on its own loopback name the real servers in one of these.
+/// Where local resolvers on 127.0.0.53 and the like list the real servers.
 const UPSTREAM: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf"];
-/// Servers to ask when the host names none that a container could reach.
+/// Servers to use if the host has none that a container can reach.
 const PUBLIC: &[u8] = b"# the host names no server that this network reaches\nnameserver 1.1.1.1\nnameserver 8.8.8.8\n";
 
 /// One line of a hosts file: an address and its names.
@@ -46,19 +45,19 @@ pub struct HostsEntry {
     pub names: Vec<String>,
 }
 
-/// What the user wishes of names in a container.
+/// The user's options for names in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolverOptions {
-    /// The servers to ask; none is those of the host.
+    /// DNS servers; empty is those of the host.
     pub servers: Vec<IpAddr>,
-    /// Further names.
+    /// Further entries of /etc/hosts.
     pub hosts: Vec<HostsEntry>,
 }
 
-/// Whose network the names are looked up in.
+/// The network in which names are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResolverNetwork {
-    /// The container's own: the host's loopback is out of reach.
+    /// The container's own: the host's loopback is not reachable.
     Container,
     /// The host's.
     Host,
@@ -74,17 +73,17 @@ impl FromStr for HostsEntry {
             Some(Self { address: address.parse().ok()?, names: vec![name.to_string()] })
         });
         parsed.ok_or_else(|| {
-            format!("{} is no name with an address: write NAME:ADDRESS, for example db:10.0.0.7", quoted(text))
+            format!("{} is not a name with an address: write NAME:ADDRESS, for example db:10.0.0.7", quoted(text))
         })
     }
 }
 
-/// Makes the private files in a container's folder, before it starts: its loopback, its own name, who is asked for others.
+/// Creates the files in a container's folder before it starts.
 ///
 /// # Errors
 /// `ENOSPC`, `EROFS` … with the path.
 pub fn create(container_dir: &Path, hostname: &str, network: ResolverNetwork, options: &ResolverOptions) -> Result<()> {
-    // Until it has an address of its own, its name means its loopback, as Debian has it.
+    // Without a network its host name resolves to its loopback, as in Debian.
     let own = HostsEntry { address: Ipv4Addr::new(127, 0, 1, 1).into(), names: vec![hostname.to_owned()] };
     let mut before = LOOPBACK.as_bytes().to_vec();
     before.extend(lines(&options.hosts));
@@ -102,8 +101,8 @@ pub fn create(container_dir: &Path, hostname: &str, network: ResolverNetwork, op
     write_in_place(&container_dir.join("resolv.conf"), &text)
 }
 
-/// Writes the host's resolvers into the part of a container's resolv.conf that is ours, those on the host's loopback replaced
-/// by the real ones. A file that has no such part any more, because somebody wrote his own, stays as it is.
+/// Updates the managed section of a container's resolv.conf from the host's, with reachable servers instead of those on
+/// the host's loopback. A file without that section, replaced by the user, is not changed.
 ///
 /// # Errors
 /// `ENOSPC`, `EROFS` … with the path.
@@ -118,17 +117,17 @@ pub fn refresh_resolvers(container_dir: &Path) -> Result<()> {
     }
 }
 
-/// Replaces what conductor says in a container's hosts file; what others wrote there stays.
+/// Updates the managed section of a container's hosts file; the rest is kept.
 ///
 /// # Errors
-/// `ENOSPC`, `EROFS`, `EFBIG` … with the path. A container without private files is nothing to do.
+/// `ENOSPC`, `EROFS`, `EFBIG` … with the path. Does nothing for a container without these files.
 pub fn refresh_hosts(container_dir: &Path, entries: &[HostsEntry]) -> Result<()> {
     let path = container_dir.join("hosts");
     let Some(before) = read_private(&path)? else { return Ok(()) };
     write_in_place(&path, &replace_managed_section(&before, &lines(entries)))
 }
 
-/// Whether it is one of the names that every container has for itself. See RFC 6761, "localhost".
+/// Whether it is a name of the loopback. See RFC 6761, "localhost".
 pub fn is_loopback_name(name: &str) -> bool {
     LOOPBACK.split_whitespace().any(|known| known.eq_ignore_ascii_case(name))
 }
@@ -138,7 +137,7 @@ fn lines(entries: &[HostsEntry]) -> Vec<u8> {
     entries.iter().map(line).collect::<String>().into_bytes()
 }
 
-/// A file with `ours` in the part that is ours, and all else as it was.
+/// Replaces the managed section by `ours`, and keeps the rest.
 fn replace_managed_section(before: &[u8], ours: &[u8]) -> Vec<u8> {
     let (head, rest) = split(before, BEGIN).unwrap_or((before, b""));
     let tail = split(rest, END).map_or(&b""[..], |(_, tail)| tail);
@@ -146,7 +145,7 @@ fn replace_managed_section(before: &[u8], ours: &[u8]) -> Vec<u8> {
     [head, newline, BEGIN.as_bytes(), ours, END.as_bytes(), tail].concat()
 }
 
-/// What stands before and behind a mark.
+/// The text before and after a marker.
 fn split<'a>(text: &'a [u8], mark: &str) -> Option<(&'a [u8], &'a [u8])> {
     let at = find(text, mark.as_bytes())?;
     Some((text.get(..at)?, text.get(at + mark.len()..)?))
@@ -156,11 +155,10 @@ fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
     text.windows(mark.len()).position(|window| window == mark)
 }
 
-/// A resolv.conf for a container: the host's, less the servers that only the host itself can reach. Nobody says that it is
-/// UTF-8, so its lines are passed on as they are.
+/// The host's resolv.conf without the servers that only the host can reach. Lines are copied as bytes: they need not be
+/// UTF-8.
 ///
-/// `upstream` are files in which such a host names the real servers. IPv6 servers are left out too: the container's
-/// network has no way there.
+/// `upstream` are files with the real servers. IPv6 servers are left out too: the container's network has no IPv6.
 fn resolv_conf(host: &[u8], upstream: &[Vec<u8>]) -> Vec<u8> {
     let lines = |text: &[u8]| -> Vec<Vec<u8>> {
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -191,14 +189,14 @@ fn usable(server: IpAddr) -> bool {
     server.is_ipv4() && !server.is_loopback() && !server.is_unspecified()
 }
 
-/// A file of the host's. It may be missing, or something that is no file and would keep us waiting: a host without names is no
-/// reason to have no container.
+/// Reads a file of the host; empty if it is missing or not a regular file, which might block. A container can run
+/// without names.
 fn read_host(path: &str) -> Vec<u8> {
     let mut text = Vec::new();
     let opened = OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path);
     match opened {
         Ok(file) if file.metadata().is_ok_and(|about| about.is_file()) => {
-            // What was read until an error is what there is.
+            // Use what was read before an error.
             let _ = file.take(MAX_BYTES).read_to_end(&mut text);
         }
         _ => (),
@@ -206,7 +204,7 @@ fn read_host(path: &str) -> Vec<u8> {
     text
 }
 
-/// A private file, if there is one.
+/// Reads a file of the container, if it exists.
 fn read_private(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
@@ -217,9 +215,9 @@ fn read_private(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-/// Writes a file without changing which file it is: whoever has it mounted sees the new text.
+/// Writes a file in place, so that bind mounts of it show the new content.
 fn write_in_place(path: &Path, text: &[u8]) -> Result<()> {
-    // Readable by everybody inside, like any /etc/hosts; the folder it lies in is closed to users of the host.
+    // World-readable inside, like any /etc/hosts; the folder is closed to users of the host.
     let file: std::io::Result<File> =
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).custom_flags(no_follow()).open(path);
     file.and_then(|file| file.write_all_at(text, 0).and_then(|()| file.set_len(text.len() as u64)))

@@ -1,9 +1,9 @@
 //! Conductor: a container manager without a daemon. The program `conductor` is [`main`].
 //!
-//! Each command parses into types that cannot be wrong, plans without side effects, acts through guards, and last
-//! writes a record. What the kernel knows (does it run? which address?) is asked, never stored. What a command changes
-//! on the host stands in the container's ledger before it is changed, so that the next command can undo what a killed
-//! one left behind. See docs/architecture.md.
+//! Each command parses its arguments into valid types, plans without side effects, acts through guards, and finally
+//! writes a record. What the kernel knows (is it running? which address?) is asked, never stored. A change of the host
+//! is noted in the container's ledger first, so that the next command can undo what a killed one has left. See
+//! docs/architecture.md.
 
 pub mod attacks;
 mod cli;
@@ -24,7 +24,7 @@ use nix::sys::signal::Signal;
 
 use crate::output::advice;
 
-/// The whole program: parses the command line, does what was asked, and tells what went wrong.
+/// The whole program: parses the command line, runs the command, and reports errors.
 pub fn main() -> ExitCode {
     cli::reexec_early();
     let options = match cli::Conductor::of_command_line() {
@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if failure.is_broken_pipe() {
-                // As any program that prints: what it wanted to say, nobody wants to hear.
+                // Like other programs: die by SIGPIPE if the reader of stdout is gone.
                 let _ = nsutil::sys::default_action(Signal::SIGPIPE)
                     .and_then(|()| nix::sys::signal::raise(Signal::SIGPIPE));
             }

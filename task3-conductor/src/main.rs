@@ -1,4 +1,4 @@
-//! `conductor`: see the library, of which this is the door.
+//! `conductor`: calls the library.
 //!
 //! Apart, because `make build` links it a second time, statically: that takes a second so, and not half a minute.
 

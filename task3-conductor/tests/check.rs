@@ -59,7 +59,7 @@ fn each_thing_that_goes_missing_is_named_and_comes_back() {
         ("ip link set web-outside down", "link web-outside with 192.168.1.1"),
         ("ip address flush dev a-outside", "link a-outside with 192.168.2.1"),
         ("ip link delete b-outside", "link b-outside with 192.168.3.1"),
-        ("sysctl -qw net.ipv4.ip_forward=0", "the host passes packets on"),
+        ("sysctl -qw net.ipv4.ip_forward=0", "the host forwards packets"),
         ("sysctl -qw net.ipv4.conf.web-outside.rp_filter=0", "net.ipv4.conf.web-outside.rp_filter = 1"),
         ("sysctl -qw net.ipv4.conf.web-outside.route_localnet=0", "net.ipv4.conf.web-outside.route_localnet = 1"),
     ] {

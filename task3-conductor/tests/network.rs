@@ -422,7 +422,7 @@ fn a_link_of_another_owner_is_left_alone() {
     host.space.run("ip link add web-outside type veth peer name elsewhere");
     let _web = host.container("web");
     let said = host.refused("addnetwork web");
-    assert!(said.contains("cannot make link web-outside: there is one of that name"), "{said}");
+    assert!(said.contains("cannot create link web-outside: a link of that name exists"), "{said}");
     host.end("web");
     assert!(host.links().contains("web-outside"));
 }
@@ -433,7 +433,7 @@ fn the_way_out_is_found_by_route_or_named() {
     let host = Host::new();
     let web = host.container("web");
     let said = host.refused("addnetwork web -i --interface enp9s9");
-    assert!(said.contains("cannot use interface enp9s9: there is none of that name; `ip route` shows"), "{said}");
+    assert!(said.contains("cannot use interface enp9s9: it does not exist; `ip route` shows"), "{said}");
     host.conductor("addnetwork web -i --interface up0");
     assert!(web.pings(INTERNET));
     host.space.run("ip route delete default");
@@ -730,7 +730,7 @@ fn the_internet_is_reached_by_whatever_way_the_host_takes_at_that_moment() {
         let only = host.container("only");
         let output = host.command().args(["addnetwork", "only", "-i", "--interface", "up0"]).output().unwrap();
         assert!(
-            String::from_utf8_lossy(&output.stderr).contains("only reaches the internet by up0 alone"),
+            String::from_utf8_lossy(&output.stderr).contains("only reaches the internet only through up0"),
             "{output:?}"
         );
         assert_eq!(only.asks(INTERNET, 80), None, "{policy}");
@@ -780,7 +780,7 @@ fn a_rule_that_refuses_all_the_rest_is_a_policy_and_one_that_means_us_is_named()
         host.space.run(&format!("{tables} -D FORWARD 1"));
         let others = if tables == "iptables-nft" { "iptables-legacy" } else { "iptables-nft" };
         host.space.run(&format!("{others} -P FORWARD DROP"));
-        check("a packet to the world leaves the host: none did");
+        check("a packet to the internet leaves the host: none did");
     }
 }
 
@@ -801,7 +801,7 @@ fn another_router_that_came_meanwhile_is_served_and_stays_so() {
     drop(eg);
     let output = host.command().args(["stop", "eg"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("goes on passing packets on") && said.contains("virbr0"), "{said}");
+    assert!(said.contains("packet forwarding stays enabled") && said.contains("virbr0"), "{said}");
     assert_eq!(host.forwards(), "1");
     assert!(guest.pings(INTERNET), "and when it has gone");
     assert!(!host.rules().to_lowercase().contains("conductor"), "{}", host.rules());
@@ -829,11 +829,11 @@ fn a_port_that_something_else_has_is_refused_and_noticed() {
         assert!(checked.status.code() == Some(1) && said.contains(what), "{said}");
     };
     let listener = host.space.serve(3000);
-    check("port 3000/tcp for itself: process ");
+    check("port 3000/tcp not shared: process ");
     drop(listener);
     host.conductor("network check");
     host.space.run("iptables -t nat -I PREROUTING -p tcp --dport 3000 -j DNAT --to-destination 10.1.1.1:80");
-    check("port 3000/tcp for itself: the firewall rule -t nat -A PREROUTING");
+    check("port 3000/tcp not shared: the firewall rule -t nat -A PREROUTING");
     drop(eg);
 }
 

@@ -85,7 +85,11 @@ impl CommandLock {
 /// Adds to a refusal what a user can do about it.
 fn why_refused(error: Error) -> Error {
     let refused = Some(rustix::io::Errno::ACCESS.raw_os_error());
-    if error.errno().map(|errno| errno as i32) == refused { error.hint("it takes root: try with sudo") } else { error }
+    if error.errno().map(|errno| errno as i32) == refused {
+        error.hint("this requires root: try with sudo")
+    } else {
+        error
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

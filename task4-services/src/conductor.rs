@@ -40,7 +40,7 @@ impl Conductor {
         let found = fs::canonicalize(program).or_cannot("find conductor at", program.display());
         let program = found.and_then(|path| match fs::metadata(&path) {
             Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Ok(path),
-            _ => Err(Error::new("find conductor at", path.display(), "that is no program that can be run")),
+            _ => Err(Error::new("find conductor at", path.display(), "it is not an executable program")),
         });
         let program = program.map_err(|error| error.hint("say where it is with --conductor PATH"))?;
         let folder = program.parent().unwrap_or(Path::new("/")).to_owned();

@@ -78,7 +78,7 @@ impl Spec {
     fn parse(text: &str) -> Result<Self, String> {
         let spec: Self = toml::from_str(text).map_err(|error| with_line(&error, text))?;
         if !is_name(&spec.image) {
-            return Err(format!("{:?} is no name for an image: {NAMES}, such as service-image", spec.image));
+            return Err(format!("{:?} is not a name for an image: {NAMES}, such as service-image", spec.image));
         }
         if spec.services.is_empty() {
             return Err("there is no service in it".to_owned());
@@ -95,11 +95,11 @@ impl Spec {
             }
             for other in service.after.iter().chain(&service.peers) {
                 if !names.contains(other.as_str()) || *other == service.name {
-                    return Err(format!("service {} names {other:?}, which is no other service", service.name));
+                    return Err(format!("service {} names {other:?}, which is not another service", service.name));
                 }
             }
             if let Some(blank) = service.start.iter().flat_map(|word| blanks(word)).find(|it| !names.contains(it)) {
-                return Err(format!("service {}: {{{blank}}} in `start` is no service's name", service.name));
+                return Err(format!("service {}: {{{blank}}} in `start` is not a service", service.name));
             }
         }
         spec.in_start_order()?;
@@ -130,7 +130,7 @@ impl Service {
     fn check(&self) -> Result<(), String> {
         let name = &self.name;
         if !is_name(name) {
-            return Err(format!("{name:?} is no name for a service: {NAMES}, such as c1"));
+            return Err(format!("{name:?} is not a name for a service: {NAMES}, such as c1"));
         }
         // The folder keeps its name in the container.
         if Path::new(&self.files).file_name().is_none() {
@@ -158,7 +158,7 @@ impl TryFrom<String> for PublishedPort {
         let pair = text.split_once(':').or_else(|| text.split_once('-').map(|(inside, host)| (host, inside)));
         let ports = pair.and_then(|(host, inside)| Some((port(host)?, port(inside)?)));
         let (host, inside) = ports.ok_or_else(|| {
-            format!("{text:?} is no pair of ports: write HOST:CONTAINER, such as 3000:8080, or CONTAINER-HOST")
+            format!("{text:?} is not a pair of ports: write HOST:CONTAINER, such as 3000:8080, or CONTAINER-HOST")
         })?;
         Ok(Self { host, inside, written: text })
     }
@@ -188,7 +188,7 @@ fn with_line(error: &toml::de::Error, text: &str) -> String {
 
 /// For callers that hold a name that the spec has checked already.
 pub fn missing(name: &str) -> Error {
-    Error::new("find", format_args!("service {name}"), "the deployment has none of that name")
+    Error::new("find", format_args!("service {name}"), "the deployment does not have it")
 }
 
 #[cfg(test)]
@@ -210,25 +210,25 @@ mod tests {
     fn mistakes_are_named() {
         let with = |change: (&str, &str)| Spec::parse(&DEFAULT.replace(change.0, change.1)).unwrap_err();
         for (change, said) in [
-            (("peers = [\"c2\"]", "peers = [\"c3\"]"), "names \"c3\", which is no other service"),
+            (("peers = [\"c2\"]", "peers = [\"c3\"]"), "names \"c3\", which is not another service"),
             (("3000:8080", "3000/8080"), "write HOST:CONTAINER, such as 3000:8080"),
-            (("3000:8080", "3000:0"), "\"3000:0\" is no pair of ports"),
-            (("3000:8080", "65536-80"), "\"65536-80\" is no pair of ports"),
-            (("3000:8080", "3000:+80"), "\"3000:+80\" is no pair of ports"),
+            (("3000:8080", "3000:0"), "\"3000:0\" is not a pair of ports"),
+            (("3000:8080", "65536-80"), "\"65536-80\" is not a pair of ports"),
+            (("3000:8080", "3000:+80"), "\"3000:+80\" is not a pair of ports"),
             (("name = \"c2\"", "name = \"c1\""), "two services have the same name"),
-            (("name = \"c2\"", "name = \"../c2\""), "is no name for a service"),
-            (("name = \"c2\"", "name = \"--help\""), "is no name for a service"),
+            (("name = \"c2\"", "name = \"../c2\""), "is not a name for a service"),
+            (("name = \"c2\"", "name = \"--help\""), "is not a name for a service"),
             (("\"/get_counter\"", "\"get_counter\""), "service c2: health is the path of a request"),
             (("[\"3000:8080\"]", "[\"3000:8080\", \"3000:81\"]"), "port 3000 of the host is given away twice"),
             (("start = [\"bash\", \"/counter-service/run.sh\"]", "start = []"), "service c2 has no start command"),
             (("internet", "internt"), "line 15: unknown field `internt`"),
             (("port = 8080", "port = 99999"), "line 13: invalid value: integer `99999`"),
             (("port = 8080", "port = 0"), "there is no port 0"),
-            (("image = \"service-image\"", "image = \"--help\""), "\"--help\" is no name for an image"),
+            (("image = \"service-image\"", "image = \"--help\""), "\"--help\" is not a name for an image"),
             (("image = \"service-image\"", ""), "missing field `image`"),
             (("files = \"counter-service\"", "files = \"\""), "service c2: files is a folder with a name"),
             (("files = \"counter-service\"", "files = \"..\""), "service c2: files is a folder with a name"),
-            (("http://{c2}", "http://{c3}"), "service c1: {c3} in `start` is no service's name"),
+            (("http://{c2}", "http://{c3}"), "service c1: {c3} in `start` is not a service"),
             (("\"/get_counter\"", "\"/get counter\""), "service c2: health is the path of a request"),
             (("files = \"counter-service\"", "files = \"counter-service\"\nafter = [\"c1\"]"), "in a circle"),
         ] {

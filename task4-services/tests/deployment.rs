@@ -263,7 +263,7 @@ fn another_deployment_is_a_file() {
     let mut beside = Command::new(env!("CARGO_BIN_EXE_service-orchestrator"));
     beside.current_dir(world.folder()).args(["logs", "--spec", "web.toml", "--conductor", "conductor.sh"]);
     assert!(text(&beside.output().unwrap()).contains("web  external-service: listening on port 8080"));
-    assert!(world.refused("logs web").contains("cannot find service web: the deployment has none of that name"));
+    assert!(world.refused("logs web").contains("cannot find service web: the deployment does not have it"));
     world.orchestrate(&words("down"));
 }
 

@@ -1,12 +1,12 @@
 //! Capabilities: root's power in pieces.
 //!
-//! The kernel asks a process not "are you root?" but, for each privileged deed, for one of some forty capabilities. A
-//! process that is root in a container keeps those it needs to act as root *inside* (change owners, bind low ports,
-//! become another user) and none with which it could reach outside (mount, load modules, trace, set the clock).
+//! For a privileged operation the kernel does not check whether a process is root, but whether it has one of some forty
+//! capabilities. Root in a container keeps those that it needs to act as root *inside* (change owners, bind low ports,
+//! become another user) and loses those that reach outside (mount, load modules, trace, set the clock).
 //!
-//! Each process has five sets. *Effective* is what counts now; *permitted* what may be made effective; *bounding* is
-//! the most that any later exec can give, so what leaves it never comes back. *Inheritable* and *ambient* hand
-//! capabilities through exec to programs that did not ask for them: both stay empty (CVE-2022-24769).
+//! Each process has five sets. *Effective* is what the kernel checks; *permitted* is what may be made effective;
+//! *bounding* limits what any later exec can give, so a capability dropped from it never comes back. *Inheritable* and
+//! *ambient* pass capabilities through exec to programs that did not ask for them: both stay empty (CVE-2022-24769).
 //!
 //! Look: `grep Cap /proc/self/status`, `capsh --decode=MASK`. Manual: capabilities(7), prctl(2).
 
@@ -27,7 +27,7 @@ pub struct Capability(Cap);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Set(u64);
 
-/// The eleven that root in a container has, as Podman gives them: Docker's without `MKNOD`, `NET_RAW`, `AUDIT_WRITE`.
+/// The default set of a container, the same eleven as Podman's: Docker's without `MKNOD`, `NET_RAW`, `AUDIT_WRITE`.
 pub const CONTAINER: Set = Set(mask(&[
     Cap::CAP_CHOWN,
     Cap::CAP_DAC_OVERRIDE,
@@ -52,37 +52,37 @@ const fn mask(members: &[Cap]) -> u64 {
 }
 
 impl Set {
-    /// All that the caps crate knows.
+    /// All capabilities known to the caps crate.
     pub const ALL: Self = Self((1 << (Cap::CAP_CHECKPOINT_RESTORE as u8 + 1)) - 1);
 
-    /// The set as /proc/PID/status shows it: a number whose bits are the members.
+    /// The set from the bit mask in /proc/PID/status.
     pub const fn of_mask(mask: u64) -> Self {
         Self(mask)
     }
 
-    /// How many there are in it.
+    /// Number of capabilities in the set.
     pub fn count(self) -> usize {
         self.iter().count()
     }
 
-    /// Whether `capability` is in it.
+    /// Whether `capability` is in the set.
     pub fn contains(self, capability: Capability) -> bool {
         self.0 & capability.0.bitmask() != 0
     }
 
-    /// With `capability` in it.
+    /// The set with `capability`.
     #[must_use]
     pub fn with(self, capability: Capability) -> Self {
         Self(self.0 | capability.0.bitmask())
     }
 
-    /// Without `capability`.
+    /// The set without `capability`.
     #[must_use]
     pub fn without(self, capability: Capability) -> Self {
         Self(self.0 & !capability.0.bitmask())
     }
 
-    /// Its members, by number.
+    /// Its members in order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         let mut members: Vec<Cap> = caps::all().into_iter().filter(|known| self.0 & known.bitmask() != 0).collect();
         members.sort_unstable_by_key(Cap::index);
@@ -96,9 +96,9 @@ impl FromIterator<Capability> for Set {
     }
 }
 
-/// Takes from the caller for ever every capability that is not in `keep`, and empties what exec would hand on.
+/// Permanently drops every capability of the caller that is not in `keep`, and clears what exec would inherit.
 ///
-/// What the caller does not have it does not get: a host can lack some.
+/// Capabilities that the caller does not have are not added: a host can lack some.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
@@ -107,22 +107,23 @@ pub fn keep_only(keep: Set) -> Result<()> {
     limit_current_sets(keep)
 }
 
-/// The first half of [`keep_only`]: no exec will give back what is not in `keep`. It takes `CAP_SETPCAP`, which a
-/// process loses when it becomes another user than root; so this comes before, and [`limit_current_sets`] after.
+/// First half of [`keep_only`]: drops everything not in `keep` from the bounding set, so no exec can give it back. This
+/// requires `CAP_SETPCAP`, which a process loses when it stops being root; so call it before changing the user, and
+/// [`limit_current_sets`] after.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
 pub fn limit_bounding_set(keep: Set) -> Result<()> {
     step!("capset",
         call: "prctl(PR_CAPBSET_DROP, each but {keep}); capset(effective = permitted = {keep}; inheritable = 0); prctl(PR_CAP_AMBIENT_CLEAR_ALL)";
-        why: "root here may act as root inside and reach nothing outside; what has left the bounding set never comes back";
+        why: "root in the container may act as root inside and reach nothing outside; a capability dropped from the bounding set never comes back";
         shell: "capsh --drop=ALL_BUT_THESE -- -c COMMAND   # {keep}");
     for capability in caps::runtime::thread_all_supported() {
         if !keep.contains(Capability(capability)) {
             caps::drop(None, CapSet::Bounding, capability).or_cannot("give up", capability)?;
         }
     }
-    // Those that a newer kernel has and the caps crate does not know: the kernel says where they end.
+    // Capabilities of a newer kernel that the caps crate does not know: EINVAL marks the end.
     for number in Cap::CAP_CHECKPOINT_RESTORE.index() + 1..64 {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             Err(rustix::io::Errno::INVAL) => break,
@@ -132,16 +133,13 @@ pub fn limit_bounding_set(keep: Set) -> Result<()> {
     Ok(())
 }
 
-/// The second half of [`keep_only`]: what the caller has now and what exec would hand on.
-///
-/// # Errors
-/// None that giving up could cause.
+/// Second half of [`keep_only`]: limits the current sets and clears what exec would inherit.
 pub fn limit_current_sets(keep: Set) -> Result<()> {
     let attempt = "give up capabilities of";
     caps::clear(None, CapSet::Ambient).or_cannot(attempt, "the ambient set")?;
     let permitted = caps::read(None, CapSet::Permitted).or_cannot("read", "the caller's capabilities")?;
     let kept = permitted.into_iter().filter(|capability| keep.contains(Capability(*capability))).collect();
-    // The effective set first: it can hold no capability that is not permitted.
+    // Effective first: it must stay a subset of permitted.
     caps::set(None, CapSet::Effective, &kept).or_cannot(attempt, "the effective set")?;
     caps::set(None, CapSet::Permitted, &kept).or_cannot(attempt, "the permitted set")?;
     caps::clear(None, CapSet::Inheritable).or_cannot(attempt, "the inheritable set")
@@ -153,14 +151,14 @@ impl From<caps::errors::CapsError> for Cause {
     }
 }
 
-/// As the manual writes it: `CAP_CHOWN`.
+/// As in the manual: `CAP_CHOWN`.
 impl fmt::Display for Capability {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(out)
     }
 }
 
-/// Names with commas between, without `CAP_`.
+/// Names separated by commas, without `CAP_`.
 impl fmt::Display for Set {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, capability) in self.iter().enumerate() {
@@ -177,7 +175,7 @@ impl FromStr for Capability {
 
     fn from_str(text: &str) -> Result<Self, String> {
         caps::to_canonical(text).parse().map(Self).map_err(|_| {
-            format!("{text:?} is no capability: use a name of capabilities(7), for example CAP_NET_RAW or net_raw")
+            format!("{text:?} is not a capability: use a name of capabilities(7), for example CAP_NET_RAW or net_raw")
         })
     }
 }

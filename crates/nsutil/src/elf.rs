@@ -1,14 +1,12 @@
-//! What a program needs before its first instruction can run.
+//! The files a program needs in order to start: loader, libraries, interpreter.
 //!
-//! A file that is executed is rarely all that starts. A dynamic ELF program names a *loader* (its `PT_INTERP`), which
-//! finds the libraries it needs (`DT_NEEDED`) and those that these need. A script names an interpreter after `#!`, and
-//! that is a program again. In an empty root none of it is there, and execve answers "No such file or directory" about
-//! a file that everybody can see.
+//! An executed file rarely starts alone. A dynamic ELF program names a *loader* (its `PT_INTERP`), which finds the
+//! libraries it needs (`DT_NEEDED`) and theirs. A script names an interpreter after `#!`, which is a program again. An
+//! empty root has none of them, and execve then reports "No such file or directory" for a file that exists.
 //!
-//! Where a library is found is for the loader to say: it knows its search path, its cache, `$ORIGIN` and the folders
-//! for faster processors. So [`needs`] asks it (`--list`), as ldd(1) does. Asking runs the loader that the file names,
-//! and the loader maps the file: ask about programs you trust. Libraries that a program opens later by dlopen(3), such
-//! as plugins, are in no list.
+//! Only the loader knows where a library is found: its search path, its cache, `$ORIGIN` and CPU-specific folders. So
+//! [`needs`] asks it (`--list`), as ldd(1) does. This runs the loader that the file names, which maps the file: use it
+//! only for trusted programs. Libraries opened later by dlopen(3), such as plugins, are not listed.
 //!
 //! Look: `ldd /bin/ls`, `readelf --dynamic /bin/ls`, `readelf --program-headers /bin/ls`.
 //! Manual: ld.so(8), ldd(1), elf(5), execve(2).
@@ -31,31 +29,31 @@ use object::{Endianness, StringTable};
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
 
-/// What has to be there, besides the program itself, for it to start.
+/// What a program needs, besides itself, in order to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Needs {
-    /// A loader, and libraries for it to find.
+    /// A loader and its libraries.
     Dynamic {
-        /// The loader: the kernel runs it in the program's place.
+        /// The loader, which the kernel starts first.
         loader: PathBuf,
-        /// Everything it will map, in its own order: who needs a library stands before it.
+        /// All libraries it maps, in the loader's order: a library comes before those it needs.
         libraries: Vec<Library>,
     },
     /// Nothing.
     Static,
-    /// The interpreter of its first line, and what that needs in turn.
+    /// The interpreter of its first line, with its needs.
     Script {
         /// The program after `#!`.
         interpreter: Box<Program>,
-        /// The program that env(1) will find, for a script that says `#!/usr/bin/env NAME`.
+        /// The program that env(1) finds, for `#!/usr/bin/env NAME`.
         by_env: Option<Box<Program>>,
     },
 }
 
-/// A program together with what it needs.
+/// A program and its needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// The path it was asked for by, which is where a script's first line looks for it.
+    /// The path by which it was requested; a script's first line looks for it there.
     pub path: PathBuf,
     /// What it needs.
     pub needs: Needs,
@@ -64,25 +62,25 @@ pub struct Program {
 /// A library that the loader maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
-    /// The name it is needed by, such as `libc.so.6`.
+    /// Its name in `DT_NEEDED`, such as `libc.so.6`.
     pub name: OsString,
-    /// Where the loader found it, as the loader spells it: there it will look again. Often a symbolic link.
+    /// Where the loader found it and will look again. Often a symbolic link.
     pub path: PathBuf,
 }
 
-/// As many scripts may be each other's interpreter before the kernel gives up (`ELOOP`).
+/// Depth of nested interpreters after which the kernel gives up (`ELOOP`).
 const MAX_SCRIPT_DEPTH: usize = 5;
-/// What the kernel reads of a file to see how to run it (`BINPRM_BUF_SIZE`).
+/// Bytes that the kernel reads to determine the format (`BINPRM_BUF_SIZE`).
 const FIRST_BYTES: u64 = 256;
-/// Where a script's `env NAME` is looked for: the folders every Debian shell has.
+/// Where `env NAME` of a script is looked up: Debian's default PATH.
 const SEARCH_PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Finds out what `program` needs to start on this machine.
 ///
 /// # Errors
-/// `ENOENT` when the program, its loader or its interpreter is not there; `EACCES` when it may not be executed;
-/// `ENOEXEC` when it is no program; words when it is for another machine, or when a library is not found: then which
-/// one, and who needs it.
+/// `ENOENT` when the program, its loader or its interpreter does not exist; `EACCES` when it may not be executed;
+/// `ENOEXEC` when it is not a program; in words when it is for another machine, or when a library is not found: then
+/// which one, and which file needs it.
 pub fn needs(program: &Path) -> Result<Needs> {
     needs_at_depth(program, 0)
 }
@@ -91,14 +89,16 @@ fn needs_at_depth(program: &Path, depth: usize) -> Result<Needs> {
     if depth > MAX_SCRIPT_DEPTH {
         return Err(Error::new("start", program.display(), Errno::ELOOP));
     }
-    // The kernel tells the loader the program's true place, so that is the one `$ORIGIN` stands for.
+    // The kernel passes the resolved path to the loader, which uses it for `$ORIGIN`.
     let file = fs::canonicalize(program).or_cannot("find", program.display())?;
     let kind = fs::metadata(&file).or_cannot("look at", program.display())?;
     if !kind.is_file() {
         return Err(Error::new("start", program.display(), Errno::EACCES).hint("it is not a regular file"));
     }
     if kind.permissions().mode() & 0o111 == 0 {
-        return Err(Error::new("start", program.display(), Errno::EACCES).hint("nobody may execute it: see chmod(1)"));
+        return Err(
+            Error::new("start", program.display(), Errno::EACCES).hint("it has no execute permission: see chmod(1)")
+        );
     }
     let mut first = Vec::new();
     File::open(&file)
@@ -172,10 +172,10 @@ fn search(name: &OsStr, wanted_by: &Path) -> Result<PathBuf> {
 
 /// Has the loader list what it would map for `program`.
 fn ask_loader(loader: &Path, program: &Path) -> Result<Vec<Library>> {
-    // A program's file may name any file as its loader, and it is about to be run.
+    // A file may name any program as its loader, and that is about to be executed.
     let name = loader.file_name().unwrap_or_default().as_bytes();
     if !(name.starts_with(b"ld-") || name.starts_with(b"ld.")) {
-        let strange = format!("it names {} as its loader, which is none that is known", loader.display());
+        let strange = format!("it names {} as its loader, which is not a known loader", loader.display());
         return Err(Error::new("list the libraries of", program.display(), strange));
     }
     step!("elf.list",
@@ -186,7 +186,7 @@ fn ask_loader(loader: &Path, program: &Path) -> Result<Vec<Library>> {
     if listed.status.success() {
         return parse(&listed.stdout, loader).found.into_iter().map(|library| absolute(library, program)).collect();
     }
-    // It stops at the first thing that is missing. The way ldd(1) takes goes on and names all.
+    // --list stops at the first missing library. The method of ldd(1) names all of them.
     let traced = parse(&run(loader, program, LoaderQuery::Trace)?.stdout, loader);
     let reason = if traced.missing.is_empty() {
         String::from_utf8_lossy(&listed.stderr).trim().to_owned()
@@ -198,18 +198,18 @@ fn ask_loader(loader: &Path, program: &Path) -> Result<Vec<Library>> {
     Err(Error::new("start", program.display(), reason))
 }
 
-/// The two ways to have a loader list libraries.
+/// How to make a loader list libraries.
 #[derive(Clone, Copy)]
 enum LoaderQuery {
-    /// Fails when one is missing.
+    /// Fails if a library is missing.
     List,
-    /// Goes on, and says "not found".
+    /// Continues, and prints "not found".
     Trace,
 }
 
 fn run(loader: &Path, program: &Path, ask: LoaderQuery) -> Result<Output> {
     let mut command = Command::new(loader);
-    // An environment such as LD_LIBRARY_PATH would change the answer, and the container will not have it.
+    // LD_LIBRARY_PATH and the like would change the answer, and are not set in the container.
     command.env_clear().stdin(Stdio::null());
     match ask {
         LoaderQuery::List => command.arg("--list"),
@@ -219,7 +219,7 @@ fn run(loader: &Path, program: &Path, ask: LoaderQuery) -> Result<Output> {
     asked.or_cannot("run", format_args!("{}, the loader of {}", loader.display(), program.display()))
 }
 
-/// A loader's list, sorted out.
+/// The parsed output of a loader.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Listing {
     found: Vec<Library>,
@@ -228,7 +228,7 @@ struct Listing {
 
 /// Reads lines such as `<tab>libc.so.6 => /lib/libc.so.6 (0x7f…)`.
 ///
-/// The loader itself is in its list, and so is the kernel's `linux-vdso.so.1`, which is no file: both are left out.
+/// The loader itself and the kernel's `linux-vdso.so.1`, which is not a file, are left out.
 fn parse(text: &[u8], loader: &Path) -> Listing {
     let mut listing = Listing::default();
     for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start) {
@@ -236,7 +236,7 @@ fn parse(text: &[u8], loader: &Path) -> Listing {
             listing.missing.push(OsStr::from_bytes(name).to_owned());
             continue;
         }
-        // Without an address it is a remark, such as "statically linked".
+        // Lines without an address are notes, such as "statically linked".
         let Some(end) = rfind(line, b" (0x") else { continue };
         let line = &line[..end];
         let (name, path) = match line.windows(4).position(|four| four == b" => ") {
@@ -263,7 +263,7 @@ fn absolute(library: Library, program: &Path) -> Result<Library> {
     Err(Error::new("start", program.display(), where_from))
 }
 
-/// Says which of `needers` asks for a library that is missing.
+/// Describes a missing library and which of `needers` needs it.
 fn missing_library(missing: &OsStr, needers: &[&Path]) -> String {
     let asks = |path: &&&Path| Object::read(path).is_ok_and(|object| object.needed.iter().any(|name| name == missing));
     match needers.iter().find(asks) {
@@ -274,10 +274,10 @@ fn missing_library(missing: &OsStr, needers: &[&Path]) -> String {
     }
 }
 
-/// Where each library has to stand so that the loader finds it when the program starts at `inside` instead.
+/// The path of each library such that the loader finds it when the program starts at `inside`.
 ///
-/// That is where it is, except in folders named by way of `$ORIGIN`, the folder of who needs the library: they move
-/// along with the program.
+/// That is its present path, except for folders given by `$ORIGIN`, the folder of the file that needs the library: they
+/// move with the program.
 ///
 /// # Errors
 /// When the program or a library cannot be read.
@@ -294,7 +294,7 @@ pub fn library_destinations(program: &Path, inside: &Path, libraries: &[Library]
     Ok(library_destinations)
 }
 
-/// The folders that an ELF file searches by way of `$ORIGIN`, before and after it moves from `from` to `to`.
+/// The folders that an ELF file searches through `$ORIGIN`, before and after moving from `from` to `to`.
 fn origin_moves(from: &Path, to: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     if from == to {
         return Ok(Vec::new());
@@ -303,7 +303,7 @@ fn origin_moves(from: &Path, to: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     Ok(search.iter().filter_map(|folder| expand(folder, from).zip(expand(folder, to))).collect())
 }
 
-/// A folder of a search path with its `$ORIGIN` put in; none if it has none. See ld.so(8), "Dynamic string tokens".
+/// Expands `$ORIGIN` in a folder of a search path; none if it has none. See ld.so(8), "Dynamic string tokens".
 fn expand(folder: &[u8], file: &Path) -> Option<PathBuf> {
     let rest = folder.strip_prefix(b"$ORIGIN").or_else(|| folder.strip_prefix(b"${ORIGIN}"))?;
     let mut whole = file.parent()?.as_os_str().as_bytes().to_vec();
@@ -311,21 +311,21 @@ fn expand(folder: &[u8], file: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsString::from_vec(whole)))
 }
 
-/// What is read of an ELF file.
+/// The parsed parts of an ELF file.
 #[derive(Debug)]
 struct Object {
     machine: Machine,
-    /// Whether there is an address at which it starts. Libraries, object files and cores have none.
+    /// Whether it has an entry address. Libraries, object files and cores have none.
     is_program: bool,
-    /// `PT_INTERP`: who loads it.
+    /// `PT_INTERP`: its loader.
     interpreter: Option<PathBuf>,
-    /// `DT_NEEDED`: the names of the libraries it asks for itself.
+    /// `DT_NEEDED`: names of the libraries it needs directly.
     needed: Vec<OsString>,
-    /// `DT_RPATH` and `DT_RUNPATH`, folder by folder: where it wants them to be looked for.
+    /// `DT_RPATH` and `DT_RUNPATH`: folders to search first.
     search: Vec<Vec<u8>>,
 }
 
-/// For which processor, and with addresses of how many bits.
+/// Processor and address size in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Machine {
     processor: elf::Machine,
@@ -341,7 +341,7 @@ impl Object {
         wide.or_else(|_| narrow()).map_err(|error| Error::new("read the ELF file", path.display(), error.to_string()))
     }
 
-    /// Reads program headers only: what strip(1) leaves of a file, and the kernel and the loader look at.
+    /// Reads program headers only: strip(1) keeps them, and kernel and loader use them.
     fn parse<H: FileHeader<Endian = Endianness>>(data: &ReadCache<File>) -> object::read::Result<Self> {
         let header = H::parse(data)?;
         let endian = header.endian()?;
@@ -362,7 +362,7 @@ impl Object {
             let Some(entries) = segment.dynamic(endian, data)? else { continue };
             let value =
                 |wanted| entries.iter().find(|entry| entry.tag(endian) == wanted).map(|entry| entry.val(endian));
-            // The names are at an address; a loaded segment says where in the file that is.
+            // Names are given by address; a loaded segment maps it to a file offset.
             let Some(address) = value(elf::DT_STRTAB) else { continue };
             let offset = segments.iter().filter(|loaded| loaded.p_type(endian) == elf::PT_LOAD).find_map(|loaded| {
                 let start: u64 = loaded.p_vaddr(endian).into();

@@ -1,7 +1,7 @@
 //! Errors that say what was tried, on what, and why the kernel refused.
 //!
-//! A failed system call leaves only a number in `errno` (errno(3)). "Operation not permitted" alone helps nobody: this
-//! module joins it with the attempt and the object where the call is made, once, and `main` prints it, once:
+//! A failed system call leaves only a number in `errno` (errno(3)). "Operation not permitted" alone does not help: this
+//! module adds the attempt and the object where the call is made, and `main` prints the whole once:
 //!
 //! ```
 //! use nsutil::error::{OrCannot, line};
@@ -36,18 +36,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Cause {
     /// The kernel's reason.
     Kernel(Errno),
-    /// A reason in words: another program's, or ours.
+    /// A reason as text.
     Words(String),
-    /// A smaller attempt that failed, part of this one.
+    /// A failed attempt that was part of this one.
     Attempt(Box<Error>),
 }
 
 /// Turns a bare failure into an [`Error`] where the call is made.
 pub trait OrCannot<T> {
-    /// Names the attempt and its object: `.or_cannot("mount", dir.display())` reads "cannot mount /mnt: …".
+    /// Adds the attempt and its object: `.or_cannot("mount", dir.display())` reads "cannot mount /mnt: …".
     ///
     /// # Errors
-    /// The failure it was called on, with both named.
+    /// The original failure with attempt and object.
     fn or_cannot(self, attempt: impl Display, object: impl Display) -> Result<T>;
 }
 
@@ -64,10 +64,10 @@ impl Error {
         Self { attempt, cause: cause.into(), hint: None }
     }
 
-    /// The outcome of several parts of one attempt, each of which was tried: every failure in one error.
+    /// Combines the outcomes of several independent parts of an attempt.
     ///
     /// # Errors
-    /// The failure, when there is one; all of them, in words, when there are several.
+    /// The only failure, or all of them as text.
     pub fn all(attempt: &str, object: &str, outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
         let mut failures: Vec<Self> = outcomes.into_iter().filter_map(Result::err).collect();
         if failures.len() < 2 {
@@ -77,20 +77,21 @@ impl Error {
         Err(Self::new(attempt, object, words.join("; ")))
     }
 
-    /// Says what the user can do about it, in place of what was said so far: a caller knows more of the user's options.
+    /// Sets the hint: what the user can do. It replaces an earlier one, since a caller knows more of the user's
+    /// options.
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// The same failure in the words of a caller that knows what the attempt was for.
+    /// The same cause and hint with another attempt, for a caller that knows its purpose.
     #[must_use]
     pub fn with_attempt(self, attempt: impl Display, object: impl Display) -> Self {
         Self { hint: self.hint, ..Self::new(attempt, object, self.cause) }
     }
 
-    /// The kernel's reason, if that is what it was in the end.
+    /// The errno at the root of the error, if there is one.
     pub fn errno(&self) -> Option<Errno> {
         match &self.cause {
             Cause::Kernel(errno) => Some(*errno),
@@ -107,7 +108,7 @@ impl Error {
         }
     }
 
-    /// The error as bytes that fit through a pipe (see `process::Report`); [`Error::from_bytes`] reads them.
+    /// Serialises the error for a pipe (see `process::Report`); [`Error::from_bytes`] reads it.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let (errno, words) = match &self.cause {
             Cause::Kernel(errno) => (*errno as i32, String::new()),
@@ -130,7 +131,7 @@ impl Error {
     }
 }
 
-/// The whole story in one line: attempt, reason, and what to do about it.
+/// The error in one line: attempt, reason and hint.
 pub fn line(error: &Error) -> String {
     match error.outermost_hint() {
         Some(hint) => format!("{}; {hint}", chain(error)),
@@ -142,7 +143,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        // A cause that is itself an attempt says nothing of its own: its source does.
+        // `Cause::Attempt` has no text of its own; its source does.
         let text = cause.to_string();
         if !text.is_empty() {
             line = format!("{line}: {text}");

@@ -1,8 +1,8 @@
-//! Faults on demand: a program is killed, fails or waits just before a step that a test chose.
+//! Fault injection: a program is killed, fails or waits just before a chosen step.
 //!
-//! What a program leaves behind when it ends between two system calls cannot be found by waiting for it to happen. Every
-//! step on the kernel has a name and is announced before it is taken (see the module `step`), so a test can say where. It does
-//! so by a variable of the environment, [`VARIABLE`]:
+//! What a program leaves behind when it dies between two system calls is not found by waiting for that to happen. Every
+//! step on the kernel has a name and is announced before it is taken (see the module `step`), so a test can choose one,
+//! by the environment variable [`VARIABLE`]:
 //!
 //! | value | what happens |
 //! |---|---|
@@ -11,15 +11,15 @@
 //! | `fail:ERRNO@POINT` | the step is not taken and fails with this number |
 //! | `wait:DIR@POINT` | the point is added to `DIR/hit`; the process goes on when a byte comes through the FIFO `DIR/go` |
 //!
-//! A second variable, [`STRUCK`], names a file: the point at which the fault strikes is added to it. A test can then require
-//! that its fault was met, and was not a point that nothing comes to any more.
+//! A second variable, [`STRUCK`], names a file to which the point of an injected fault is appended. So a test can check
+//! that its fault was actually injected.
 //!
-//! A point is `LINEAGE/STEP#N`: the N-th time that a process comes to the step. The lineage tells the processes of a
-//! command apart: empty is the program itself, `2` its second child, `2.1` the first child of that.
+//! A point is `LINEAGE/STEP#N`: the N-th time that a process reaches the step. The lineage distinguishes the processes
+//! of a command: empty for the program itself, `2` for its second child, `2.1` for the first child of that.
 //!
-//! None of this is in a program that is installed: the module belongs to the feature `failpoints`, which only
-//! dev-dependencies ask for, and cargo leaves those out of `cargo build`. Look: `NSUTIL_FAILPOINT=tell:/dev/stderr
-//! target/debug/conductor ps` after `cargo test`, and the same after `cargo build`.
+//! Installed programs do not contain this: the module is behind the feature `failpoints`, which only dev-dependencies
+//! enable, and `cargo build` ignores those. Look: `NSUTIL_FAILPOINT=tell:/dev/stderr target/debug/conductor ps` after
+//! `cargo test`, and the same after `cargo build`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,16 +33,16 @@ use nix::sys::signal::{Signal, raise};
 use crate::error::{Error, OrCannot, Result};
 use crate::sys;
 
-/// Says what is to happen, and where.
+/// Variable with the fault to inject, and where.
 pub const VARIABLE: &str = "NSUTIL_FAILPOINT";
-/// Names the file in which a fault that strikes is noted.
+/// Variable with the file that records injected faults.
 pub const STRUCK: &str = "NSUTIL_FAILPOINT_STRUCK";
-/// How a shell shows a process that was killed: 128 + 9.
+/// Exit code of a killed process in a shell: 128 + 9.
 const KILLED: i32 = 137;
 
-/// What a function returns when a step of its is not taken.
+/// What a function returns when its step is not taken.
 pub trait Refusal {
-    /// That, because of this.
+    /// The return value for an injected error.
     fn from_error(error: Error) -> Self;
 }
 
@@ -52,20 +52,20 @@ impl<T, E: From<Error>> Refusal for Result<T, E> {
     }
 }
 
-/// For functions whose answer is whether it worked.
+/// For functions that return whether they succeeded.
 impl Refusal for bool {
     fn from_error(_: Error) -> Self {
         false
     }
 }
 
-/// For those that try and do not tell.
+/// For functions that ignore errors.
 impl Refusal for () {
     fn from_error(_: Error) -> Self {}
 }
 
-/// What is to happen. The files are opened when the first step is announced: a child that has another root would not find
-/// them any more.
+/// The fault to inject. Files are opened when the first step is announced: a child with another root could not find
+/// them.
 #[derive(Debug)]
 enum Fault {
     Tell(File),
@@ -74,29 +74,29 @@ enum Fault {
     Wait { hit: File, go: File, point: String },
 }
 
-/// What the environment asks for.
+/// The settings from the environment.
 #[derive(Debug)]
 struct Plan {
     fault: Fault,
     struck: Option<File>,
 }
 
-/// Where the process stands.
+/// Current position of the process.
 #[derive(Debug)]
 struct Position {
     process: u32,
     lineage: String,
-    /// How often it has come to each step.
+    /// How often it has reached each step.
     counts: BTreeMap<&'static str, u32>,
 }
 
 static PLAN: OnceLock<Result<Option<Plan>>> = OnceLock::new();
 static POSITION: Mutex<Position> = Mutex::new(Position { process: 0, lineage: String::new(), counts: BTreeMap::new() });
 
-/// A step is about to be taken: does what the test wants here, if this is the point.
+/// Called before each step: injects the fault if this is its point.
 ///
 /// # Errors
-/// The one that was asked for; in words when the variable cannot be understood.
+/// The injected one; in words when the variable is invalid.
 pub fn reach(step: &'static str) -> Result<()> {
     let plan = PLAN.get_or_init(|| match std::env::var(VARIABLE) {
         Ok(text) => Plan::read(&text).map(Some),
@@ -124,10 +124,10 @@ pub fn reach(step: &'static str) -> Result<()> {
 }
 
 impl Position {
-    /// The point at which the process stands when it comes to `step`.
+    /// The name of the point when the process reaches `step`.
     fn point(&mut self, process: u32, step: &'static str) -> String {
         if self.process != process && self.process != 0 {
-            // A child: it has its parent's memory, and so knows which of the parent's children it is.
+            // A child has a copy of its parent's counters, so it knows which child it is.
             let which = self.counts.get("clone3").copied().unwrap_or(0);
             let dot = if self.lineage.is_empty() { "" } else { "." };
             self.lineage.push_str(&format!("{dot}{which}"));
@@ -163,7 +163,7 @@ impl Fault {
             }
             Some(("wait", dir)) => {
                 let (hit, go) = (append(&Path::new(dir).join("hit"))?, Path::new(dir).join("go"));
-                // For writing too: then opening does not wait for the other side.
+                // Read-write: then opening a FIFO does not block.
                 let go = File::options().read(true).write(true).open(&go).or_cannot("open", go.display())?;
                 Ok(Self::Wait { hit, go, point })
             }
@@ -181,7 +181,8 @@ fn append_line(mut file: &File, point: &str) -> Result<()> {
 }
 
 fn die_as_if_killed() -> ! {
-    // For process 1 of a PID namespace the kernel drops even this signal when it comes from within. See pid_namespaces(7).
+    // For process 1 of a PID namespace the kernel drops even SIGKILL from within. See pid_namespaces(7).
+    //
     let _ = raise(Signal::SIGKILL);
     sys::exit_now(KILLED)
 }

@@ -1,12 +1,12 @@
 //! Namespaces: what a process can see.
 //!
-//! Each process belongs to one namespace of every kind. Two processes in the same UTS namespace see one host name; in
-//! two, each has its own and neither can tell. A new namespace comes from `clone` or `unshare`, lives as long as a
-//! process (or an open descriptor, or a bind mount) holds it, and has no name: what identifies it is the inode number
-//! of `/proc/PID/ns/KIND`. Same number, same namespace.
+//! Each process belongs to one namespace of every kind. Processes in the same UTS namespace share a host name; in
+//! different ones each has its own. A new namespace comes from `clone` or `unshare`, lives as long as a process, an
+//! open descriptor or a bind mount refers to it, and has no name: it is identified by the inode number of
+//! `/proc/PID/ns/KIND`.
 //!
-//! The kinds do not move alike. `setns` moves the *caller* into a UTS, IPC, network or mount namespace, but for a PID
-//! namespace it only decides where the caller's *next child* is born: a process keeps its number for life.
+//! `setns` moves the *caller* into a UTS, IPC, network or mount namespace. For a PID namespace it only decides where
+//! the caller's *next child* is created: a process never changes its PID.
 //!
 //! Look: `lsns`, `readlink /proc/self/ns/uts`. Manual: namespaces(7), setns(2), unshare(2), pid_namespaces(7).
 
@@ -62,7 +62,7 @@ impl fmt::Display for Identity {
 
 /// Moves the caller into namespaces of another process, all by one descriptor of it and one call.
 ///
-/// For [`Kind::Pid`] it is the caller's next child that is born there; the caller stays. See setns(2).
+/// For [`Kind::Pid`] the caller stays, and its next child is created there. See setns(2).
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN` over the namespace; `ESRCH` when the process has ended; `EINVAL` for
@@ -84,8 +84,8 @@ pub fn unshare(kinds: &[Kind]) -> Result<()> {
 
 /// Puts the caller into a user namespace of its own, in which it is root.
 ///
-/// The powers of that root reach only what belongs to the new namespace: enough to make further namespaces and to
-/// name a host in them, and nothing outside. See user_namespaces(7).
+/// The privileges of that root apply only to what belongs to the new namespace: enough to create further namespaces and
+/// set a host name in them. See user_namespaces(7).
 ///
 /// # Errors
 /// `EPERM` or `ENOSPC` where the kernel or its administrator forbids user namespaces; the hint says which setting.
@@ -93,13 +93,13 @@ pub fn become_root_of_own_user_namespace() -> Result<()> {
     let (uid, gid) = (getuid(), getgid());
     unshare(&[Kind::User]).map_err(|error| {
         error.hint(
-            "this kernel does not give user namespaces to everybody: see /proc/sys/user/max_user_namespaces, \
+            "unprivileged user namespaces are disabled or limited: see /proc/sys/user/max_user_namespaces, \
              kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
         )
     })?;
     step!("user.map",
         call: "write(\"/proc/self/setgroups\", \"deny\"); write(\"/proc/self/uid_map\", \"0 {uid} 1\"); write(\"/proc/self/gid_map\", \"0 {gid} 1\")";
-        why: "until its numbers are mapped, the caller is nobody: 0 inside shall be {uid} outside";
+        why: "until the mapping is written, the caller is nobody (65534); UID 0 inside is UID {uid} outside";
         shell: "unshare --user --map-root-user");
     for (file, text) in
         [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {uid} 1\n")), ("gid_map", format!("0 {gid} 1\n"))]

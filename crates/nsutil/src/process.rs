@@ -1,13 +1,12 @@
-//! Processes: children born into namespaces, held by a descriptor, waited for to the end.
+//! Processes: children created in namespaces, held by pidfd, and reaped.
 //!
-//! A process number can be used again as soon as its owner has been waited for, so a signal sent to a number may hit a
-//! stranger. A *pidfd* (pidfd_open(2)) is a descriptor of one process and of no later one; everything here goes
-//! through it. [`spawn`] forks with clone3(2), which makes the namespaces, puts the child into its cgroup and opens
-//! the pidfd in one step, so that there is no moment at which the child is only half contained.
+//! A PID can be reused as soon as its process has been reaped, so a signal sent to a PID may hit another process. A
+//! *pidfd* (pidfd_open(2)) refers to one process only; everything here uses it. [`spawn`] uses clone3(2), which creates
+//! the namespaces, puts the child into its cgroup and opens the pidfd in one step.
 //!
-//! A child that fails before it has become another program has no way to tell: its exit code is one byte. Each child
-//! therefore has a [`Report`], a pipe back to its parent: an [`Error`] goes through it as a value, a
-//! [`Report::ready`] says that the set-up is done, and a successful exec closes it.
+//! A child that fails before exec could only return an exit code of one byte. Each child therefore has a [`Report`], a
+//! pipe to its parent: an [`Error`] goes through it as a value, [`Report::ready`] says that the set-up is done, and a
+//! successful exec closes it.
 //!
 //! Look: `strace -f -e clone3,pidfd_open,waitid PROGRAM`. Manual: clone(2), pidfd_open(2), waitid(2), pidfd_send_signal(2).
 
@@ -45,52 +44,52 @@ pub struct Child {
     released: bool,
 }
 
-/// How a child is to be born.
+/// Options of [`spawn`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpawnOptions<'a> {
-    /// Namespaces made for it; the others it shares with its parent.
+    /// Namespaces to create for the child; it shares the others with its parent.
     pub namespaces: &'a [Kind],
-    /// The cgroup that it is in before it runs `inside`; by default its parent's.
+    /// The child's cgroup from the start; by default its parent's.
     pub cgroup: Membership<'a>,
 }
 
-/// How a child gets into a cgroup: see `cgroup::Cgroup::clone_target` and `cgroup::Cgroup::procs_files`.
+/// How a child is placed in a cgroup: see `cgroup::Cgroup::clone_target` and `cgroup::Cgroup::procs_files`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Membership<'a> {
-    /// The v2 directory that it is created in.
+    /// The v2 directory to create it in.
     pub clone_target: Option<BorrowedFd<'a>>,
-    /// The `cgroup.procs` that it joins before it runs `inside`, because no process can be created there.
+    /// The v1 `cgroup.procs` files to which it writes itself before it runs `inside`.
     pub procs_files: &'a [File],
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// By itself, with this code.
+    /// It exited with this code.
     Code(i32),
-    /// By this signal.
+    /// It was terminated by this signal.
     Signal(Signal),
 }
 
-/// A gate between two processes: shut until somebody opens it, then open for ever. Made before the fork, shared by it.
+/// A one-shot event between two processes (an eventfd, created before the fork): closed until one opens it, then open.
 #[derive(Debug)]
 pub struct Gate(EventFd);
 
-/// The child's line to its parent. It closes by itself when the child execs.
+/// The child's pipe to its parent. It closes when the child execs.
 #[derive(Debug)]
 pub struct Report(File);
 
 const READY: u8 = b'R';
 const FAILED: u8 = b'E';
-/// Exit code of a child that could not do its part; the reason goes through its [`Report`].
+/// Exit code of a child that failed; the error goes through its [`Report`].
 const SETUP_FAILED: i32 = 125;
-/// What a shell adds to the number of the signal that ended a process.
+/// What a shell adds to the signal number.
 const SIGNALLED: i32 = 128;
 
-/// Forks a child that runs `inside` and ends with the code it returns, or with an error that [`Child::ready`] or
-/// [`Child::wait`] hands to the parent.
+/// Forks a child that runs `inside` and exits with the code it returns, or with an error that [`Child::ready`] or
+/// [`Child::wait`] returns to the parent.
 ///
-/// The child is killed when its parent ends, however that happens. The caller must have one thread only.
+/// The child is killed when its parent dies. The caller must be single-threaded.
 ///
 /// # Errors
 /// Those of clone(2), among them `EPERM` without the right to make the namespaces.
@@ -120,7 +119,7 @@ fn described(namespaces: &[Kind]) -> String {
 pub fn join_cgroup(procs_files: &[File]) -> Result<()> {
     for mut file in procs_files {
         step!("cgroup.join", call: "write(cgroup.procs, \"0\")";
-            why: "no process can be created in a v1 cgroup: this one goes in itself, before it does anything else";
+            why: "clone3 cannot create a process in a v1 cgroup, so this one joins it before it does anything else";
             shell: "echo $$ > cgroup.procs");
         file.write_all(b"0").or_cannot("join", "the cgroup")?;
     }
@@ -128,7 +127,7 @@ pub fn join_cgroup(procs_files: &[File]) -> Result<()> {
 }
 
 impl Gate {
-    /// A gate that is shut.
+    /// Creates a closed gate.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -136,10 +135,7 @@ impl Gate {
         EventFd::from_flags(EfdFlags::EFD_CLOEXEC).map(Self).or_cannot("make", "an event descriptor")
     }
 
-    /// Opens it: whoever waits goes on.
-    ///
-    /// # Errors
-    /// None that a valid descriptor can cause.
+    /// Opens it: waiting processes continue.
     pub fn open(&self) -> Result<()> {
         self.0.write(1).or_cannot("open", "the gate").map(drop)
     }
@@ -149,28 +145,28 @@ impl Gate {
     /// # Errors
     /// `ENOMEM` by poll(2).
     pub fn wait(&self) -> Result<()> {
-        // poll leaves the count as it is, so the gate stays open for the next one.
+        // poll does not reset the counter, so the gate stays open for other waiters.
         let mut ends = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         retry(|| poll(&mut ends, PollTimeout::NONE)).or_cannot("wait at", "the gate").map(drop)
     }
 }
 
 impl Report {
-    /// All that a child does, from [`clone3`] to its end: runs `work`, hands an error to the parent, and returns the exit code.
+    /// The body of a child created by [`clone3`]: runs `work`, sends an error to the parent, and returns the exit code.
     ///
-    /// The child is killed when its parent ends, however that happens.
+    /// The child is killed when its parent dies.
     pub fn run(mut self, work: impl FnOnce(&mut Self) -> Result<i32>) -> i32 {
         match self.die_with_parent().and_then(|()| work(&mut self)) {
             Ok(code) => code,
             Err(error) => {
-                // When the parent is gone nobody wants to know any more.
+                // If the parent is gone, there is no reader.
                 let _ = self.send(FAILED, &error.to_bytes());
                 SETUP_FAILED
             }
         }
     }
 
-    /// Tells the parent, which waits in [`Child::ready`], that the set-up is done.
+    /// Tells the parent, waiting in [`Child::ready`], that the set-up is done.
     ///
     /// # Errors
     /// `EPIPE` when the parent has gone.
@@ -178,10 +174,7 @@ impl Report {
         self.send(READY, &[])
     }
 
-    /// Lets this process live on when its parent ends; without that it is killed then.
-    ///
-    /// # Errors
-    /// None that the kernel could have.
+    /// Keeps this process running when its parent dies; otherwise it is killed.
     pub fn outlive_parent(&self) -> Result<()> {
         prctl::set_pdeathsig(None).or_cannot("live on after", "the parent's end")
     }
@@ -193,10 +186,10 @@ impl Report {
         self.0.write_all(&message).or_cannot("report to", "the parent process")
     }
 
-    /// Asks the kernel to kill this process when its parent ends, also when the parent is killed itself.
+    /// Asks the kernel to kill this process when its parent dies, even by SIGKILL.
     fn die_with_parent(&self) -> Result<()> {
         prctl::set_pdeathsig(Signal::SIGKILL).or_cannot("ask for a signal at", "the parent's end")?;
-        // It may have ended before we asked. Then nobody holds the other end of the pipe: poll says so at once.
+        // The parent may have died before that: then the pipe has no reader, which poll reports as POLLERR.
         let mut ends = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         poll(&mut ends, PollTimeout::ZERO).or_cannot("look for", "the parent process")?;
         match ends[0].revents() {
@@ -209,7 +202,7 @@ impl Report {
 }
 
 impl Child {
-    /// The child that `create` makes by [`clone3`]; in the child, [`Report::run`] is to do all the work.
+    /// Wraps a child that `create` makes with [`clone3`]; in the child, [`Report::run`] must do all the work.
     ///
     /// # Errors
     /// Those of `create`; `EMFILE` when no descriptor is free.
@@ -222,26 +215,26 @@ impl Child {
         Ok(Self { process, report, exit: None, released: false })
     }
 
-    /// Its number, as its parent sees it.
+    /// Its PID in the parent's PID namespace.
     pub fn pid(&self) -> Pid {
         self.process.pid()
     }
 
-    /// Its descriptor.
+    /// Its pidfd.
     pub fn pidfd(&self) -> &PidFd {
         &self.process
     }
 
-    /// Waits until the child says that it is ready, or has become another program.
+    /// Waits until the child reports ready, execs or exits.
     ///
     /// # Errors
     /// The child's own error, if it failed on the way.
     pub fn ready(&mut self) -> Result<()> {
-        // If it is not, `wait` tells why.
+        // `wait` returns the reason if it has exited.
         self.is_ready().map(drop)
     }
 
-    /// Waits until the child says that it is ready: false when it has become another program or ended instead.
+    /// Waits until the child reports ready; false if it execs or exits instead.
     ///
     /// # Errors
     /// The child's own error, if it failed on the way.
@@ -253,10 +246,10 @@ impl Child {
         }
     }
 
-    /// Waits until the child has become another program, or has ended: what it was and held as our child is gone then.
+    /// Waits until the child has called exec or exited: it then holds none of our resources.
     ///
     /// # Errors
-    /// The child's own error, if it failed on the way, also after it said that it was ready.
+    /// The child's error, if it failed, even after reporting ready.
     pub fn wait_for_exec(&mut self) -> Result<()> {
         loop {
             match self.next_report()? {
@@ -267,9 +260,9 @@ impl Child {
         }
     }
 
-    /// Lets it live on, unwaited for, when this value goes.
+    /// Lets it run when this value is dropped, without reaping it.
     ///
-    /// It still dies with its parent, unless it asked to [outlive](Report::outlive_parent) it.
+    /// It still dies with its parent, unless it called [`Report::outlive_parent`].
     pub fn release(mut self) {
         self.released = true;
     }
@@ -277,18 +270,18 @@ impl Child {
     /// Sends it a signal.
     ///
     /// # Errors
-    /// `ESRCH` when it has been waited for already.
+    /// `ESRCH` when it has been reaped.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }
 
-    /// Waits for its end and takes its exit status, so that no zombie stays.
+    /// Waits until it exits and reaps it.
     ///
     /// # Errors
-    /// The child's own error, when it failed at its part instead of ending with a code.
+    /// The child's error, if it failed instead of exiting with a code.
     pub fn wait(mut self) -> Result<Exit> {
         let exit = self.reap()?;
-        // Everything it had to say is in the pipe by now; a grandchild may hold it open, so do not wait for more.
+        // All its reports are in the pipe; a grandchild may keep it open, so do not block.
         rustix::io::ioctl_fionbio(&self.report, true).or_cannot("read", "the child's report")?;
         loop {
             match self.next_report() {
@@ -343,7 +336,7 @@ enum Reported {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.exit.is_none() && !self.released {
-            // Both fail only when there is nothing left to end.
+            // Both fail only if it has already been reaped.
             let _ = self.process.signal(Signal::SIGKILL);
             let _ = self.reap();
         }
@@ -354,7 +347,7 @@ impl PidFd {
     /// Opens a descriptor of process `pid`; to be sure that it is the process you mean, see [`syscall::pidfd_open`].
     ///
     /// # Errors
-    /// `ESRCH` when there is no such process; `EINVAL` for a thread that is not a process's first.
+    /// `ESRCH` when the process does not exist; `EINVAL` for a thread that is not the main thread.
     pub fn open(pid: Pid) -> Result<Self> {
         syscall::pidfd_open(pid)
             .map_err(|error| error.with_attempt("open a descriptor of", format_args!("process {pid}")))
@@ -368,7 +361,7 @@ impl PidFd {
         self.send(SignalNumber::of(signal))
     }
 
-    /// Sends the process a signal that may have no name of its own.
+    /// Sends the process a signal by number, for example a real-time signal.
     ///
     /// # Errors
     /// Those of [`PidFd::signal`].
@@ -378,8 +371,8 @@ impl PidFd {
         })
     }
 
-    /// What it has ended with, when it has and its parent has taken note: the kernel tells anybody who holds a descriptor
-    /// from before. None before Linux 6.15, or as long as its parent has not.
+    /// Its exit status, once it has been reaped: the kernel keeps it for holders of a pidfd (Linux 6.15). None before
+    /// that, or on older kernels.
     pub fn exit(&self) -> Option<Exit> {
         let status = sys::exit_status_of(self.as_fd()).ok()?;
         let signal = status & 0x7f;
@@ -389,7 +382,7 @@ impl PidFd {
         Signal::try_from(signal).ok().map(Exit::Signal)
     }
 
-    /// Whether the process has ended (it may still wait to be reaped).
+    /// Whether the process has exited (it may still be a zombie).
     ///
     /// # Errors
     /// `ENOMEM` by poll(2).
@@ -397,7 +390,7 @@ impl PidFd {
         self.ends_within(Duration::ZERO)
     }
 
-    /// Waits until the process has ended, for such a time at most; whether it has.
+    /// Waits at most `time` until the process exits; returns whether it has.
     ///
     /// # Errors
     /// `ENOMEM` by poll(2).
@@ -407,7 +400,7 @@ impl PidFd {
         let mut ends = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         let ended = retry(|| {
             let left = deadline.saturating_duration_since(Instant::now());
-            // The longest that poll(2) knows is 24 days.
+            // poll(2) is limited to 24 days.
             poll(&mut ends, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
         });
         ended.or_cannot("wait for", format_args!("process {}", self.pid())).map(|count| count > 0)
@@ -415,7 +408,7 @@ impl PidFd {
 }
 
 impl Exit {
-    /// The code a shell would show: 128 + n for signal n.
+    /// The exit code as in a shell: 128 + n for signal n.
     pub fn code(self) -> i32 {
         match self {
             Self::Code(code) => code,
@@ -427,25 +420,25 @@ impl Exit {
         let (code, signal) = status.map_or((None, None), |status| (status.exit_status(), status.terminating_signal()));
         match (code, signal) {
             (Some(code), _) => Self::Code(code),
-            // Real-time signals have numbers only: what a shell would show has to do.
+            // Real-time signals have no name in nix: use the shell's code.
             (None, Some(number)) => Signal::try_from(number).map_or(Self::Code(SIGNALLED + number), Self::Signal),
-            // EXITED lets no other kind through.
+            // Not reached: EXITED reports only these two.
             (None, None) => Self::Code(SETUP_FAILED),
         }
     }
 }
 
-/// The signals by which users and systems ask a program to end. See signal(7).
+/// The signals that ask a program to terminate. See signal(7).
 const TERMINATION_SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// Signals that ask a program to end: kept from ending it at once, so that it can give back what it borrowed.
+/// Termination signals, blocked and read from a signalfd, so that the program can clean up first.
 #[derive(Debug)]
 pub struct TerminationSignals(SignalFd);
 
 impl TerminationSignals {
-    /// From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT wait to be asked for with [`TerminationSignals::wait_for_signal_or_end`].
+    /// Blocks SIGINT, SIGTERM, SIGHUP and SIGQUIT; they are read by [`TerminationSignals::wait_for_signal_or_end`].
     ///
-    /// Children inherit that; [`exec`] undoes it.
+    /// Children inherit the mask; [`exec`] resets it.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -453,8 +446,8 @@ impl TerminationSignals {
         Self::block_also(&[])
     }
 
-    /// The same for these signals as well. One that this program was started to ignore goes on to mean nothing: a
-    /// hang-up does not end what nohup(1) started.
+    /// The same with further signals. Signals that this program was started to ignore stay ignored: a hang-up must not
+    /// end what nohup(1) started.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -465,7 +458,7 @@ impl TerminationSignals {
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map(Self).or_cannot("open", "a descriptor for signals")
     }
 
-    /// Waits until the process ends (`None`) or the user asks for the end by a signal.
+    /// Waits until the process exits (`None`) or a signal arrives.
     ///
     /// # Errors
     /// `ENOMEM` by poll(2).
@@ -485,10 +478,7 @@ impl TerminationSignals {
         }
     }
 
-    /// Takes the signal that has come, waiting for one; to wait for other things as well, poll the descriptor first.
-    ///
-    /// # Errors
-    /// None that a valid descriptor can cause.
+    /// Reads the next signal, waiting for one; poll the descriptor first to wait for other things too.
     pub fn take(&mut self) -> Result<Option<Signal>> {
         let info = self.0.read_signal().or_cannot("read", "the signal that came")?;
         Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
@@ -496,20 +486,14 @@ impl TerminationSignals {
 }
 
 impl TerminationSignals {
-    /// Puts a signal back as if it had not been taken: it acts as soon as it may ([`unblock`]).
-    ///
-    /// # Errors
-    /// None that a signal which has come can cause.
+    /// Raises a signal again after it was read: it takes effect after [`unblock`].
     pub fn raise_again(&self, signal: Signal) -> Result<()> {
-        // To the thread whose mask holds it back, and no other.
+        // To this thread, which has it blocked.
         nix::sys::signal::raise(signal).or_cannot("put back", signal)
     }
 }
 
-/// Undoes [`TerminationSignals::block`]: a signal that has come and was not taken acts now, which usually ends the program.
-///
-/// # Errors
-/// None that the kernel could have.
+/// Unblocks the signals of [`TerminationSignals::block`]: a pending one takes effect, which usually ends the program.
 pub fn unblock() -> Result<()> {
     TERMINATION_SIGNALS.iter().copied().collect::<SigSet>().thread_unblock().or_cannot("let go of", "signals")
 }
@@ -520,20 +504,19 @@ impl AsFd for TerminationSignals {
     }
 }
 
-/// Becomes another program. Descriptors other than 0, 1, 2 are closed, signals are as a program expects to find them.
+/// Executes a program. Descriptors other than 0, 1, 2 are closed, and signal dispositions and mask are reset.
 ///
 /// `program` is a path, not a name to search for. See execve(2).
 ///
 /// # Errors
-/// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it
+/// Returns only on error: `ENOENT` when the program, *its interpreter or its loader* does not exist; `EACCES` when it
 /// may not be executed; `ENOEXEC` when it is not for this machine.
 pub fn exec(program: &Path, arguments: &[&str], environment: &[&str]) -> Result<Infallible> {
     prepare_for_exec()?;
     syscall::execve(program, arguments, environment).map_err(|error| error.with_attempt("execute", program.display()))
 }
 
-/// Keeps from the next program what it should not find: descriptors other than 0, 1, 2, and signals that this one blocks or
-/// ignores.
+/// Prepares for exec: marks descriptors other than 0, 1, 2 close-on-exec, and resets blocked and ignored signals.
 ///
 /// # Errors
 /// `EINVAL` before Linux 5.11.
@@ -542,8 +525,8 @@ pub fn prepare_for_exec() -> Result<()> {
     reset_signals()
 }
 
-/// Undoes what exec would otherwise hand on: a Rust program ignores SIGPIPE, its caller may ignore others (nohup(1)
-/// does), and [`TerminationSignals`] blocks signals.
+/// Resets signal state that exec would pass on: a Rust program ignores SIGPIPE, its caller may ignore others (as
+/// nohup(1) does), and [`TerminationSignals`] blocks some.
 fn reset_signals() -> Result<()> {
     for signal in Signal::iterator().filter(|signal| ![Signal::SIGKILL, Signal::SIGSTOP].contains(signal)) {
         sys::default_action(signal).or_cannot("reset", signal)?;
@@ -551,15 +534,12 @@ fn reset_signals() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).or_cannot("unblock", "signals")
 }
 
-/// Makes the caller the one to which orphaned descendants fall, so that [`kill_descendants`] can find them all.
-///
-/// # Errors
-/// None on Linux 3.4 and later. See PR_SET_CHILD_SUBREAPER in prctl(2).
+/// Makes the caller a subreaper: orphaned descendants become its children, so that [`kill_descendants`] finds them all.
 pub fn become_subreaper() -> Result<()> {
     prctl::set_child_subreaper(true).or_cannot("become the reaper of", "orphaned descendants")
 }
 
-/// Kills and reaps every child and, because of [`become_subreaper`], every further descendant; returns how many there were.
+/// Kills and reaps every child and, thanks to [`become_subreaper`], every further descendant; returns their number.
 ///
 /// # Errors
 /// When /proc cannot be read.
@@ -573,7 +553,7 @@ pub fn kill_descendants() -> Result<usize> {
         if children.is_empty() {
             return Ok(ended);
         }
-        // We are their parent and have not waited for them: the numbers cannot have passed to anybody else.
+        // They are our children and not yet reaped, so their PIDs cannot have been reused.
         for child in children {
             let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
             retry(|| waitpid(child, None)).or_cannot("wait for", format_args!("process {child}"))?;
@@ -582,8 +562,8 @@ pub fn kill_descendants() -> Result<usize> {
     }
 }
 
-/// Gives back the memory in which parts of files are kept that the caller maps and has not changed: its own program, above
-/// all. For a process that from here on only waits. What it needs after all, the kernel reads again.
+/// Frees the clean file-backed pages of the caller, mainly its own program (about 1 MiB for each detached container's
+/// monitor). For a process that only waits from now on; the kernel reads pages again when they are needed.
 ///
 /// # Errors
 /// When /proc cannot be read.
@@ -600,17 +580,14 @@ pub fn release_clean_pages() -> Result<()> {
     Ok(())
 }
 
-/// Has the kernel keep how each child ends until it is waited for. A caller that ignores SIGCHLD hands that on, and then there is
-/// nothing to wait for (`ECHILD`). See wait(2), and signal(7) on what exec leaves as it is.
-///
-/// # Errors
-/// None that the kernel could have.
+/// Resets SIGCHLD, so that children can be waited for: a caller that ignores SIGCHLD passes that on, and then wait
+/// fails with `ECHILD`. See wait(2), and signal(7) on exec.
 pub fn reset_sigchld() -> Result<()> {
     sys::default_action(Signal::SIGCHLD).or_cannot("reset", Signal::SIGCHLD)
 }
 
-/// Closes the descriptors above 2 that the process was started with, which whoever started it may wait for: a lock, the end of
-/// a pipe. They are those that would outlive the next exec as well; what is opened by Rust never does.
+/// Closes the inherited descriptors above 2: the starter may be waiting for them, for example for a lock or the end of
+/// a pipe. Those are the ones without close-on-exec; Rust's own always have it.
 ///
 /// # Errors
 /// When /proc cannot be read.
@@ -621,7 +598,8 @@ pub fn close_inherited_descriptors() -> Result<()> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
     for descriptor in open {
-        // The one by which they were listed is closed by now.
+        // The directory's own descriptor is already closed.
+        //
         if descriptor > 2 && sys::outlives_exec(descriptor).unwrap_or(false) {
             nix::unistd::close(descriptor).or_cannot("close", format_args!("descriptor {descriptor}"))?;
         }

@@ -1,16 +1,16 @@
-//! A folder that can be a process's root directory.
+//! A folder prepared to be a process's root directory.
 //!
-//! Every process has a root: the place its `/` means. chroot(2) changes it for the caller and its future children, and
-//! from then on *every* path is looked up below it, also `/lib64/ld-linux-x86-64.so.2`, the loader that nearly every
-//! program begins with. So before a program can start there, its loader and libraries have to be there too, each at
-//! the path at which it will be looked for: [`Rootfs::add_program`].
+//! Every process has a root directory. chroot(2) changes it for the caller and its future children, and from then on
+//! *every* path is resolved below it, including `/lib64/ld-linux-x86-64.so.2`, the loader of nearly every program. So a
+//! program's loader and libraries have to be there too, each at the path where it is looked up:
+//! [`Rootfs::add_program`].
 //!
-//! chroot alone is no jail. It changes where `/` is and nothing else: a process with root's powers can chroot again and
-//! walk out with `..`, a descriptor of an outer folder is a way out, and processes, network and host name are shared as
-//! before. A container enters its root by pivot_root (see [`crate::mount`]) in a mount namespace of its own.
+//! chroot alone is no jail. It changes only what `/` is: a process with root privileges can chroot again and leave with
+//! `..`, a descriptor of an outside folder leads out, and processes, network and host name stay shared. A container
+//! enters its root by pivot_root (see [`crate::mount`]) in its own mount namespace.
 //!
-//! What stands in such a folder is a container's to change, symbolic links too. A link `lib -> /etc` in it must not
-//! lead a copy into the *host's* /etc. All paths are therefore looked up in a [`Root`].
+//! A container can change the folder, including its symbolic links. A link `lib -> /etc` must not lead a copy into the
+//! *host's* /etc. So all paths are looked up in a [`Root`].
 //!
 //! Look: `readlink /proc/PID/root`, `ls -l /proc/PID/root/`. Manual: chroot(2), path_resolution(7), openat2(2).
 
@@ -33,25 +33,25 @@ use crate::rooted::Root;
 use crate::syscall::{chdir, chroot};
 use crate::{step, sys};
 
-/// A folder to be a process's root directory. It stays when this value goes.
+/// A folder to be a process's root directory. It remains when this value is dropped.
 #[derive(Debug)]
 pub struct Rootfs {
     path: PathBuf,
     directory: File,
 }
 
-/// One file to copy: from where on the host to where inside.
+/// A file to copy: its path on the host and its path inside.
 type Copy = (PathBuf, PathBuf);
 
-/// Libraries in other than the usual folders are found by this index, which ldconfig(8) makes.
+/// Index made by ldconfig(8), needed for libraries in other than the default folders.
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
 
 impl Rootfs {
-    /// The folder at `path`, which is made if it is missing; a folder that is there keeps what it holds.
+    /// The folder at `path`, created if missing; an existing folder keeps its contents.
     ///
     /// # Errors
-    /// `EEXIST` or `ENOTDIR` when a file is in the way; `EROFS`, `EACCES` when it may not be made; words for the
-    /// host's own root, in which copying would replace the host's files.
+    /// `EEXIST` or `ENOTDIR` when a file is in the way; `EROFS`, `EACCES` when it may not be created; in words for the
+    /// host's own root, whose files would be replaced.
     pub fn at(path: &Path) -> Result<Self> {
         let in_the_way = |error: Error| match error.errno() {
             Some(Errno::EEXIST | Errno::ENOTDIR) => error.hint("a file is in the way"),
@@ -63,31 +63,31 @@ impl Rootfs {
         let identity = |file: &fs::Metadata| (file.dev(), file.ino());
         let host = fs::metadata("/").or_cannot("look at", "/")?;
         if identity(&directory.metadata().or_cannot("look at", path.display())?) == identity(&host) {
-            return Err(Error::new("take as a container's root:", path.display(), "it is the host's own"));
+            return Err(Error::new("use as a container's root:", path.display(), "it is the host's own root"));
         }
         Ok(Self { path, directory })
     }
 
-    /// Where it is on the host, as an absolute path without symbolic links.
+    /// Its absolute path on the host, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Copies the host's `program` to the path `inside`, and its loader, libraries and interpreters to where they will
-    /// be looked for; then asks the loader, inside, whether it finds all it needs.
+    /// Copies the host's `program` to the path `inside`, with its loader, libraries and interpreters, each to the path
+    /// where it is looked up; then runs the loader inside to check that nothing is missing.
     ///
-    /// Symbolic links are followed: what arrives are files. Permissions are kept, except that nothing becomes set-user-id
-    /// in the hands of another owner. A file that is there is replaced as a whole, so a program that runs from it is not
-    /// disturbed, and two calls at a time wait for each other.
+    /// Symbolic links are followed: the copies are regular files. Permissions are kept, except set-user-ID bits. An
+    /// existing file is replaced atomically, so a program running from it is not disturbed, and concurrent calls wait
+    /// for each other.
     ///
     /// # Errors
-    /// Those of [`elf::needs`]; `ENOTDIR` and `EISDIR` when something else is where a folder or file belongs; `ENOSPC`,
-    /// `EROFS`; `EPERM` without `CAP_SYS_CHROOT`; words when the loader still misses something inside.
+    /// Those of [`elf::needs`]; `ENOTDIR` and `EISDIR` when something else is in the way; `ENOSPC`, `EROFS`; `EPERM`
+    /// without `CAP_SYS_CHROOT`; in words when the loader still misses something inside.
     pub fn add_program(&self, program: &Path, inside: &Path) -> Result<()> {
         self.add_programs([(program, inside)])
     }
 
-    /// Copies several programs, each with the path it gets inside; what two of them need is copied once.
+    /// Copies several programs, each to its path inside; shared files are copied once.
     ///
     /// # Errors
     /// Those of [`Rootfs::add_program`], for the first that fails.
@@ -100,7 +100,7 @@ impl Rootfs {
         }
         let mut arrived = HashSet::new();
         copies.retain(|copy| arrived.insert(copy.clone()));
-        // Held until `turn` is closed, at the end; the kernel sees to that also when this process is killed.
+        // The lock is held until `turn` is closed, also if this process is killed.
         let turn = File::open(&self.path).or_cannot("open", self.path.display())?;
         rustix::fs::flock(&turn, FlockOperation::LockExclusive).or_cannot("wait for", self.path.display())?;
         for (from, to) in &copies {
@@ -115,7 +115,7 @@ impl Rootfs {
         check()
     }
 
-    /// Makes it the root of the calling process, and its working directory.
+    /// Changes the caller's root and working directory to it.
     ///
     /// # Errors
     /// `EPERM` without `CAP_SYS_CHROOT`; `ENOENT` when it has been deleted.
@@ -128,7 +128,7 @@ impl Rootfs {
         let (root, source, target) = (&self.path.display(), &from.display(), &to.display());
         step!("rootfs.copy",
             call: "openat2({root}, \"{target}\", RESOLVE_IN_ROOT); copy_file_range(\"{source}\"); rename";
-            why: "inside, {target} is where it will be looked for, and no link in there leads the copy out";
+            why: "inside, it is looked up as {target}; RESOLVE_IN_ROOT keeps symbolic links from redirecting the copy";
             shell: "install -D {source} {root}{target}");
         let folder = self.folder(to.parent().unwrap_or(to))?;
         let name = to.file_name().ok_or(Errno::EISDIR).or_cannot("copy a file to", target)?;
@@ -136,12 +136,12 @@ impl Rootfs {
         let about = original.metadata().or_cannot("look at", source)?;
         if let Ok(there) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             if (there.st_dev, there.st_ino) == (about.dev(), about.ino()) {
-                return Err(Error::new("copy", source, format!("{root} holds that very file: it belongs to the host")));
+                return Err(Error::new("copy", source, format!("the copy in {root} is the same file as the host's")));
             }
         }
         let new = [b".", name.as_bytes(), b".new"].concat();
         let new = OsStr::from_bytes(&new);
-        // Left by a run that was killed; we have the turn, so it is nobody's.
+        // Left by a killed run; we hold the lock, so no other process uses it.
         let _ = rustix::fs::unlinkat(&folder, new, AtFlags::empty());
         let copied = self.write_new(&folder, new, &mut original, about.mode() & 0o777).and_then(|()| {
             rustix::fs::renameat(&folder, new, &folder, name)
@@ -162,12 +162,12 @@ impl Rootfs {
         copy.set_permissions(Permissions::from_mode(mode)).or_cannot(&attempt, self.path.display())
     }
 
-    /// Whether `path`, looked up as a process inside would, is a folder.
+    /// Whether `path`, resolved as inside, is a folder.
     pub fn has_folder(&self, path: &Path) -> bool {
         self.root().folder(path).is_ok()
     }
 
-    /// Opens a folder inside; makes it, and those above it, if missing.
+    /// Opens a folder inside; creates it and its parents if missing.
     ///
     /// # Errors
     /// `ENOTDIR` when something else is there; `ENOENT` when a link to nowhere is; those of mkdir(2).
@@ -175,18 +175,18 @@ impl Rootfs {
         let folder = self.root().make_folder(path);
         folder.or_cannot(format_args!("open folder {} in", path.display()), self.path.display()).map_err(|error| {
             match error.errno() {
-                Some(Errno::ENOENT) => error.hint("a symbolic link to nowhere is in the way"),
+                Some(Errno::ENOENT) => error.hint("a dangling symbolic link is in the way"),
                 _ => error,
             }
         })
     }
 
-    /// Its paths, looked up as a process inside would.
+    /// Resolves its paths as for a process inside.
     fn root(&self) -> Root<&File> {
         Root::new(&self.directory)
     }
 
-    /// Has the loader, in this root, list what `program` needs.
+    /// Runs the loader, in this root, to list what `program` needs.
     fn check_inside(&self, program: &Path, needs: &Needs) -> Result<()> {
         let loader = match needs {
             Needs::Static => return Ok(()),
@@ -201,14 +201,14 @@ impl Rootfs {
         let root = &self.path.display();
         step!("rootfs.check",
             call: "chroot(\"{root}\"); execve(\"{}\", [\"--list\", \"{}\"])", loader.display(), program.display();
-            why: "inside, the loader looks in the same folders but finds only what is there: this time nothing may be missing";
+            why: "inside, the loader finds only the copied files: now nothing may be missing";
             shell: "chroot {root} {} --list {}", loader.display(), program.display());
         let mut command = Command::new(loader);
         command.arg("--list").arg(program).env_clear().stdin(Stdio::null());
         sys::start_in_root(&mut command, self.directory.try_clone().or_cannot("open", root)?.into());
         let attempt = format!("list the libraries of {} in", program.display());
         let listed = command.output().or_cannot(&attempt, root).map_err(|error| match error.errno() {
-            Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_CHROOT): try with sudo"),
+            Some(Errno::EPERM) => error.hint("this requires root (CAP_SYS_CHROOT): try with sudo"),
             Some(Errno::EACCES) => error.hint("is its file system mounted noexec?"),
             _ => error,
         })?;
@@ -221,7 +221,7 @@ impl Rootfs {
     }
 }
 
-/// Lists all that has to be copied for `program` to start at the path `inside`.
+/// Lists all files to copy so that `program` starts at the path `inside`.
 fn plan(program: &Path, inside: &Path, needs: &Needs, copies: &mut Vec<Copy>) -> Result<()> {
     copies.push((program.to_owned(), inside.to_owned()));
     match needs {

@@ -1,18 +1,18 @@
 //! Seccomp: which system calls a process may make.
 //!
-//! Capabilities say what a process may do; the four hundred system calls are what it can *try*, and a mistake in any
-//! of them is a way into the kernel. A filter is a small program that the kernel runs before each call: it sees the
-//! number, the processor's calling convention and the six arguments as numbers (never what they point to), and answers
-//! *allow*, *refuse with this errno*, or *kill*. Once loaded it stays, for all descendants too.
+//! Capabilities restrict privileged operations; but a process can still call each of the four hundred system calls, and
+//! a bug in any of them is a way into the kernel. A filter is a small program that the kernel runs before each call: it
+//! sees the call's number, the ABI and the six arguments as numbers (never what they point to), and *allows* the call,
+//! *fails it with an errno*, or *kills* the process. Once loaded it stays, for all descendants too.
 //!
-//! Three kinds of refusal, because programs listen to them. What is known and forbidden gets `EPERM`. What is unknown
-//! (newer than this list) gets `ENOSYS`, "not there", upon which a C library falls back to an older call. `clone3` gets
-//! `ENOSYS` as well: its flags lie in memory that a filter cannot read, while those of `clone` are an argument. And a
-//! call by another convention (32-bit, x32), where every number means something else, ends the process.
+//! There are three kinds of refusal, because programs react differently. Known and forbidden calls get `EPERM`. Unknown
+//! calls (newer than this list) get `ENOSYS`, upon which a C library falls back to an older call. `clone3` gets
+//! `ENOSYS` as well: its flags are in memory that a filter cannot read, while those of `clone` are an argument. A call
+//! of another ABI (32-bit, x32), where the numbers mean other calls, kills the process.
 //!
-//! The list is cut into ranges of numbers and searched by halves: nine comparisons for a call, where a list in order
-//! takes hundreds. That also keeps loading short, since the kernel tries each number once to remember what is always
-//! allowed. The crate `seccompiler` supplies the instruction's shape and loads the program.
+//! The list is compiled to ranges of numbers and a binary search: nine comparisons for a call instead of hundreds. This
+//! also makes loading faster, since the kernel evaluates the filter once for each number to cache those always allowed.
+//! The crate `seccompiler` provides the instruction type and loads the program.
 //!
 //! Look: `grep Seccomp /proc/self/status`, `strace -f -e seccomp PROGRAM`. Manual: seccomp(2), the kernel's document "Seccomp BPF".
 
@@ -25,44 +25,44 @@ use crate::error::{OrCannot, Result};
 use crate::namespace::TABLE;
 use crate::step;
 
-/// A filter, ready to be loaded.
+/// A compiled filter.
 #[derive(Debug, Clone)]
 pub struct Filter {
     program: Vec<sock_filter>,
 }
 
-/// What the filter answers to a call.
+/// What the filter does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Allow,
     /// Known and forbidden.
     Refuse,
-    /// Not there.
+    /// Unknown.
     Unknown,
-    /// It depends on an argument.
+    /// Depends on an argument.
     Check(ArgumentCheck),
-    /// It makes a socket, of any kind but two; the audit log's is one of these unless it may be written to.
+    /// `socket`: allowed except for AF_VSOCK, and for the audit log unless allowed.
     Socket {
-        /// Whether it may.
+        /// Whether the audit log is allowed.
         audit: bool,
     },
 }
 
-/// One argument of a call, and what it must be.
+/// A condition on one argument of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ArgumentCheck {
-    /// 0 to 5; only its lower half is looked at, as the kernel does for these calls.
+    /// Index 0 to 5; only the lower 32 bits are compared, as the kernel does for these calls.
     argument: u8,
     test: Test,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Test {
-    /// Refused when any of these bits is set.
+    /// Refused if any of these bits is set.
     NoneOfBits(u32),
-    /// Allowed only when it is one of these.
+    /// Allowed only if it is one of these values.
     OneOf(&'static [u32]),
-    /// Refused when it is one of these.
+    /// Refused if it is one of these values.
     NoneOf(&'static [u32]),
 }
 
@@ -125,14 +125,14 @@ const THIS_ARCHITECTURE: &[u32] = &[];
 /// Calls of Linux 6.5 to 6.13 that the C library's table may not know yet, alike on every machine: cachestat, fchmodat2,
 /// map_shadow_stack, futex_wake, futex_wait, futex_requeue, setxattrat, getxattrat, listxattrat, removexattrat.
 const NEWER: &[u32] = &[451, 452, 453, 454, 455, 456, 463, 464, 465, 466];
-/// statmount, listmount and the three lsm_* calls: harmless, not needed, and whoever asks falls back at `ENOSYS`.
+/// statmount, listmount and the three lsm_* calls: harmless but not needed; callers fall back on `ENOSYS`.
 const UNSUPPORTED: RangeInclusive<u32> = 457..=461;
 /// io_pgetevents(2), which the C library's table leaves out.
 const IO_PGETEVENTS: u32 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
-/// The last number that this list has an opinion on (removexattrat); what comes later is unknown to it.
+/// The last number known to this list (removexattrat).
 const LAST_KNOWN: u32 = 466;
 
-/// Calls that are shut in general and that a capability opens. Docker's list, for those that every machine has.
+/// Calls that are refused unless the container has a capability. Docker's list, for calls that every architecture has.
 #[rustfmt::skip]
 const ALLOWED_BY_CAPABILITY: &[(&str, &[u32])] = &[
     ("DAC_READ_SEARCH", numbers![SYS_open_by_handle_at SYS_name_to_handle_at]),
@@ -154,33 +154,33 @@ const ALLOWED_BY_CAPABILITY: &[(&str, &[u32])] = &[
     ("PERFMON", numbers![SYS_perf_event_open]),
 ];
 
-/// ioctl(2) requests that type into a terminal as if at its keyboard (CVE-2017-5226, CVE-2023-1523).
+/// ioctl(2) requests that inject input into a terminal (CVE-2017-5226, CVE-2023-1523).
 const TERMINAL_INPUT: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
-/// Execution domains of personality(2) that change nothing of importance: none, no address randomisation (gdb),
-/// Linux 2.6 numbering (uname26), both, and the question which it is.
+/// Harmless execution domains of personality(2): none, no address randomisation (gdb), Linux 2.6 numbering (uname26),
+/// both, and the query.
 const PERSONALITIES: &[u32] = &[0x0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
-/// Virtual machine sockets would reach the hypervisor past every firewall.
+/// Virtual machine sockets reach the hypervisor past every firewall.
 const VSOCK: u32 = libc::AF_VSOCK as u32;
-/// The kernel's audit log takes what its sockets send only from who has `CAP_AUDIT_WRITE`. Programs like sshd(8) give up
-/// when they are refused, and go on where the kernel has no such log: so that is what they are told.
+/// The kernel's audit log accepts messages only from processes with `CAP_AUDIT_WRITE`. Programs like sshd(8) fail on a
+/// refusal but continue if the kernel has no audit support: so they get that error.
 const AUDIT: [u32; 2] = [libc::AF_NETLINK as u32, libc::NETLINK_AUDIT as u32];
 
-/// `AUDIT_ARCH_*` of linux/audit.h for the convention this program is compiled for.
+/// `AUDIT_ARCH_*` of linux/audit.h for the ABI this program is compiled for.
 #[cfg(target_arch = "x86_64")]
 const AUDIT_ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const AUDIT_ARCH: u32 = 0xc000_00b7;
-/// Bit in the numbers of x86-64's x32 convention, which shares the architecture's value with the ordinary one.
+/// Bit in the call numbers of the x32 ABI, which shares its AUDIT_ARCH value with x86-64.
 const X32: u32 = 0x4000_0000;
 
 impl Filter {
-    /// The filter of a container.
+    /// The default filter of a container.
     pub fn container() -> Self {
         Self::for_capabilities(Set::default())
     }
 
-    /// The filter of a container that has these capabilities: calls that are of no use without one are let through with
-    /// it, for then the capability decides.
+    /// The filter of a container with these capabilities: calls that require one of them are allowed, since the kernel
+    /// checks the capability.
     pub fn for_capabilities(capabilities: Set) -> Self {
         let opened: Vec<u32> = ALLOWED_BY_CAPABILITY
             .iter()
@@ -203,14 +203,14 @@ impl Filter {
         Self { program }
     }
 
-    /// Loads it: from here on, and in every descendant, each system call passes it. It also sets `no_new_privs`.
+    /// Loads the filter for this process and all its descendants. Also sets `no_new_privs`.
     ///
     /// # Errors
     /// In words when the kernel refuses: it may have been built without `CONFIG_SECCOMP_FILTER`.
     pub fn load(&self) -> Result<()> {
         step!("seccomp",
             call: "seccomp(SECCOMP_SET_MODE_FILTER, 0, {} instructions)", self.program.len();
-            why: "a call that a program in a container has no business with is refused before the kernel looks at it";
+            why: "refuses system calls that programs in containers do not need, before any kernel code for them runs";
             shell: "# no command: see systemd-run -p SystemCallFilter=@system-service COMMAND");
         seccompiler::apply_filter(&self.program)
             .map_err(|error| error.to_string())
@@ -222,7 +222,7 @@ fn has(capabilities: Set, name: &str) -> bool {
     name.parse().is_ok_and(|capability| capabilities.contains(capability))
 }
 
-/// The answer to one number of this machine's convention.
+/// The action for a call number of this ABI.
 fn action(number: u32) -> Action {
     let check = |argument, test| Action::Check(ArgumentCheck { argument, test });
     match i64::from(number) {
@@ -238,13 +238,13 @@ fn action(number: u32) -> Action {
     }
 }
 
-/// Every flag of clone(2) that makes a namespace; a new user namespace would bring all capabilities back.
+/// Every flag of clone(2) that creates a namespace; a new user namespace would give all capabilities back.
 fn namespace_flags() -> u32 {
-    // No time namespace among them: its bit lies in the byte that is the signal at the child's end, and no flag there.
+    // Except the time namespace: its bit is part of clone's exit signal.
     TABLE.iter().fold(0, |all, row| all | row.flag.bits() as u32)
 }
 
-/// Numbers that lie side by side and get the same answer, from 0 to the end.
+/// Combines adjacent numbers with the same action into ranges, from 0 to u32::MAX.
 fn ranges(action: impl Fn(u32) -> Action) -> Vec<(RangeInclusive<u32>, Action)> {
     let mut ranges: Vec<(RangeInclusive<u32>, Action)> = Vec::new();
     for number in 0..=LAST_KNOWN + 1 {
@@ -260,7 +260,7 @@ fn ranges(action: impl Fn(u32) -> Action) -> Vec<(RangeInclusive<u32>, Action)> 
     ranges
 }
 
-/// Instructions that find the range of the number by halves, and answer.
+/// Instructions for a binary search of the ranges.
 fn search(ranges: &[(RangeInclusive<u32>, Action)]) -> Vec<sock_filter> {
     match ranges {
         [] => vec![ret(RET_KILL_PROCESS)],
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::capability::CONTAINER;
 
-    /// What the kernel does with the filter, instruction by instruction.
+    /// Interprets the filter like the kernel.
     fn run(filter: &Filter, arch: u32, number: u32, arguments: [u32; 6]) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {

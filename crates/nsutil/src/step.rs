@@ -1,9 +1,9 @@
-//! Each step taken on the kernel, told as it happens.
+//! Announces each step taken on the kernel.
 //!
-//! A container is a dozen system calls in the right order, and none of them shows on the screen. So every function of
-//! this library announces its step *before* taking it: a name, the call, why it is needed, and the shell command that
-//! would do the same. Announcements are events of the `tracing` crate under the target [`TARGET`]; with nobody
-//! listening one costs a load and a branch, and its text is never even put together.
+//! A container is a dozen system calls in the right order, and none of them is visible. So every function of this
+//! library announces its step *before* taking it: a name, the call, its purpose, and the equivalent shell command.
+//! Announcements are events of the `tracing` crate under the target [`TARGET`]; without a subscriber one costs a load
+//! and a branch, and its text is not formatted.
 //!
 //! A program's `--explain` listens with [`print_to`]. A step is also the point at which tests inject a fault (see the module
 //! `failpoint`, which no installed program has), so "what if it is killed just before the mount" has a name.
@@ -22,7 +22,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 /// The `tracing` target of all steps.
 pub const TARGET: &str = "nsutil::step";
 
-/// Announces a step: its name, the call, why, and the shell's way to do the same.
+/// Announces a step: its name, the call, its purpose, and the equivalent shell command.
 ///
 /// ```
 /// fn mount_proc(dir: &str) -> nsutil::Result<()> {
@@ -48,7 +48,7 @@ macro_rules! step {
     };
 }
 
-/// Tells of a step, and goes on.
+/// Announces a step.
 #[cfg(not(feature = "failpoints"))]
 #[doc(hidden)]
 #[macro_export]
@@ -58,7 +58,7 @@ macro_rules! __announce {
     };
 }
 
-/// Tells of a step, and goes on or, where a test wants it, fails instead of taking it.
+/// Announces a step, and fails instead of taking it if a test has injected a fault.
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]
 #[macro_export]
@@ -76,7 +76,7 @@ macro_rules! __announce {
     };
 }
 
-/// One step, as [`step!`](crate::step!) builds it; its texts are put together only if somebody listens.
+/// One step, as built by [`step!`](crate::step!); its texts are formatted only if there is a subscriber.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
     /// Stable name, such as `clone3` or `cgroup.limit`.
@@ -85,11 +85,11 @@ pub struct Step<'a> {
     pub call: std::fmt::Arguments<'a>,
     /// Why it is needed.
     pub why: std::fmt::Arguments<'a>,
-    /// What to type in a shell to the same effect.
+    /// The equivalent shell command.
     pub shell: std::fmt::Arguments<'a>,
 }
 
-/// Tells listeners of a step that is about to be taken.
+/// Announces a step to subscribers.
 pub fn announce(step: &Step<'_>) {
     tracing::info!(
         target: TARGET,
@@ -100,14 +100,13 @@ pub fn announce(step: &Step<'_>) {
     );
 }
 
-/// Writes every step from here on to `out`, in this process and the children it forks.
+/// Writes every further step to `out`, in this process and its children.
 ///
-/// Each line starts with the process id that the acting process has in its own PID namespace. ANSI colours are
-/// written; hand over an `anstream` stream to have them taken out where they do not belong.
-/// Has no effect when called a second time.
+/// Each line starts with the PID of the acting process in its own PID namespace. ANSI colours are written; pass an
+/// `anstream` stream to have them removed where needed. Has no effect when called a second time.
 pub fn print_to(out: impl Write + Send + 'static) {
     let text = tracing_subscriber::registry().with(StepPrinter { out: Mutex::new(out) });
-    // Fails only when somebody listens already: then they hear the steps.
+    // Fails only if there is a subscriber already, which then gets the steps.
     let _ = tracing::subscriber::set_global_default(text);
 }
 
@@ -124,7 +123,7 @@ impl<S: tracing::Subscriber, W: Write + Send + 'static> Layer<S> for StepPrinter
         event.record(&mut text);
         let text = text.paragraph(std::process::id());
         if let Ok(mut out) = self.out.lock() {
-            // The story is a companion: where it cannot be written, the work goes on.
+            // Failure to write the explanation does not stop the work.
             let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
     }

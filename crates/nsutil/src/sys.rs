@@ -35,7 +35,7 @@ pub fn clone3(
     cgroup: Option<BorrowedFd<'_>>,
     inside: impl FnOnce() -> i32,
 ) -> Result<(Pid, OwnedFd), Errno> {
-    // What is still in the buffer would be written twice, by parent and child.
+    // Otherwise both processes would write what is in the buffer.
     let _ = std::io::stdout().flush();
     let mut pidfd: RawFd = -1;
     let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
@@ -71,11 +71,10 @@ pub fn clone3(
     }
 }
 
-/// Closes every descriptor from `first` on and ends the process with the code that `exit_code_of` returns; nothing of what
-/// the process had is dropped.
+/// Closes every descriptor from `first` on and exits with the code that `exit_code_of` returns; nothing is dropped.
 ///
-/// For a process that stays when its child has become another program: what both have open would never be closed
-/// otherwise, a lock or the end of a pipe that somebody waits for. See close_range(2).
+/// For a process that remains after its child has called exec: descriptors that both have open, such as a lock or the
+/// end of a pipe, would never be closed otherwise. See close_range(2).
 pub fn close_from_and_exit_with(first: u32, exit_code_of: impl FnOnce() -> i32) -> ! {
     // SAFETY: whoever owns these numbers is on the stack of this process, which never returns there and ends without
     // dropping anything; only what `exit_code_of` opens from here on is used.
@@ -84,12 +83,12 @@ pub fn close_from_and_exit_with(first: u32, exit_code_of: impl FnOnce() -> i32) 
     exit_now(code)
 }
 
-/// What the process that a pidfd means has ended with, as wait(2) encodes it; asked of the kernel, not as its parent.
+/// The exit status of a pidfd's process, as wait(2) encodes it; the caller need not be its parent.
 ///
 /// Source: the kernel's include/uapi/linux/pidfd.h, `PIDFD_GET_INFO`.
 ///
 /// # Errors
-/// `ENOTTY` or `EINVAL` before Linux 6.15; `ESRCH` when it has not been waited for yet.
+/// `ENOTTY` or `EINVAL` before Linux 6.15; `ESRCH` when it has not been reaped yet.
 pub fn exit_status_of(process: BorrowedFd<'_>) -> Result<i32, Errno> {
     /// `struct pidfd_info`, its first version.
     #[repr(C)]
@@ -111,14 +110,14 @@ pub fn exit_status_of(process: BorrowedFd<'_>) -> Result<i32, Errno> {
     if info.mask & EXIT == 0 { Err(Errno::ESRCH) } else { Ok(info.exit_code) }
 }
 
-/// Ends the process without running the exit handlers that it inherited from its parent. See _exit(2).
+/// Exits without running the exit handlers inherited from the parent. See _exit(2).
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child, nor in
     // a process that is to end as if it had been killed.
     unsafe { libc::_exit(code) }
 }
 
-/// Has every descriptor from `first` on closed at the next exec. See close_range(2).
+/// Marks every descriptor from `first` on close-on-exec. See close_range(2).
 ///
 /// # Errors
 /// `EINVAL` before Linux 5.11.
@@ -128,7 +127,7 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(outcome).map(drop)
 }
 
-/// Whether a descriptor would be open in the next program, too. See fcntl(2) `F_GETFD`.
+/// Whether a descriptor stays open across exec. See fcntl(2) `F_GETFD`.
 ///
 /// # Errors
 /// `EBADF` when there is none of that number.
@@ -138,9 +137,9 @@ pub fn outlives_exec(descriptor: RawFd) -> Result<bool, Errno> {
     Errno::result(flags).map(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
-/// Has `command` start with `root` as its root and working directory. See chroot(2).
+/// Starts `command` with `root` as its root and working directory. See chroot(2).
 ///
-/// What may go wrong shows when it is started: `EPERM` without `CAP_SYS_CHROOT`.
+/// Errors are returned when it is started: `EPERM` without `CAP_SYS_CHROOT`.
 pub fn start_in_root(command: &mut Command, root: OwnedFd) {
     let enter = move || {
         rustix::process::fchdir(&root)?;
@@ -151,8 +150,7 @@ pub fn start_in_root(command: &mut Command, root: OwnedFd) {
     unsafe { command.pre_exec(enter) };
 }
 
-/// Sends a signal to the process that a pidfd is of, by its number, so that it can be a real-time one or 0. See
-/// pidfd_send_signal(2).
+/// Sends a signal by number, including real-time signals and 0, to the process of a pidfd. See pidfd_send_signal(2).
 ///
 /// # Errors
 /// `EINVAL` for a number that no signal has; `ESRCH` when the process has been waited for; `EPERM` when it is another's.
@@ -163,7 +161,7 @@ pub fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Err
     Errno::result(outcome).map(drop)
 }
 
-/// Gives a signal its default action again. See signal(7).
+/// Resets a signal to its default action. See signal(7).
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
@@ -172,10 +170,7 @@ pub fn default_action(signal: Signal) -> Result<(), Errno> {
     unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map(drop)
 }
 
-/// Whether this process ignores a signal, as whatever nohup(1) starts ignores SIGHUP. See sigaction(2).
-///
-/// # Errors
-/// None for a signal that there is.
+/// Whether this process ignores a signal, like SIGHUP after nohup(1). See sigaction(2).
 pub fn is_ignored(signal: Signal) -> Result<bool, Errno> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: with a null pointer for the new action nothing changes; the old one is written to memory of its size.
@@ -198,17 +193,16 @@ pub fn rand() -> i32 {
     unsafe { libc::rand() }
 }
 
-/// Which mounts a change is for.
+/// Which mounts a change applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountScope {
-    /// One: what is mounted below keeps its own attributes.
+    /// Only this mount.
     Mount,
-    /// It and all that is mounted below.
+    /// This mount and all below it.
     Tree,
 }
 
-/// Adds attributes (`MOUNT_ATTR_*`) to those of the mount that `mount` is the root of, and takes others away. See
-/// mount_setattr(2).
+/// Adds and removes attributes (`MOUNT_ATTR_*`) of a mount; `mount` is open on its root. See mount_setattr(2).
 ///
 /// # Errors
 /// `EINVAL` when the descriptor is not a mount's root; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
@@ -229,7 +223,7 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, add: u64, take_away: u64, scope: Mou
     Errno::result(outcome).map(drop)
 }
 
-/// Leaves the session keyring for a new and empty one. See keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`.
+/// Joins a new, empty session keyring. See keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`.
 ///
 /// # Errors
 /// `ENOSYS` where the kernel has no keys; `EDQUOT` when the user's quota of keys is used up.
@@ -241,10 +235,10 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
     Errno::result(outcome).map(drop)
 }
 
-/// Lets go of the pages of a mapping of a file, of which none has been changed; see madvise(2), `MADV_DONTNEED`.
+/// Drops the pages of an unmodified file mapping; see madvise(2), `MADV_DONTNEED`.
 ///
 /// # Errors
-/// `EINVAL` when the range is none of whole pages or is locked in memory.
+/// `EINVAL` when the range is not page-aligned or is locked in memory.
 pub(crate) fn dont_need(pages: Range<usize>) -> Result<(), Errno> {
     let start: *mut libc::c_void = std::ptr::without_provenance_mut(pages.start);
     // SAFETY: the one caller passes mappings of files without a page that differs from the file, so that the kernel finds
@@ -253,7 +247,7 @@ pub(crate) fn dont_need(pages: Range<usize>) -> Result<(), Errno> {
     Errno::result(outcome).map(drop)
 }
 
-/// Takes possession of a descriptor that the kernel has just made for this process, received over a socket.
+/// Takes ownership of a descriptor just received over a socket.
 pub(crate) fn take_ownership(number: RawFd) -> OwnedFd {
     // SAFETY: the one caller passes a number out of a message it has just received: nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(number) }

@@ -1,10 +1,10 @@
-//! Terminals: a pair of descriptors that talks like a keyboard and a screen.
+//! Pseudo-terminals: a pair of descriptors that behaves like a terminal.
 //!
-//! A program that is to feel at a terminal needs one: line editing, colours, Ctrl-C as a signal. The caller's own must
-//! not be handed into a container, for whoever holds it can type into it (CVE-2017-5226). A pseudo-terminal is made
-//! there instead, from the container's own devpts: its *slave* is the terminal for the program inside, its *master*
-//! goes out to the caller, who copies between it and the real one. The real one is *raw* meanwhile: each key goes
-//! through as it is, also Ctrl-C, and the terminal inside makes the signal of it.
+//! Interactive programs need a terminal: for line editing, colours, Ctrl-C as a signal. The caller's own must not be
+//! passed into a container, because a process that has it open can inject input (CVE-2017-5226). Instead a
+//! pseudo-terminal is created from the container's own devpts: its *slave* is the terminal of the program inside, its
+//! *master* goes to the caller, which copies between it and the real terminal. The real one is in *raw* mode meanwhile:
+//! each key is passed through, including Ctrl-C, which becomes a signal inside.
 //!
 //! Look: `tty`, `stty -a`, `ls -l /dev/pts`. Manual: pty(7), pts(4), termios(3), ioctl_tty(2), unix(7) for `SCM_RIGHTS`.
 
@@ -27,16 +27,16 @@ use crate::step;
 /// Rows and columns of a terminal.
 pub type Size = Winsize;
 
-/// A pseudo-terminal: both its ends.
+/// Both ends of a pseudo-terminal.
 #[derive(Debug)]
 pub struct Pty {
-    /// The caller's end: what is written here is as if typed.
+    /// The caller's end: input is written here.
     pub master: OwnedFd,
     /// The program's end.
     pub slave: OwnedFd,
 }
 
-/// A terminal in raw mode. Dropping it gives the terminal its old mode back.
+/// A terminal in raw mode. Dropping it restores the previous mode.
 #[derive(Debug)]
 pub struct RawMode<'a> {
     terminal: BorrowedFd<'a>,
@@ -47,23 +47,23 @@ pub struct RawMode<'a> {
 const PTMX: (u32, u32) = (5, 2);
 
 impl Pty {
-    /// A new pair of the devpts that is mounted at `/dev/pts` below `root`, of this size from the first moment.
+    /// Opens a new pair in the devpts mounted at `/dev/pts` below `root`, with this initial size.
     ///
     /// # Errors
-    /// `ENOENT` without a devpts there; in words when `ptmx` is not the device it should be; `ENOSPC` when all are in use.
+    /// `ENOENT` without a devpts there; in words when `ptmx` is not the expected device; `ENOSPC` when all are in use.
     pub fn new(root: BorrowedFd<'_>, size: Option<Size>) -> Result<Self> {
         step!("pty",
             call: "master = open(\"/dev/pts/ptmx\"); slave = ioctl(master, TIOCGPTPEER); ioctl(slave, TIOCSWINSZ)";
-            why: "a terminal of the container's own: who holds the caller's could type into it";
+            why: "the container gets its own terminal: through the caller's it could inject input";
             shell: "script -c COMMAND");
         let ptmx = Root::without_links(root)
             .open(Path::new("dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY)
             .or_cannot("open", "/dev/pts/ptmx")?;
         if !is_character_device(ptmx.as_fd(), PTMX.0, PTMX.1)? {
-            return Err(Error::new("open", "/dev/pts/ptmx", "it is another file of that name"));
+            return Err(Error::new("open", "/dev/pts/ptmx", "it is not the expected device"));
         }
         rustix::pty::unlockpt(&ptmx).or_cannot("unlock", "the new terminal")?;
-        // Through the master, not by a name that could be somebody else's (CVE-2025-52565).
+        // Through the master, not by path, which could name another file (CVE-2025-52565).
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&ptmx, flags).or_cannot("open", "the new terminal")?;
         if let Some(size) = size {
@@ -74,10 +74,10 @@ impl Pty {
 }
 
 impl<'a> RawMode<'a> {
-    /// Puts the terminal into raw mode.
+    /// Sets raw mode.
     ///
     /// # Errors
-    /// `ENOTTY` when it is none.
+    /// `ENOTTY` when it is not a terminal.
     pub fn enter(terminal: BorrowedFd<'a>) -> Result<Self> {
         let before = rustix::termios::tcgetattr(terminal).or_cannot("read the mode of", "the terminal")?;
         let mut raw = before.clone();
@@ -89,7 +89,7 @@ impl<'a> RawMode<'a> {
 
 impl Drop for RawMode<'_> {
     fn drop(&mut self) {
-        // Fails only when the terminal is gone.
+        // Fails only if the terminal has been closed.
         let _ = rustix::termios::tcsetattr(self.terminal, OptionalActions::Drain, &self.before);
     }
 }
@@ -107,7 +107,7 @@ pub fn size(terminal: BorrowedFd<'_>) -> Result<Size> {
     rustix::termios::tcgetwinsize(terminal).or_cannot("ask for the size of", "the terminal")
 }
 
-/// Sets its size; who works at the other end gets SIGWINCH.
+/// Sets its size; the foreground process at the other end gets SIGWINCH.
 ///
 /// # Errors
 /// `ENOTTY` when it is no terminal.
@@ -115,28 +115,28 @@ pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
     rustix::termios::tcsetwinsize(terminal, size).or_cannot("set the size of", "the terminal")
 }
 
-/// Makes `terminal` the one that the caller is controlled by; the caller must have begun a session (setsid(2)).
+/// Makes `terminal` the caller's controlling terminal; the caller must be a session leader (setsid(2)).
 ///
 /// # Errors
-/// `EPERM` when the caller leads no session, or has a terminal already.
+/// `EPERM` when the caller is not a session leader, or has a controlling terminal already.
 pub fn set_controlling_terminal(terminal: BorrowedFd<'_>) -> Result<()> {
     rustix::process::ioctl_tiocsctty(terminal).or_cannot("take as controlling terminal", "the new terminal")
 }
 
-/// Sends a descriptor to whoever holds the other end.
+/// Sends a descriptor over the socket.
 ///
 /// # Errors
-/// `EPIPE` when nobody does.
+/// `EPIPE` when the other end is closed.
 pub fn send_descriptor(descriptor: BorrowedFd<'_>, to: &UnixStream) -> Result<()> {
     let numbers = [descriptor.as_raw_fd()];
-    // A message of descriptors alone would be none: one byte goes with it.
+    // A message must contain at least one byte of data.
     let byte = [IoSlice::new(&[0])];
     sendmsg::<()>(to.as_raw_fd(), &byte, &[ControlMessage::ScmRights(&numbers)], MsgFlags::MSG_NOSIGNAL, None)
         .or_cannot("hand over", "the terminal")
         .map(drop)
 }
 
-/// Receives the descriptor that the other end sends; none when that end has been closed instead.
+/// Receives a descriptor from the socket; none if the other end was closed.
 ///
 /// # Errors
 /// `EMFILE` when no descriptor is free.

@@ -232,13 +232,13 @@ fn what_cannot_start_is_refused_with_the_reason() {
         (bench.file("empty", b"", 0o755), "neither an ELF program nor a script"),
         (bench.file("cut", b"\x7fELF", 0o755), "read the ELF file"),
         (bench.file("half", &fs::read(&dynamic).unwrap()[..300], 0o755), "read the ELF file"),
-        (bench.file("noexec", b"#!/bin/sh\n", 0o644), "nobody may execute it"),
+        (bench.file("noexec", b"#!/bin/sh\n", 0o644), "it has no execute permission"),
         (bench.file("blank", b"#!   \n", 0o755), "names no interpreter"),
         (bench.file("windows", b"#!/bin/sh\r\n", 0o755), "like a Windows text"),
         (bench.file("gone", b"#!/no/such/shell\n", 0o755), "cannot find /no/such/shell"),
         (bench.file("env", b"#!/usr/bin/env nosuchshell\n", 0o755), "cannot find nosuchshell, the interpreter of"),
         (ring, "ELOOP"),
-        (strange, "/bin/echo as its loader, which is none that is known"),
+        (strange, "/bin/echo as its loader, which is not a known loader"),
         (library, "an object file or a library"),
     ];
     for (program, wanted) in refusals {

@@ -1,32 +1,32 @@
-//! What each attack wants, what stops it, and the flag that would let it through.
+//! For each attack: its goal, what stops it, and the option that would allow it.
 
 use serde::Serialize;
 
 use super::{ATTACKS, SUCCEEDED};
 use crate::spec::confinement::{Confinement, Strength};
 
-/// What is to be learnt from an attack.
+/// The lesson of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Lesson {
     /// Its name.
     pub name: &'static str,
     /// What it wants.
     pub goal: &'static str,
-    /// What stops it in a container that was started without any flag.
+    /// What stops it in a container started without options.
     pub wall: &'static str,
-    /// The weakest flags of `run` with which it gets through.
+    /// The least privileged options of `run` that allow it.
     pub opened_by: &'static [&'static str],
 }
 
-/// What came of an attempt.
+/// Result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It was refused before the kernel did anything.
+    /// It was blocked.
     Stopped,
-    /// It got as far as the kernel's own code, or did what it wanted.
+    /// It reached the kernel's own code, or succeeded.
     GotThrough,
-    /// This kernel has not what it is about.
+    /// This kernel does not have the feature.
     NothingThere,
 }
 
@@ -40,17 +40,17 @@ const PTRACE: &[&str] = &["--cap-add", "SYS_PTRACE"];
 
 const READ_ONLY_PROC: &str = "/proc/sys is mounted read-only";
 const MASKED: &str = "the file is masked by the null device";
-const MOUNTING: &str = "mounting takes CAP_SYS_ADMIN, and seccomp shuts the call";
-const ADMINS: &str = "it takes CAP_SYS_ADMIN, and seccomp shuts the call";
-const SHUT: &str = "seccomp shuts the call, for everybody";
+const MOUNTING: &str = "mounting requires CAP_SYS_ADMIN, and seccomp blocks the call";
+const ADMINS: &str = "it requires CAP_SYS_ADMIN, and seccomp blocks the call";
+const SHUT: &str = "seccomp blocks the call for every process";
 
-/// Those attempts that leave nothing behind in the container, whatever comes of them.
+/// The attempts that leave nothing behind in the container, whatever their result.
 #[rustfmt::skip]
 const LESSONS: &[(&str, &str, &str, &[&str])] = &[
-    ("chroot-escape", "leave the root by a second chroot below it", "pivot_root: the host's tree is not mounted here, so no way leads there", CHROOT),
-    ("open-by-handle", "open a file of the host's by its number (\"Shocker\", 2014)", "it takes CAP_DAC_READ_SEARCH, and seccomp shuts the call", &["--cap-add", "DAC_READ_SEARCH"]),
-    ("mknod-disk", "make a device node of the host's disk", "it takes CAP_MKNOD; and the root is mounted nodev, so the node would be dead", MKNOD),
-    ("mknod-memory", "make a device node of the machine's memory", "it takes CAP_MKNOD; and the root is mounted nodev, so the node would be dead", MKNOD),
+    ("chroot-escape", "leave the root by a second chroot below it", "pivot_root: the host's tree is not mounted here, so no path leads there", CHROOT),
+    ("open-by-handle", "open a file of the host's by its number (\"Shocker\", 2014)", "it requires CAP_DAC_READ_SEARCH, and seccomp blocks the call", &["--cap-add", "DAC_READ_SEARCH"]),
+    ("mknod-disk", "make a device node of the host's disk", "it requires CAP_MKNOD; and the root is mounted nodev, so the node would not work", MKNOD),
+    ("mknod-memory", "make a device node of the machine's memory", "it requires CAP_MKNOD; and the root is mounted nodev, so the node would not work", MKNOD),
     ("core-pattern", "have the host run a program when one crashes", READ_ONLY_PROC, PRIVILEGED),
     ("modprobe-path", "have the host run a program to load modules", READ_ONLY_PROC, PRIVILEGED),
     ("panic-on-oom", "let the host panic when memory is used up", READ_ONLY_PROC, PRIVILEGED),
@@ -64,39 +64,39 @@ const LESSONS: &[(&str, &str, &str, &[&str])] = &[
     ("mount-proc", "mount a /proc without masks", MOUNTING, ADMIN),
     ("mount-cgroup", "mount the cgroups, to leave the limits", MOUNTING, ADMIN),
     ("cgroup-mkdir", "make a cgroup of its own", "/sys/fs/cgroup is mounted read-only", PRIVILEGED),
-    ("oom-score", "be the last to be killed when memory is used up", "it takes CAP_SYS_RESOURCE", &["--cap-add", "SYS_RESOURCE"]),
-    ("priority", "go before all others on the processor", "it takes CAP_SYS_NICE", &["--cap-add", "SYS_NICE"]),
-    ("user-namespace-unshare", "be root with all capabilities in a user namespace", "seccomp shuts unshare with CLONE_NEWUSER", ADMIN),
-    ("user-namespace-clone", "the same by clone", "seccomp looks at the flags of clone", ADMIN),
-    ("clone3", "the same by clone3", "seccomp cannot see its flags, so it says that there is no such call", ADMIN),
+    ("oom-score", "be the last to be killed when memory is used up", "it requires CAP_SYS_RESOURCE", &["--cap-add", "SYS_RESOURCE"]),
+    ("priority", "go before all others on the processor", "it requires CAP_SYS_NICE", &["--cap-add", "SYS_NICE"]),
+    ("user-namespace-unshare", "be root with all capabilities in a user namespace", "seccomp blocks unshare with CLONE_NEWUSER", ADMIN),
+    ("user-namespace-clone", "the same by clone", "seccomp checks the flags of clone", ADMIN),
+    ("clone3", "the same by clone3", "seccomp cannot read its flags, so it fails as not implemented", ADMIN),
     ("setns", "enter a namespace of the host's", ADMINS, ADMIN),
-    ("bpf", "load a program into the kernel", "it takes CAP_BPF, and seccomp shuts the call", &["--cap-add", "BPF"]),
-    ("perf", "watch the whole machine's processors", "it takes CAP_PERFMON, and seccomp shuts the call", &["--cap-add", "PERFMON"]),
+    ("bpf", "load a program into the kernel", "it requires CAP_BPF, and seccomp blocks the call", &["--cap-add", "BPF"]),
+    ("perf", "watch the whole machine's processors", "it requires CAP_PERFMON, and seccomp blocks the call", &["--cap-add", "PERFMON"]),
     ("userfaultfd", "stop the kernel in the middle of a copy, to win a race", SHUT, PRIVILEGED),
     ("io-uring", "make calls that a filter does not see", SHUT, PRIVILEGED),
     ("keyctl", "look into the keyrings, which no namespace divides", SHUT, PRIVILEGED),
     ("add-key", "fill the keyrings", SHUT, PRIVILEGED),
-    ("kcmp", "compare addresses of the kernel's objects", "it takes CAP_SYS_PTRACE, and seccomp shuts the call", PTRACE),
-    ("pidfd-getfd", "take an open file from another process", "it takes CAP_SYS_PTRACE, and seccomp shuts the call", PTRACE),
+    ("kcmp", "compare addresses of the kernel's objects", "it requires CAP_SYS_PTRACE, and seccomp blocks the call", PTRACE),
+    ("pidfd-getfd", "take an open file from another process", "it requires CAP_SYS_PTRACE, and seccomp blocks the call", PTRACE),
     ("fsopen", "mount by the newer calls", MOUNTING, ADMIN),
     ("open-tree", "copy a mount", MOUNTING, ADMIN),
-    ("reboot", "reboot the host", "it takes CAP_SYS_BOOT, and seccomp shuts the call", BOOT),
-    ("kexec", "boot another kernel", "it takes CAP_SYS_BOOT, and seccomp shuts the call", BOOT),
-    ("load-module", "load a module into the kernel", "it takes CAP_SYS_MODULE, and seccomp shuts the call", &["--cap-add", "SYS_MODULE"]),
+    ("reboot", "reboot the host", "it requires CAP_SYS_BOOT, and seccomp blocks the call", BOOT),
+    ("kexec", "boot another kernel", "it requires CAP_SYS_BOOT, and seccomp blocks the call", BOOT),
+    ("load-module", "load a module into the kernel", "it requires CAP_SYS_MODULE, and seccomp blocks the call", &["--cap-add", "SYS_MODULE"]),
     ("swapon", "swap to a file of its own", ADMINS, ADMIN),
-    ("accounting", "have the kernel log all programs", "it takes CAP_SYS_PACCT, and seccomp shuts the call", &["--cap-add", "SYS_PACCT"]),
-    ("clock", "set the host's clock", "it takes CAP_SYS_TIME, and seccomp shuts the call", &["--cap-add", "SYS_TIME"]),
-    ("kernel-log", "read the kernel's log", "it takes CAP_SYSLOG, and seccomp shuts the call", &["--cap-add", "SYSLOG"]),
+    ("accounting", "have the kernel log all programs", "it requires CAP_SYS_PACCT, and seccomp blocks the call", &["--cap-add", "SYS_PACCT"]),
+    ("clock", "set the host's clock", "it requires CAP_SYS_TIME, and seccomp blocks the call", &["--cap-add", "SYS_TIME"]),
+    ("kernel-log", "read the kernel's log", "it requires CAP_SYSLOG, and seccomp blocks the call", &["--cap-add", "SYSLOG"]),
     ("host-name", "change the host name, which may be the host's", ADMINS, ADMIN),
-    ("typing-into-a-terminal", "type a command into the caller's shell (CVE-2017-5226)", "the terminal is the container's own, and seccomp shuts this request", PRIVILEGED),
-    ("typing-with-high-bits", "the same, past a filter that compares 64 bits", "the filter looks at the lower half, as the kernel does", PRIVILEGED),
-    ("raw-packets", "send packets as somebody else", "it takes CAP_NET_RAW", RAW),
-    ("raw-ip", "the same below TCP and UDP", "it takes CAP_NET_RAW", RAW),
-    ("hypervisor-socket", "talk to the hypervisor past every firewall", "seccomp shuts sockets of that family", PRIVILEGED),
-    ("other-convention", "make calls by 32-bit numbers, which mean others", "seccomp ends a process that tries", PRIVILEGED),
+    ("typing-into-a-terminal", "type a command into the caller's shell (CVE-2017-5226)", "the container has its own terminal, and seccomp blocks this request", PRIVILEGED),
+    ("typing-with-high-bits", "the same, past a filter that compares 64 bits", "the filter compares the lower 32 bits, as the kernel does", PRIVILEGED),
+    ("raw-packets", "send packets as somebody else", "it requires CAP_NET_RAW", RAW),
+    ("raw-ip", "the same below TCP and UDP", "it requires CAP_NET_RAW", RAW),
+    ("hypervisor-socket", "talk to the hypervisor past every firewall", "seccomp blocks sockets of that family", PRIVILEGED),
+    ("other-convention", "make calls through the 32-bit ABI, whose numbers mean other calls", "seccomp kills a process that tries", PRIVILEGED),
 ];
 
-/// Calls whose argument does not exist on purpose: who is told so has got through.
+/// Calls with an argument that does not exist: ENOENT means that they were not blocked.
 const EXPECT_ENOENT: [&str; 2] = ["swapon", "accounting"];
 
 /// All lessons, in order.
@@ -110,7 +110,7 @@ impl Lesson {
         ATTACKS.iter().find(|(name, _)| *name == self.name).map_or("UNKNOWN".to_owned(), |(_, attempt)| attempt())
     }
 
-    /// Whether such a container has something that stops it.
+    /// Whether such a container is protected against it.
     pub(crate) fn has_wall(&self, confinement: Confinement) -> bool {
         match confinement.strength {
             Strength::Contained => true,
@@ -119,7 +119,7 @@ impl Lesson {
         }
     }
 
-    /// What an outcome means.
+    /// The meaning of an outcome.
     pub fn verdict(&self, outcome: &str) -> Verdict {
         match (self.name, outcome) {
             ("clone3", "ENOSYS") | ("other-convention", "SIGSYS" | "REFUSED") => Verdict::Stopped,

@@ -1,13 +1,13 @@
-//! Attacks: what must not work inside a container, tried; and what came of each attempt.
+//! Attacks: attempts that must fail inside a container, and their results.
 //!
-//! Each attempt is chosen to do no harm where it succeeds: files are opened for writing and not written, calls that
-//! could change something get arguments that no kernel accepts. The outcome is what tells: `EPERM` was stopped on the
-//! way, `EINVAL` got as far as the kernel's own code.
+//! Each attempt is harmless even if it succeeds: files are opened for writing but not written, and calls that could
+//! change something get invalid arguments. The errno tells how far it got: `EPERM` means it was blocked, `EINVAL` that
+//! it reached the kernel's own code.
 //!
-//! Two doors lead here. `conductor attack NAME` makes the attempts in a running container and tells what stopped each
-//! ([`lessons`]). The program `attacks` prints one line for each attempt: name, tab, outcome; the tests copy it into a
-//! container's root and run it there, and in a mere chroot to see that the same attempts get through. Usage: `attacks`,
-//! or `attacks NAME…` for some of them; `attacks watch` lies in wait for processes that come in (see the module `watch`).
+//! Two programs use them. `conductor attack NAME` makes the attempts in a running container and shows what stopped each
+//! ([`lessons`]). The program `attacks` prints a line for each attempt: name, tab, outcome; the tests run it in
+//! containers, and in a mere chroot to see the same attempts succeed. Usage: `attacks`, or `attacks NAME…` for some of
+//! them; `attacks watch` observes processes that join (see the module `watch`).
 
 pub mod lessons;
 mod more;
@@ -27,7 +27,7 @@ use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid};
 
-/// What an attempt is called, and the attempt.
+/// Name and function of an attempt.
 pub type Attempt = (&'static str, fn() -> String);
 
 /// All of them.
@@ -85,7 +85,7 @@ pub const ATTACKS: &[Attempt] = &[
     ("set-user-id", set_user_id),
 ];
 
-/// A path that only the host has: who sees it has got out.
+/// A path that exists only on the host: if it is visible, the attempt got out.
 pub static MARK: OnceLock<PathBuf> = OnceLock::new();
 
 /// The program `attacks`; the variable `MARK` is a path that only the host has.
@@ -120,14 +120,14 @@ fn mknod(path: &'static CStr, kind: libc::mode_t, device: libc::dev_t) -> String
     undo(made, || fs::remove_file(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))))
 }
 
-/// Mounts the cgroups. From the namespace that the host started with, that would set the options of the whole tree anew, and
-/// take `nsdelegate` away from it; from one of one's own it does not.
+/// Mounts cgroup2. In the host's initial cgroup namespace that would reset the mount options of the whole hierarchy,
+/// among them `nsdelegate`; in a new namespace it does not.
 fn mount_cgroup() -> String {
     let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP);
     call(libc::SYS_mount, [text(c"cgroup2"), text(c"/mnt"), text(c"cgroup2"), 0])
 }
 
-/// Takes back what an attempt has made, if it has made something.
+/// Undoes an attempt if it succeeded.
 fn undo(outcome: String, clean_up: impl FnOnce() -> std::io::Result<()>) -> String {
     if outcome == SUCCEEDED {
         let _ = clean_up();
@@ -135,7 +135,7 @@ fn undo(outcome: String, clean_up: impl FnOnce() -> std::io::Result<()>) -> Stri
     outcome
 }
 
-/// The outcome of an attempt that did what it wanted.
+/// Outcome of a successful attempt.
 pub const SUCCEEDED: &str = "SUCCEEDED";
 
 fn outcome(result: Result<(), Errno>) -> String {
@@ -161,7 +161,7 @@ fn read(path: &str) -> String {
     }
 }
 
-/// The oldest way out of a chroot: a second one below, and then up past it.
+/// The classic escape from a chroot: a second chroot below, then `..` past it.
 fn chroot_escape() -> String {
     let made = fs::create_dir("/below").is_ok();
     let outcome = in_child(|| {
@@ -181,7 +181,7 @@ fn chroot_escape() -> String {
     outcome
 }
 
-/// Descriptors that the caller had open and that came along.
+/// Inherited descriptors of the caller.
 fn descriptors() -> String {
     let own = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let more = own.filter_map(|entry| fs::read_link(entry.path()).ok());
@@ -215,7 +215,7 @@ fn set_user_id() -> String {
     })
 }
 
-/// Makes an attempt in a child, which may be killed for it or be no use afterwards.
+/// Makes an attempt in a child, which may be killed or unusable afterwards.
 fn in_child(attempt: impl FnOnce() -> String) -> String {
     let Ok((read, write)) = nix::unistd::pipe() else { return "NO PIPE".to_owned() };
     match sys::fork() {

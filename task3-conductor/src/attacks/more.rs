@@ -1,5 +1,5 @@
-//! Further attempts, for the tests alone: they leave something behind where they succeed, or need a stage that is set for
-//! them, so `conductor attack` does not make them.
+//! More attempts, only for tests: they leave something behind if they succeed, or need preparation, so `conductor
+//! attack` does not make them.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
-//! Lies in wait for processes that come into the container, and takes hold of them before they are what they will be.
+//! Watches for processes that join the container, and tries to access them before their exec.
 //!
-//! Between birth and exec such a process is still the runtime's: its memory, its descriptors, its environment and its
-//! program file are the host's (CVE-2016-9962, CVE-2019-5736). The watcher does nothing but try, and prints what it got.
+//! Between clone and exec such a process is still the runtime: its memory, descriptors, environment and program file
+//! are the host's (CVE-2016-9962, CVE-2019-5736). The watcher only tries, and prints what it got.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn watch() -> ! {
 }
 
 fn try_all(pid: u32, process: &Path) {
-    // The container's own programs may be looked at; a file that it has not is somebody else's.
+    // A program file that the container does not have belongs to the host.
     let program = fs::read_link(process.join("exe")).ok();
     let is_strange = program.as_ref().is_some_and(|program| !program.exists());
     if is_strange && fs::File::open(process.join("exe")).is_ok() {
@@ -34,10 +34,10 @@ fn try_all(pid: u32, process: &Path) {
         println!("ENVIRONMENT");
     }
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    // Its streams are given to it; others it must not have.
+    // Only its streams are expected.
     let more = descriptors.filter(|entry| !["0", "1", "2"].map(Into::into).contains(&entry.file_name()));
     for target in more.filter_map(|entry| fs::read_link(entry.path()).ok()) {
-        // Another watcher has such of /proc.
+        // Another watcher has /proc open.
         if target.is_absolute() && !target.starts_with("/proc") && !target.exists() {
             println!("DESCRIPTOR {}", target.display());
         }

@@ -1,4 +1,4 @@
-//! `attacks`: see the library's module of that name, of which this is the door.
+//! `attacks`: calls the library's module of that name.
 
 use std::process::ExitCode;
 

@@ -13,31 +13,32 @@ use crate::output::say;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Give a running container a network; said again, it adds to what is there
+/// Connect a running container to the host's network; repeated, it adds to the existing connection
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  conductor addnetwork web\n  conductor addnetwork web --internet --expose 3000:8080\n  \
     conductor addnetwork -e 8080-3000 web\n  conductor addnetwork web -e 127.0.0.1:3000:8080 -e 8000-8010:80-90"
 )]
 pub struct AddNetwork {
-    /// Container to give it to
+    /// Container to connect
     name: ContainerName,
-    /// Let it reach the internet, behind the host's address
+    /// Allow access to the internet, through NAT behind the host's address
     #[arg(short, long)]
     internet: bool,
-    /// Have a port of the host lead to it, as HOST:CONTAINER or INNER-OUTER; ranges can stand for both, an address of the host before them, and /udp behind; can be repeated
+    /// Publish a port of the host, as HOST:CONTAINER or INNER-OUTER; both can be ranges, an address of the host can
+    /// precede and /udp can follow; can be repeated
     #[arg(short, long, value_name = "PORTS")]
     expose: Vec<Ports>,
-    /// The host's only interface to the internet; whichever its routes name at that moment when empty
+    /// Use only this host interface for the internet; without it, whichever the routing table selects
     #[arg(long, env = "CONDUCTOR_DEFAULT_IFC", default_value = "", hide_default_value = true, value_name = "NAME")]
     interface: String,
-    /// Where subnets of 256 addresses are taken from, one for each container
+    /// Address pool from which each container gets a subnet of 256 addresses
     #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET", value_parser = subnet::pool)]
     pool: Subnet,
 }
 
 impl AddNetwork {
-    /// Chooses, says so, and makes it.
+    /// Chooses an address, prints it, and creates the network.
     ///
     /// # Errors
     /// Those of [`Attachment`].
@@ -58,8 +59,8 @@ impl AddNetwork {
         attachment.make()?;
         if let Some(interface) = restricted {
             remark(format_args!(
-                "{} reaches the internet by {interface} alone, as DEFAULT_IFC in config.sh (--interface) says; when it is empty, by \
-                 whichever interface the host's routes name",
+                "{} reaches the internet only through {interface}, because DEFAULT_IFC in config.sh (--interface) is set; when it is empty, through \
+                 whichever interface the routing table selects",
                 self.name
             ));
         }

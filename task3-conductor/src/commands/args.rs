@@ -1,4 +1,4 @@
-//! Options that several commands have: what is said about a process, and what about a container.
+//! Options that several commands share: those of a process and those of a container.
 
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
@@ -19,25 +19,25 @@ use crate::spec::user::User;
 use crate::spec::volume;
 use crate::spec::volume::{SharedMemory, Tmpfs, Volume};
 
-/// About a process: `run` and `exec` have them.
+/// Options of a process, for `run` and `exec`.
 #[derive(Debug, clap::Args)]
 pub struct ProcessArgs {
-    /// Give it a terminal of its own; the default when stdin and stdout are terminals
+    /// Allocate a terminal; the default when stdin and stdout are terminals
     #[arg(short, long)]
     tty: bool,
-    /// Let it read stdin: so it does, this is for fingers that are used to `-it`
+    /// Keep stdin open (always on; accepted for compatibility with `docker run -it`)
     #[arg(short, long)]
     interactive: bool,
-    /// Add a variable to its environment; KEY alone has the caller's value
+    /// Set an environment variable; KEY alone takes the caller's value
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = env::typed)]
     env: Vec<Variable>,
-    /// Add the variables that stand in a file, one a line
+    /// Read environment variables from a file, one per line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Start it in this folder of the container
+    /// Working directory in the container
     #[arg(short, long, value_name = "FOLDER")]
     workdir: Option<WorkingDirectory>,
-    /// Run it as this user: names or numbers, those of the container
+    /// User and group, as names or numbers of the container
     #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<User>,
     /// Command and its arguments
@@ -45,64 +45,64 @@ pub struct ProcessArgs {
     command: Vec<String>,
 }
 
-/// About a container: `run` has them.
+/// Options of a container, for `run`.
 #[derive(Debug, clap::Args)]
 pub struct ContainerArgs {
-    /// Return at once; `logs` shows what it prints
+    /// Run in the background; `logs` shows the output
     #[arg(short, long)]
     pub detach: bool,
-    /// Remove it when its first process ends
+    /// Remove the container when its first process exits
     #[arg(long)]
     rm: bool,
-    /// Give it a host name of its own
+    /// Host name of the container
     #[arg(long, value_name = "NAME")]
     hostname: Option<Hostname>,
-    /// Let it see a file or folder of the host's
+    /// Mount a file or folder of the host in the container
     #[arg(short, long, value_name = "SOURCE:PLACE[:ro]")]
     volume: Vec<Volume>,
-    /// Let it have a file system in memory there, empty at first; `exec` lets programs in it be executed
+    /// Mount an empty file system in memory; `exec` allows executing programs in it
     #[arg(long, value_name = "PLACE[:size=SIZE,exec]")]
     tmpfs: Vec<Tmpfs>,
-    /// Size of its /dev/shm; 64m when nothing is said
+    /// Size of /dev/shm; default: 64m
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     shm_size: Option<SharedMemory>,
-    /// Ask this server for names, and not the host's; can be repeated
+    /// DNS server, instead of the host's; can be repeated
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
-    /// Let it know a further name; can be repeated
+    /// Add an entry to /etc/hosts; can be repeated
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<HostsEntry>,
-    /// CPU time it may use, as a number of cores
+    /// Limit CPU time, as a number of cores
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<Cpus>,
-    /// Memory it may use, such as 512m; when it is used up, all its processes are killed (cgroup v1: one)
+    /// Limit memory, for example 512m; beyond it, all processes of the container are killed (cgroup v1: one)
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<Memory>,
-    /// Processes and threads it may have at a time, or -1 for no limit; 1024 when nothing is said
+    /// Limit processes and threads; -1 for no limit; default: 1024
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<ProcessCount>,
-    /// Shut its root to writing
+    /// Mount the container's root file system read-only
     #[arg(long)]
     read_only: bool,
-    /// Put a reaper in front of the command: it hands signals on and waits for orphans
+    /// Run a small init as process 1: it forwards signals and reaps orphaned processes
     #[arg(long)]
     init: bool,
-    /// Give it a capability besides the usual ones; ALL for all
+    /// Add a capability to the default set; ALL for all
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     cap_add: Vec<CapabilityArg>,
-    /// Keep a usual capability from it; ALL for all
+    /// Drop a capability of the default set; ALL for all
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     cap_drop: Vec<CapabilityArg>,
-    /// Keep nothing from it: all capabilities, the host's devices, no filter, no masks
+    /// Give extended privileges: all capabilities, the host's devices, no seccomp filter, no masked files
     #[arg(long, conflicts_with_all = ["cap_add", "cap_drop", "weak"])]
     privileged: bool,
-    /// For lessons: keep even less from it
+    /// Disable one layer of isolation (for lessons)
     #[arg(long, value_name = "HOW", conflicts_with_all = ["cap_add", "cap_drop"])]
     weak: Option<Weakness>,
 }
 
 impl ProcessArgs {
-    /// Who will talk to the process.
+    /// How the process's stdin, stdout and stderr are connected.
     ///
     /// # Errors
     /// Those of [`Stdio::choose`].
@@ -111,13 +111,13 @@ impl ProcessArgs {
         Stdio::choose(self.tty, is_foreground(io::stdin().as_fd()), io::stdout().is_terminal(), alone)
     }
 
-    /// What the user wishes.
+    /// The options of the process.
     ///
     /// # Errors
-    /// When a file of variables cannot be read or understood.
+    /// When a file of variables cannot be read or parsed.
     pub fn options(self, stdio: Stdio) -> Result<ProcessOptions> {
         let mut variables = env::of_files(&self.env_file)?;
-        // What is typed goes before what is filed.
+        // Variables on the command line override those in files.
         variables.extend(self.env);
         let kind = || std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
         Ok(ProcessOptions {
@@ -130,17 +130,17 @@ impl ProcessArgs {
     }
 }
 
-/// Whether that is a terminal, and this process may read from it: it is not in the background of a shell.
+/// Whether the descriptor is a terminal from which this process may read, i.e. it is not a background job of a shell.
 fn is_foreground(terminal: BorrowedFd<'_>) -> bool {
     match nix::unistd::tcgetpgrp(terminal) {
         Ok(in_front) => in_front == nix::unistd::getpgrp(),
-        // ENOTTY: none at all, or not the one that controls us, which does not mind who reads.
+        // ENOTTY: not a terminal, or not the controlling one, which any process may read.
         Err(_) => terminal.is_terminal(),
     }
 }
 
 impl ContainerArgs {
-    /// What the user wishes; says so when it is a weak container.
+    /// The options of the container; warns when it is a weak one.
     ///
     /// # Errors
     /// In words when the options contradict each other.
@@ -149,18 +149,19 @@ impl ContainerArgs {
             ConfinementOptions { privileged: self.privileged, weak: self.weak, add: self.cap_add, drop: self.cap_drop };
         let confinement = Confinement::from_options(&options)?;
         if let (Some(added), Some(user)) = (options.add.first(), process.user.as_ref().filter(|user| !user.is_root())) {
-            let useless = Error::new("add", added, format!("only root has capabilities, and it runs as {user}"));
-            return Err(useless.hint("leave out --cap-add or --user; a port below 1024 takes no capability here"));
+            let useless =
+                Error::new("add", added, format!("only root has capabilities, and the process runs as {user}"));
+            return Err(useless.hint("leave out --cap-add or --user; ports below 1024 need no capability here"));
         }
         if confinement.is_chroot() {
             remark(format_args!(
-                "this container is weak on purpose: root in it reaches the whole host, so run nothing in it that you do not trust"
+                "--weak disables isolation: root in this container can reach the whole host, so run nothing in it that you do not trust"
             ));
         }
         let cores = std::thread::available_parallelism().map_or(u32::MAX, |cores| cores.get() as u32);
         if let Some(cpus) = self.cpus.filter(|cpus| u64::from(cpus.quota_us) > u64::from(cores) * u64::from(PERIOD_US))
         {
-            remark(format_args!("{cpus} cores limit nothing: there are {cores} here"));
+            remark(format_args!("--cpus {cpus} has no effect: this host has {cores} cores"));
         }
         let in_memory = self.tmpfs.into_iter().map(|Tmpfs(volume)| volume);
         let in_memory = in_memory.chain(self.shm_size.map(|SharedMemory(volume)| volume));

@@ -1,7 +1,7 @@
 //! `conductor attack NAME`: attack the host from inside a container, as a lesson.
 //!
-//! The attempts are made by a child that goes the same way in as `exec` does and gives up the same things; it becomes no
-//! other program, so nothing has to be there in the image. See [`crate::attacks`].
+//! A child makes the attempts. It enters the container the way `exec` does and is confined the same way, but executes
+//! no other program, so the image need not contain anything. See [`crate::attacks`].
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,22 +24,22 @@ use crate::spec::confinement::Confinement;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Attack the host from inside a container: each attempt, what stopped it, and the flag of `run` that would let it through
+/// Try to break out of a container: each attempt, what stopped it, and the option of `run` that would allow it
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor attack web
   conductor run -d --weak chroot small weak -- sleep infinity && conductor attack weak
-No attempt does harm where it succeeds: nothing is written, and what was made is removed again.
-It ends with 1 when something got through.")]
+The attempts are harmless even if they succeed: nothing is written, and what was created is removed again.
+Exit code 1: an attempt succeeded.")]
 pub struct Attack {
     /// Container to attack from
     name: ContainerName,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
 }
 
-/// What came of an attack.
+/// The result of an attempt.
 #[derive(Debug, Serialize)]
 struct Tried {
     #[serde(flatten)]
@@ -49,25 +49,25 @@ struct Tried {
     verdict: Verdict,
 }
 
-/// The exit code when something got through.
+/// Exit code when an attempt succeeded.
 const SOMETHING_SUCCEEDED: u8 = 1;
 
 impl Attack {
-    /// Makes all attempts and tells what came of them.
+    /// Makes all attempts and prints the results.
     ///
     /// # Errors
     /// When the container does not run.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let (record, init) = store.running_container(&self.name, "attack from")?;
         let process = Process::joining(&record, ProcessOptions::default());
-        // Nothing in the container is called so.
+        // No such path exists in the container.
         let _ = MARK.set(store.container_dir(&self.name));
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
         let cgroup = cgroup::of(&store.tag(&self.name))?;
         cgroup::refuse_frozen(&cgroup, &self.name)?;
         let attacker = join::visit(&init, &cgroup, &process, move || attempt_all(File::from(write)))?;
         let mut said = String::new();
-        File::from(read).read_to_string(&mut said).or_cannot("read", "what came of the attacks")?;
+        File::from(read).read_to_string(&mut said).or_cannot("read", "the results of the attacks")?;
         attacker.wait()?;
         let outcomes: BTreeMap<&str, &str> = said.lines().filter_map(|line| line.split_once('\t')).collect();
         let tried: Vec<Tried> = lessons::all().map(|lesson| Tried::new(lesson, &outcomes)).collect();
@@ -86,7 +86,7 @@ impl Attack {
 
 fn attempt_all(mut out: File) -> i32 {
     for lesson in lessons::all() {
-        // Whoever reads has gone.
+        // The parent has exited.
         if writeln!(out, "{}\t{}", lesson.name, lesson.attempt()).is_err() {
             return 1;
         }
@@ -104,13 +104,11 @@ impl Tried {
         let Self { lesson, outcome, verdict } = self;
         let (verdict, why) = match verdict {
             Verdict::Stopped if !lesson.has_wall(confinement) => {
-                ("stopped", "the kernel itself refuses it here; the container has no wall against it".to_owned())
+                ("stopped", "this kernel refuses it itself; the container has no protection against it".to_owned())
             }
-            Verdict::Stopped => {
-                ("stopped", format!("{}; with {} it gets through", lesson.wall, lesson.opened_by.join(" ")))
-            }
-            Verdict::GotThrough => ("GOT THROUGH", format!("nothing stopped it here; else: {}", lesson.wall)),
-            Verdict::NothingThere => ("nothing there", "this kernel has no such thing".to_owned()),
+            Verdict::Stopped => ("stopped", format!("{}; {} would allow it", lesson.wall, lesson.opened_by.join(" "))),
+            Verdict::GotThrough => ("GOT THROUGH", format!("nothing stopped it here; usually: {}", lesson.wall)),
+            Verdict::NothingThere => ("nothing there", "this kernel does not have the feature".to_owned()),
         };
         vec![lesson.name.to_owned(), verdict.to_owned(), outcome.clone(), format!("{}: {why}", lesson.goal)]
     }

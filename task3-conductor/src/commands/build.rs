@@ -1,4 +1,4 @@
-//! `conductor build IMAGE [CONDUCTORFILE]`: make an image.
+//! `conductor build IMAGE [CONDUCTORFILE]`: build an image.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,30 +18,30 @@ use crate::output::say;
 use crate::spec::name::ImageName;
 use crate::store::Store;
 
-/// Make an image: a Debian system, or what a Conductorfile says
+/// Build an image: a Debian system, or from a Conductorfile
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor build mydebian                    Debian, by debootstrap
   conductor build --from host small           this host's shell and tools, offline, in a second
-  conductor build web Conductorfile           what the file says; COPY copies from its folder
-A Conductorfile has lines FROM, COPY, RUN, ENV, WORKDIR and CMD, as a Dockerfile.")]
+  conductor build web Conductorfile           from a file; COPY copies from its folder
+A Conductorfile has the instructions FROM, COPY, RUN, ENV, WORKDIR and CMD, as in a Dockerfile.")]
 pub struct Build {
-    /// Name for the image; one of that name is replaced
+    /// Name of the image; an existing image of that name is replaced
     image: ImageName,
-    /// What to do, or the folder of a file Conductorfile; if left out, the one in this folder, or a Debian system
+    /// Conductorfile, or its folder; default: ./Conductorfile if it exists, otherwise a Debian system
     conductorfile: Option<PathBuf>,
-    /// What it begins with: debian:SUITE, ubuntu:SUITE, host, scratch, or another image
+    /// Base of the image: debian:SUITE, ubuntu:SUITE, host, scratch, or another image
     #[arg(long, value_name = "BASE", conflicts_with = "conductorfile")]
     from: Option<Base>,
-    /// What it begins with when neither is said
+    /// Base when neither option is given
     #[arg(long, env = "CONDUCTOR_IMAGE_FROM", default_value = "", hide = true)]
     usually_from: Setting<Base>,
-    /// Where packages come from, instead of the distribution's own mirror
+    /// Package mirror, instead of the distribution's own
     #[arg(long, env = "CONDUCTOR_MIRROR", default_value = "", hide_default_value = true, value_name = "URL")]
     mirror: Setting<Mirror>,
 }
 
-/// A setting that config.sh may leave empty.
+/// A setting that may be empty in config.sh.
 #[derive(Debug, Clone)]
 struct Setting<T>(Option<T>);
 
@@ -49,11 +49,11 @@ struct Setting<T>(Option<T>);
 #[derive(Debug, Clone)]
 struct Mirror(String);
 
-/// What an image begins with when nothing at all is said.
+/// The default base.
 const DEFAULT_BASE: &str = "debian:bookworm";
 
 impl Build {
-    /// Makes the image.
+    /// Builds the image.
     ///
     /// # Errors
     /// Those of [`build::build`].
@@ -81,7 +81,7 @@ impl Build {
             Err(error) => {
                 let failure = Failure::from(error);
                 failure.report();
-                // If the user broke it off, this is the end.
+                // If a signal interrupted the build, the process ends here.
                 interrupt::deliver()?;
                 return Err(Failure::already_reported(failure.code().into()));
             }
@@ -106,6 +106,6 @@ impl FromStr for Mirror {
         if ["http://", "https://", "file:///"].iter().any(has_host) && !text.contains(char::is_whitespace) {
             return Ok(Self(text.trim_end_matches('/').to_owned()));
         }
-        Err(format!("{} is no mirror: that is an address such as http://deb.debian.org/debian", quoted(text)))
+        Err(format!("{} is not a mirror: use a URL, for example http://deb.debian.org/debian", quoted(text)))
     }
 }

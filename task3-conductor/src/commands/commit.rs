@@ -1,7 +1,7 @@
 //! `conductor commit NAME IMAGE`: what a container has changed becomes an image.
 //!
-//! All that it wrote is in the upper of its overlay, deletions too (as whiteouts). A copy of that is one more layer on top
-//! of those that it was made of.
+//! Everything it wrote is in the upper directory of its overlay, deletions too (as whiteouts). A copy of that directory
+//! becomes one more layer on top of the container's layers.
 
 use std::process::ExitCode;
 
@@ -14,17 +14,17 @@ use crate::spec::name::{ContainerName, ImageName};
 use crate::store::Store;
 use crate::store::record::ImageRecord;
 
-/// Make an image of a container as it is now: its image, with all that it has changed
+/// Create an image from the current files of a container
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor exec eg -- apt-get install -y nginx && conductor commit eg nginx
   conductor commit eg snapshot && conductor run snapshot again
-A container that runs may go on writing meanwhile; for a picture of one moment let it end first.
-Volumes are not part of it.")]
+A running container may write during the copy; for a consistent image, pause it or let it exit first.
+Volumes are not included.")]
 pub struct Commit {
-    /// Container to take the changes of
+    /// Container whose changes are copied
     name: ContainerName,
-    /// Name for the image; one of that name is replaced
+    /// Name of the image; an existing image of that name is replaced
     image: ImageName,
 }
 
@@ -34,19 +34,19 @@ impl Commit {
     /// # Errors
     /// In words when there is no such container; `ENOSPC` ….
     pub fn run(self, store: &Store) -> Result<ExitCode> {
-        // Nobody stops it while its files are copied.
+        // The lock keeps others from removing the container while its files are copied.
         let _lock = store.lock_container(&self.name)?;
         let record = store.container(&self.name)?;
         let layers = Layers::open(store)?;
         let now = jiff::Timestamp::now();
-        // Each is another, also of the same container: nothing else leads to these files.
+        // Each commit has its own key, even of the same container: no other layer may share these files.
         let key = Key::of("commit").with(self.name.as_str()).with(&record.init.boot_id);
         let id = key.with(record.init.start_time.to_le_bytes()).with(now.as_nanosecond().to_le_bytes()).id();
         let upper = store.container_dir(&self.name).join("upper");
         let made_by = format!("commit {}", self.name);
         layers.get_or_make(&id, record.layers.first(), &made_by, |draft| copy_everything(&upper, &draft.root()))?;
         let mut environment = record.environment;
-        // That was the kind of somebody's terminal.
+        // TERM belonged to the caller's terminal.
         environment.remove("TERM");
         let image = ImageRecord {
             name: self.image,

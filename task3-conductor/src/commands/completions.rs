@@ -1,4 +1,4 @@
-//! `conductor completions SHELL`: what makes the Tab key know conductor's commands and options.
+//! `conductor completions SHELL`: a completion script for the shell.
 
 use std::process::ExitCode;
 
@@ -8,22 +8,22 @@ use nsutil::Result;
 
 use crate::output::say;
 
-/// Print a script that completes commands and options in your shell
+/// Print a completion script for commands and options
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   source <(conductor completions bash)
   conductor completions bash > /etc/bash_completion.d/conductor
   conductor completions fish > ~/.config/fish/completions/conductor.fish")]
 pub struct Completions {
-    /// Which shell it is for
+    /// Shell for which to print it
     shell: Shell,
 }
 
 impl Completions {
-    /// Prints it, for the command line `conductor`.
+    /// Prints the script for the program `conductor`.
     ///
     /// # Errors
-    /// `EPIPE` when nobody reads.
+    /// `EPIPE` when the reader has closed the pipe.
     pub fn run(self, mut conductor: Command) -> Result<ExitCode> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut conductor, "conductor", &mut script);

@@ -14,21 +14,21 @@ use crate::output::failure::{CONDUCTOR_FAILED, Failure, remark};
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Copy files or folders out of a container or into one, running or ended
+/// Copy files or folders between a container, running or exited, and the host
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor cp web:/etc/nginx .              the folder, into this one
   conductor cp site/. web:/srv/www           what is in the folder
   conductor cp ./a:b web:/tmp/               a file of the host with a : in its name
-Links are copied as links, owners and set-user-ID bits are not kept.")]
+Symbolic links are copied as links; owners and set-user-ID bits are not kept.")]
 pub struct Cp {
-    /// What to copy: NAME:PATH in a container, or a path of the host
+    /// Source: NAME:PATH in a container, or a path of the host
     source: CopyPath,
-    /// Where to: NAME:PATH in a container, or a path of the host
+    /// Destination: NAME:PATH in a container, or a path of the host
     target: CopyPath,
 }
 
-/// A path, and whose.
+/// A path on the host or in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum CopyPath {
     Host(PathBuf),
@@ -39,7 +39,7 @@ impl Cp {
     /// Copies it.
     ///
     /// # Errors
-    /// When nothing could be copied, or something had to be left out: the rest is copied then.
+    /// When nothing could be copied, or part of it was left out: the rest is copied then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let host = Tree::new(Root::of_host()?, "");
         let inside = |name: &ContainerName| {
@@ -50,9 +50,12 @@ impl Cp {
             (CopyPath::Container(name, from), CopyPath::Host(to)) => copy(&inside(name)?, from, &host, &absolute(to)?)?,
             (CopyPath::Host(from), CopyPath::Container(name, to)) => copy(&host, &absolute(from)?, &inside(name)?, to)?,
             _ => {
-                let both =
-                    Error::new("copy", "that", "one of the two paths has to be a container's, and one the host's");
-                return Err(both.hint("a container's is NAME:PATH, for example web:/etc/hosts").into());
+                let both = Error::new(
+                    "copy",
+                    "between these paths",
+                    "one path has to be in a container, and the other on the host",
+                );
+                return Err(both.hint("a path in a container is NAME:PATH, for example web:/etc/hosts").into());
             }
         };
         for line in &left_out {
@@ -66,7 +69,7 @@ impl Cp {
     }
 }
 
-/// From the caller's folder; what it ends with (`/`, `/.`) keeps its meaning.
+/// Makes a path absolute; its ending (`/`, `/.`) keeps its meaning.
 fn absolute(path: &Path) -> Result<PathBuf> {
     let whole = std::path::absolute(path).or_cannot("find", path.display())?;
     let ends_with_dot = path.as_os_str().as_encoded_bytes().ends_with(b"/.") || path == Path::new(".");
@@ -79,12 +82,12 @@ impl FromStr for CopyPath {
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "-" {
             return Err(
-                "archives are not read or written: for a stream use `conductor -q exec NAME -- tar c PATH`, or `tar x`"
+                "cp does not support archives: to stream one use `conductor -q exec NAME -- tar c PATH`, or `tar x`"
                     .to_owned(),
             );
         }
         if text.is_empty() || text.contains('\0') {
-            return Err("a path has at least one letter, and no NUL".to_owned());
+            return Err("a path must not be empty or contain a NUL byte".to_owned());
         }
         let (name, path) = match text.split_once(':') {
             Some(split) if !text.starts_with(['/', '.']) => split,
@@ -94,7 +97,7 @@ impl FromStr for CopyPath {
         if path.is_empty() {
             return Err(format!("{} has no path: write NAME:PATH, for example {name}:/etc/hosts", quoted(text)));
         }
-        // As from the container's root, whatever its working directory is.
+        // Paths start at the container's root, regardless of its working directory.
         Ok(Self::Container(name, Path::new("/").join(path)))
     }
 }

@@ -20,7 +20,7 @@ use crate::output::say;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Run a command in a running container: the one given, or /bin/bash
+/// Run a command, by default /bin/bash, in a running container
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor exec eg
@@ -28,20 +28,20 @@ use crate::store::Store;
   conductor exec -e LANG=C -w /srv -u nobody eg -- date
   conductor exec -d eg -- sh -c 'sleep 60; echo late > /late'")]
 pub struct Exec {
-    /// Container to run it in
+    /// Container in which to run it
     pub name: ContainerName,
-    /// Return when it has begun; what it prints is dropped
+    /// Return when the command has started; its output is discarded
     #[arg(short, long)]
     detach: bool,
     #[command(flatten)]
     process: ProcessArgs,
 }
 
-/// Where the output of a detached one goes: the container's log is its first process's.
+/// Where the output of a detached command goes: the container's log is only for its first process.
 const NOWHERE: &str = "/dev/null";
 
 impl Exec {
-    /// Runs it and, unless it is detached, stays until it ends; says first what it does, unless `quiet`.
+    /// Runs the command and, unless detached, waits until it exits; prints what it does first, unless `quiet`.
     ///
     /// # Errors
     /// When the container does not run, or the command cannot be started in it.

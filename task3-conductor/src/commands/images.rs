@@ -1,4 +1,4 @@
-//! `conductor images`: the images there are.
+//! `conductor images`: list images.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use crate::store::record::ImageRecord;
   conductor rmi $(conductor images -q)
   conductor images --format json")]
 pub struct Images {
-    /// How to print them
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
 }
@@ -32,12 +32,12 @@ enum ImageRow {
     Whole {
         #[serde(flatten)]
         record: ImageRecord,
-        /// Bytes of all its layers on disk; those that it shares with other images count for each.
+        /// Size of all its layers on disk; a layer that several images share counts for each.
         size_bytes: u64,
     },
     Damaged {
         name: ImageName,
-        /// Why it cannot be used.
+        /// Why its record cannot be read.
         damage: String,
     },
 }
@@ -66,7 +66,7 @@ impl Images {
 
 impl ImageRow {
     fn of(layers: &Layers, name: ImageName, record: Result<ImageRecord>) -> Self {
-        // Measured when each layer was made: to look through all files now would take seconds.
+        // Layers were measured when they were created: measuring all files now would take seconds.
         let size = |record: &ImageRecord| {
             record.layers.iter().map(|layer| layers.record(layer).map(|layer| layer.size_bytes)).sum::<Result<u64>>()
         };

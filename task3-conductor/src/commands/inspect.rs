@@ -1,4 +1,4 @@
-//! `conductor inspect NAME`: all that is known about a container, as JSON.
+//! `conductor inspect NAME`: details of a container as JSON.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::store::ledger::{Change, Ledger};
 use crate::store::record::ContainerRecord;
 
-/// Show all that is known about a container, as JSON
+/// Show the details of a container as JSON
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor inspect web
@@ -22,7 +22,7 @@ use crate::store::record::ContainerRecord;
 pub struct Inspect {
     /// Container to show
     name: ContainerName,
-    /// JSON is the only form; the option is taken because other commands have it
+    /// Output format; only json (accepted for consistency with other commands)
     #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
     format: String,
 }
@@ -33,13 +33,13 @@ struct Known {
     record: ContainerRecord,
     #[serde(flatten)]
     status: Status,
-    /// Where its root is seen on the host.
+    /// Its root directory as seen from the host.
     rootfs: String,
     cgroups: Vec<String>,
     /// Processes and threads.
     processes: ProcessUsage,
     network: Option<NetworkView>,
-    /// What of the host was changed for it.
+    /// Changes of the host that were made for it.
     ledger: Vec<Change>,
 }
 

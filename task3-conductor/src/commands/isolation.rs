@@ -1,7 +1,7 @@
-//! `conductor isolation NAME`: what a container has of its own and what it shares, beside the host.
+//! `conductor isolation NAME`: compare a container's isolation with the host's.
 //!
-//! All of it is read from /proc as anybody can: namespaces by the numbers behind their links, rights from `status`, mounts
-//! from `mountinfo`.
+//! Everything is read from /proc, without special means: namespaces by their inode numbers, privileges from `status`,
+//! mounts from `mountinfo`.
 
 use std::fs;
 use std::process::ExitCode;
@@ -19,16 +19,16 @@ use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::record::ContainerRecord;
 
-/// Show host and container side by side: namespaces, rights, mounts, devices, limits, and what is shared
+/// Compare a container with the host: namespaces, privileges, mounts, devices, limits, and what both share
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   conductor isolation web")]
 pub struct Isolation {
-    /// Container to look at
+    /// Container to compare
     name: ContainerName,
 }
 
-/// The links of namespaces(7) in /proc/PID/ns, with what each divides.
+/// The links in /proc/PID/ns, see namespaces(7), and what each kind of namespace isolates.
 const NAMESPACES: [(&str, &str); 8] = [
     ("uts", "host name"),
     ("pid", "processes"),
@@ -40,9 +40,9 @@ const NAMESPACES: [(&str, &str); 8] = [
     ("time", "clocks since boot"),
 ];
 
-/// What there is only one of, whatever is divided.
-const ONE_FOR_ALL: &str = "the kernel with all its bugs, the wall clock, the kernel's log and keyrings, the disk behind every \
-    file system, and memory and processor time as far as no limit says otherwise";
+/// What every container shares with the host.
+const ONE_FOR_ALL: &str = "the kernel with its bugs, the wall clock, the kernel's log and keyrings, the disk behind every \
+    file system, and memory and CPU time unless limited";
 
 /// A process, seen from outside.
 struct Side {
@@ -98,7 +98,7 @@ impl Side {
         Ok(Self { status: read("status")?, mounts: read("mountinfo")?, pid })
     }
 
-    /// The number that stands for a namespace: equal is the same one.
+    /// The inode number of a namespace: the same number is the same namespace.
     fn namespace(&self, kind: &str) -> Result<String> {
         let path = format!("/proc/{}/ns/{kind}", self.pid);
         let link = fs::read_link(&path).or_cannot("read", path)?.to_string_lossy().into_owned();
@@ -113,7 +113,7 @@ impl Side {
         Set::of_mask(u64::from_str_radix(self.line(key), 16).unwrap_or(0))
     }
 
-    /// File system and options of what is mounted at a place, the topmost.
+    /// File system type and options of the topmost mount at a path.
     fn mount(&self, place: &str) -> Option<(&str, &str)> {
         let lines = self.mounts.lines().rev();
         lines.filter_map(|line| line.split_once(" - ")).find_map(|(front, back)| {
@@ -135,15 +135,15 @@ fn rights(host: &Side, inside: &Side) -> Vec<Vec<String>> {
     let names = if own.count() <= 14 { own.to_string() } else { format!("{} of {}", own.count(), Set::ALL.count()) };
     let user = |side: &Side| side.line("Uid").split_whitespace().next().unwrap_or("?").to_owned();
     vec![
-        row("user", &user(host), &user(inside), "the same number means the same user: there is no user namespace"),
+        row("user", &user(host), &user(inside), "no user namespace: a number means the same user inside and outside"),
         row("capabilities", &count(host.capabilities("CapBnd")), &count(own), &names),
         row(
             "no_new_privs",
             &yes(host.line("NoNewPrivs")),
             &yes(inside.line("NoNewPrivs")),
             match inside.line("NoNewPrivs") {
-                "0" => "set-user-ID programs give root's rights",
-                _ => "set-user-ID programs give nothing",
+                "0" => "set-user-ID programs gain privileges",
+                _ => "set-user-ID programs gain no privileges",
             },
         ),
         row(
@@ -151,8 +151,8 @@ fn rights(host: &Side, inside: &Side) -> Vec<Vec<String>> {
             &yes(host.line("Seccomp")),
             &yes(inside.line("Seccomp")),
             match inside.line("Seccomp") {
-                "0" => "every system call goes through",
-                _ => "each system call is looked at first",
+                "0" => "every system call is allowed",
+                _ => "each system call is filtered",
             },
         ),
     ]
@@ -160,7 +160,7 @@ fn rights(host: &Side, inside: &Side) -> Vec<Vec<String>> {
 
 fn files(host: &Side, inside: &Side, record: &ContainerRecord) -> Vec<Vec<String>> {
     let kind = |side: &Side, place: &str| side.mount(place).map_or("-".to_owned(), |(kind, _)| kind.to_owned());
-    // What is no mount of its own is as the one it is in: writable for root.
+    // A path that is not a mount has the mode of the mount it is on: writable for root.
     let is_read_only =
         |side: &Side, place: &str| side.mount(place).is_some_and(|(_, options)| options.starts_with("ro"));
     let mode = |side: &Side, place: &str| if is_read_only(side, place) { "read-only" } else { "writable" }.to_owned();
@@ -169,12 +169,12 @@ fn files(host: &Side, inside: &Side, record: &ContainerRecord) -> Vec<Vec<String
         0 => "no volume".to_owned(),
         _ => record.volumes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    // A chroot does not show where it is, so its first line is none of the root.
+    // In a chroot, mountinfo does not show the root.
     let root = inside.mount("/").map_or("a chroot", |(kind, _)| kind);
     vec![
         row("root", &kind(host, "/"), root, &volumes),
-        row("mounts", &count(host), &count(inside), "in its list of mounts"),
-        row("/proc/sys", &mode(host, "/proc/sys"), &mode(inside, "/proc/sys"), "settings of the one kernel"),
+        row("mounts", &count(host), &count(inside), "entries in mountinfo"),
+        row("/proc/sys", &mode(host, "/proc/sys"), &mode(inside, "/proc/sys"), "kernel settings"),
         row(
             "/proc/keys",
             "readable",
@@ -185,7 +185,8 @@ fn files(host: &Side, inside: &Side, record: &ContainerRecord) -> Vec<Vec<String
     ]
 }
 
-/// Block and character devices directly in a folder; those in its folders (disk/, pts/) are further names of such.
+/// Counts block and character devices directly in a folder; those in subfolders (disk/, pts/) are further names of
+/// them.
 fn devices(folder: &str) -> usize {
     use std::os::unix::fs::FileTypeExt;
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -209,7 +210,9 @@ fn limits(record: &ContainerRecord, cgroup: &Cgroup) -> Vec<Vec<String>> {
 fn warning(strength: Strength) -> Option<&'static str> {
     match strength {
         Strength::Contained => None,
-        Strength::Privileged => Some("Privileged: root inside can do to the host what root outside can."),
-        Strength::Chroot => Some("Weak: the host's whole tree is mounted inside, one chroot away."),
+        Strength::Privileged => Some("Privileged: root in the container can do to the host what root on the host can."),
+        Strength::Chroot => {
+            Some("Weak: the host's whole file tree is still mounted, behind a chroot that root can leave.")
+        }
     }
 }

@@ -22,10 +22,10 @@ use crate::store::Store;
   conductor kill web
   conductor kill -s HUP web db")]
 pub struct Kill {
-    /// Containers whose first process gets it
+    /// Containers whose first process receives the signal
     #[arg(required = true)]
     names: Vec<ContainerName>,
-    /// Which signal: a name with or without SIG, or a number
+    /// Signal: a name with or without SIG, or a number
     #[arg(short, long, default_value = "KILL", value_name = "SIGNAL", allow_hyphen_values = true)]
     signal: SignalArg,
 }
@@ -38,7 +38,7 @@ impl Kill {
     /// Sends it to each.
     ///
     /// # Errors
-    /// When one of them is not there or has ended; the others get it.
+    /// When a container does not exist or has exited; the others receive the signal.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         each(&self.names, |name| self.send(store, name))
     }
@@ -49,7 +49,7 @@ impl Kill {
         let always = [SignalNumber::NONE, SignalNumber::of(Signal::SIGKILL), SignalNumber::of(Signal::SIGSTOP)];
         if !always.contains(&signal) && !accepts_signal(&init, signal) {
             remark(format_args!(
-                "the first process of {name} has no handler for {signal}, and for process 1 the kernel then drops it"
+                "the first process of {name} has no handler for {signal}, so the kernel drops it (process 1 of a PID namespace)"
             ));
         }
         init.send(signal)?;
@@ -72,7 +72,7 @@ impl FromStr for SignalArg {
             let meant = meant.filter(|_| !is_number).map(|closest| format!("did you mean {closest}? "));
             let meant = meant.unwrap_or_default();
             format!(
-                "{} is no signal: {meant}see signal(7) for their names, for example TERM, SIGHUP, RTMIN+3 or 9",
+                "{} is not a signal: {meant}see signal(7) for names, for example TERM, SIGHUP, RTMIN+3 or 9",
                 quoted(text)
             )
         })

@@ -1,4 +1,4 @@
-//! `conductor logs NAME`: what a detached container has printed.
+//! `conductor logs NAME`: the output of a detached container.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,7 +16,7 @@ use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::exit_code::ExitCodeFile;
 
-/// Show what a detached container has printed
+/// Show the output of a detached container
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor logs web
@@ -25,10 +25,10 @@ use crate::store::exit_code::ExitCodeFile;
 pub struct Logs {
     /// Container whose log to show
     name: ContainerName,
-    /// Go on with what it prints from now on, until it ends
+    /// Follow the log until the container exits
     #[arg(short, long)]
     follow: bool,
-    /// Begin with the last lines, so many; without it, with the first of all
+    /// Start with this many of the last lines, instead of the beginning
     #[arg(short = 'n', long, value_name = "LINES")]
     tail: Option<u64>,
 }
@@ -39,7 +39,7 @@ impl Logs {
     /// # Errors
     /// In words when there is no such container, or it is not a detached one.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
-        // Opened before it is asked whether it runs: the monitor writes there when it has copied all that was printed.
+        // Opened before asking whether the container runs: the monitor writes the file after it has copied all output.
         let exit_code = ExitCodeFile::open(&store.container_dir(&self.name));
         let record = store.container(&self.name)?;
         let running = record.running()?;
@@ -48,10 +48,10 @@ impl Logs {
         }
         let path = store.container_dir(&self.name).join(LOG);
         let mut log = File::open(&path).map_err(|_| {
-            Error::new("show", format_args!("the log of {}", self.name), "it has none")
-                .hint("a container that was started without --detach prints on its starter's terminal")
+            Error::new("show", format_args!("the log of {}", self.name), "it was not started with --detach")
+                .hint("an attached container prints to the terminal of `conductor run`")
         })?;
-        // What is printed from now on is for those who follow: it may be a flood.
+        // Later output is only for --follow: it may be endless.
         let end = log.metadata().or_cannot("look at", "the log")?.len();
         let start = self.tail.map_or(Ok(0), |lines| start_of_last(lines, end, &mut log));
         let start = start.and_then(|start| log.seek(SeekFrom::Start(start)));
@@ -64,7 +64,7 @@ impl Logs {
         loop {
             let ended = running.as_ref().map_or(Ok(true), PidFd::has_ended)?;
             if ended {
-                // What it printed until its end is in the log then.
+                // The log then has all output until the end.
                 exit_code.as_ref().and_then(ExitCodeFile::read_when_settled);
             }
             copy(&mut log)?;
@@ -83,7 +83,7 @@ impl Logs {
     }
 }
 
-/// Where the last lines begin, so many; the very last may lack its end. Read from behind, for logs are long.
+/// Offset of the last `lines` lines; the very last may lack a newline. Reads backwards, because logs are long.
 fn start_of_last(lines: u64, end: u64, log: &mut (impl Read + Seek)) -> io::Result<u64> {
     const PIECE: u64 = 64 << 10;
     if lines == 0 {

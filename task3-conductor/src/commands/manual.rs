@@ -1,6 +1,6 @@
-//! `conductor manual [COMMAND]`: the manual page, for man(1), made of what `--help` knows.
+//! `conductor manual [COMMAND]`: the manual page for man(1), generated from `--help`.
 //!
-//! Pages written beside the program would tell another story than it one day.
+//! Generated, so that it cannot differ from the program.
 
 use std::process::ExitCode;
 
@@ -18,41 +18,41 @@ use crate::output::say;
   man <(conductor manual run)
   conductor manual > /usr/local/share/man/man8/conductor.8")]
 pub struct Manual {
-    /// Which command's; of two words for `network check`
+    /// Command; two words for `network check`
     command: Vec<String>,
 }
 
-/// Of the system administrator's manual, as all that takes root.
+/// Section 8, system administration commands, because conductor requires root.
 const SECTION: &str = "8";
 
-/// What it can end with, and what that means.
+/// Exit codes and their meaning.
 const EXIT_CODES: [(&str, &str); 7] = [
-    ("0", "Done."),
-    ("0 to 255", "Of run and exec: the command's own code, whatever it is."),
-    ("1", "Of attack: something got through. Of network check: something is missing."),
-    ("125", "Conductor could not do its part; stderr says what it tried, on what, and the kernel's reason."),
-    ("126", "The container was ready, and the command cannot be executed in it."),
-    ("127", "The container was ready, and there is no such command in it."),
-    ("128 + n", "The command was ended by signal n."),
+    ("0", "Success."),
+    ("0 to 255", "Of run and exec: the exit code of the command."),
+    ("1", "Of attack: an attempt succeeded. Of network check: something is missing."),
+    ("125", "Conductor itself failed; stderr names the attempt, its object and the reason."),
+    ("126", "The command exists in the container but cannot be executed."),
+    ("127", "The command was not found in the container."),
+    ("128 + n", "The command was terminated by signal n."),
 ];
 
-/// What it leaves where, below the folder that `--root` names.
+/// Files below the directory that `--root` names.
 const FILES: [(&str, &str); 4] = [
-    (".images/NAME/record.json", "A list of layers, and what to run."),
+    (".images/NAME/record.json", "The image: its layers and its default command."),
     (
         ".containers/NAME",
-        "What was asked for (record.json, network.json), what was changed on the host (ledger), the root, what was \
-         written in it (upper), what it printed (log).",
+        "The container: its configuration (record.json, network.json), changes of the host (ledger), its root, its \
+         written files (upper), its output (log).",
     ),
-    (".cache/layers/ID", "Read-only layers, shared by all images that begin alike."),
-    (".cache/packages", "What debootstrap has fetched."),
+    (".cache/layers/ID", "Read-only layers, shared between images."),
+    (".cache/packages", "Packages that debootstrap has downloaded."),
 ];
 
 impl Manual {
-    /// Prints it, of the command line `conductor`.
+    /// Prints the page for the program `conductor`.
     ///
     /// # Errors
-    /// In words when there is no such command; `EPIPE` when nobody reads.
+    /// In words when the command does not exist; `EPIPE` when the reader has closed the pipe.
     pub fn run(self, conductor: Command) -> Result<ExitCode> {
         let mut whole = conductor.disable_help_subcommand(true);
         whole.build();

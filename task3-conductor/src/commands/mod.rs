@@ -1,4 +1,4 @@
-//! One command, one file, one shape: a struct that clap fills, and `run`.
+//! One file for each command: a struct that clap fills in, and its `run`.
 
 pub mod addnetwork;
 pub mod args;
@@ -32,19 +32,19 @@ use nsutil::error::Result;
 
 use crate::output::failure::Failure;
 
-/// How a command prints what it found.
+/// Output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people, and for scripts that cut columns.
+    /// Columns for people and scripts
     Table,
-    /// For programs; without the banner.
+    /// JSON for programs, without the banner
     Json,
 }
 
-/// Does something for each of several names; one that fails is told at once and does not keep the others from it.
+/// Runs `work` for each name. A failure is reported at once; the other names are still processed.
 ///
 /// # Errors
-/// When one failed; it has been told.
+/// When one failed; it has already been reported.
 pub fn each<N>(names: &[N], mut work: impl FnMut(&N) -> Result<()>) -> Result<ExitCode, Failure> {
     let mut failed = None;
     for name in names {
@@ -57,7 +57,7 @@ pub fn each<N>(names: &[N], mut work: impl FnMut(&N) -> Result<()>) -> Result<Ex
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-/// Bytes as `du -h` shows them: `4.0K`, `312M`, rounded up.
+/// A size in bytes as `du -h` prints it: `4.0K`, `312M`, rounded up.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
     if bytes < 1024 {
@@ -78,7 +78,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A day as tables show it: `2026-01-31`, in local time.
+/// A date as tables show it: `2026-01-31`, in local time.
 pub fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| "?".to_owned(), |time| time.to_zoned_datetime(jiff::tz::TimeZone::system()).date().to_string())

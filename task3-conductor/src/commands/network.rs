@@ -1,4 +1,4 @@
-//! `conductor network check | reload`: whether networks are as they were asked for, and making them so again.
+//! `conductor network check | reload`: verify the networks of containers, or restore them.
 
 use std::process::ExitCode;
 
@@ -12,27 +12,27 @@ use crate::output::say;
 use crate::output::table::table;
 use crate::store::Store;
 
-/// Compare the networks of containers with what was asked for, or make them so again
+/// Check the networks of containers, or restore them
 #[derive(clap::Subcommand)]
 #[command(after_help = "Examples:
   conductor network check
   iptables -F && conductor network reload")]
 pub enum Network {
-    /// Look for every link, address, sysctl and firewall rule; ends with 1 when one is missing
+    /// Check every link, address, sysctl and firewall rule; exit code 1 if one is missing
     Check,
-    /// Make again what is missing, from what was asked for
+    /// Restore what is missing
     Reload {
-        /// Where subnets were taken from, if it was somewhere else
+        /// Address pool of the subnets, if it is not the default
         #[arg(long, env = "CONDUCTOR_SUBNET_POOL", default_value = "192.168.0.0/16", value_name = "SUBNET", value_parser = subnet::pool)]
         pool: Subnet,
     },
 }
 
-/// The exit code of a check that found something missing.
+/// Exit code of a check that found something missing.
 const MISSING: u8 = 1;
 
 impl Network {
-    /// Does it, and says what came of it.
+    /// Runs the check or the reload and prints the result.
     ///
     /// # Errors
     /// Those of [`check::check`] and [`check::reload`].

@@ -1,4 +1,4 @@
-//! `conductor pause NAME…`, `conductor unpause NAME…`: let a container stand still, and go on.
+//! `conductor pause NAME…`, `conductor unpause NAME…`: suspend and resume a container.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::output::say;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Let all processes of containers stand still; `unpause` lets them go on
+/// Suspend all processes of containers; `unpause` resumes them
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor pause web
@@ -22,12 +22,12 @@ pub struct Pause {
     names: Vec<ContainerName>,
 }
 
-/// Let the processes of paused containers go on
+/// Resume the processes of paused containers
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor unpause web")]
 pub struct Unpause {
-    /// Containers that go on
+    /// Containers to resume
     #[arg(required = true)]
     names: Vec<ContainerName>,
 }
@@ -36,7 +36,7 @@ impl Pause {
     /// Freezes each.
     ///
     /// # Errors
-    /// When one of them is not there or has ended; the others are paused.
+    /// When a container does not exist or has exited; the others are paused.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         each(&self.names, |name| freeze(store, name, "pause", true))
     }
@@ -46,9 +46,9 @@ impl Unpause {
     /// Thaws each.
     ///
     /// # Errors
-    /// When one of them is not there or has ended; the others go on.
+    /// When a container does not exist or has exited; the others are resumed.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
-        each(&self.names, |name| freeze(store, name, "let go on", false))
+        each(&self.names, |name| freeze(store, name, "resume", false))
     }
 }
 
@@ -56,7 +56,7 @@ fn freeze(store: &Store, name: &ContainerName, attempt: &str, frozen: bool) -> R
     store.running_container(name, attempt)?;
     cgroup::of(&store.tag(name))?.freeze(frozen).map_err(|error| match error.errno() {
         // Without a v2 tree.
-        None => error.hint("`conductor kill -s STOP NAME` holds the first process alone"),
+        None => error.hint("`conductor kill -s STOP NAME` suspends only the first process"),
         Some(_) => error,
     })?;
     say(&format!("{name}\n"))

@@ -1,4 +1,4 @@
-//! `conductor peer A B`: let two containers talk to each other.
+//! `conductor peer A B`: let two containers reach each other.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use crate::network::peer::make_peers;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Let two containers talk to each other, in both directions and by name
+/// Let two containers reach each other, in both directions and by name
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  conductor peer web db")]
 pub struct Peer {
-    /// One of them
+    /// First container
     one: ContainerName,
-    /// The other
+    /// Second container
     other: ContainerName,
 }
 

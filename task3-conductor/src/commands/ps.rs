@@ -1,4 +1,4 @@
-//! `conductor ps`: the containers there are, running or ended.
+//! `conductor ps`: list containers, running or exited.
 
 use std::process::ExitCode;
 
@@ -15,17 +15,17 @@ use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::record::ContainerRecord;
 
-/// List containers; one whose first process has ended stays listed until `stop`
+/// List containers; one whose first process has exited stays listed until `stop`
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor ps
   conductor stop $(conductor ps -q)
   conductor ps --format json | jq '.[] | select(.running).name'")]
 pub struct Ps {
-    /// How to print them
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
-    /// List also those that have ended: so it does, this is for fingers that are used to `ps -a`
+    /// Include exited containers (always on; accepted for compatibility with `docker ps -a`)
     #[arg(short, long)]
     all: bool,
 }
@@ -35,11 +35,11 @@ pub struct Ps {
 pub struct Status {
     /// Whether its first process runs.
     running: bool,
-    /// Whether it runs and has been paused.
+    /// Whether it is paused.
     paused: bool,
-    /// What that ended with, if somebody was there to see it.
+    /// Exit code of its first process, if it was recorded.
     exit_code: Option<i32>,
-    /// How many of its processes the kernel has killed because its memory was used up.
+    /// Number of its processes that the kernel has killed because the memory limit was reached.
     out_of_memory_kills: u64,
 }
 
@@ -47,14 +47,14 @@ pub struct Status {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ContainerRow {
-    /// What is known about it.
+    /// Its record and status.
     Known {
         #[serde(flatten)]
         record: Box<ContainerRecord>,
         #[serde(flatten)]
         status: Status,
     },
-    /// Its name, and why its record cannot be understood.
+    /// Its name, and why its record cannot be read.
     Damaged { name: ContainerName, damage: String },
 }
 
@@ -96,7 +96,7 @@ impl Status {
         let running = record.running()?.is_some();
         let paused = running && cgroup::of(&store.tag(&record.name)).is_ok_and(|cgroup| cgroup.is_frozen());
         let exit_code = if running { None } else { store.exit_code(&record.name) };
-        // Its cgroup stays until `stop`, and counts only where there is a limit.
+        // Its cgroup exists until `stop`, and counts only when there is a limit.
         let limited = record.limits.memory.is_some();
         let killed = || cgroup::of(&store.tag(&record.name)).ok()?.out_of_memory_kills();
         let out_of_memory_kills = Some(limited).filter(|limited| *limited).and_then(|_| killed()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! `conductor rm NAME…`: remove containers that have ended.
+//! `conductor rm NAME…`: remove containers that have exited.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::output::say;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// Remove containers that have ended; `stop` ends and removes
+/// Remove containers that have exited; `stop` stops and removes them
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor rm once
@@ -20,28 +20,28 @@ pub struct Rm {
     /// Containers to remove
     #[arg(required = true)]
     names: Vec<ContainerName>,
-    /// Also those that run: they are killed
+    /// Also running containers: they are killed
     #[arg(short, long)]
     force: bool,
 }
 
 impl Rm {
-    /// Removes them, each for itself.
+    /// Removes each of them.
     ///
     /// # Errors
-    /// When one is not there, or runs; the others are removed.
+    /// When a container does not exist or is running; the others are removed.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         each(&self.names, |name| self.remove(store, name))
     }
 
     fn remove(&self, store: &Store, name: &ContainerName) -> Result<()> {
         let lock = store.lock_container(name)?;
-        // One that was never finished, or whose record is damaged, runs nothing that anybody would miss.
+        // A container without a readable record is unfinished or damaged; nothing of it is running on purpose.
         let init = store.container(name).map_or(Ok(None), |record| record.running())?;
         match init {
             Some(_) if !self.force => {
                 let runs = Error::new("remove", format_args!("container {name}"), "its first process runs");
-                return Err(runs.hint(format_args!("`conductor stop {name}` ends it and removes it; -f kills it")));
+                return Err(runs.hint(format_args!("`conductor stop {name}` stops and removes it; -f kills it")));
             }
             Some(init) => stop::kill_init(&init)?,
             None => (),

@@ -1,4 +1,4 @@
-//! `conductor rmcache`: give back the disk space of what no image uses.
+//! `conductor rmcache`: free the disk space of unused layers and packages.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -12,17 +12,17 @@ use crate::output::say;
 use crate::store::Store;
 use crate::store::layer_id::LayerId;
 
-/// Remove what makes builds fast and is used by no image or container: layers and fetched packages
+/// Remove cached layers and packages that no image or container uses
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   conductor rmi mydebian && conductor rmcache")]
 pub struct Rmcache {}
 
 impl Rmcache {
-    /// Removes it and says how much it was.
+    /// Removes them and prints how much space was freed.
     ///
     /// # Errors
-    /// In words while a build goes on, or when a damaged record hides which layers are used.
+    /// In words while a build is running, or when a damaged record hides which layers are used.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let layers = Layers::open_exclusive(store)?;
         let used = used(store)?;
@@ -48,11 +48,11 @@ impl Rmcache {
 fn used(store: &Store) -> Result<HashSet<LayerId>> {
     let mut used = HashSet::new();
     for (name, record) in store.images()? {
-        let hint = format!("`conductor rmi {name}` or build it again; until then nobody knows which layers it needs");
+        let hint = format!("`conductor rmi {name}` or build it again; until then it is unknown which layers it needs");
         used.extend(record.map_err(|error| error.hint(hint))?.layers);
     }
     for (name, record) in store.containers()? {
-        let hint = format!("`conductor stop {name}`; until then nobody knows which layers it needs");
+        let hint = format!("`conductor stop {name}`; until then it is unknown which layers it needs");
         used.extend(record.map_err(|error| error.hint(hint))?.layers);
     }
     Ok(used)

@@ -1,4 +1,4 @@
-//! `conductor rmi IMAGE…`: forget images.
+//! `conductor rmi IMAGE…`: remove images.
 
 use std::process::ExitCode;
 
@@ -22,10 +22,10 @@ pub struct Rmi {
 }
 
 impl Rmi {
-    /// Removes them, each for itself.
+    /// Removes each of them.
     ///
     /// # Errors
-    /// When one was not removed, because a container uses it or there is none of that name; the others are.
+    /// When an image does not exist or a container uses it; the others are removed.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         each(&self.images, |image| {
             remove(store, image)?;
@@ -35,8 +35,8 @@ impl Rmi {
     }
 }
 
-/// Images made from this one do not count: each has its own list of all its layers, those that it shares with this one
-/// among them, and `rmcache` asks every image before it removes a layer.
+/// Images built from this one do not prevent it: each has its own list of all its layers, and `rmcache` asks every
+/// image before it removes a layer.
 fn remove(store: &Store, image: &ImageName) -> Result<()> {
     let containers = store.containers()?.into_iter();
     let users: Vec<String> = containers

@@ -1,4 +1,4 @@
-//! `conductor run IMAGE NAME [-- COMMAND]`: start a container.
+//! `conductor run IMAGE NAME [-- COMMAND]`: create a container and run a command in it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ use crate::spec::name::{ContainerName, ImageName};
 use crate::store::Store;
 use crate::store::exit_code::ExitCodeFile;
 
-/// Start a container and run a command in it: the one given, the image's, or /bin/bash
+/// Create a container and run a command in it: the given one, the image's, or /bin/bash
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor run mydebian eg
@@ -30,9 +30,9 @@ use crate::store::exit_code::ExitCodeFile;
   conductor run --rm -v ./src:/src:ro -w /src -u nobody mydebian make -- ls -l
   conductor run -d --memory 256m --cpus 0.5 --pids-limit 100 --init mydebian small -- sleep infinity")]
 pub struct Run {
-    /// Image to make it from
+    /// Image of the container
     image: ImageName,
-    /// Name for the container
+    /// Name of the container
     pub name: ContainerName,
     #[command(flatten)]
     container: Box<ContainerArgs>,
@@ -41,15 +41,15 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts it and, unless it is detached, stays until it ends.
+    /// Starts the container and, unless detached, waits until it exits.
     ///
     /// # Errors
-    /// When it could not be started; nothing of it stays then.
+    /// When it could not be started; nothing of it is left then.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let detach = self.container.detach;
         let stdio = self.process.stdio(detach)?;
         let options = self.container.options(self.process.options(stdio)?)?;
-        // Nobody may remove the image's layers until the container stands in the list of those who use them.
+        // Keeps `rmcache` from removing the image's layers until the container is recorded as their user.
         let layers_stay = store.lock_layers_shared()?;
         let plan = Plan::new(self.name, store.image(&self.image)?, options);
         let claim = store.claim(&plan.name, |lock| stop::tear_down(store, &plan.name, lock))?;
@@ -62,7 +62,7 @@ impl Run {
         let (replaced, relays) = if stdio == Stdio::Inherit { ReplacedStdio::of_caller()? } else { Default::default() };
         let output = match stdio {
             Stdio::Inherit => Output::Inherit(&replaced),
-            // Asked for without being at one: it has the size that the kernel gives.
+            // --tty without a terminal: the new one has the kernel's default size.
             Stdio::Terminal => Output::Terminal(terminal::size(io::stdin().as_fd()).ok()),
         };
         let exit_code = ExitCodeFile::prepare(claim.directory())?;
@@ -71,7 +71,7 @@ impl Run {
         layers_stay.release()?;
         let streams = AttachedStreams { terminal: started.terminal, replaced, relays };
         let exited = attach_until_exit(started.init, streams, signals, ProcessRole::Init);
-        // Nobody may have stayed to the end: then it was killed, and its container goes all the same.
+        // If waiting failed, the process was killed; the container is removed all the same.
         let exit = exited.as_ref().map_or(Exit::Signal(Signal::SIGKILL), |exit| *exit);
         let ended = monitor::end(store, &plan, &exit_code, exit);
         match exited {

@@ -1,8 +1,8 @@
-//! `conductor stats [NAME…]`: what containers use.
+//! `conductor stats [NAME…]`: resource usage of containers.
 //!
-//! Processor time and processes come from the container's cgroup; memory too where a limit made the kernel count it, else it
-//! is the resident memory of all its processes added up, in which shared pages count for each. Bytes of the network are
-//! those of its interfaces but `lo`.
+//! CPU time and processes come from the container's cgroup. Memory does too if a limit makes the kernel count it;
+//! otherwise it is the sum of the resident memory of all processes, which counts shared pages repeatedly. Network bytes
+//! are those of all interfaces but `lo`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,28 +23,28 @@ use crate::store::Store;
 use crate::store::record;
 use crate::store::record::ContainerRecord;
 
-/// Show what containers use, once a second until none is left or you press Ctrl-C
+/// Show the resource usage of containers, once a second until none is running or Ctrl-C is pressed
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor stats
   conductor stats --no-stream web db
   conductor stats --no-stream --format json")]
 pub struct Stats {
-    /// Containers to show; all that run when left out
+    /// Containers to show; default: all running containers
     names: Vec<ContainerName>,
-    /// Once only
+    /// Print once and exit
     #[arg(long)]
     no_stream: bool,
-    /// How to print it
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
 }
 
-/// What a container uses.
+/// Resource usage of a container.
 #[derive(Debug, Serialize)]
 struct Usage {
     name: ContainerName,
-    /// Share of one core during the last interval; two cores are 200.
+    /// Share of one core during the last interval; two busy cores are 200.
     cpu_percent: f64,
     memory_bytes: u64,
     memory_limit_bytes: Option<u64>,
@@ -54,23 +54,23 @@ struct Usage {
     network_sent_bytes: u64,
 }
 
-/// Processor time used until some moment.
+/// CPU time used up to a moment.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     used_us: u64,
     at: Instant,
 }
 
-/// Between two looks; the processor's share is that of the time between.
+/// Time between two samples, over which CPU usage is averaged.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// As top(1) does it: home, and clear what is below.
+/// As top(1): cursor home, clear the screen below.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
 impl Stats {
-    /// Prints it, and goes on.
+    /// Prints the table repeatedly.
     ///
     /// # Errors
-    /// In words when one of the named containers is not there.
+    /// In words when a named container does not exist.
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         let clock = |record: ContainerRecord| (record.name.clone(), Clock::of(store, &record));
         let mut clocks: BTreeMap<ContainerName, Clock> = self.running(store, true)?.into_iter().map(clock).collect();
@@ -97,15 +97,15 @@ impl Stats {
         }
     }
 
-    /// Those that run. A name that is unknown is a mistake the first time; later, that container has been stopped.
+    /// The running containers. An unknown name is an error the first time; later, that container has been removed.
     fn running(&self, store: &Store, first: bool) -> Result<Vec<ContainerRecord>> {
         let records = if self.names.is_empty() {
-            // A damaged record is for `ps` to tell of.
+            // `ps` reports damaged records.
             store.containers()?.into_iter().filter_map(|(_, record)| record.ok()).collect()
         } else {
             let is_there = |name: &ContainerName| store.container_dir(name).join(record::FILE).exists();
             let known = self.names.iter().map(|name| (name, store.container(name)));
-            // Since the last time it may have been stopped.
+            // It may have been removed since the last sample.
             let known = known.filter(|(name, record)| first || record.is_ok() || is_there(name));
             known.map(|(_, record)| record).collect::<Result<Vec<_>>>()?
         };
@@ -162,7 +162,7 @@ impl Clock {
     fn percent_since(self, before: Self) -> f64 {
         let elapsed_us = self.at.duration_since(before.at).as_micros().max(1) as f64;
         let used_us = self.used_us.saturating_sub(before.used_us) as f64;
-        // One digit after the point is all that can be told.
+        // The measurement justifies one decimal place.
         (used_us / elapsed_us * 1000.0).round() / 10.0
     }
 }

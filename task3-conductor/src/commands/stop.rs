@@ -1,4 +1,4 @@
-//! `conductor stop NAME…`: end containers and give back all they held.
+//! `conductor stop NAME…`: stop containers and remove them.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::ledger::Ledger;
 
-/// End containers and remove everything they held
+/// Stop containers and remove them
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor stop web
@@ -24,19 +24,19 @@ pub struct Stop {
     /// Containers to stop
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     names: Vec<ContainerName>,
-    /// How long each first process may take to end when asked (`conductor kill` cuts it short)
+    /// Seconds to wait after SIGTERM before killing (`conductor kill` cuts it short)
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10, allow_hyphen_values = true)]
     time: u16,
-    /// All there are, also those that have ended
+    /// Stop all containers, including exited ones
     #[arg(short, long)]
     all: bool,
 }
 
 impl Stop {
-    /// Asks each first process to end, waits, and takes everything back.
+    /// Sends SIGTERM to each first process, waits, and removes the container.
     ///
     /// # Errors
-    /// When one is not there, or something could not be taken back; the others are stopped.
+    /// When a container does not exist, or part of it could not be removed; the others are stopped.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         let names = if self.all { store.containers()?.into_iter().map(|(name, _)| name).collect() } else { self.names };
         let patience = Duration::from_secs(self.time.into());
@@ -47,20 +47,20 @@ impl Stop {
 fn stop(store: &Store, name: &ContainerName, patience: Duration, is_one_of_all: bool) -> Result<()> {
     let lock = match store.try_lock_container(name)? {
         Some(lock) => lock,
-        // Another command was faster.
+        // Another command has removed it.
         None if is_one_of_all => return Ok(()),
         None => return Err(store.no_such_container(name)),
     };
-    // A container that was never finished, or whose record is damaged, has no first process to ask.
+    // An unfinished container, or one with a damaged record, has no known first process.
     if let Ok(record) = store.container(name) {
         if let Some(init) = record.running()? {
             let cgroup = cgroup::of(&store.tag(name))?;
             if cgroup.is_frozen() {
-                // Otherwise it could not do what it is asked to.
+                // A frozen process cannot handle the signal.
                 cgroup.freeze(false)?;
             }
             if let Some(why) = stop::terminate_init(&init, patience)? {
-                remark(format_args!("{name} was killed, not asked: {why}"));
+                remark(format_args!("{name} was killed without SIGTERM: {why}"));
             }
         }
     }
@@ -68,7 +68,7 @@ fn stop(store: &Store, name: &ContainerName, patience: Duration, is_one_of_all: 
     stop::tear_down(store, name, lock)?;
     if let Some(damage) = damage {
         remark(format_args!(
-            "{}: what it said of settings is lost, see `sysctl net.ipv4.ip_forward`; all else was given back",
+            "{}: recorded sysctl values are lost, check `sysctl net.ipv4.ip_forward`; everything else was removed",
             line(&damage)
         ));
     }

@@ -1,8 +1,8 @@
-//! `conductor wait NAME…`: wait for the end of containers.
+//! `conductor wait NAME…`: wait until containers exit.
 //!
-//! The descriptor of the first process tells of its end. Its exit code goes to its parent, which writes it into a file that
-//! was there before; open, that can be read also when a container that removes itself has taken the name away. If the
-//! parent was killed, the kernel is asked, which keeps the code for who holds a descriptor (Linux 6.15).
+//! The pidfd of the first process becomes readable when it exits. Its parent reaps the exit code and writes it to a
+//! file that existed before; a reader that has it open still gets the code after a container that removes itself is
+//! gone. If the parent was killed, the kernel is asked: it keeps the exit code for holders of a pidfd (Linux 6.15).
 //!
 //! Manual: pidfd_open(2), wait(2), unlink(2).
 
@@ -22,7 +22,7 @@ use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::exit_code::ExitCodeFile;
 
-/// Wait until containers have ended, and print the exit code of each
+/// Wait until containers exit, and print the exit code of each
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   conductor wait web
@@ -37,26 +37,26 @@ impl Wait {
     /// Waits for each in turn.
     ///
     /// # Errors
-    /// When one is not there, or nobody saw what it ended with.
+    /// When a container does not exist, or its exit code is unknown.
     pub fn run(self, store: &Store) -> Result<ExitCode, Failure> {
         each(&self.names, |name| say(&format!("{}\n", exit_code(store, name)?)))
     }
 }
 
 fn exit_code(store: &Store, name: &ContainerName) -> Result<i32> {
-    // Opened before it is asked who runs: what is written from here on is read.
+    // Opened before asking whether it runs: whatever is written from now on is read.
     let exit_code = ExitCodeFile::open(&store.container_dir(name));
     let record = store.container(name)?;
     let mut kept = None;
     if let Some(init) = record.running()? {
         let parent = parent_of(&init);
         until_end(&init)?;
-        // Whoever waits for it as its parent writes the code down, and ends.
+        // The parent writes the exit code and then exits.
         parent.as_ref().map_or(Ok(()), until_end)?;
         kept = init.exit();
     }
     exit_code.and_then(|exit_code| exit_code.read_when_settled()).or_else(|| kept.map(Exit::code)).ok_or_else(|| {
-        let unseen = Error::new("tell the exit code of", name, "nobody was there to see what it ended with");
+        let unseen = Error::new("print the exit code of", name, "it was not recorded");
         unseen.hint("the process that started it, or its monitor, was killed")
     })
 }
@@ -71,7 +71,7 @@ fn until_end(process: &PidFd) -> Result<()> {
     }
 }
 
-/// The process that waits for it; none when that is gone already, and with it the exit code.
+/// The parent process; none when it has exited, and the exit code is lost.
 fn parent_of(init: &PidFd) -> Option<PidFd> {
     let parent = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", init.pid())).ok()?;
@@ -79,7 +79,8 @@ fn parent_of(init: &PidFd) -> Option<PidFd> {
     };
     let number: i32 = parent()?;
     let opened = PidFd::open(Pid::from_raw(number)).ok()?;
-    // Its child's parent is still that number, so the descriptor is of the right process. The host's first process
-    // adopts orphans; it writes nothing down.
+    // The child's parent is still that number, so the pidfd refers to the right process. The host's process 1 adopts
+    // orphans and records nothing.
+    //
     (parent() == Some(number) && number > 1).then_some(opened)
 }

@@ -1,9 +1,10 @@
-//! A container's cgroup: which processes are its own, and what they may use together.
+//! A container's cgroup: its processes and their resource limits.
 //!
-//! On a v2 host it is one directory. Where the controllers sit in v1 trees, the v2 tree has none of them and still knows
-//! its members and can kill them all at once; the number of processes has to be limited by other means. Since Linux
-//! 6.14 each PID namespace has a `pid_max` of its own, one write. Before that it takes a second directory, in the v1 tree
-//! of `pids`, and no process can be created there: moving one makes the kernel wait for all processors, 10 ms and more.
+//! On a v2 host it is one directory. If the controllers are attached to v1 hierarchies, the v2 hierarchy still knows
+//! the members and can kill them all at once, but the number of processes must be limited otherwise. Since Linux 6.14
+//! each PID namespace has its own `pid_max`: one write. Before that it takes a second directory, in the v1 `pids`
+//! hierarchy, which cannot be a target of clone3: moving a process there makes the kernel wait for all CPUs, 10 ms and
+//! more.
 //!
 //! Look: `cat /sys/fs/cgroup/conductor-*/{cgroup.procs,pids.max}`. Manual: cgroups(7), "Control Group v2".
 
@@ -17,24 +18,24 @@ use crate::output::failure::remark;
 use crate::spec::name::ContainerName;
 use crate::spec::resources::ResourceLimits;
 
-/// What limits the number of a container's processes.
+/// What enforces the limit of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessLimit {
-    /// Its cgroup, or nothing if none was wanted.
+    /// Its cgroup, or nothing without a limit.
     Cgroup,
     /// The `pid_max` of its PID namespace.
     PidNamespace,
 }
 
-/// Makes the cgroup `name` with these limits.
+/// Creates the cgroup `name` with these limits.
 ///
 /// # Errors
-/// `EROFS`, `EACCES` where cgroups may not be made; in words when no tree offers a controller that is needed.
+/// `EROFS`, `EACCES` where cgroups may not be created; in words when a needed controller is not available.
 pub fn create(name: &str, limits: &ResourceLimits) -> Result<(Cgroup, ProcessLimit)> {
     let wanted = limits.wanted();
     let asked: Vec<Controller> =
         Controller::ALL.into_iter().filter(|controller| controller.is_limited_by(&wanted)).collect();
-    // In a v1 tree of its own only if that was asked for: no process can be created there.
+    // In a v1 hierarchy only if requested: no process can be created there.
     let cgroup = Cgroup::at_root(name, &[asked.as_slice(), needed()].concat())?;
     cgroup.make()?;
     let limit = |controller| cgroup.limit(controller, &limits.in_force());
@@ -51,13 +52,13 @@ pub fn create(name: &str, limits: &ResourceLimits) -> Result<(Cgroup, ProcessLim
         Ok(()) => (),
         Err(_) if namespaces_limit_processes() => return Ok((cgroup, ProcessLimit::PidNamespace)),
         Err(error) if wanted.processes.is_some() => return Err(explain(error, Controller::Pids)),
-        // It is the usual limit, which the user has not asked for.
-        Err(error) => remark(format_args!("the number of processes has no limit: {}", line(&error))),
+        // The default limit was not requested by the user: only warn.
+        Err(error) => remark(format_args!("cannot set the default limit of processes: {}", line(&error))),
     }
     Ok((cgroup, ProcessLimit::Cgroup))
 }
 
-/// The cgroup `name`, which may be there or not.
+/// The cgroup `name`, which may or may not exist.
 ///
 /// # Errors
 /// In words when this host has no cgroups.
@@ -65,10 +66,10 @@ pub fn of(name: &str) -> Result<Cgroup> {
     Cgroup::at_root(name, needed())
 }
 
-/// Makes sure that a process that is created in a container's cgroup can begin.
+/// Refuses a paused container: a process created in its cgroup would not run until it is resumed.
 ///
 /// # Errors
-/// In words when it is paused: the caller would wait for the new process for as long.
+/// In words when the container is paused.
 pub fn refuse_frozen(cgroup: &Cgroup, name: &ContainerName) -> Result<()> {
     if !cgroup.is_frozen() {
         return Ok(());
@@ -77,7 +78,7 @@ pub fn refuse_frozen(cgroup: &Cgroup, name: &ContainerName) -> Result<()> {
     Err(paused.hint(format_args!("`conductor unpause {name}` first")))
 }
 
-/// The controllers that every container's cgroup has.
+/// The controllers that every container's cgroup needs.
 fn needed() -> &'static [Controller] {
     if namespaces_limit_processes() { &[] } else { &[Controller::Pids] }
 }
@@ -89,22 +90,22 @@ fn explain(error: Error, controller: Controller) -> Error {
         Controller::Pids => "--pids-limit",
     };
     error.hint(format_args!(
-        "see /proc/cgroups, and the kernel's parameter cgroup_disable; without that limit it can be run: leave out {option}"
+        "see /proc/cgroups, and the kernel parameter cgroup_disable; to run without this limit leave out {option}"
     ))
 }
 
-/// Limits the processes of the caller's PID namespace; /proc shows it. At most so many fit at a time, and some fewer once
-/// the numbers have come round, since the kernel leaves the first 300 out then.
+/// Limits the number of processes by `pid_max` of the caller's PID namespace; requires /proc. Slightly fewer fit after
+/// the numbers have wrapped around, since the kernel then skips the first 300.
 ///
 /// # Errors
 /// `EINVAL` below 301.
 pub fn limit_processes_of_namespace(limits: &ResourceLimits) -> Result<()> {
     const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-    // Before that the file is the whole host's.
+    // Before Linux 6.14 the file belongs to the whole host.
     let Some(most) = limits.max_processes().filter(|_| namespaces_limit_processes()) else { return Ok(()) };
     let most = most + 1;
     step!("pid_max", call: "write(\"{PID_MAX}\", \"{most}\")";
-        why: "a fork bomb inside ends when this PID namespace has no more numbers, and the host goes on";
+        why: "a fork bomb inside stops when this PID namespace has no more PIDs, and the host is not affected";
         shell: "sysctl -w kernel.pid_max={most}");
     fs::write(PID_MAX, most.to_string()).or_cannot("write", PID_MAX)
 }

@@ -1,8 +1,8 @@
-//! A container as a shell script makes one: chroot, and the host's /dev. For lessons; each line is an open door.
+//! A container as simple scripts create one: chroot, and the host's /dev. For lessons: each line is a way out.
 //!
-//! The namespaces are the same as elsewhere. What is missing is what this module does not do, compared with
-//! [`super::setup`]: the host's tree stays mounted and is one `chroot` away; its disks are there as device nodes; nothing
-//! of /proc and /sys is masked or read-only; root keeps every capability, and every system call goes through.
+//! The namespaces are the same as elsewhere. Compared with [`super::setup`] the following is missing: the host's tree
+//! stays mounted and is reachable by one `chroot`; its disks exist as device nodes; nothing in /proc and /sys is masked
+//! or read-only; root keeps all capabilities, and there is no seccomp filter.
 //!
 //! Look: `conductor run --weak chroot …`, then `conductor attack NAME`, beside the same without `--weak`. Manual:
 //! chroot(2), which says itself that it is no security mechanism.
@@ -26,7 +26,7 @@ use super::setup::{InitSpec, bind_over, clone_mount, connect_streams, make_root_
 use super::{confine, loopback, volumes};
 use crate::hosts_file;
 
-/// What [`super::setup::become_container`] does, the way a script would.
+/// Does what [`super::setup::become_container`] does, as a script would.
 ///
 /// # Withheld with lesson 3.a
 ///
@@ -44,7 +44,7 @@ pub fn become_chrooted(inside: &InitSpec<'_>, report: &mut Report) -> Result<Inf
     let path = inside.directory.join("rootfs");
     let root = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let root = root.or_cannot("open", path.display())?;
-    // A folder that was copied has living devices and set-user-ID programs in it.
+    // Programs and devices of a copied folder are to work.
     clear_attributes(
         root.as_fd(),
         Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() },
@@ -75,13 +75,13 @@ pub fn become_chrooted(inside: &InitSpec<'_>, report: &mut Report) -> Result<Inf
     confine::become_command(inside.process, terminal, report)
 }
 
-/// Makes an open folder the root of the caller, and no more than that.
+/// Changes the caller's root to an open folder, and nothing else.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_CHROOT`.
 pub fn enter(root: &OwnedFd) -> Result<()> {
     step!("chroot", call: "fchdir(root); chroot(\".\")";
-        why: "from here on / means that folder for this process, and nothing else has changed: the host's tree is still mounted";
+        why: "from now on / is that folder for this process, and nothing else has changed: the host's tree is still mounted";
         shell: "chroot ROOT COMMAND");
     fchdir(root).or_cannot("enter", "the container's root")?;
     chroot(".").or_cannot("change the root to", "the container's")?;

@@ -1,7 +1,8 @@
-//! The last stretch into a container: one road, for `run`, `exec` and `RUN` alike.
+//! The last part of entering a container, shared by `run`, `exec` and `RUN`.
 //!
-//! Two roads would differ one day, and the weaker one would be the way in (CVE-2022-29162 was such a day). From here on
-//! the process loses what it does not need, in an order that each step still allows the next, and ends as the command.
+//! Two implementations would diverge, and the weaker one would be the way out (as in CVE-2022-29162). From here on the
+//! process drops its privileges, in an order in which each step still permits the next, and ends by executing the
+//! command.
 //!
 //! Look: `grep -E 'Cap|NoNewPrivs|Seccomp' /proc/self/status` by run and by exec. Manual: capabilities(7), seccomp(2),
 //! keyrings(7), prctl(2).
@@ -25,10 +26,10 @@ use rustix::fs::{CWD, OFlags, ResolveFlags};
 use crate::container::plan::Process;
 use crate::spec::user::Credentials;
 
-/// Gives up everything that the command must not have, tells the parent that it is ready, and becomes the command.
+/// Drops privileges, reports ready to the parent, and executes the command.
 ///
-/// The caller stands in the container's namespaces, with its streams connected; `terminal` is its own, if it has one. An error before it is ready is ours;
-/// one after that is the command's: it is not there, or cannot be executed.
+/// The caller is in the container's namespaces, with its streams connected; `terminal` is its terminal, if it has one.
+/// An error before it is ready is conductor's; a later one is the command's: not found, or not executable.
 ///
 /// # Errors
 /// Of the step that failed.
@@ -46,15 +47,15 @@ pub fn become_command(process: &Process, terminal: Option<OwnedFd>, report: &mut
     go()
 }
 
-/// A process that has given up all but the calls that its filter will shut.
+/// A process with dropped privileges, before loading the seccomp filter.
 #[derive(Debug)]
 pub struct Confined {
     credentials: Credentials,
-    /// None in a container that nothing is kept from.
+    /// None in a privileged container.
     filter: Option<Filter>,
 }
 
-/// Gives up everything that the process must not have, apart from the calls that [`Confined::load_filter`] shuts.
+/// Drops all privileges except the system calls that [`Confined::load_filter`] blocks.
 ///
 /// # Errors
 /// Of the step that failed.
@@ -74,17 +75,17 @@ pub fn confine(process: &Process, terminal: Option<OwnedFd>) -> Result<Confined>
     let filter = confinement.is_contained().then(|| Filter::for_capabilities(confinement.capabilities));
     if filter.is_some() {
         step!("no_new_privs", call: "prctl(PR_SET_NO_NEW_PRIVS, 1)";
-            why: "no set-user-ID program can give back what was given up"; shell: "setpriv --no-new-privs COMMAND");
-        prctl::set_no_new_privs().or_cannot("renounce", "new privileges")?;
+            why: "set-user-ID programs and file capabilities cannot restore dropped privileges"; shell: "setpriv --no-new-privs COMMAND");
+        prctl::set_no_new_privs().or_cannot("set", "no_new_privs")?;
     }
     Ok(Confined { credentials, filter })
 }
 
 impl Confined {
-    /// Shuts the calls that are left, as the last thing of all.
+    /// Loads the seccomp filter, as the last step.
     ///
     /// # Errors
-    /// In words when the kernel has no filters.
+    /// In words when the kernel does not support filters.
     pub fn load_filter(&self) -> Result<()> {
         self.filter.as_ref().map_or(Ok(()), Filter::load)
     }
@@ -100,25 +101,25 @@ fn execute(process: &Process, credentials: &Credentials) -> Result<Infallible> {
     exec(&program, &arguments, &environment)
 }
 
-/// Who the command runs as. Names are looked up in the container's files, now that / is its root.
+/// The command's credentials. Names are looked up in the container's files, now that / is its root.
 fn credentials(process: &Process) -> Result<Credentials> {
     let Some(user) = &process.user else { return Ok(Credentials::root()) };
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
     Credentials::of(user, root.or_cannot("open", "/")?.as_fd())
 }
 
-/// Becomes that user, in those groups and none of the caller's. From root to another it loses all capabilities with it.
+/// Changes user and groups. A change from root to another user also drops all capabilities.
 fn become_user(Credentials { user, group, groups, .. }: &Credentials, terminal: Option<&OwnedFd>) -> Result<()> {
     step!("setresuid", call: "setgroups({groups:?}); setresgid({group}); setresuid({user})";
-        why: "the command runs as that user; the groups first, while that is still allowed";
+        why: "the command runs as that user; the groups are set first, while that is still permitted";
         shell: "setpriv --reuid={user} --regid={group} --clear-groups COMMAND");
-    // The kernel forgets it when the user changes: whoever watches over us would be gone unnoticed.
+    // The kernel clears the parent-death signal when the user changes; it must still be killed with its parent.
     let at_parents_end = prctl::get_pdeathsig().or_cannot("ask for", "the signal at the parent's end")?;
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups).or_cannot("leave", "the caller's groups")?;
     let (gid, uid) = (Gid::from_raw(*group), Uid::from_raw(*user));
     if let Some(terminal) = terminal {
-        // As login(1) does: or its user could not open it by name, as screen and others do.
+        // As login(1) does, so that the user can open it by name, as screen does.
         fchown(terminal, Some(uid), None).or_cannot("hand over", "the terminal")?;
     }
     give_pipes_to(uid);
@@ -127,24 +128,24 @@ fn become_user(Credentials { user, group, groups, .. }: &Credentials, terminal: 
     prctl::set_pdeathsig(at_parents_end).or_cannot("ask for a signal at", "the parent's end")
 }
 
-/// Lets the user open /dev/stdin, /dev/stdout and /dev/stderr, where these are pipes: opening one asks for rights, which
-/// writing to it does not. A pipe with a name is a file of the caller's, and stays as it is.
+/// Gives pipes behind stdin, stdout and stderr to the user, so that it can open /dev/stdin and the like: opening checks
+/// permissions, writing to an open pipe does not. Named pipes belong to the caller and are left alone.
 fn give_pipes_to(user: Uid) {
     /// Of statfs(2).
     const PIPE: i64 = 0x5049_5045;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
         if rustix::fs::fstatfs(stream).is_ok_and(|about| about.f_type == PIPE) {
-            // What the caller has may be another's; then it can be written to all the same.
+            // If the pipe belongs to another user, it can be written to all the same.
             let _ = fchown(stream, Some(user), None);
         }
     }
 }
 
-/// Leaves the caller's session keyring, whose keys would be seen inside.
+/// Leaves the caller's session keyring, whose keys would be visible inside.
 fn leave_keyring() -> Result<()> {
     step!("keyring", call: "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)";
-        why: "keys that the caller holds stay with the caller"; shell: "keyctl session - COMMAND");
+        why: "the caller's keys are not visible in the container"; shell: "keyctl session - COMMAND");
     match sys::join_new_session_keyring() {
         // A kernel without keys.
         Err(Errno::ENOSYS) => Ok(()),
@@ -152,21 +153,21 @@ fn leave_keyring() -> Result<()> {
     }
 }
 
-/// Enters the working directory, which must be a place in the container.
+/// Changes to the working directory, which must be in the container.
 fn enter(directory: &str) -> Result<()> {
     // A magic link (/proc/self/fd/N) can lead out of the root (CVE-2024-21626).
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let found = rustix::fs::openat2(CWD, directory, flags, rustix::fs::Mode::empty(), ResolveFlags::NO_MAGICLINKS)
         .or_cannot("enter working directory", directory)?;
     fchdir(&found).or_cannot("enter working directory", directory)?;
-    // The kernel's own word: a folder that is not below the root is "(unreachable)", which getcwd(3) refuses.
+    // getcwd reports a folder outside of the root as "(unreachable)", which getcwd(3) rejects.
     match getcwd() {
         Ok(path) if path.is_absolute() => Ok(()),
         _ => Err(Error::new("enter working directory", directory, "it is not below the container's root")),
     }
 }
 
-/// Where the program is: itself when it is a path, else the first in `PATH` that can be executed. See execvp(3).
+/// The path of the program: as given if it contains `/`, otherwise looked up in `PATH`. See execvp(3).
 fn find(process: &Process) -> Result<PathBuf> {
     let program = process.program();
     if program.is_empty() {
@@ -190,6 +191,6 @@ fn find(process: &Process) -> Result<PathBuf> {
         Some((place, errno)) => Err(errno).or_cannot("execute", place.display()),
         None => Err(Errno::ENOENT)
             .or_cannot("find", program)
-            .map_err(|error: Error| error.hint(format_args!("the container has no such program in its PATH, {path}"))),
+            .map_err(|error: Error| error.hint(format_args!("it is not in the container's PATH, {path}"))),
     }
 }

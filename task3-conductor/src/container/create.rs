@@ -1,7 +1,7 @@
-//! The host's side of a container's birth: its overlay, its cgroup, and the process that becomes it.
+//! The host side of creating a container: its overlay, its cgroup, and its first process.
 //!
-//! Each thing is noted in the ledger before it is made. If a step fails, what was made is taken back at once; if this
-//! process is killed, the next command finds the ledger and does it.
+//! Each change is noted in the ledger before it is made. If a step fails, the changes are undone at once; if this
+//! process is killed, the next command finds the ledger and undoes them.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,7 +30,7 @@ use crate::store::lock::Lock;
 use crate::store::record::ProcessIdentity;
 use crate::store::{Claim, Store};
 
-/// A container that runs, from the side of who started it.
+/// A started container, as its starter sees it.
 #[derive(Debug)]
 pub struct Started {
     /// Its first process.
@@ -39,28 +39,28 @@ pub struct Started {
     pub terminal: Option<OwnedFd>,
 }
 
-/// Who talks to the container, as its starter decides.
+/// How the container's streams are connected.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
-    /// The caller's own descriptors, but for those in whose place something else is given.
+    /// The caller's streams, except those that are replaced.
     Inherit(&'a ReplacedStdio),
     /// A terminal of its own, of this size.
     Terminal(Option<Size>),
-    /// Nobody; its output goes here, and it lives on when its starter dies.
+    /// No input; output goes here. It keeps running when its starter dies.
     Detached(BorrowedFd<'a>),
-    /// Nobody; its output goes here, and it ends when its starter does.
+    /// No input; output goes here. It is killed when its starter dies.
     Attached(BorrowedFd<'a>),
 }
 
-/// Starts the container of a plan whose name is claimed, and records it, if it is to be used.
+/// Starts the container of a plan whose name is claimed, and records it unless it is for a build.
 ///
 /// # Errors
-/// Of the step that failed, and of the undoing if that failed too; what was made is gone then.
+/// Of the step that failed, and of undoing the others if that failed too; nothing is left then.
 pub fn start(store: &Store, plan: &Plan, claim: Claim, output: Output<'_>) -> Result<Started, Failure> {
     start_and_hold(store, plan, claim, output).map(|(started, _)| started)
 }
 
-/// The same, and keeps the lock: no other command works on the container then, or takes it for something left behind.
+/// The same, and returns the lock: while it is held no other command works on the container or treats it as a leftover.
 ///
 /// # Errors
 /// Those of [`start`].
@@ -132,7 +132,7 @@ fn create_and_start(store: &Store, plan: &Plan, claim: &Claim, output: Output<'_
     };
     let enter = if plan.process.confinement.is_chroot() { become_chrooted } else { become_container };
     let mut init = spawn(birth, |report| enter(&inside, report).map(|never| match never {}))?;
-    // While it makes its world, its record is prepared.
+    // Prepares the record while the child sets up.
     let record = plan.record(ProcessIdentity::of(init.pid().as_raw())?, now());
     drop(theirs);
     init.ready()?;
@@ -148,26 +148,23 @@ fn create_and_start(store: &Store, plan: &Plan, claim: &Claim, output: Output<'_
     Ok(Started { init, terminal })
 }
 
-/// Keeps what goes on in this process, and in the child before it has become the command, from being read or traced by
-/// what runs in the container (CVE-2016-9962). exec undoes it. See `PR_SET_DUMPABLE` in prctl(2).
-///
-/// # Errors
-/// None that the kernel could have.
+/// Makes this process and its child undumpable until the exec, so that processes in the container cannot read or trace
+/// it (CVE-2016-9962). See `PR_SET_DUMPABLE` in prctl(2).
 pub fn make_undumpable() -> Result<()> {
     step!("dumpable", call: "prctl(PR_SET_DUMPABLE, 0)";
-        why: "until it is the command, no process inside may trace it or look through its descriptors";
+        why: "until it has executed the command, no process inside may trace it or access its descriptors";
         shell: "# no command does this");
-    nix::sys::prctl::set_dumpable(false).or_cannot("become", "unreadable")
+    nix::sys::prctl::set_dumpable(false).or_cannot("set", "this process undumpable")
 }
 
 fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir(path).or_cannot("make the folder", path.display())
 }
 
-/// The root of a container is entered by all its users: apt and others run as one without rights.
+/// Makes the root accessible for all users of the container: apt and others run as unprivileged ones.
 fn make_accessible(upper: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(upper, fs::Permissions::from_mode(0o755)).or_cannot("open to all", upper.display())
+    fs::set_permissions(upper, fs::Permissions::from_mode(0o755)).or_cannot("set the mode of", upper.display())
 }
 
 fn now() -> i64 {

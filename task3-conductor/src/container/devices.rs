@@ -1,8 +1,8 @@
-//! A container's own `/dev`: fourteen entries, none of which reaches the host's hardware.
+//! A container's own `/dev`: fourteen entries without access to the host's hardware.
 //!
-//! The host's /dev has the disks in it, and root may read a disk past every file permission. So it is never bound in.
-//! A small tmpfs takes its place; it is the one mount where device nodes work, and root inside lacks the capability to
-//! make further ones (`CAP_MKNOD`).
+//! The host's /dev contains the disks, and root can read a disk regardless of file permissions. So it is never
+//! bind-mounted. A small tmpfs takes its place, the only mount where device nodes work, and root inside lacks the
+//! capability to create more (`CAP_MKNOD`).
 //!
 //! Look: `ls -l /dev` in a container. Manual: null(4), random(4), pts(4), shm_overview(7), mq_overview(7), tmpfs(5).
 
@@ -41,7 +41,7 @@ pub struct Node {
     device: Dev,
 }
 
-/// The device nodes in the host's /dev itself, not those in its folders; none for a container that is to reach none.
+/// The device nodes directly in the host's /dev; none unless the container is privileged.
 ///
 /// # Errors
 /// When /dev cannot be read.
@@ -63,7 +63,7 @@ pub fn of_host(confinement: Confinement) -> Result<Vec<Node>> {
     Ok(nodes.collect())
 }
 
-/// Puts the container's /dev below `root`, with further device nodes if it is to have some.
+/// Mounts the container's /dev below `root`, with further device nodes if given.
 ///
 /// # Errors
 /// In words when the image has a symbolic link at /dev; otherwise those of the mount calls.
@@ -76,7 +76,7 @@ pub fn mount_dev(root: BorrowedFd<'_>, host_devices: &[Node]) -> Result<()> {
         attributes: DEVICES_WORK,
     };
     tmpfs.make()?.attach(place.as_fd(), Path::new("/dev"))?;
-    // What was opened before is below the new mount.
+    // The descriptor opened before refers to the covered folder.
     let inside = mount_point(root, dev)?;
     make_nodes(inside.as_fd())?;
     add_host_devices(inside.as_fd(), host_devices)?;
@@ -92,10 +92,10 @@ pub fn mount_dev(root: BorrowedFd<'_>, host_devices: &[Node]) -> Result<()> {
     Ok(())
 }
 
-/// A terminal is a device, so here they work.
+/// Terminals are devices, so devices work here.
 const PTS: Attributes = DEVICES_WORK;
 
-/// Lets `/dev/console` be the terminal of the container.
+/// Bind-mounts the container's terminal on `/dev/console`.
 ///
 /// # Errors
 /// Those of the mount calls.
@@ -111,7 +111,7 @@ pub fn mount_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<(
 fn add_host_devices(dev: BorrowedFd<'_>, host_devices: &[Node]) -> Result<()> {
     for Node { name, kind, device } in host_devices {
         match mknodat(dev, name, *kind, Mode::from_raw_mode(0o600), *device) {
-            // Null and its like are there, and the console comes with the terminal.
+            // The standard nodes exist already; the console is mounted with the terminal.
             Err(rustix::io::Errno::EXIST) => (),
             made => made.or_cannot("make device", name.to_string_lossy())?,
         }
@@ -122,7 +122,7 @@ fn add_host_devices(dev: BorrowedFd<'_>, host_devices: &[Node]) -> Result<()> {
 fn make_nodes(dev: BorrowedFd<'_>) -> Result<()> {
     step!("mknod",
         call: "mknod(null, zero, full, random, urandom, tty); symlink(fd, stdin, stdout, stderr, core, ptmx)";
-        why: "what every program expects of /dev, and nothing that is hardware";
+        why: "the nodes that programs expect in /dev, without any hardware";
         shell: "mknod -m 666 /dev/null c 1 3; …; ln -s /proc/self/fd /dev/fd; …");
     let mode = Mode::from_raw_mode(0o666);
     for (name, major, minor) in NODES {

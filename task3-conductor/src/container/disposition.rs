@@ -1,7 +1,7 @@
-//! Whether a signal would reach a container's first process.
+//! Whether a container's first process would receive a signal.
 //!
-//! What has the default disposition the kernel drops for process 1 of a PID namespace. It arrives where there is a handler,
-//! or where it is held back to be read later: by signalfd(2), or by sigwait(3), as reapers do.
+//! For process 1 of a PID namespace the kernel drops signals with default disposition. A signal arrives if there is a
+//! handler, or if it is blocked to be read later, by signalfd(2) or sigwait(3), as reapers do.
 //!
 //! Look: `grep Sig /proc/PID/status`. Manual: signal(7), pid_namespaces(7) "the namespace's init process",
 //! proc_pid_status(5), proc_pid_syscall(5).
@@ -16,10 +16,14 @@ use nsutil::process::{PidFd, SignalNumber};
 use procfs::process::{Process, Status, Syscall};
 use procfs::{FromBufRead, ProcResult};
 
-/// Whether a process has a handler for a signal, or holds it back to read it later; one that has ended has none.
+/// Whether a process has a handler for a signal or has it blocked to read it; false if it has exited.
 ///
-/// A process at work may hold signals back for the moment in which it makes another (posix_spawn(3) does, and each shell):
-/// that is no reader. It is looked at until it lets go of them or sleeps.
+/// Three states have to be distinguished, and one look at /proc does not suffice. posix_spawn(3) and shells block all
+/// signals for the moment of a fork: that is not a reader, so a busy process is observed until it unblocks them or
+/// sleeps. A thread in sigwait(3) has its signals unblocked while it sleeps: they are read from the arguments of its
+/// system call. And right after it was woken its mask is not yet restored: a busy process without the signal blocked is
+/// given a moment. Without this, `stop` would wait ten seconds for a shell, or kill `tini`-like programs without
+/// asking.
 pub fn accepts_signal(process: &PidFd, signal: SignalNumber) -> bool {
     let bit = 1_u64 << (signal.get() - 1).clamp(0, 63);
     let start = Instant::now();
@@ -27,7 +31,7 @@ pub fn accepts_signal(process: &PidFd, signal: SignalNumber) -> bool {
         let Ok(process) = Process::new(process.pid().as_raw()) else { return false };
         let Ok(status) = status(&process) else { return false };
         let is_blocked = status.sigblk & bit != 0;
-        // R runs, D waits for what no signal ends, such as the child of a vfork(2) that has not called execve(2) yet.
+        // R: running. D: uninterruptible, such as a vfork(2) parent whose child has not called execve(2) yet.
         let is_busy = status.state.starts_with(['R', 'D']);
         if status.sigcgt & bit != 0 || start.elapsed() > BUSY_LIMIT {
             return (status.sigcgt | status.sigblk) & bit != 0;
@@ -40,28 +44,28 @@ pub fn accepts_signal(process: &PidFd, signal: SignalNumber) -> bool {
                 Err(_) => return false,
             },
             (false, true) if start.elapsed() > WAKE_UP_LIMIT => return false,
-            // One look at who is at work says nothing.
+            // Busy: observe again.
             (_, true) => (),
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Who is at work for so long with a signal held back does it on purpose.
+/// A process that keeps a signal blocked for this long while busy does so on purpose.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
 
-/// Who was woken up in sigwait(3) has its own mask again when it comes to run, at the latest after such a time.
+/// A process woken in sigwait(3) restores its mask within this time.
 const WAKE_UP_LIMIT: Duration = Duration::from_millis(250);
 
-/// Its name there is of bytes, and need not be text.
+/// The process name in it need not be UTF-8.
 fn status(process: &Process) -> ProcResult<Status> {
     let mut bytes = Vec::new();
     process.open_relative("status")?.read_to_end(&mut bytes)?;
     Status::from_buf_read(String::from_utf8_lossy(&bytes).as_bytes())
 }
 
-/// The signals that a sleeping process waits for in sigwait(3), one bit each; the kernel does not list them as held back while
-/// it does. None when it has woken up meanwhile.
+/// The signals a sleeping process waits for in sigwait(3), as a bit mask; the kernel does not list them as blocked
+/// meanwhile. None if it has woken up.
 fn signals_in_sigwait(process: &Process) -> ProcResult<Option<u64>> {
     match process.syscall()? {
         Syscall::Blocked { syscall_number: libc::SYS_rt_sigtimedwait, argument_registers: [set, ..], .. } => {

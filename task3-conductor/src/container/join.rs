@@ -1,8 +1,8 @@
-//! A further process in a running container.
+//! Runs a further process in a running container.
 //!
-//! It joins all six namespaces and the cgroup of the first process through one descriptor of it, so that it cannot end
-//! up in a stranger's. Only a child can be in another PID namespace, so the parent says where its next child is created
-//! (`setns` with `CLONE_NEWPID`), creates it, and the child joins the rest. `attack` takes the same way.
+//! It joins all six namespaces and the cgroup of the first process through one pidfd, so that it cannot join those of
+//! an unrelated process. Only a child can be in another PID namespace, so the parent selects where its next child is
+//! created (`setns` with `CLONE_NEWPID`), creates it, and the child joins the rest. `attack` does the same.
 //!
 //! Look: `conductor exec --explain NAME -- true`. Manual: setns(2), nsenter(1).
 
@@ -24,7 +24,7 @@ use super::{chroot, confine, root};
 use crate::container::plan::Process;
 use crate::output::failure::Failure;
 
-/// A process in a container, from the side of who started it.
+/// A process in a container, as its starter sees it.
 #[derive(Debug)]
 pub struct Joined {
     /// The process.
@@ -33,20 +33,20 @@ pub struct Joined {
     pub terminal: Option<OwnedFd>,
 }
 
-/// By what a process gets into a container.
+/// What a process needs in order to join a container.
 struct JoinHandles<'a> {
     /// The first process.
     init: &'a PidFd,
-    /// The `cgroup.procs` of the directories that it is not created in.
+    /// The v1 `cgroup.procs` files to write itself to.
     procs_files: &'a [File],
     /// The root of a container that is only a chroot.
     chroot: Option<&'a OwnedFd>,
 }
 
-/// Starts `process` in the container whose first process is `init`; `output` says who talks to it, and whether it lives on when
-/// its starter ends.
+/// Starts `process` in the container whose first process is `init`; `output` says how its streams are connected, and
+/// whether it keeps running when its starter dies.
 ///
-/// The calling process is of no use for anything else afterwards: its children are born in the container.
+/// Afterwards the calling process is unusable for anything else: its children are created in the container.
 ///
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.
@@ -104,7 +104,7 @@ fn join_container(handles: &JoinHandles<'_>) -> Result<()> {
     handles.chroot.map_or(Ok(()), chroot::enter)
 }
 
-/// Creates a child in the container, which does what `inside` says there.
+/// Creates a child in the container that runs `inside`.
 fn spawn_in_container(
     init: &PidFd,
     cgroup: &Cgroup,
@@ -123,10 +123,10 @@ fn spawn_in_container(
     })
 }
 
-/// Has a child do `work` in the container, as confined as a command there and without becoming one. It has a view of the
-/// mounts of its own, so what it mounts or unmounts is gone with it; its exit code is what `work` returns.
+/// Runs `work` in a child in the container, confined like a command but without exec. It has its own copy of the mount
+/// namespace, so its mounts and unmounts vanish with it; its exit code is what `work` returns.
 ///
-/// Like after [`start`], the calling process is of no use for anything else.
+/// As after [`start`], the calling process is unusable for anything else.
 ///
 /// # Errors
 /// Of the step that failed; `ESRCH` or `ENOMEM` when the container ends meanwhile.

@@ -1,8 +1,7 @@
-//! The one interface that a new network namespace has: `lo`, which is born switched off.
+//! Sets up `lo`, the only interface of a new network namespace.
 //!
-//! Without it a program cannot even talk to itself at 127.0.0.1. Switching it on takes one netlink message, so it is
-//! put together here by hand: the crate that the other network code uses brings a runtime with it, which would cost
-//! more than all the rest of a container's start.
+//! Without it a program cannot reach itself at 127.0.0.1. It takes one netlink message, which is assembled by hand: the
+//! crate used elsewhere needs a runtime, which would take longer than the rest of a container's start.
 //!
 //! Look: `ip link show lo`. Manual: rtnetlink(7), netlink(7).
 
@@ -14,25 +13,25 @@ use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProto
 use nsutil::error::{OrCannot, Result};
 use nsutil::step;
 
-/// In every network namespace.
+/// The same in every network namespace.
 const LOOPBACK_INDEX: i32 = 1;
 
-/// Switches `lo` on in the caller's network namespace.
+/// Sets `lo` up in the caller's network namespace.
 ///
 /// # Errors
 /// `EPERM` without `CAP_NET_ADMIN`.
 pub fn switch_on() -> Result<()> {
     step!("link.up", call: "sendto(netlink, RTM_NEWLINK lo IFF_UP)";
-        why: "a new network namespace has one interface, and it is off: nothing would answer at 127.0.0.1";
+        why: "a new network namespace has one interface, and it is down: nothing would answer at 127.0.0.1";
         shell: "ip link set lo up");
-    ask().or_cannot("switch on", "lo")
+    ask().or_cannot("set up", "lo")
 }
 
 fn ask() -> nix::Result<()> {
     let route = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let kernel = NetlinkAddr::new(0, 0);
     sendto(route.as_raw_fd(), &message(), &kernel, MsgFlags::empty())?;
-    // The answer is an error message, whose number is 0 for "done".
+    // The answer is an error message with number 0 for success.
     let mut answer = [0; 64];
     let length = recv(route.as_raw_fd(), &mut answer, MsgFlags::empty())?;
     let number = answer.get(HEADER..HEADER + 4).filter(|_| length >= HEADER + 4);

@@ -1,9 +1,9 @@
-//! What of /proc and /sys a container must not see, and what it must not write.
+//! Hides parts of /proc and /sys from a container, and makes others read-only.
 //!
-//! Both are windows into the one kernel that all share. Most of it can be looked at without harm; some files tell about
-//! the host (its keys, its interrupts, its memory), some change the host for everybody (`/proc/sysrq-trigger` reboots
-//! it). The first are *masked*: a file by the null device, a folder by an empty one. The second are made read-only. The
-//! lists are Docker's. A process inside cannot undo either: unmounting takes `CAP_SYS_ADMIN`.
+//! Both expose the kernel that all containers share. Most of it is harmless; some files reveal information about the
+//! host (its keys, interrupts, memory), some change the host (`/proc/sysrq-trigger` reboots it). The first are
+//! *masked*: a file by /dev/null, a folder by an empty tmpfs. The second are made read-only. The lists are Docker's. A
+//! process inside cannot undo either: unmounting requires `CAP_SYS_ADMIN`.
 //!
 //! Look: `findmnt -R /proc` in a container. Manual: proc(5), sysfs(5).
 
@@ -34,14 +34,14 @@ const MASKED: [&str; 12] = [
     "sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
-/// The device that masks files; that it is this one is checked (CVE-2025-31133).
+/// /dev/null, which masks files; it is checked to be this device (CVE-2025-31133).
 const NULL: (u32, u32) = (1, 3);
 
-/// Masks and protects, below `root`, what is there of both lists. In a container that nothing is kept from it does the
-/// opposite: devices and set-user-ID programs in its files work.
+/// Applies both lists below `root`. In a privileged container it does the opposite: it enables devices and set-user-ID
+/// programs.
 ///
 /// # Errors
-/// Those of the mount calls; what this kernel does not have is left out.
+/// Those of the mount calls; paths that this kernel does not have are skipped.
 pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
     if !confinement.is_contained() {
         let dead = Attributes { no_devices: true, no_set_user_id: true, ..Attributes::default() };
@@ -51,7 +51,7 @@ pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
         if let Some(place) = find(root, path)? {
             step!("read-only",
                 call: "open_tree(\"/{}\", OPEN_TREE_CLONE); mount_setattr(MOUNT_ATTR_RDONLY); move_mount(\"/{}\")", path.display(), path.display();
-                why: "whoever could write there would change the host, not the container";
+                why: "a write there would change the host, not only the container";
                 shell: "mount --bind /{0} /{0}; mount -o remount,bind,ro /{0}", path.display());
             Detached::of_file(place.as_fd(), path.display().to_string())?
                 .restrict(Attributes::DATA_ONLY.read_only())?
@@ -60,7 +60,7 @@ pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
     }
     let null = Root::without_links(root).open(Path::new("dev/null"), OFlags::PATH).or_cannot("open", "/dev/null")?;
     if !is_character_device(null.as_fd(), NULL.0, NULL.1)? {
-        return Err(Error::new("mask files with", "/dev/null", "it is another file of that name"));
+        return Err(Error::new("mask files with", "/dev/null", "it is not the expected device"));
     }
     for path in MASKED.map(Path::new) {
         if let Some(place) = find(root, path)? {
@@ -73,7 +73,7 @@ pub fn apply(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
 fn mask(place: BorrowedFd<'_>, path: &Path, null: BorrowedFd<'_>) -> Result<()> {
     step!("mask",
         call: "move_mount({}, \"/{}\")", "empty tmpfs or /dev/null", path.display();
-        why: "what is there tells about the host";
+        why: "it reveals information about the host";
         shell: "mount --bind /dev/null /{}", path.display());
     let stat = rustix::fs::fstat(place).or_cannot("look at", path.display())?;
     let bind_over = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {

@@ -1,4 +1,4 @@
-//! The life of a container: from a plan to a process, and back to nothing.
+//! The life cycle of a container: plan, create, join, monitor, stop.
 //!
 //! ```text
 //! run ─ create ── overlay, cgroup, clone3 ──┐         exec ─ join ── namespaces of a running one ──┐
@@ -7,9 +7,8 @@
 //!                                                                     capabilities, seccomp, descriptors, exec
 //! ```
 //!
-//! `create` is what happens on the host's side, `setup` what the new process does to its surroundings, and `confine`
-//! the last stretch, which `run` and `exec` share. `monitor` and `terminal` stay beside a running one; `stop` takes
-//! everything back, by the ledger.
+//! `create` is the host side, `setup` what the new process does to its environment, and `confine` the last part, which
+//! `run` and `exec` share. `monitor` and `terminal` stay with a running one; `stop` undoes everything by the ledger.
 
 pub mod cgroup;
 pub mod chroot;

@@ -1,10 +1,10 @@
-//! The one process that stays with a detached container: its parent.
+//! The monitor of a detached container: its parent process.
 //!
-//! Somebody has to be there when the first process ends, to take its exit code and, with `--rm`, to clear up. It is
-//! forked from `run -d`, begins a session of its own, starts the container, and tells `run` that it is up; from then on
-//! it holds nothing of the caller's, so `$(conductor run -d …)` returns at once. It also copies what the container prints
-//! to its log, which the container itself must not have (see [`super::relay`]). If the monitor is killed, the container
-//! goes on: it is still listed and can be stopped; its exit code is lost, and writing to stdout fails with `EPIPE` then.
+//! A process must reap the first process's exit code and, with `--rm`, remove the container. It is forked from `run
+//! -d`, starts a new session, starts the container, and reports ready to `run`; from then on it holds nothing of the
+//! caller's, so `$(conductor run -d …)` returns at once. It also copies the container's output to its log, which the
+//! container itself must not have open (see [`super::relay`]). If the monitor is killed, the container keeps running,
+//! is still listed and can be stopped; its exit code is lost, and writing to stdout fails with `EPIPE`.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -23,10 +23,10 @@ use crate::output::failure::Failure;
 use crate::store::exit_code::ExitCodeFile;
 use crate::store::{Claim, Store};
 
-/// Name of the file in a container's folder that takes what it prints.
+/// Name of the log file in a container's folder.
 pub const LOG: &str = "log";
 
-/// Starts the container of a plan with a monitor, and returns when its command runs.
+/// Starts the container of a plan with a monitor, and returns when its command is running.
 ///
 /// # Errors
 /// As [`create::start`].
@@ -35,16 +35,16 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
     let spawned = spawn(SpawnOptions::default(), |report| {
         report.outlive_parent()?;
         setsid().or_cannot("begin", "a session")?;
-        // While nothing is made that would have to be given back if that fails.
+        // Before anything is created that a failure here would have to undo.
         close_inherited_descriptors()?;
         let Some(claim) = claim.take() else { return Ok(i32::from(failure::CONDUCTOR_FAILED)) };
         match live(store, plan, claim) {
             Ok((started, exit_code, mut relay)) => {
                 report.ready()?;
                 detach_from_caller()?;
-                // It is only a saving.
+                // Failure only costs memory.
                 let _ = release_clean_pages();
-                // That the log is not to be had is no reason not to wait.
+                // A broken log is no reason not to wait for the container.
                 let _ = relay.copy_until_end_of(started.init.pidfd().as_fd());
                 let exit = started.init.wait()?;
                 end(store, plan, &exit_code, exit)?;
@@ -57,17 +57,17 @@ pub fn start(store: &Store, plan: &Plan, claim: Claim) -> Result<(), Failure> {
         }
     });
     if spawned.is_err() {
-        // There is nobody to give the name back but us; the lock is still held.
+        // The monitor does not exist, so release the name here; the lock is still held.
         let _ = fs::remove_dir(&directory);
     }
     let mut monitor = spawned?;
-    // From here on it is the monitor's.
+    // The claim now belongs to the monitor.
     drop(claim);
     if monitor.is_ready()? {
         monitor.release();
         return Ok(());
     }
-    // It has said why.
+    // The monitor has reported the error.
     Err(Failure::already_reported(monitor.wait()?.code()))
 }
 
@@ -81,16 +81,16 @@ fn live(store: &Store, plan: &Plan, claim: Claim) -> Result<(create::Started, Ex
     Ok((started, exit_code, relay))
 }
 
-/// Notes how the first process ended, and clears all away when the container was to go by itself.
+/// Records the exit code of the first process, and removes the container with `--rm`.
 ///
 /// # Errors
-/// Of the clearing up. That the container was stopped meanwhile is none.
+/// Of the removal. It is not an error if the container was stopped meanwhile.
 pub fn end(store: &Store, plan: &Plan, exit_code: &ExitCodeFile, exit: Exit) -> Result<()> {
     exit_code.write(exit.code())?;
     if !plan.remove_at_end {
         return Ok(());
     }
     let Some(lock) = store.try_lock_container(&plan.name)? else { return Ok(()) };
-    // It may have been stopped meanwhile, and the one that is there now may be another of the same name.
+    // It may have been stopped meanwhile and replaced by another of the same name.
     if exit_code.is_unlinked() { Ok(()) } else { stop::tear_down(store, &plan.name, lock) }
 }

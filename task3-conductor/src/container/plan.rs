@@ -1,6 +1,7 @@
-//! Plans: everything about a container that can be decided before the kernel is asked for anything.
+//! Plans: everything about a container that can be decided before any system call.
 //!
-//! A plan is made of an image's record and what the user typed; making one touches nothing, so its tests need no root.
+//! A plan combines an image's record with the user's options; creating one has no side effects, so its tests need no
+//! root.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,16 +21,16 @@ use crate::spec::volume::Volume;
 use crate::store::layer_id::LayerId;
 use crate::store::record::{ContainerRecord, ImageRecord, ProcessIdentity};
 
-/// A container to be.
+/// The plan of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Its name.
     pub name: ContainerName,
     /// Its image.
     pub image: ImageName,
-    /// That image's layers, the topmost first.
+    /// The image's layers, topmost first.
     pub layers: Vec<LayerId>,
-    /// Its own host name; none is the host's.
+    /// Its host name; none is the host's.
     pub hostname: Option<Hostname>,
     /// Whether it goes away by itself when its first process ends.
     pub remove_at_end: bool,
@@ -50,24 +51,24 @@ pub struct Plan {
 /// What a container is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be used: it has a network of its own, is listed, and goes when the user says so.
+    /// A normal container: it has its own network, is listed, and is removed by the user.
     Use,
-    /// A `RUN` line: what it writes becomes a layer. It is listed nowhere, and shares the host's network, for packages
-    /// have to be fetched from somewhere; to change that network it lacks the capabilities.
+    /// A `RUN` instruction: its writes become a layer. It is not listed, and shares the host's network to fetch
+    /// packages; it lacks the capabilities to change that network.
     Layer {
-        /// Takes what it writes.
+        /// Receives its writes.
         upper: PathBuf,
         /// Overlay's own; see [`nsutil::mount::overlay::Overlay`].
         work: PathBuf,
     },
 }
 
-/// A process to be, in a container: the same for `run`, `exec` and a `RUN` line of a Conductorfile.
+/// The plan of a process in a container, for `run`, `exec` and `RUN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Program and arguments; never empty.
     pub command: Vec<String>,
-    /// Its whole environment: nothing of the caller's gets in.
+    /// Its whole environment: nothing is inherited from the caller.
     pub environment: BTreeMap<String, String>,
     /// Where it starts, an absolute path.
     pub working_directory: String,
@@ -79,22 +80,22 @@ pub struct Process {
     pub has_reaper: bool,
 }
 
-/// What the user typed about a process.
+/// The user's options of a process.
 #[derive(Debug, Clone, Default)]
 pub struct ProcessOptions {
-    /// The command; empty is what is usual.
+    /// The command; empty is the default.
     pub command: Vec<String>,
     /// Added to the environment.
     pub variables: Vec<Variable>,
-    /// Where it starts; none is what is usual.
+    /// Working directory; none is the default.
     pub working_directory: Option<WorkingDirectory>,
-    /// Who it runs as; none is what is usual.
+    /// User; none is the default.
     pub user: Option<User>,
     /// The kind of the caller's terminal (`TERM`), if it gets one.
     pub terminal: Option<String>,
 }
 
-/// What the user typed about a container.
+/// The user's options of a container.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerOptions {
     /// Its first process.
@@ -122,10 +123,10 @@ pub struct ContainerOptions {
 pub struct WorkingDirectory(String);
 
 const DEFAULT_COMMAND: &str = "/bin/bash";
-/// Where programs are searched for, as in Docker's containers.
+/// PATH, as in Docker's containers.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 impl Plan {
-    /// A plan for a container `name` of `image`, as the user wishes it.
+    /// The plan of a container `name` of `image` with these options.
     pub fn new(name: ContainerName, image: ImageRecord, options: ContainerOptions) -> Self {
         let ContainerOptions {
             process,
@@ -162,7 +163,7 @@ impl Plan {
         }
     }
 
-    /// The record of the container that this plan has become.
+    /// The record of the container created from this plan.
     pub fn record(&self, init: ProcessIdentity, created: i64) -> ContainerRecord {
         ContainerRecord {
             name: self.name.clone(),
@@ -185,14 +186,13 @@ impl Plan {
     }
 }
 
-/// What every process in a container finds in its environment, unless it is told otherwise; and `HOME`, which depends on
-/// who it runs as.
+/// The default environment of a process in a container; `HOME` is added later, since it depends on the user.
 pub fn default_environment() -> [(String, String); 1] {
     [("PATH".to_owned(), DEFAULT_PATH.to_owned())]
 }
 
 impl Process {
-    /// A further process in a container: in the surroundings of its first one, with what the user adds to them.
+    /// A further process in a container: with the settings of its first process, and the user's options.
     pub fn joining(record: &ContainerRecord, options: ProcessOptions) -> Self {
         let usual = Self {
             command: vec![DEFAULT_COMMAND.to_owned()],
@@ -205,7 +205,7 @@ impl Process {
         usual.with_options(options)
     }
 
-    /// The same as the user wishes it.
+    /// Applies the user's options.
     fn with_options(mut self, options: ProcessOptions) -> Self {
         let ProcessOptions { command, variables, working_directory, user, terminal } = options;
         if !command.is_empty() {
@@ -234,27 +234,27 @@ impl FromStr for WorkingDirectory {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "{} is no working directory: use an absolute path in the container, for example /srv",
+            "{} is not a working directory: use an absolute path in the container, for example /srv",
             quoted(text)
         ))
     }
 }
 
-/// Who talks to the process.
+/// How stdin, stdout and stderr of a process are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdio {
-    /// The caller's own descriptors, handed on as they are: byte for byte, with no process between.
+    /// The caller's own descriptors, passed on unchanged.
     Inherit,
-    /// A terminal of its own, copied to and from the caller's.
+    /// A terminal of its own, relayed to and from the caller's.
     Terminal,
 }
 
 impl Stdio {
-    /// A terminal when it was asked for, or when a person sits at both ends; never when nobody listens. In the background of
-    /// a shell nobody sits there: whoever takes the terminal then is stopped by the kernel (`SIGTTOU`, termios(3)).
+    /// A terminal if requested, or if stdin and stdout are terminals; never for a detached process. A background job of
+    /// a shell gets none: setting the terminal's mode would stop it (`SIGTTOU`, termios(3)).
     ///
     /// # Errors
-    /// In words when a terminal was asked for a process that is to run by itself.
+    /// In words when a terminal was requested for a detached process.
     pub fn choose(
         asked_for_terminal: bool,
         stdin_is_ours: bool,
@@ -262,8 +262,12 @@ impl Stdio {
         alone: bool,
     ) -> Result<Self> {
         match (alone, asked_for_terminal) {
-            (true, true) => Err(Error::new("give a terminal to", "a detached container", "nobody would sit at it")
-                .hint("leave out --tty or --detach")),
+            (true, true) => Err(Error::new(
+                "allocate a terminal for",
+                "a detached container",
+                "it would not be connected to anything",
+            )
+            .hint("leave out --tty or --detach")),
             (true, false) => Ok(Self::Inherit),
             (false, true) => Ok(Self::Terminal),
             (false, false) if stdin_is_ours && stdout_is_terminal => Ok(Self::Terminal),

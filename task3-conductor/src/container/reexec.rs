@@ -1,13 +1,13 @@
-//! Conductor's own program file, out of reach of what runs inside.
+//! Protects conductor's own program file from the container.
 //!
-//! Between birth and exec, the process in a container runs *this* program, and `/proc/PID/exe` leads to its file. An
-//! image whose command is a script with the first line `#!/proc/self/exe` even has the kernel start it again, inside.
-//! Whoever gets hold of that link can open the host's file for writing once it is no longer being executed, and the
-//! next `conductor` that root starts is the attacker's (CVE-2019-5736).
+//! Between clone and exec, the process in a container runs *this* program, and `/proc/PID/exe` refers to its file. An
+//! image whose command is a script with the first line `#!/proc/self/exe` even makes the kernel execute it again,
+//! inside. Through that link an attacker can open the host's file for writing once it is no longer being executed, and
+//! replace the `conductor` that root runs next (CVE-2019-5736).
 //!
-//! So `run` and `exec` first start anew from a second mount of the file: read-only, in no place, and only this process
-//! holds it. Through it nobody can write, whatever their rights. Nothing is copied, so it costs one execve; where the
-//! kernel has no such mounts, a sealed copy in memory takes its place.
+//! So `run` and `exec` first re-execute themselves from a detached, read-only mount of the file that only this process
+//! holds. It cannot be written to, whatever the privileges. Nothing is copied, so this costs one execve; if the kernel
+//! lacks such mounts, a sealed copy in memory is used.
 //!
 //! Look: `findmnt` does not show it; `cat /proc/self/exe > /proc/PID/exe` inside says "Read-only file system".
 //! Manual: memfd_create(2), execveat(2), fcntl(2) "File Sealing".
@@ -28,7 +28,7 @@ use rustix::fs::StatVfsMountFlags;
 
 const OWN: &str = "/proc/self/exe";
 
-/// Starts this program anew from where it cannot be written to, unless that is where it runs from already.
+/// Re-executes this program from a read-only mount or sealed copy, unless it already runs from one.
 ///
 /// # Errors
 /// When neither a read-only mount nor a copy in memory can be made.
@@ -39,7 +39,7 @@ pub fn reexec_sealed_copy() -> Result<()> {
     }
     step!("own-binary",
         call: "open_tree(\"{OWN}\", OPEN_TREE_CLONE); mount_setattr(MOUNT_ATTR_RDONLY); execveat(it, argv)";
-        why: "a process in the container can reach this program's file by /proc/PID/exe: through a read-only mount it cannot write there";
+        why: "a process in the container can open this program's file through /proc/PID/exe; a read-only mount keeps it from writing";
         shell: "# no command does this");
     let program = match read_only_mount(&own) {
         Ok(mount) => mount,
@@ -49,7 +49,7 @@ pub fn reexec_sealed_copy() -> Result<()> {
     let environment: Vec<CString> =
         c_strings(std::env::vars_os().map(|(key, value)| [key.into_vec(), b"=".to_vec(), value.into_vec()].concat()))?;
     let refused = nix::unistd::execveat(&program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH);
-    Err(refused.err().unwrap_or(Errno::UnknownErrno)).or_cannot("start anew from", "a read-only mount of this program")
+    Err(refused.err().unwrap_or(Errno::UnknownErrno)).or_cannot("re-execute", "a read-only mount of this program")
 }
 
 fn runs_sealed(own: &File) -> Result<bool> {
@@ -74,6 +74,6 @@ fn sealed_copy(mut own: File) -> Result<OwnedFd> {
 }
 
 fn c_strings(texts: impl Iterator<Item = Vec<u8>>) -> Result<Vec<CString>> {
-    // They come from the kernel, which ends each with a NUL: there is none within.
+    // They come from the kernel as C strings, so they contain no NUL.
     texts.map(|text| CString::new(text).map_err(|error| Error::new("pass on", "the arguments", error))).collect()
 }

@@ -1,13 +1,13 @@
-//! Files outside that take what is printed inside, without being given to anybody inside.
+//! Relays a process's output to files of the caller, without giving it the files' descriptors.
 //!
-//! A descriptor is more than the right to go on writing. `echo x > /dev/stdout` opens `/proc/self/fd/1`, which leads to
-//! the very file, and with `O_TRUNC` the kernel empties it, whatever flags the caller had opened it with; `O_APPEND` does
-//! not help, an append-only file (chattr +a) refuses to be opened so at all, and a socket cannot be opened by that path.
-//! A *pipe* can be, and cannot be emptied. So where a log or a file of the caller's is behind stdout or stderr, the
-//! process gets a pipe, and the process of ours that stays with it copies. What is a pipe, a terminal or a device
-//! already is handed on as it is. A file behind stdin is given through a read-only mount of it.
+//! A descriptor gives more than the right to append. `echo x > /dev/stdout` opens `/proc/self/fd/1`, which refers to
+//! the file itself, and `O_TRUNC` empties it, whatever flags the caller opened it with; `O_APPEND` does not help, an
+//! append-only file (chattr +a) cannot be opened that way at all, and neither can a socket. A *pipe* can be opened and
+//! cannot be truncated. So if a log or a file of the caller is behind stdout or stderr, the process gets a pipe, and
+//! conductor's process that stays with it copies. Pipes, terminals and devices are passed on unchanged. A file behind
+//! stdin is passed through a read-only mount of it.
 //!
-//! The price is one copy, and that the copier is needed: when it is killed, writing inside fails with `EPIPE`.
+//! The costs are one copy, and a dependency: if the copying process is killed, writing inside fails with `EPIPE`.
 //!
 //! Look: `conductor run -d IMAGE NAME -- sh -c 'echo 1; echo 2 > /dev/stdout'; conductor logs NAME`. Manual: pipe(7),
 //! proc_pid_fd(5), open(2).
@@ -29,41 +29,41 @@ use nsutil::step;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
-/// A pipe, read by us, and what to do with what comes out of it.
+/// The reading end of a pipe, and where to copy its data.
 #[derive(Debug)]
 pub struct Relay {
     pipe: OwnedFd,
     to: File,
     when_full: WhenFull,
-    /// Bytes that there was no room for, and why.
+    /// Number of bytes that could not be written, and the error.
     lost: Option<(usize, Errno)>,
 }
 
-/// What to do when the file takes no more.
+/// What to do when writing to the file fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WhenFull {
-    /// The process is told, as if the file were its own: its next write fails.
+    /// Close the pipe: the process's next write fails, as if it wrote to the file itself.
     Fail,
-    /// It goes on, and the file says what is missing once there is room again.
+    /// Continue, and note the number of missing bytes in the file once writing works again.
     Continue,
 }
 
-/// What a process gets in place of the caller's stdin, stdout and stderr, where it must not have these.
+/// Replacements for the caller's stdin, stdout and stderr.
 #[derive(Debug, Default)]
 pub struct ReplacedStdio {
-    /// In place of stdin.
+    /// Replaces stdin.
     pub stdin: Option<File>,
-    /// In place of stdout.
+    /// Replaces stdout.
     pub stdout: Option<OwnedFd>,
-    /// In place of stderr.
+    /// Replaces stderr.
     pub stderr: Option<OwnedFd>,
 }
 
-/// How much is copied at a time: what a pipe holds at least.
+/// Size of a copy: the minimum capacity of a pipe.
 const PIECE: usize = 16 << 10;
 
 impl Relay {
-    /// A pipe to the log `to`, and its end for writing.
+    /// A relay to the log `to`, and the writing end of its pipe.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -73,15 +73,15 @@ impl Relay {
 
     fn new(to: File, when_full: WhenFull) -> Result<(Self, OwnedFd)> {
         step!("relay", call: "pipe2(O_CLOEXEC)";
-            why: "a file that is handed over can be emptied by whoever opens /dev/stdout; a pipe cannot";
+            why: "a process could truncate a file by opening /dev/stdout; a pipe cannot be truncated";
             shell: "COMMAND | cat >> FILE");
         let (pipe, end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_cannot("make", "a pipe")?;
-        // Ours alone: a pipe is one file for both ends, but for these flags.
+        // O_NONBLOCK for our end only.
         rustix::io::ioctl_fionbio(&pipe, true).or_cannot("prepare", "a pipe")?;
         Ok((Self { pipe, to, when_full, lost: None }, end))
     }
 
-    /// A pipe in place of `stream`, if that is a file.
+    /// A relay to `stream`, if that is a regular file.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -93,7 +93,8 @@ impl Relay {
         Self::new(File::from(copy), WhenFull::Fail).map(Some)
     }
 
-    /// Copies until `process` has ended and all that was written by then has arrived. Returns whether others can still write.
+    /// Copies until `process` has exited and everything it wrote has been copied. Returns whether other processes can
+    /// still write.
     ///
     /// # Errors
     /// `ENOSPC` … when the file is not a log.
@@ -104,7 +105,7 @@ impl Relay {
     fn copy(&mut self, process: Option<BorrowedFd<'_>>) -> Result<bool> {
         let mut buffer = [0; PIECE];
         loop {
-            // Asked before the reading: what it wrote until its end is read too.
+            // Checked before reading, so that everything written before the exit is read.
             let has_ended = process.map_or(Ok(false), |process| is_readable(process, PollTimeout::ZERO))?;
             match rustix::io::read(&self.pipe, &mut buffer) {
                 Ok(0) => return Ok(false),
@@ -151,7 +152,7 @@ impl Relay {
 }
 
 impl ReplacedStdio {
-    /// What takes the place of the caller's streams, and the other ends of it.
+    /// Creates replacements for the caller's streams, and their relays.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -164,7 +165,7 @@ impl ReplacedStdio {
             Ok(Some(end))
         };
         let out = pipe(stdout.as_fd())?;
-        // One file for both, as with `2>&1`: what is printed keeps its order.
+        // One pipe for both, as with `2>&1`: the order is kept.
         let err = match &out {
             Some(out) if is_same(stdout.as_fd(), stderr.as_fd()) => {
                 Some(out.try_clone().or_cannot("hand on", "a stream")?)
@@ -174,23 +175,24 @@ impl ReplacedStdio {
         Ok((Self { stdin: read_only(stdin.as_fd()), stdout: out, stderr: err }, relays))
     }
 
-    /// Lets go of the ends for the process, which has them now. What of a file behind stdin was read counts for the caller.
+    /// Closes the writing ends, which the process has by now. Returns stdin's replacement, to restore the file offset.
     pub fn close(self) -> Option<File> {
         self.stdin
     }
 }
 
-/// The caller's place in the file behind stdin is where the process has come to.
+/// Moves the caller's file offset of stdin to where the process has read.
 pub fn restore_stdin_offset(given: Option<File>) {
     if let Some(mut given) = given {
         if let Ok(at) = given.stream_position() {
-            // The caller may have closed it.
+            // It may have been closed.
             let _ = rustix::fs::seek(io::stdin(), rustix::fs::SeekFrom::Start(at));
         }
     }
 }
 
-/// Does `wait`, which waits for the end of `process`, while what that prints is copied; kills it if that fails. Returns the relays into which others than `process` can still write.
+/// Copies the output of `process` while `wait` waits for it; kills it if `wait` fails. Returns the relays into which
+/// other processes can still write.
 ///
 /// # Errors
 /// Those of `wait`, and of the copying.
@@ -198,18 +200,19 @@ pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, wait: impl FnOnce() ->
     if relays.is_empty() {
         return wait().map(|waited| (waited, Vec::new()));
     }
-    // `exec` has its children born in the container, and then the kernel gives it no thread. See clone(2), EINVAL.
+    // After `exec` children are created in the container's PID namespace, and then the kernel refuses threads. See
+    // clone(2), EINVAL.
     namespace::join(&PidFd::open(getpid())?, &[Kind::Pid])?;
     thread::scope(|scope| {
         let copy = |mut relay: Relay| {
-            // If that fails, it goes here, and with it who reads.
+            // On an error the relay, and so the reading end, is dropped here.
             let may_be_more = relay.copy_until_end_of(process.as_fd())?;
             Ok(may_be_more.then_some(relay))
         };
         let copying: Vec<_> = relays.into_iter().map(|relay| scope.spawn(move || copy(relay))).collect();
         let waited = wait();
         if waited.is_err() {
-            // It may be the reason.
+            // The failed wait may be due to the process still running.
             let _ = process.signal(Signal::SIGKILL);
         }
         let mut open = Vec::new();
@@ -225,7 +228,7 @@ pub fn copy_while<T>(relays: Vec<Relay>, process: &PidFd, wait: impl FnOnce() ->
     })
 }
 
-/// Leaves a process behind that goes on copying for what a command has started in the background.
+/// Spawns a background process that goes on copying for processes that a command has left running.
 ///
 /// # Errors
 /// Those of clone(2).
@@ -240,7 +243,7 @@ pub fn copy_in_background(mut relays: Vec<Relay>) -> Result<()> {
         detach_from_caller()?;
         thread::scope(|scope| {
             for relay in &mut relays {
-                // When it fails, there is nobody left to tell.
+                // Errors cannot be reported any more.
                 scope.spawn(|| relay.copy(None));
             }
         });
@@ -250,10 +253,7 @@ pub fn copy_in_background(mut relays: Vec<Relay>) -> Result<()> {
     Ok(())
 }
 
-/// Closes what `$(…)` waits for, and leaves the caller's folder.
-///
-/// # Errors
-/// None that a host could cause.
+/// Replaces stdin, stdout and stderr by /dev/null, so that `$(…)` returns, and leaves the caller's working directory.
 pub fn detach_from_caller() -> Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null").or_cannot("open", "/dev/null")?;
     dup2_stdin(&null).or_cannot("let go of", "stdin")?;
@@ -262,8 +262,8 @@ pub fn detach_from_caller() -> Result<()> {
     chdir("/").or_cannot("enter", "/")
 }
 
-/// The file behind stdin, through a mount of it that nobody can write to, at the same place in it; none when it is no file,
-/// was opened for writing, too, or is out of reach (in another mount namespace).
+/// The file behind stdin, opened through a read-only mount at the same offset; none if it is not a regular file, is
+/// open for writing too, or is in another mount namespace.
 fn read_only(stdin: BorrowedFd<'_>) -> Option<File> {
     let flags = rustix::fs::fcntl_getfl(stdin).ok()?;
     if !is_file(stdin) || flags.contains(OFlags::RDWR) {

@@ -1,7 +1,7 @@
-//! A container's root as it is seen from the host.
+//! A container's root directory, opened from the host.
 //!
-//! A running container's is that of its first process: with all that is mounted there, volumes among it. One that has
-//! ended has its overlay, which stays mounted until `stop`.
+//! For a running container it is that of its first process, with all mounts such as volumes. For an exited one it is
+//! its overlay, which stays mounted until `stop`.
 //!
 //! Look: `ls /proc/PID/root/`. Manual: proc_pid_root(5).
 
@@ -22,7 +22,7 @@ const OVERLAY: i64 = 0x794c_7630;
 /// The root of a container, running or ended.
 ///
 /// # Errors
-/// In words when there is no such container, or its files are not mounted any more.
+/// In words when the container does not exist, or its root is not mounted.
 pub fn of(store: &Store, name: &ContainerName) -> Result<OwnedFd> {
     if let Some(init) = store.container(name)?.running()? {
         return of_running(&init);
@@ -32,9 +32,9 @@ pub fn of(store: &Store, name: &ContainerName) -> Result<OwnedFd> {
     if rustix::fs::fstatfs(&root).is_ok_and(|about| about.f_type == OVERLAY) {
         return Ok(root);
     }
-    let gone = Error::new("look into", format_args!("container {name}"), "its files are not mounted any more");
+    let gone = Error::new("look into", format_args!("container {name}"), "its root is not mounted any more");
     Err(gone.hint(format_args!(
-        "the host has been started anew since; what it wrote is in {}",
+        "the host was rebooted; the files it wrote are in {}",
         store.container_dir(name).join("upper").display()
     )))
 }
@@ -46,7 +46,7 @@ pub fn of(store: &Store, name: &ContainerName) -> Result<OwnedFd> {
 pub fn of_running(init: &PidFd) -> Result<OwnedFd> {
     let path = format!("/proc/{}/root", init.pid());
     let root = open(Path::new(&path))?;
-    // The number was still its own when it was looked up.
+    // If it is still running now, the PID was its own when the path was resolved.
     if init.has_ended()? { Err(Error::new("open", path, Errno::ESRCH)) } else { Ok(root) }
 }
 

@@ -1,8 +1,8 @@
-//! What the first process of a container does to its surroundings before it becomes the command.
+//! The container side of creating a container: what its first process does before it executes the command.
 //!
-//! It is born with namespaces of its own and still sees the host's files through them. Read from top to bottom, it puts
-//! the container's root in place of the host's, mounts what a program expects there, and takes what it must not have.
-//! It can only succeed by becoming another program: hence `Infallible`.
+//! It starts in new namespaces but still sees the host's files. Read from top to bottom, it replaces the host's root by
+//! the container's, mounts what programs expect there, and drops privileges. It can only succeed by exec: hence
+//! `Infallible`.
 //!
 //! Look: `conductor run --explain IMAGE NAME -- true`. Manual: pivot_root(2), mount_namespaces(7).
 
@@ -36,21 +36,21 @@ use crate::spec::hostname::Hostname;
 use crate::spec::resources::ResourceLimits;
 use crate::spec::volume::Volume;
 
-/// Namespaces that the first process is born with. The cgroup namespace comes a little later: see [`become_container`].
+/// Namespaces created by clone3. The cgroup namespace is created later: see [`become_container`].
 pub const CLONE_NAMESPACES: [Kind; 5] = [Kind::Uts, Kind::Pid, Kind::Net, Kind::Mount, Kind::Ipc];
 
-/// What the first process of a container is told at its birth.
+/// Settings of the first process of a container.
 #[derive(Debug)]
 pub struct InitSpec<'a> {
     /// Its folder on the host, with its root and its private files.
     pub directory: &'a Path,
     /// Its own host name; none is the host's.
     pub hostname: Option<&'a Hostname>,
-    /// Where `0` has to be written to be in every part of the cgroup.
+    /// The v1 `cgroup.procs` files to write itself to.
     pub procs_files: &'a [File],
-    /// What its PID namespace has to limit, because its cgroup cannot.
+    /// Limits that its PID namespace has to enforce, because its cgroup cannot.
     pub pid_namespace_limits: Option<&'a ResourceLimits>,
-    /// Whether its network is its own, to be set up as it needs it, or the host's.
+    /// Whether it has its own network, which is to be set up, or the host's.
     pub has_own_network: bool,
     /// What of the host's files is seen in it.
     pub volumes: &'a [Volume],
@@ -58,25 +58,25 @@ pub struct InitSpec<'a> {
     pub read_only: bool,
     /// What it becomes.
     pub process: &'a Process,
-    /// Who talks to it.
+    /// How its streams are connected.
     pub streams: Streams<'a>,
-    /// Whether it lives on when its parent dies.
+    /// Whether it keeps running when its parent dies.
     pub outlives_parent: bool,
 }
 
-/// What stdin, stdout and stderr of a process in a container are.
+/// How stdin, stdout and stderr of a process in a container are connected.
 #[derive(Debug, Clone, Copy)]
 pub enum Streams<'a> {
-    /// The caller's own, but for those in whose place something else is given.
+    /// The caller's streams, except those that are replaced.
     Inherit(&'a ReplacedStdio),
-    /// A terminal of the container's, whose other end goes through this socket.
+    /// A terminal of the container, whose master is sent over this socket.
     Terminal {
         /// To the caller.
         to: &'a UnixStream,
         /// Its size from the first moment.
         size: Option<Size>,
     },
-    /// Nothing to read, and this for both outputs.
+    /// No input, and this descriptor for both outputs.
     Output(BorrowedFd<'a>),
 }
 
@@ -114,10 +114,11 @@ pub enum Streams<'a> {
 /// Of the step that failed.
 pub fn become_container(inside: &InitSpec<'_>, report: &mut Report) -> Result<Infallible> {
     let confinement = inside.process.confinement;
-    // What is made here has the mode it is made with, whatever the caller's mask; the command gets an ordinary one.
+    // Files created here have exactly the given mode; the command gets an ordinary umask later.
     umask(nix::sys::stat::Mode::empty());
     join_cgroup(inside.procs_files)?;
-    // Only now, in its place, would a new view of the cgroups begin there. At birth it would begin at the parent's.
+    // Unshare the cgroup namespace after joining the cgroup: the caller's cgroup at that moment becomes the namespace's
+    // root.
     namespace::unshare(&[Kind::Cgroup])?;
     if let Some(name) = inside.hostname {
         sethostname(name.as_str())?;
@@ -158,13 +159,13 @@ pub fn become_container(inside: &InitSpec<'_>, report: &mut Report) -> Result<In
     confine::become_command(inside.process, terminal, report)
 }
 
-/// Makes the streams stdin, stdout and stderr of the caller, in a session of its own; returns the terminal, if it is one.
+/// Starts a new session and connects stdin, stdout and stderr; returns the terminal, if there is one.
 ///
 /// # Errors
-/// When there is no terminal to be had.
+/// When no terminal can be opened.
 pub fn connect_streams(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     step!("setsid", call: "setsid()";
-        why: "away from the caller's terminal: nothing can be typed into it from here, and its Ctrl-C is not ours";
+        why: "detaches from the caller's terminal: the container cannot inject input there, and gets no signal from its Ctrl-C";
         shell: "setsid COMMAND");
     setsid().or_cannot("begin", "a session")?;
     let (stdin, output, slave) = match *streams {
@@ -192,7 +193,7 @@ pub fn connect_streams(streams: &Streams<'_>, root: BorrowedFd<'_>) -> Result<Op
     Ok(slave)
 }
 
-/// /proc, /sys and the view of the cgroups.
+/// Mounts /proc, /sys and /sys/fs/cgroup.
 fn mount_proc_sys_cgroup(root: BorrowedFd<'_>, confinement: Confinement) -> Result<()> {
     let read_only = Attributes { read_only: confinement.is_contained(), ..Attributes::DATA_ONLY };
     for (path, kind, attributes) in
@@ -205,22 +206,19 @@ fn mount_proc_sys_cgroup(root: BorrowedFd<'_>, confinement: Confinement) -> Resu
     Ok(())
 }
 
-/// Shuts the root to writing; what is mounted on it (/dev, /proc, volumes) keeps its own mode.
-///
-/// # Errors
-/// None that a root of ours could cause.
+/// Makes the root read-only; mounts on it (/dev, /proc, volumes) keep their modes.
 pub fn make_root_read_only(root: BorrowedFd<'_>) -> Result<()> {
     restrict(root, Attributes { read_only: true, ..Attributes::default() }, Path::new("/"))
 }
 
-/// A second mount of a file of the host's, made while the host's files can still be seen.
+/// Clones the mount of a host file while the host's files are still accessible.
 pub(super) fn clone_mount(file: &Path, read_only: bool) -> Result<Detached> {
     let opened = rustix::fs::open(file, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     Detached::of_file(opened.or_cannot("open", file.display())?.as_fd(), file.display().to_string())?
         .restrict(Attributes { read_only, ..Attributes::DATA_ONLY })
 }
 
-/// Puts one file over another, which is made if it is missing. A symbolic link there is replaced and not followed.
+/// Bind-mounts a file over another, which is created if missing. A symbolic link there is replaced, not followed.
 pub(super) fn bind_over(root: BorrowedFd<'_>, place: &Path, file: Detached) -> Result<()> {
     let inside = place.strip_prefix("/").unwrap_or(place);
     let (Some(folder), Some(name)) = (inside.parent(), inside.file_name()) else { return Ok(()) };
@@ -247,16 +245,16 @@ pub(super) fn bind_over(root: BorrowedFd<'_>, place: &Path, file: Detached) -> R
 fn allow_ping() -> Result<()> {
     const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
     step!("sysctl.ping", call: "write(\"{RANGE}\", \"0 2147483647\")";
-        why: "ping works by a socket of its own kind, and raw sockets, which could forge anything, stay shut";
+        why: "ping uses ICMP sockets; raw sockets, which could forge packets, stay forbidden";
         shell: "sysctl -w net.ipv4.ping_group_range='0 2147483647'");
     write_network_sysctl(RANGE, "0 2147483647")
 }
 
-/// Lets every user listen on ports below 1024: in a network of its own they are nobody else's. See ip(7).
+/// Lets every user listen on ports below 1024: the container's network is its own. See ip(7).
 fn allow_low_ports() -> Result<()> {
     const FIRST: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
     step!("sysctl.ports", call: "write(\"{FIRST}\", \"0\")";
-        why: "a server that runs as another user than root has no CAP_NET_BIND_SERVICE, and needs none here";
+        why: "a server that does not run as root lacks CAP_NET_BIND_SERVICE, and does not need it in its own network";
         shell: "sysctl -w net.ipv4.ip_unprivileged_port_start=0");
     write_network_sysctl(FIRST, "0")
 }

@@ -1,8 +1,8 @@
-//! The end of a container: its processes, then every change of the host, then its folder.
+//! Ends a container: its processes, then every change of the host, then its folder.
 //!
-//! Its first process is asked to end, if it can hear: for process 1 of a PID namespace the kernel drops signals that
-//! have no handler, and waiting ten seconds for nothing helps nobody. Then everything in its cgroup is killed at once,
-//! and the ledger is read backwards. The record goes last, so that an end that was broken off can be begun again.
+//! SIGTERM is sent to its first process if that can receive it: for process 1 of a PID namespace the kernel drops
+//! signals without a handler, and then waiting would be pointless. Then everything in its cgroup is killed at once, and
+//! the ledger is undone in reverse. The record is removed last, so that an interrupted removal can be repeated.
 //!
 //! Manual: pid_namespaces(7) "the namespace's init process", cgroups(7), umount(2).
 
@@ -29,12 +29,12 @@ use crate::store::Store;
 use crate::store::ledger::{Change, Ledger};
 use crate::store::lock::Lock;
 
-/// Asks the first process to end, and kills it when it does not within such a time.
+/// Sends SIGTERM to the first process, and kills it if it does not exit within `patience`.
 ///
-/// Returns why it had to be killed without being asked, if so.
+/// Returns the reason if it was killed without SIGTERM.
 ///
 /// # Errors
-/// `EBUSY` when it does not even go then: it hangs in the kernel.
+/// `EBUSY` when it does not exit even then: it hangs in the kernel.
 pub fn terminate_init(init: &PidFd, patience: Duration) -> Result<Option<String>> {
     let is_asked = accepts_signal(init, SignalNumber::of(Signal::SIGTERM));
     if is_asked {
@@ -44,20 +44,21 @@ pub fn terminate_init(init: &PidFd, patience: Duration) -> Result<Option<String>
         }
     }
     kill_init(init)?;
-    let why = "its first process has no handler for SIGTERM, and for process 1 the kernel then drops the signal";
+    let why = "its first process has no handler for SIGTERM, so the kernel drops it (process 1 of a PID namespace)";
     Ok((!is_asked).then(|| why.to_owned()))
 }
 
-/// Kills it, and waits until it has gone.
+/// Kills it and waits until it has exited.
 ///
 /// # Errors
-/// `EBUSY` when it does not go: it hangs in the kernel.
+/// `EBUSY` when it does not exit: it hangs in the kernel.
 pub fn kill_init(init: &PidFd) -> Result<()> {
     if has_exited(init.signal(Signal::SIGKILL))? || init.ends_within(KILL_TIMEOUT)? {
         return Ok(());
     }
-    Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY)
-        .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back"))
+    Err(Error::new("end", format_args!("process {}", init.pid()), Errno::EBUSY).hint(
+        "it hangs in the kernel (see its state with ps): try again when the device or server it waits for responds",
+    ))
 }
 
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,35 +71,34 @@ fn has_exited(sent: Result<()>) -> Result<bool> {
     }
 }
 
-/// Takes back everything that a container holds, by its ledger, and removes its folder.
+/// Undoes all changes of the host for a container, by its ledger, and removes its folder.
 ///
-/// It may be running, ended, half started or half removed. What is gone already is nothing to do.
+/// It may be running, exited, partly created or partly removed. What does not exist any more is skipped.
 ///
 /// # Errors
-/// All that failed, in one; the container is still there then, and it can be tried again.
+/// All failures in one error; the container then still exists, and the removal can be repeated.
 pub fn tear_down(store: &Store, name: &ContainerName, lock: Lock) -> Result<()> {
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
-    // Before all else its processes: they hold the rest. The cgroup knows them all, also when there is no record.
+    // Its processes first: they keep other resources in use. The cgroup knows them all, even without a record.
     let processes = cgroup::of(&store.tag(name)).and_then(|cgroup| cgroup.remove());
     let network = network::detach(store, name);
-    // Its root is where it always is, whatever has become of the ledger.
+    // The path of its root is known even if the ledger is damaged.
     let (host, root) = (ledger.undo(undo), detach_all(&dir.join("rootfs")));
-    Error::all("take back", "a container", [processes, network, host, root])?;
+    Error::all("remove", "the container", [processes, network, host, root])?;
     remove_folder(&dir)?;
     drop(lock);
     Ok(())
 }
 
-/// Takes back what killed commands have left: folders without a record that nobody works on. Where that fails it is told,
-/// and no reason to leave what was asked for undone.
+/// Removes leftovers of killed commands: unlocked folders without a record. Failures are only warnings.
 ///
 /// # Errors
 /// When the folder of containers cannot be read.
 pub fn clear_leftovers(store: &Store) -> Result<()> {
     for (name, lock) in store.leftovers()? {
         if let Err(error) = tear_down(store, &name, lock) {
-            remark(format_args!("cannot remove what is left of container {name} yet: {}", line(&error)));
+            remark(format_args!("cannot remove the leftovers of container {name} yet: {}", line(&error)));
         }
     }
     Ok(())
@@ -112,25 +112,25 @@ fn undo(change: &Change) -> Result<()> {
             Some(process) => kill_init(&process),
             None => Ok(()),
         },
-        // With the rest of the network, which knows about peers and about who else needs a sysctl.
+        // Undone by network::detach, which knows about peers and shared sysctls.
         Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. } | Change::NetworkGivenBack => {
             Ok(())
         }
     }
 }
 
-/// Removes the folder, the record first: from then on it is a leftover and no container any more.
+/// Removes the folder, the record first: from then on it is a leftover and not a container.
 ///
-/// What is below a mount is never touched: it might be the user's own.
+/// Mounts below it are never entered: they might be the user's.
 fn remove_folder(dir: &Path) -> Result<()> {
     if let Some(mount) = mounted_below(dir)? {
         return Err(Error::new("remove", dir.display(), format!("something is mounted there: {mount}")));
     }
     for path in [dir.join(crate::store::record::FILE), dir.join("ledger")] {
         step!("forget", call: "unlink(\"{}\")", path.display();
-            why: "nothing of the host's is left to give back: what remains is files"; shell: "rm {}", path.display());
+            why: "all changes of the host are undone; only files remain"; shell: "rm {}", path.display());
         match fs::remove_file(&path) {
-            // A folder in its place is not ours, and goes with the rest.
+            // A folder of that name is not ours; it is removed with the rest.
             Err(error) if ![ErrorKind::NotFound, ErrorKind::IsADirectory].contains(&error.kind()) => {
                 return Err(Error::new("remove", path.display(), error));
             }
@@ -138,14 +138,14 @@ fn remove_folder(dir: &Path) -> Result<()> {
         }
     }
     step!("folder.remove", call: "unlink …; rmdir(\"{}\")", dir.display();
-        why: "what the container wrote goes with it"; shell: "rm -r --one-file-system {}", dir.display());
+        why: "removes the files the container wrote"; shell: "rm -r --one-file-system {}", dir.display());
     remove_tree(dir)
 }
 
-/// What is mounted somewhere below a folder, as proc_pid_mounts(5) lists it.
+/// A mount below a folder, as listed in proc_pid_mounts(5).
 fn mounted_below(dir: &Path) -> Result<Option<String>> {
     let mounts = fs::read("/proc/self/mounts").or_cannot("read", "/proc/self/mounts")?;
-    // By the way that the kernel knows, without links, and with the characters hidden that part its columns.
+    // The canonical path, with special characters escaped as in /proc/mounts.
     let dir = match fs::canonicalize(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         found => found.or_cannot("find", dir.display())?,

@@ -1,7 +1,8 @@
-//! Staying with a process: signals go on to it, its terminal is copied to ours, and its exit code becomes ours.
+//! Stays with an attached process: forwards signals, relays its terminal, and returns its exit code.
 //!
-//! Without a terminal the process has the caller's own descriptors, and waiting is all there is to do, unless a file must
-//! not be given to it (see [`super::relay`]). With one, bytes go both ways between the caller's terminal, which is raw meanwhile, and the one inside.
+//! Without a terminal the process has the caller's streams, and only waiting is left, except for files (see
+//! [`super::relay`]). With one, data is copied both ways between the caller's terminal, in raw mode, and the
+//! container's.
 //!
 //! Manual: poll(2), termios(3), signalfd(2), pidfd_open(2).
 
@@ -20,21 +21,21 @@ use super::disposition::accepts_signal;
 use super::relay::{self, Relay, ReplacedStdio};
 use crate::output::failure::remark;
 
-/// What a signal that conductor gets means for the process it stays with.
+/// How signals that conductor receives are forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessRole {
-    /// The container's first process: signals that it has no handler for do not reach it, so it is killed instead.
+    /// The container's first process: signals without a handler would be dropped, so it is killed instead.
     Init,
-    /// Any other.
+    /// Any other process.
     Other,
 }
 
-/// Signals that are handed on.
+/// Signals to forward.
 #[derive(Debug)]
 pub struct ForwardedSignals(TerminationSignals);
 
 impl ForwardedSignals {
-    /// From here on they wait to be handed on. To be called before the process is started.
+    /// Blocks them until they are forwarded. Call it before starting the process.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -43,22 +44,22 @@ impl ForwardedSignals {
     }
 }
 
-/// By what the caller and the process talk.
+/// The streams between the caller and the process.
 #[derive(Debug, Default)]
 pub struct AttachedStreams {
-    /// The caller's end of the process's terminal, if it has one.
+    /// The master of the process's terminal, if it has one.
     pub terminal: Option<OwnedFd>,
-    /// What it has in place of the caller's streams.
+    /// Replacements of the caller's streams.
     pub replaced: ReplacedStdio,
-    /// What it prints for files of the caller's.
+    /// Relays to the caller's files.
     pub relays: Vec<Relay>,
 }
 
-/// Waits for the end of the process, staying with it until then. When the caller's terminal or stdout is gone, the process
-/// gets a hang-up, as from a terminal whose line was cut, and its end is awaited all the same.
+/// Waits until the process exits, forwarding signals and data. If the caller's terminal or stdout is closed, the
+/// process gets SIGHUP, and its exit is awaited all the same.
 ///
 /// # Errors
-/// Those of waitid(2), and when a signal cannot be handed on; the process is killed then.
+/// Those of waitid(2), and when a signal cannot be forwarded; the process is killed then.
 pub fn attach_until_exit(
     child: Child,
     streams: AttachedStreams,
@@ -84,20 +85,20 @@ pub fn attach_until_exit(
             let copied =
                 raw.and_then(|_raw| copy(child.pidfd(), &master, stdin.as_fd(), stdout.as_fd(), &mut signals, role));
             if let Err(error) = copied {
-                // That nobody reads any more is no mistake of anybody's.
+                // A closed reader (EPIPE) is not an error.
                 if error.errno() != Some(Errno::EPIPE) {
                     remark(line(&error));
                 }
                 forward_signal(Signal::SIGHUP, child.pidfd(), role)?;
             }
-            // Who still holds the terminal inside gets a hang-up from the kernel now.
+            // Closing the master sends SIGHUP to processes still using the terminal inside.
             drop(master);
             child.wait()
         }
     }
 }
 
-/// Hands a signal on, or, to a first process that would never notice, its meaning.
+/// Forwards a signal; kills a first process that would not receive it.
 fn forward_signal(signal: Signal, process: &PidFd, role: ProcessRole) -> Result<()> {
     if signal == Signal::SIGWINCH {
         return Ok(());
@@ -105,7 +106,7 @@ fn forward_signal(signal: Signal, process: &PidFd, role: ProcessRole) -> Result<
     let lost = role == ProcessRole::Init && !accepts_signal(process, SignalNumber::of(signal));
     let sent = if lost {
         remark(format_args!(
-            "the container's first process has no handler for {signal}, and for process 1 the kernel then drops it: killing the container"
+            "the container's first process has no handler for {signal}, so the kernel would drop it: killing the container"
         ));
         process.signal(Signal::SIGKILL)
     } else {
@@ -117,7 +118,7 @@ fn forward_signal(signal: Signal, process: &PidFd, role: ProcessRole) -> Result<
     }
 }
 
-/// The copying: ends when the process has ended and what it wrote has been read.
+/// Copies until the process has exited and its output has been read.
 fn copy(
     process: &PidFd,
     master: &OwnedFd,
@@ -138,7 +139,7 @@ fn copy(
             PollFd::new(process.as_fd(), PollFlags::POLLIN),
             PollFd::new(stdin, PollFlags::POLLIN),
         ];
-        // Not asked about for nothing: a pipe whose writer is gone says so each time, wanted or not.
+        // Poll stdin only while it is wanted: a hung-up pipe reports POLLHUP on every call.
         let polled_count = if input.is_open && input.pending.is_empty() { 4 } else { 3 };
         match poll(ends.split_at_mut(polled_count).0, input.poll_timeout()) {
             Err(Errno::EINTR) => continue,
@@ -161,16 +162,16 @@ fn copy(
                     may_be_more = true;
                 }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => (),
-                // Nobody holds the terminal's other end any more: what is left is the end of the process itself.
+                // All slaves are closed: only wait for the process to exit.
                 Ok(_) | Err(rustix::io::Errno::IO) => return wait_for_end(process, signals, role),
                 Err(errno) => return Err(errno).or_cannot("read", "the terminal"),
             }
         }
         if at_end.contains(PollFlags::POLLIN) {
-            // Before the end is believed, all is read.
+            // Read all remaining output before finishing.
             if may_be_more { continue } else { return Ok(()) }
         }
-        // Between two parts of what is printed, too: nobody waits with Ctrl-C until a flood is over.
+        // Also between two pieces of output, so that Ctrl-C is not delayed by a flood.
         if at_master.contains(PollFlags::POLLOUT) {
             input.write_to(master)?;
         }
@@ -180,7 +181,7 @@ fn copy(
     }
 }
 
-/// What is typed at the caller's stdin, on its way to the terminal inside.
+/// Input from the caller's stdin for the container's terminal.
 struct StdinBuffer<'a> {
     stdin: BorrowedFd<'a>,
     is_open: bool,
@@ -189,7 +190,7 @@ struct StdinBuffer<'a> {
 
 /// Ctrl-D, which a terminal takes for the end of input. See termios(3), `VEOF`.
 const END_OF_INPUT: u8 = 4;
-/// It is typed again after so many milliseconds.
+/// It is sent again after this many milliseconds.
 const RESEND_AFTER_MS: u8 = 200;
 
 impl StdinBuffer<'_> {
@@ -204,8 +205,10 @@ impl StdinBuffer<'_> {
         }
     }
 
-    /// What a person types to say so. stdin is at its end for good, but a Ctrl-D is read once, and it is lost when its reader
-    /// changes the terminal's mode: it is said again and again.
+    /// Sends Ctrl-D, the end of input of a terminal. Unlike the end of a pipe it is an event: one read consumes it, and
+    /// it is lost if a program changes the terminal's mode first (readline does, and so does every program started
+    /// later by a shell). So it is sent again while stdin stays at its end. Sending it once would make `echo ls |
+    /// conductor exec -t eg` hang.
     fn send_end_of_input(&mut self) {
         if self.pending.is_empty() {
             self.pending.push_back(END_OF_INPUT);
@@ -237,7 +240,7 @@ fn wait_for_end(process: &PidFd, signals: &mut ForwardedSignals, role: ProcessRo
 fn copy_size(from: BorrowedFd<'_>, master: &OwnedFd) -> Result<()> {
     match terminal::size(from) {
         Ok(size) => terminal::set_size(master.as_fd(), size),
-        // The caller's stdin is no terminal: there is no size to follow.
+        // The caller's stdin is not a terminal: there is no size to copy.
         Err(_) => Ok(()),
     }
 }

@@ -1,10 +1,9 @@
-//! Volumes: what of the host's files is seen in a container, put in its place by descriptor.
+//! Mounts volumes by descriptor.
 //!
-//! Two paths take part and only one is to be trusted. The *source* is the user's own, looked up on the host while the
-//! host's files can still be seen. The *place* is looked up in the container's root by openat2(2) with
-//! `RESOLVE_IN_ROOT`, where a link can lead about but not out, and what the mount lands on is a descriptor that has been
-//! looked at: nobody can put a link in its way at the last moment (CVE-2021-30465), or have it land on /proc
-//! (CVE-2019-16884).
+//! Two paths are involved, and only one is trusted. The *source* is the user's, resolved on the host while its files
+//! are still accessible. The *target* is resolved in the container's root by openat2(2) with `RESOLVE_IN_ROOT`, so
+//! links cannot leave it, and the mount is attached to a descriptor that has been checked: a link cannot redirect it at
+//! the last moment (CVE-2021-30465), nor onto /proc (CVE-2019-16884).
 //!
 //! Look: `conductor exec NAME -- findmnt`. Manual: mount_setattr(2), openat2(2), the kernel's document "Shared Subtrees".
 
@@ -21,7 +20,7 @@ use crate::hosts_file;
 use crate::spec::confinement::Confinement;
 use crate::spec::volume::{SHARED_MEMORY, Volume, VolumeSource};
 
-/// A volume that nobody sees yet.
+/// A volume that is not attached yet.
 #[derive(Debug)]
 pub struct PreparedVolume<'a> {
     volume: &'a Volume,
@@ -29,7 +28,7 @@ pub struct PreparedVolume<'a> {
     is_folder: bool,
 }
 
-/// Second mounts of all sources; made in the container's mount namespace, before the host's files go out of sight.
+/// Clones the mounts of all sources, in the container's mount namespace, before the host's files become inaccessible.
 ///
 /// # Errors
 /// `ENOENT` … by open(2), with the path.
@@ -50,7 +49,7 @@ fn prepare_one(volume: &Volume, confinement: Confinement) -> Result<PreparedVolu
     let opened = opened.or_cannot("mount volume", source)?;
     let about = rustix::fs::fstat(&opened).or_cannot("look at", source)?;
     let is_folder = FileType::from_raw_mode(about.st_mode) == FileType::Directory;
-    // Devices of the host's stay dead; in a privileged container they are what was asked for.
+    // Devices do not work, except in a privileged container.
     let guarded = confinement.is_contained();
     let attributes =
         Attributes { read_only: volume.read_only, no_devices: guarded, no_set_user_id: guarded, no_execution: false };
@@ -58,7 +57,7 @@ fn prepare_one(volume: &Volume, confinement: Confinement) -> Result<PreparedVolu
     Ok(PreparedVolume { volume, mount, is_folder })
 }
 
-/// Open to all users of the container, as /tmp is.
+/// Writable for all users of the container, like /tmp.
 fn make_tmpfs(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
     let size = size_bytes.map(|size| size.to_string());
     let mut options = vec![("mode", "1777")];
@@ -67,13 +66,13 @@ fn make_tmpfs(size_bytes: Option<u64>, executable: bool) -> Result<Detached> {
     Filesystem { kind: "tmpfs", options: &options, attributes }.make()
 }
 
-/// Puts each in its place below `root`; a place that is missing is made.
+/// Attaches each volume below `root`; missing targets are created.
 ///
 /// # Errors
-/// In words when a link leads the place out of the container's own files, and for a folder onto a file or a file onto a
-/// folder; those of mkdir(2) and open(2).
+/// In words when a link leads out of the container's files, and for a folder onto a file or a file onto a folder; those
+/// of mkdir(2) and open(2).
 pub fn attach(root: BorrowedFd<'_>, prepared: Vec<PreparedVolume<'_>>) -> Result<()> {
-    // Where a place may be: the root itself, a file of ours that the user wants another for, or a volume that is there already.
+    // Mounts on which a target may be: the root, our own hosts and resolv.conf, and volumes already attached.
     let mut allowed_mounts = vec![mount_number(root, Path::new("/"))?];
     for (_, file) in hosts_file::FILES.map(|(name, place)| (name, Path::new(place))) {
         let place = MountTarget { root, allowed_mounts: &[] };
@@ -97,7 +96,7 @@ pub fn attach(root: BorrowedFd<'_>, prepared: Vec<PreparedVolume<'_>>) -> Result
             return Err(Error::new(
                 format_args!("mount volume {} on", volume.source),
                 volume.place.display(),
-                format!("the first is {}, and in the image the second is {}", kind(is_folder), kind(covers_folder)),
+                format!("the source is {}, and in the image the target is {}", kind(is_folder), kind(covers_folder)),
             ));
         }
         mount.attach(found.as_fd(), &volume.place)?;
@@ -113,7 +112,7 @@ struct MountTarget<'a> {
 }
 
 impl MountTarget<'_> {
-    /// The folder at `path`, made if it is missing, like those above it.
+    /// The folder at `path`, created if missing, with its parents.
     fn folder(&self, path: &Path) -> Result<OwnedFd> {
         if let Some(found) = self.find(path)? {
             return Ok(found);
@@ -127,7 +126,7 @@ impl MountTarget<'_> {
         self.made(path)
     }
 
-    /// The file at `path`; an empty one is made if it is missing.
+    /// The file at `path`; an empty one is created if missing.
     fn file(&self, path: &Path) -> Result<OwnedFd> {
         if let Some(found) = self.find(path)? {
             return Ok(found);
@@ -141,7 +140,7 @@ impl MountTarget<'_> {
         }
     }
 
-    /// What is at `path`, if something is, and if that is the container's own.
+    /// Opens `path` if it exists, and checks that it is on an allowed mount.
     fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
         let found = match self.open(path) {
             Err(Errno::ENOENT) => return Ok(None),
@@ -150,14 +149,12 @@ impl MountTarget<'_> {
         if self.allowed_mounts.contains(&mount_number(found.as_fd(), path)?) {
             return Ok(Some(found));
         }
-        let elsewhere =
-            Error::new("mount a volume on", shown(path).display(), "it is not a place of the image's files");
-        Err(elsewhere.hint("a symbolic link there leads to /proc, /sys or /dev, or something is mounted there already"))
+        let elsewhere = Error::new("mount a volume on", shown(path).display(), "it is not on the image's file system");
+        Err(elsewhere.hint("a symbolic link leads to /proc, /sys or /dev, or something is already mounted there"))
     }
 
     fn made(&self, path: &Path) -> Result<OwnedFd> {
-        let missing =
-            || Error::new("mount a volume on", shown(path).display(), "a symbolic link to nowhere stands there");
+        let missing = || Error::new("mount a volume on", shown(path).display(), "it is a dangling symbolic link");
         self.find(path)?.ok_or_else(missing)
     }
 
@@ -170,7 +167,7 @@ fn shown(path: &Path) -> std::path::PathBuf {
     Path::new("/").join(path)
 }
 
-/// Which mount a file is reached through. See `stx_mnt_id` in statx(2).
+/// The ID of the mount of a file. See `stx_mnt_id` in statx(2).
 fn mount_number(file: BorrowedFd<'_>, shown: &Path) -> Result<u64> {
     let about = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
     about.or_cannot("look at", shown.display()).map(|about| about.stx_mnt_id)

@@ -1,4 +1,4 @@
-//! What an image begins with: the word after `FROM`.
+//! The base of an image: the word after `FROM`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::spec::name::ImageName;
 /// The first layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
-    /// This host's own programs.
+    /// The programs of this host.
     Host,
     /// Nothing.
     Scratch,
@@ -19,7 +19,7 @@ pub enum Base {
     Image(ImageName),
 }
 
-/// Whose packages.
+/// Distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distribution {
     /// Debian.
@@ -80,7 +80,7 @@ impl FromStr for Suite {
         if begins_well && text.bytes().all(is_part) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{} is no suite: that is a release's code name, for example bookworm", quoted(text)))
+        Err(format!("{} is not a suite: use a release's code name, for example bookworm", quoted(text)))
     }
 }
 

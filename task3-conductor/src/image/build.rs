@@ -1,8 +1,8 @@
-//! Making an image: the layers of its base, one more for each COPY, RUN and WORKDIR, and last the record that lists them.
+//! Builds an image: the layers of its base, one more for each COPY, RUN and WORKDIR, and a record that lists them.
 //!
-//! Nothing is done before the whole Conductorfile is understood ([`super::layer_steps`]), and there is no image before all of
-//! its layers are there: the record is written last. Each layer is asked for by its key; from the first one that is
-//! not in the cache on, all are made, since the layer below is part of every key.
+//! The whole Conductorfile is parsed and planned first ([`super::layer_steps`]), and the record is written last, so an
+//! image never lacks layers. Each layer is looked up by its key; after the first cache miss all are built, since the
+//! layer below is part of every key.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,18 +30,18 @@ use crate::store::Store;
 use crate::store::layer_id::LayerId;
 use crate::store::record::ImageRecord;
 
-/// What to make an image of.
+/// What to build.
 #[derive(Debug)]
 pub struct BuildSpec<'a> {
-    /// What is done.
+    /// The Conductorfile.
     pub file: &'a Conductorfile,
     /// The Conductorfile's folder, from which COPY copies.
     pub context: &'a Path,
-    /// Where a distribution's packages come from; none is its usual place.
+    /// Package mirror; none is the distribution's default.
     pub mirror: Option<&'a str>,
 }
 
-/// Makes the image `name`, or makes it anew.
+/// Builds or rebuilds the image `name`.
 ///
 /// # Errors
 /// Of the instruction that failed, with its line; `ENOSPC`, `EROFS` … with the path.
@@ -73,7 +73,7 @@ pub fn build(store: &Store, name: &ImageName, recipe: &BuildSpec<'_>) -> Result<
     Ok(record)
 }
 
-/// Where an image is being made.
+/// State of a build.
 struct Builder<'a> {
     store: &'a Store,
     layers: Layers,
@@ -83,7 +83,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// The layers to begin with, the topmost first.
+    /// The layers of the base, topmost first.
     fn base(&mut self) -> Result<Vec<LayerId>> {
         let Self { store, layers, recipe, progress, .. } = self;
         let from = &recipe.file.from;
@@ -94,7 +94,7 @@ impl Builder<'_> {
                 let image = store.image(name)?;
                 if let Some(lost) = image.layers.iter().find(|layer| !layers.has(layer)) {
                     let lost =
-                        Error::new("build from", format_args!("image {name}"), format!("its layer {lost} is gone"));
+                        Error::new("build from", format_args!("image {name}"), format!("its layer {lost} is missing"));
                     return Err(lost.hint(format_args!("build {name} again")));
                 }
                 return Ok(image.layers);
@@ -133,7 +133,7 @@ impl Builder<'_> {
             LayerAction::Copy { source, destination } => {
                 let tree = CopySource::read(recipe.context, source, store)?;
                 for folder in tree.left_out() {
-                    remark(format_args!("COPY leaves out {}: it is conductor's own store", folder.display()));
+                    remark(format_args!("COPY skips {}: it is conductor's own store", folder.display()));
                 }
                 let id = tree.add_to(key("copy").with(destination)).id();
                 let copy = |draft: &Draft| change(&roots, draft, |root| tree.copy_to(root, destination));
@@ -168,7 +168,7 @@ fn settings_of(image: &ImageRecord) -> Settings {
     Settings { command, environment, working_directory, user }
 }
 
-/// Lets `step` work on the whole tree, in a mount namespace that ends with it; what changes goes into the draft.
+/// Runs `step` on the whole tree, in a temporary mount namespace; changes go to the draft.
 fn change(layers: &[PathBuf], draft: &Draft, step: impl FnOnce(&Rootfs) -> Result<()>) -> Result<()> {
     let end = interrupt::with_signals_blocked(|signals| {
         let child = spawn(SpawnOptions { namespaces: &[Kind::Mount], ..SpawnOptions::default() }, |_| {

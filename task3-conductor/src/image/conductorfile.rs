@@ -1,4 +1,4 @@
-//! A Conductorfile: what an image begins with, and what is done to it, line by line.
+//! Parses a Conductorfile: the base of an image and the instructions to build it.
 //!
 //! ```text
 //! # The counter service
@@ -11,9 +11,9 @@
 //! CMD ["bash", "run.sh"]
 //! ```
 //!
-//! The grammar is that of Dockerfiles, as far as it goes: `#` begins a comment line, a backslash at the end of a line
-//! goes on in the next, words may be quoted, `$NAME` and `${NAME}` stand for what ENV has set. Reading is apart from
-//! doing: a mistake in the last line is found before the first is run, and shown with a caret below it.
+//! The grammar is a subset of Dockerfile's: `#` begins a comment line, a backslash at the end continues a line, words
+//! may be quoted, `$NAME` and `${NAME}` are replaced by variables of ENV. The file is parsed completely before anything
+//! is executed, and an error is shown with a caret below its position.
 
 use std::collections::BTreeMap;
 
@@ -24,18 +24,18 @@ use super::base::{Base, FORMS};
 /// File name when none is given.
 pub const DEFAULT_NAME: &str = "Conductorfile";
 
-/// A Conductorfile, read and understood.
+/// A parsed Conductorfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conductorfile {
     /// What follows FROM.
     pub from: Base,
     /// The other instructions, in order.
     pub statements: Vec<Statement>,
-    /// The lines, to point into when a step fails.
+    /// The text, to show a line when a step fails.
     pub source: SourceText,
 }
 
-/// One instruction and where it stands.
+/// An instruction and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// Its first letter.
@@ -46,7 +46,7 @@ pub struct Statement {
     pub instruction: Instruction,
 }
 
-/// What can be said after FROM.
+/// An instruction after FROM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instruction {
     /// Copy a file or folder of the Conductorfile's folder into the image.
@@ -60,9 +60,9 @@ pub enum Instruction {
     Run(CommandLine),
     /// Set variables of the environment.
     Env(Vec<(String, Word)>),
-    /// Where the following commands start.
+    /// Working directory of the following commands.
     Workdir(Word),
-    /// What a container runs when nothing else is said.
+    /// Default command of a container.
     Cmd(CommandLine),
 }
 
@@ -75,7 +75,7 @@ pub enum CommandLine {
     Exec(Vec<String>),
 }
 
-/// A word with its quotes taken off; variables are still to be put in.
+/// A word without quotes, with variables not expanded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// Its first letter.
@@ -89,12 +89,12 @@ enum WordPart {
     Variable(String),
 }
 
-/// A letter in the file; both count from 1.
+/// A position in the file; both count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Line.
     pub line: usize,
-    /// Letter in the line.
+    /// Column, in characters.
     pub column: usize,
 }
 
@@ -105,7 +105,7 @@ pub struct SourceText {
     lines: Vec<String>,
 }
 
-/// What is wrong, where, and what would be right.
+/// A syntax error: position, problem, and hint.
 #[derive(Debug, PartialEq, Eq)]
 struct SyntaxError {
     at: Position,
@@ -113,14 +113,14 @@ struct SyntaxError {
     right: String,
 }
 
-/// An instruction's line after continued lines have been joined; it knows where each letter came from.
+/// An instruction after joining continued lines; each character keeps its position.
 struct Line {
     letters: Vec<(char, Position)>,
     end: Position,
 }
 
 const INSTRUCTIONS: [&str; 6] = ["FROM", "COPY", "RUN", "ENV", "WORKDIR", "CMD"];
-/// Docker's others, and what takes their place here.
+/// Unsupported instructions of Docker, and the alternatives.
 const UNSUPPORTED: [(&str, &str); 12] = [
     ("ADD", "COPY copies; to fetch or unpack, RUN a command"),
     ("ARG", "ENV sets variables"),
@@ -135,7 +135,7 @@ const UNSUPPORTED: [(&str, &str); 12] = [
     ("USER", "CMD [\"su\", \"NAME\", \"-c\", \"…\"] runs as another user"),
     ("VOLUME", "`.containers/NAME/rootfs` is there on the host while the container exists"),
 ];
-/// How many letters of a long line are shown around a mistake.
+/// Number of characters shown of a long line.
 const SHOWN: usize = 100;
 
 impl Conductorfile {
@@ -167,12 +167,12 @@ impl SourceText {
         Self { name: name.to_owned(), lines: text.lines().map(str::to_owned).collect() }
     }
 
-    /// An error that shows the line and points at a letter in it.
+    /// An error that shows the line with a caret below a position.
     pub fn error_at(&self, attempt: &str, at: Position, what: &str, right: &str) -> Error {
         let Position { line, column } = at;
         let letters: Vec<char> = self.lines.get(line - 1).map(|text| text.chars().collect()).unwrap_or_default();
         let from = if letters.len() > SHOWN { column.saturating_sub(SHOWN / 2) } else { 0 };
-        // A tab would move the caret, other control characters the whole screen.
+        // A tab would shift the caret; other control characters could do more.
         let shown: String =
             letters.iter().skip(from).take(SHOWN).map(|c| if c.is_control() { ' ' } else { *c }).collect();
         let (cut, more) = (if from > 0 { "…" } else { "" }, if letters.len() > from + SHOWN { "…" } else { "" });
@@ -185,7 +185,7 @@ impl SourceText {
 }
 
 impl Word {
-    /// The word with variables put in; one that is not set is empty.
+    /// Expands variables; an unset one is empty.
     pub fn expand(&self, environment: &BTreeMap<String, String>) -> String {
         let value = |part: &WordPart| match part {
             WordPart::Text(text) => text.clone(),
@@ -196,7 +196,7 @@ impl Word {
 }
 
 impl CommandLine {
-    /// What to execute.
+    /// Program and arguments.
     pub fn arguments(&self) -> Vec<String> {
         match self {
             Self::Shell(line) => ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
@@ -243,8 +243,8 @@ fn parse(source: &SourceText, bytes: &[u8]) -> Result<(Base, Vec<Statement>), Sy
     }
 }
 
-/// A word behind `<<` that stands alone in a later line: Docker takes what is between for input. Read line by line, it would be
-/// taken for instructions, and the command would get nothing.
+/// Detects here-documents, a word after `<<` that is alone on a later line. They are not supported, and their lines
+/// would be parsed as instructions.
 fn refuse_here_document(name: &str, rest: &Line, source: &SourceText) -> Result<(), SyntaxError> {
     let text = rest.text();
     let ends = text.match_indices("<<").filter_map(|(at, mark)| {
@@ -301,7 +301,7 @@ fn instruction(name: &str, word: &Line, rest: &Line) -> Result<Instruction, Synt
 fn copy(rest: &Line) -> Result<Instruction, SyntaxError> {
     let right = "for example: COPY counter-service /counter-service";
     let words = match json(rest)? {
-        // Nothing is put into these.
+        // Variables are not expanded here.
         Some(list) => {
             list.into_iter().map(|text| Word { at: rest.start(), parts: vec![WordPart::Text(text)] }).collect()
         }
@@ -327,7 +327,7 @@ fn run(rest: &Line) -> Result<Instruction, SyntaxError> {
     let right = "for example: RUN apt-get update";
     let (first, _) = rest.split_word();
     if first.text().starts_with("--") {
-        // The shell would complain, and not about this.
+        // The shell's error would be misleading.
         let what = format!("RUN takes no options such as {}", first.text());
         return Err(syntax_error(first.start(), &what, right));
     }
@@ -376,15 +376,11 @@ fn variable(name: &str, at: Position) -> Result<String, SyntaxError> {
     if begins_well && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Ok(name.to_owned());
     }
-    Err(syntax_error(
-        at,
-        &format!("{name:?} is no name of a variable"),
-        "letters, digits and _, beginning with no digit",
-    ))
+    Err(syntax_error(at, &format!("{name:?} is not a variable name"), "letters, digits and _, beginning with no digit"))
 }
 
 fn unknown(name: &str, word: &Line) -> SyntaxError {
-    let what = format!("{name:?} is no instruction");
+    let what = format!("{name:?} is not an instruction");
     if let Some((_, instead)) = UNSUPPORTED.iter().find(|(other, _)| *other == name) {
         return syntax_error(word.start(), &format!("{name} is none of conductor's instructions"), instead);
     }
@@ -395,7 +391,7 @@ fn unknown(name: &str, word: &Line) -> SyntaxError {
     }
 }
 
-/// Joins continued lines; leaves out comments and empty lines.
+/// Joins continued lines; skips comments and empty lines.
 fn lines(source: &SourceText) -> Result<Vec<Line>, SyntaxError> {
     let mut lines = Vec::new();
     let mut letters: Vec<(char, Position)> = Vec::new();
@@ -407,7 +403,7 @@ fn lines(source: &SourceText) -> Result<Vec<Line>, SyntaxError> {
         }
         if let Some(column) = text.chars().position(|letter| letter == '\0') {
             let at = Position { line, column: column + 1 };
-            return Err(syntax_error(at, "a NUL byte", "this is no text file"));
+            return Err(syntax_error(at, "a NUL byte", "this is not a text file"));
         }
         let whole = text.trim_end();
         let (whole, continued) = whole.strip_suffix('\\').map_or((whole, false), |whole| (whole, true));
@@ -438,7 +434,7 @@ impl Line {
         self.letters.is_empty()
     }
 
-    /// Without blanks at its ends.
+    /// Without surrounding blanks.
     fn trim(&self) -> Self {
         let blank = |(letter, _): &&(char, Position)| letter.is_whitespace();
         let before = self.letters.iter().take_while(blank).count();
@@ -448,7 +444,7 @@ impl Line {
         Self { letters, end }
     }
 
-    /// What stands before the first blank, and the rest without the blanks between.
+    /// The part before the first blank, and the rest.
     fn split_word(&self) -> (Self, Self) {
         let length = self.letters.iter().take_while(|(letter, _)| !letter.is_whitespace()).count();
         let part = |letters: &[(char, Position)]| Self { letters: letters.to_vec(), end: self.end }.trim();
@@ -456,7 +452,7 @@ impl Line {
     }
 }
 
-/// A JSON list of strings; none if it is something else. `[ -e /x ]` is a shell's test, `["a"` a list gone wrong.
+/// Parses a JSON list of strings; none if it is something else. `[ -e /x ]` is a shell command, `["a"` an invalid list.
 fn json(rest: &Line) -> Result<Option<Vec<String>>, SyntaxError> {
     let text = rest.text();
     let inner = text.strip_prefix('[').map(str::trim_start);
@@ -468,7 +464,7 @@ fn json(rest: &Line) -> Result<Option<Vec<String>>, SyntaxError> {
             let why = error.to_string();
             let why = why.split(" at line").next().unwrap_or_default();
             let right = "a list is written [\"program\", \"argument\"], with double quotes";
-            Err(syntax_error(at, &format!("this list is no JSON: {why}"), right))
+            Err(syntax_error(at, &format!("this list is not JSON: {why}"), right))
         }
         Err(_) => Ok(None),
     }
@@ -677,7 +673,7 @@ mod tests {
         );
         assert_eq!(
             refusal("FROM host\nRUN true \\\n  && true\n\tCOPPY a /b"),
-            "cannot understand Conductorfile:4:2: \"COPPY\" is no instruction\n  \
+            "cannot understand Conductorfile:4:2: \"COPPY\" is not an instruction\n  \
                4 |  COPPY a /b\n    \
                  |  ^ did you mean COPY?"
         );
@@ -692,7 +688,7 @@ mod tests {
             ("FROM host\nFROM host", "2:1", "line 1 names it"),
             ("FROM", "1:5", "FROM names no base"),
             ("FROM alpine:3", "1:6", "is none of debian:SUITE"),
-            ("FROM debian:../x", "1:6", "is no suite"),
+            ("FROM debian:../x", "1:6", "is not a suite"),
             ("FROM host AS x", "1:11", "FROM takes one word"),
             ("FROM host\nCOPY a b c", "2:10", "one source and one destination"),
             ("FROM host\nCOPY --chown=1 a b", "2:6", "takes no options"),
@@ -703,19 +699,19 @@ mod tests {
             ("FROM host\nCOPY <<-'END' /x\nhi\n\tEND", "2:6", "here-documents (<<END)"),
             ("FROM host\nRUN true && \\\n  cat << E >/x\nRUN\nE\n", "3:7", "here-documents (<<E)"),
             ("FROM host\nCMD []", "2:5", "names no program"),
-            ("FROM host\nRUN [\"a\", b]", "2:11", "no JSON"),
-            ("FROM host\nRUN ['a']", "2:6", "no JSON"),
+            ("FROM host\nRUN [\"a\", b]", "2:11", "is not JSON"),
+            ("FROM host\nRUN ['a']", "2:6", "is not JSON"),
             ("FROM host\nENV", "2:4", "ENV sets nothing"),
             ("FROM host\nENV A", "2:6", "gets no value"),
             ("FROM host\nENV A=1 B", "2:9", "NAME=VALUE is wanted here"),
-            ("FROM host\nENV 1=2", "2:5", "is no name of a variable"),
-            ("FROM host\nENV =x", "2:5", "is no name of a variable"),
+            ("FROM host\nENV 1=2", "2:5", "is not a variable name"),
+            ("FROM host\nENV =x", "2:5", "is not a variable name"),
             ("FROM host\nWORKDIR", "2:8", "names no folder"),
             ("FROM host\nWORKDIR a b", "2:11", "one folder"),
             ("FROM host\nWORKDIR /${A", "2:10", "$NAME or ${NAME}"),
             ("FROM host\nWORKDIR /${A:-b}", "2:10", "$NAME or ${NAME}"),
             ("FROM host\nEXPOSE 80", "2:1", "EXPOSE is none of conductor's instructions"),
-            ("FROM host\nxyzzy", "2:1", "\"XYZZY\" is no instruction"),
+            ("FROM host\nxyzzy", "2:1", "\"XYZZY\" is not an instruction"),
             ("FROM host\nRUN a \\\n", "2:7", "ends after this backslash"),
             ("FROM host\nRUN a\0b", "2:6", "a NUL byte"),
         ] {

@@ -1,15 +1,14 @@
-//! `COPY SOURCE DESTINATION`: files from beside the Conductorfile into the image, and nothing else from anywhere else.
+//! `COPY SOURCE DESTINATION`: copies files from the Conductorfile's folder into the image.
 //!
-//! Two trees take part, and neither is to be trusted with paths. In the *context*, the Conductorfile's folder, a link
-//! could lead to a secret of the host's; in the image, a link `/app -> /etc` could lead the copy into the host's /etc.
-//! The source is therefore looked up by openat2(2) with `RESOLVE_BENEATH` and without following links, the destination
-//! with `RESOLVE_IN_ROOT`, which takes the image's root for `/` as a process in it will. The rest is done by
+//! Two trees are involved, and neither is trusted. In the *context*, the Conductorfile's folder, a link could point to
+//! a secret of the host; in the image, a link `/app -> /etc` could redirect the copy to the host's /etc. So the source
+//! is resolved by openat2(2) without following links, the destination with `RESOLVE_IN_ROOT`. The rest is done by
 //! [`nsutil::rooted::copy`], by descriptor.
 //!
-//! Whether the layer can be taken from the cache is asked of the [`CopySource`]: names, modes, contents and hard links of all
-//! that would be copied. Owners and times do not count: everything belongs to root afterwards.
+//! The cache key of the layer includes names, modes, contents and hard links of everything copied (see [`CopySource`]).
+//! Owners and times do not count: everything belongs to root afterwards.
 //!
-//! Conductor's own store is no part of a context: each build would double it.
+//! Conductor's own store is excluded from a context: each build would double it.
 //!
 //! Look: `strace -e openat2 conductor build eg`. Manual: openat2(2), path_resolution(7).
 
@@ -33,7 +32,7 @@ use sha2::{Digest, Sha256};
 use super::layer::Key;
 use crate::store::Store;
 
-/// A file, or a folder with all that is in it, read and hashed; nothing of it has been copied yet.
+/// A file, or a folder with its contents, read and hashed but not copied yet.
 #[derive(Debug)]
 pub struct CopySource {
     /// The folder that the source's path begins in.
@@ -41,11 +40,11 @@ pub struct CopySource {
     /// Where in the context it is.
     source: PathBuf,
     is_folder: bool,
-    /// Of all that a copy depends on.
+    /// Hash of everything a copy depends on.
     hash: Sha256,
     /// The folders of conductor's own store.
     store: Vec<FileId>,
-    /// Which of them were met on the way, and are left out.
+    /// Those that were found and skipped.
     left_out: Vec<PathBuf>,
     /// The first name of each file that has several.
     linked: HashMap<FileId, PathBuf>,
@@ -55,8 +54,8 @@ impl CopySource {
     /// Reads `source`, a relative path without `..`, in the folder `context`.
     ///
     /// # Errors
-    /// `ENOENT` when it is not there; in words when a symbolic link stands on the way to it, when it is in conductor's own
-    /// store, or when it holds something other than files, folders and links.
+    /// `ENOENT` when it does not exist; in words when a symbolic link is in its path, when it is in conductor's own
+    /// store, or when it contains something other than files, folders and links.
     pub fn read(context: &Path, source: &Path, store: &Store) -> Result<Self> {
         let folder = File::open(context).or_cannot("open", context.display())?;
         let store = [store.images_dir(), store.containers_dir(), store.cache_dir()];
@@ -78,7 +77,7 @@ impl CopySource {
         Ok(read)
     }
 
-    /// Adds all that a copy of it depends on.
+    /// Adds everything a copy depends on to a key.
     pub fn add_to(&self, key: Key) -> Key {
         // The name counts when a file goes into a folder.
         let name = self.source.file_name().unwrap_or_default();
@@ -132,7 +131,7 @@ impl CopySource {
         walk(&entry, &mut |entry, about, path| self.gather_one(entry, about, path))
     }
 
-    /// `path` begins below the source. Returns whether what is in it belongs to the source, too.
+    /// `path` is relative to the source. Returns whether to descend into it.
     fn gather_one(&mut self, entry: &Entry<'_>, about: &Stat, path: &Path) -> Result<bool> {
         match FileType::from_raw_mode(about.st_mode) {
             FileType::Directory if self.store.contains(&file_id(about)) => {
@@ -145,7 +144,7 @@ impl CopySource {
             FileType::Symlink if path.as_os_str().is_empty() => return Err(behind_a_link(&self.source)),
             FileType::Symlink => self.note(path, 0o777, "link", entry.target()?.as_bytes()),
             kind => {
-                let reason = format!("it is {}, which has no content to copy", kind_name(kind));
+                let reason = format!("it is {}, which cannot be copied", kind_name(kind));
                 return Err(Error::new("copy", entry.shown(), reason));
             }
         }
@@ -174,7 +173,7 @@ impl CopySource {
         }
     }
 
-    /// Opens a path of the context, and not what a link stands for.
+    /// Opens a path of the context without following links.
     fn open(&self, path: &Path) -> Result<OwnedFd> {
         match Root::without_links(&self.context).open(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Err(Errno::ELOOP) => Err(behind_a_link(path)),
@@ -184,11 +183,11 @@ impl CopySource {
 }
 
 fn behind_a_link(path: &Path) -> Error {
-    Error::new("copy", path.display(), "a symbolic link leads there")
+    Error::new("copy", path.display(), "it is, or is behind, a symbolic link")
         .hint("COPY follows no links, since one could lead out of the Conductorfile's folder: name what it points to")
 }
 
-/// Of the parts that hold something, and where they are: what is nothing but a hole is not read.
+/// Hashes the data ranges of a file and their offsets; holes are not read.
 fn hash(file: &mut File, size: u64) -> std::io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

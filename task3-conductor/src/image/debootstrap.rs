@@ -1,12 +1,13 @@
-//! `FROM debian:SUITE`: a base layer by debootstrap(8), the tool that Debian's own installer uses.
+//! `FROM debian:SUITE`: builds a base layer with debootstrap(8), the tool of Debian's installer.
 //!
-//! It fetches the packages of a minimal system, checks them against the distribution's signature, unpacks them into a
-//! folder, and lets dpkg configure them in there under chroot(8). It mounts /proc in that folder and, when it is killed,
-//! leaves that and its children behind. So it runs in a mount namespace and a PID namespace of its own, as process 1: when
-//! it ends or is killed, the kernel ends all that it started and takes its mounts away.
+//! It downloads the packages of a minimal system, checks their signatures, unpacks them, and configures them with dpkg
+//! under chroot(8). It mounts /proc there and, if killed, leaves that and its children behind. So it runs as process 1
+//! in its own mount and PID namespace: when it exits, the kernel kills its children and removes its mounts.
 //!
-//! The packages it fetches stay in `.cache/packages`, so a build that was interrupted goes on where it was. What it
-//! does it tells as it tells Debian's installer (`--debian-installer`): on descriptor 3, in lines for programs to read.
+//! Downloaded packages stay in `.cache/packages`, so an interrupted build can continue. A download takes minutes, so
+//! its progress is shown: debootstrap reports it for Debian's installer (`--debian-installer`) on descriptor 3, in
+//! lines of the form `KIND: text` (see [`ProgressParser`]). Its ordinary output has no counts, and its error names
+//! (`NOGETREL` …) exist only there; hints are chosen by them.
 //!
 //! Look: `conductor build --explain eg`, `tail -f .cache/building/*/log`. Manual: debootstrap(8), pid_namespaces(7).
 
@@ -30,7 +31,7 @@ use super::layer::{Draft, Key};
 use super::progress::{Amount, Progress};
 use crate::store::lock::make_folder;
 
-/// A base system to be made.
+/// A base system to build.
 #[derive(Debug)]
 pub struct Bootstrap<'a> {
     /// Whose packages.
@@ -43,24 +44,24 @@ pub struct Bootstrap<'a> {
     pub packages: &'a Path,
 }
 
-/// In the default selection of Debian's suites anyway; without them it would not be the image that the course describes.
+/// Included in Debian's default selection; listed because the course's image needs them.
 const INCLUDED: &str = "iproute2,iputils-ping,procps";
 const SCRIPTS: &str = "/usr/share/debootstrap/scripts";
-/// Changes when what we do to a finished system changes.
+/// Version of our post-processing; part of the cache key.
 const RECIPE: &str = "1";
-/// What a shell has to be told to give debootstrap descriptor 3; the words themselves come as arguments, not as text.
+/// Shell code that connects descriptor 3; program and arguments are passed as `$0` and `$@`.
 const WITH_DESCRIPTOR_3: &str = "exec \"$0\" \"$@\" 3>&1 1>&2";
-/// The user's own, by which a campus or company reaches the internet.
+/// Proxy settings of the user.
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
-/// Its warning that a package could not be fetched, after all attempts.
+/// Its warning that a package could not be downloaded.
 const DOWNLOAD_FAILED: &str = "COULDNTDL";
-/// Settings for wget(1), after the user's own. By itself it tries twenty times, and waits longer each time.
+/// Settings for wget(1), appended to the user's. By default it tries twenty times with growing delays.
 const WGETRC: &str = "\ntries = 3\ntimeout = 20\n";
 /// Lines of its log that an error shows.
 const LAST_LINES: usize = 6;
 
 impl Distribution {
-    /// Where its packages are when nothing else is said.
+    /// Default mirror.
     pub fn usual_mirror(self) -> &'static str {
         match self {
             Self::Debian => "http://deb.debian.org/debian",
@@ -68,7 +69,7 @@ impl Distribution {
         }
     }
 
-    /// The keys that its releases are signed with, and the package that brings them.
+    /// Keyring of its releases, and the package that contains it.
     fn keyring(self) -> (&'static str, &'static str) {
         match self {
             Self::Debian => ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
@@ -84,7 +85,7 @@ impl Bootstrap<'_> {
         [&distribution.to_string(), &suite.to_string(), *mirror, INCLUDED].iter().fold(Key::of(RECIPE), Key::with)
     }
 
-    /// Fills the layer.
+    /// Builds the layer.
     ///
     /// # Errors
     /// In words when debootstrap, its keyring or its script for the suite is missing, or when it fails: then with its
@@ -138,7 +139,7 @@ impl Bootstrap<'_> {
         })
     }
 
-    /// Says what debootstrap said, and what to do about it.
+    /// Creates an error from debootstrap's message, with a hint.
     fn explain(&self, failure: &DebootstrapError, log: &Path) -> Error {
         let said = failure.message.clone().unwrap_or_else(|| format!("it ended with code {}", failure.exit.code()));
         let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
@@ -146,7 +147,7 @@ impl Bootstrap<'_> {
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         let last: String = last.iter().map(|line| format!("\n  debootstrap: {line}")).collect();
         let place = format!("{}:{}", self.distribution, self.suite);
-        // The hint that follows begins a line of its own, if there are several.
+        // The hint is on a line of its own if there are several.
         let end = if last.is_empty() { "" } else { "\n " };
         let error = Error::new("build from", place, format!("{said}{last}{end}"));
         let mirror = self.mirror;
@@ -171,7 +172,7 @@ impl Bootstrap<'_> {
     }
 }
 
-/// How debootstrap failed.
+/// A failure of debootstrap.
 #[derive(Debug)]
 struct DebootstrapError {
     exit: Exit,
@@ -200,7 +201,7 @@ fn run(
             dup2_stderr(&log_file).or_cannot("set", "stderr")?;
             match become_debootstrap(program, arguments, wgetrc)? {}
         })?;
-        // Ours would keep the pipe open after its end.
+        // Our copy would keep the pipe open after it exits.
         drop(writer);
         let mut parser = ProgressParser::default();
         let mut bytes = Vec::new();
@@ -208,7 +209,7 @@ fn run(
             match next_event(&mut reader, signals)? {
                 Event::Bytes(new) if new.is_empty() => break,
                 Event::Bytes(new) => bytes.extend(new),
-                // Dropping the child kills it, and the kernel all that it started.
+                // Dropping the child kills it and everything it started.
                 Event::Interrupted(signal) => return Err(interrupt::interrupted_by(signal, signals)),
             }
             while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
@@ -232,7 +233,7 @@ enum Event {
     Interrupted(Signal),
 }
 
-/// What comes first: something to read (nothing, when the other side has ended), or a signal.
+/// Waits for data (empty at the end) or a signal.
 fn next_event(reader: &mut File, signals: &mut TerminationSignals) -> Result<Event> {
     loop {
         let mut ends =
@@ -256,10 +257,10 @@ fn next_event(reader: &mut File, signals: &mut TerminationSignals) -> Result<Eve
     }
 }
 
-/// In the child: gives debootstrap surroundings of its own, and becomes it.
+/// Runs in the child: sets up mounts and environment, and executes debootstrap.
 fn become_debootstrap(program: &Path, arguments: &[String], wgetrc: &Path) -> Result<Infallible> {
     make_all_private()?;
-    // Process numbers are new in here, and the host's /proc knows others.
+    // The host's /proc shows other PIDs.
     Mount::proc(Path::new("/proc"))?.keep();
     let program = program.display().to_string();
     let words: Vec<&str> =
@@ -287,7 +288,7 @@ fn find_program() -> Result<PathBuf> {
     })
 }
 
-/// Takes out what belongs to this host and not to the system: its name and name servers, and packages that were used.
+/// Removes what belongs to this host: host name, name servers, and package files.
 fn remove_host_files(root: &Path) -> Result<()> {
     for file in ["etc/hostname", "etc/resolv.conf"] {
         let file = root.join(file);
@@ -304,12 +305,12 @@ fn remove_host_files(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What debootstrap has told so far; see `/usr/share/debootstrap/functions`, where each kind of line is written.
+/// Parses debootstrap's progress; see `/usr/share/debootstrap/functions`, which writes each kind of line.
 #[derive(Debug, Default)]
 struct ProgressParser {
-    /// What it does, in words.
+    /// Description of the current phase.
     phase: String,
-    /// Its name for that.
+    /// Name of the phase.
     tag: String,
     now: u64,
     of: u64,
@@ -321,16 +322,16 @@ struct ProgressParser {
     error: Option<String>,
 }
 
-/// A phase, what it is about just now, and how far it is.
+/// Phase, current item, and progress.
 type ProgressUpdate<'a> = (&'a str, &'a str, Amount);
 
 impl ProgressParser {
-    /// Takes in one line: a letter that says what it is about, another that says which part of it, and the text.
+    /// Parses one line: a letter for its type, an optional letter for its part, and the text.
     fn line(&mut self, line: &str) -> Option<ProgressUpdate<'_>> {
         let (kind, text) = line.split_once(':')?;
         let text = text.trim_start();
         match kind {
-            // A count, and at the beginning of a phase its name: then a PF follows.
+            // A count; at the beginning of a phase also its name, and then a PF follows.
             "P" => {
                 let mut words = text.split(' ');
                 self.now = words.next()?.parse().ok()?;
@@ -360,7 +361,7 @@ impl ProgressParser {
                     return Some(self.shown(true));
                 }
             }
-            // It would go on and try the other packages, each as long as this one, and fail in the end.
+            // It would go on to try all other packages, as slowly, and fail in the end.
             "EF" | "WF" if kind == "EF" || self.message == DOWNLOAD_FAILED => {
                 self.error =
                     Some(self.arguments.iter().fold(text.to_owned(), |text, word| text.replacen("%s", word, 1)));
@@ -375,7 +376,7 @@ impl ProgressParser {
         let detail = self.arguments.first().filter(|_| with_detail).map_or("", String::as_str);
         let amount = match self.tag.as_str() {
             "DOWNDEBS" => Amount::Count { now: self.fetched, of: self.packages },
-            // These count bytes, which say nothing to a person.
+            // These count bytes: show a percentage.
             tag if tag.starts_with("DOWN") => Amount::Percent(100 * self.now / self.of.max(1)),
             _ => Amount::Count { now: self.now, of: self.of },
         };

@@ -1,11 +1,10 @@
-//! `FROM host`: a base layer made of this host's own programs, offline, in a second.
+//! `FROM host`: builds a base layer from this host's programs, offline, in a second.
 //!
-//! A file tree to run programs in needs less than one thinks: the programs, the loader and libraries they ask for
-//! (`ldd` lists them), a few folders for mounts, and the text files in which names of users are looked up. That is
-//! enough for a shell, `ps`, `ip` and `ping`, and it is there without any network. What it lacks is all that makes a
+//! Running programs needs little: the programs, their loader and libraries (`ldd` lists them), a few folders for
+//! mounts, and the files with user names. That is enough for a shell, `ps`, `ip` and `ping`. It lacks the rest of a
 //! distribution: package manager, locales, documentation, services.
 //!
-//! Nothing of the host's configuration is copied, only programs: the users in it are [`PASSWD`]'s, not the host's.
+//! The host's configuration is not copied: the users are those of [`PASSWD`].
 //!
 //! Look: `ldd /bin/ls`, `conductor build --from host eg`. Manual: ldd(1), passwd(5), nsswitch.conf(5), hier(7).
 
@@ -44,10 +43,10 @@ const PROGRAMS: &[&str] = &[
     "capsh", "curl", "getent", "keyctl", "nc", "strace",
 ];
 
-/// Without these it would be no image worth having.
+/// Without these the image would be useless.
 const NEEDED: [&str; 6] = ["bash", "sh", "ls", "cat", "sleep", "true"];
 
-/// Where programs are looked for, never in a folder of the user's.
+/// Where programs are searched, never in folders of users.
 const SEARCH_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Folders and their modes.
@@ -83,7 +82,7 @@ student:x:1000:1000:Student:/home/student:/bin/bash
 nobody:x:65534:65534:nobody:/nonexistent:/bin/false
 ";
 
-/// Text files. hosts, hostname and resolv.conf are empty: each container gets its own put over them.
+/// Text files. hosts, hostname and resolv.conf are empty: those of each container are mounted over them.
 const FILES: [(&str, &str); 9] = [
     ("etc/passwd", PASSWD),
     ("etc/group", "root:x:0:\ndaemon:x:1:\ntty:x:5:\nstudent:x:1000:\nnogroup:x:65534:\n"),
@@ -96,11 +95,11 @@ const FILES: [(&str, &str); 9] = [
     ("etc/resolv.conf", ""),
 ];
 
-/// Descriptions of terminals, without which `top`, `less` and `clear` do not know how to move the cursor.
+/// terminfo entries, which `top`, `less` and `clear` need.
 const TERMINALS: [&str; 6] = ["d/dumb", "l/linux", "s/screen", "t/tmux", "v/vt100", "x/xterm"];
 const TERMINAL_VARIANTS: [&str; 3] = ["s/screen-256color", "t/tmux-256color", "x/xterm-256color"];
 
-/// What such a layer is made from: a host whose programs change makes another one.
+/// Cache key: it changes when the host's programs change.
 ///
 /// # Errors
 /// When a program that is needed is missing.

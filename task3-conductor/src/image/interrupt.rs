@@ -1,15 +1,15 @@
-//! Ctrl-C in the middle of a build: what was begun is undone, and then the build ends as the signal says.
+//! Handles Ctrl-C during a build: undoes the current step, then ends as the signal demands.
 //!
-//! A signal that ends the program at once would leave half a layer and a running child. So while something is made,
-//! signals wait; whoever waits for the maker looks at them too. One that comes is *put back*, the failure goes up
-//! through every guard, and in the end [`deliver`] lets it do what it came for, so the shell sees a program that was ended
-//! by SIGINT. Look: `conductor build eg; echo $?` with Ctrl-C. Manual: signal(7), signalfd(2).
+//! If a signal ended the program at once, it would leave half a layer and a running child. So termination signals are
+//! blocked during a step, and waiting for a child also waits for them. A signal is *raised again*, the error propagates
+//! through every guard, and in the end [`deliver`] unblocks it, so the shell sees a program terminated by SIGINT. Look:
+//! `conductor build eg; echo $?` with Ctrl-C. Manual: signal(7), signalfd(2).
 
 use nix::sys::signal::Signal;
 use nsutil::error::{Error, Result};
 use nsutil::process::{Child, Exit, PidFd, TerminationSignals, unblock};
 
-/// Does `make` while signals wait; after a success they act as before.
+/// Runs `make` with termination signals blocked; unblocks them after success.
 ///
 /// # Errors
 /// Those of `make`.
@@ -19,17 +19,17 @@ pub fn with_signals_blocked<T>(make: impl FnOnce(&mut TerminationSignals) -> Res
     Ok(made)
 }
 
-/// Waits for the end of a child; the first signal ends it.
+/// Waits until a child exits; a signal kills it.
 ///
 /// # Errors
 /// The child's own; in words when a signal came.
 pub fn wait(child: Child, signals: &mut TerminationSignals) -> Result<Exit> {
-    // If a signal came, the child is killed when it is dropped here.
+    // After a signal, dropping the child kills it.
     until_end(child.pidfd(), signals)?;
     child.wait()
 }
 
-/// Waits until a process has ended; it is to be killed when a signal came.
+/// Waits until a process exits, or a signal arrives.
 ///
 /// # Errors
 /// In words when a signal came.
@@ -40,17 +40,14 @@ pub fn until_end(process: &PidFd, signals: &mut TerminationSignals) -> Result<()
     }
 }
 
-/// The error of something that a signal broke off.
+/// The error of a step interrupted by a signal.
 pub fn interrupted_by(signal: Signal, signals: &TerminationSignals) -> Error {
-    // Should it fail, the build ends as one that failed for another reason.
+    // If this fails, the build just ends with an error.
     let _ = signals.raise_again(signal);
-    Error::new("go on with", "the build", format!("{signal} interrupted it"))
+    Error::new("finish", "the build", format!("{signal} interrupted it"))
 }
 
-/// Ends the program if a signal was put back.
-///
-/// # Errors
-/// None that the kernel could have.
+/// Ends the program if a signal is pending.
 pub fn deliver() -> Result<()> {
     unblock()
 }

@@ -1,4 +1,4 @@
-//! Layers on disk: each made beside its place, renamed when it is whole, and found again by what it was made from.
+//! Layers on disk: built in a temporary folder, renamed when complete, and looked up by a hash of their inputs.
 //!
 //! ```text
 //! .cache/layers/ID/root            the files, one layer of an overlay
@@ -6,9 +6,9 @@
 //! .cache/building/ID/              the same, while somebody makes it (and holds its flock)
 //! ```
 //!
-//! The ID is a hash of everything that went into the layer: the layer below it, the instruction, the files it copies.
-//! The same question has the same ID, so looking whether a folder of that name exists is the whole cache. A build that
-//! is killed leaves only a folder under `building` that nobody holds locked: the next build removes it.
+//! The ID is a hash of all inputs of the layer: the layer below, the instruction, the files it copies. So the cache
+//! look-up is whether a folder of that name exists. A killed build leaves only an unlocked folder under `building`,
+//! which the next build removes.
 //!
 //! Look: `ls .cache/layers`, `cat .cache/layers/*/record.json`. Manual: flock(2), rename(2), syncfs(2).
 
@@ -31,11 +31,11 @@ use crate::store::layer_id::LayerId;
 use crate::store::lock::{Lock, make_folder};
 use crate::store::record;
 
-/// All that goes into a layer, in order. Two keys are equal only if every part is.
+/// All inputs of a layer, in order. Two keys are equal only if every part is.
 #[derive(Debug, Clone)]
 pub struct Key(Sha256);
 
-/// What is known about a layer that is there.
+/// The record of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerRecord {
     /// The instruction that made it, such as `COPY app /app`.
@@ -44,20 +44,20 @@ pub struct LayerRecord {
     pub parent: Option<LayerId>,
     /// Bytes on disk, as du(1) counts them.
     pub size_bytes: u64,
-    /// Seconds since 1970 at which it was whole.
+    /// Unix time of its completion.
     pub created: i64,
 }
 
-/// Whether a layer had to be made.
+/// Whether a layer was built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was there.
+    /// It was in the cache.
     Cached,
-    /// It was made now.
+    /// It was built.
     Made,
 }
 
-/// The layers of a store. As long as this value lives, none of them is removed.
+/// The layers of a store. While this value exists, none of them is removed.
 #[derive(Debug)]
 pub struct Layers {
     dir: PathBuf,
@@ -65,11 +65,11 @@ pub struct Layers {
     _shared: Lock,
 }
 
-/// A layer that is being made: removed when dropped, unless it was [kept](Draft::keep).
+/// A layer that is being built: removed when dropped, unless it was [kept](Draft::keep).
 #[derive(Debug)]
 pub struct Draft {
     dir: PathBuf,
-    /// Held as long as somebody works on it; the kernel lets go of it when that process is killed.
+    /// Held while it is being built; the kernel releases it if that process is killed.
     lock: Lock,
 }
 
@@ -105,7 +105,7 @@ impl Layers {
         Ok(layers)
     }
 
-    /// The layers of `store`, for removing: nobody else reads or adds any.
+    /// Opens the layers of `store` exclusively, for removing some.
     ///
     /// # Errors
     /// In words while a build goes on; those of [`Layers::open`].
@@ -123,7 +123,7 @@ impl Layers {
         Ok(Self { dir, building, _shared: lock })
     }
 
-    /// Gives the layer `id`, made by `make` if it is not there yet. When two want it at once, one waits for the other.
+    /// Builds the layer `id` with `make` unless it exists. Concurrent builds of the same layer wait for each other.
     ///
     /// # Errors
     /// Those of `make`; `ENOSPC`, `EROFS` … with the path.
@@ -149,7 +149,7 @@ impl Layers {
         Ok(Outcome::Made)
     }
 
-    /// Whether the layer is there, whole.
+    /// Whether the layer exists.
     pub fn has(&self, id: &LayerId) -> bool {
         self.dir.join(id.to_string()).is_dir()
     }
@@ -162,7 +162,7 @@ impl Layers {
         record::load(&self.dir.join(id.to_string()))
     }
 
-    /// All layers that are there, in no order that means anything.
+    /// All layers, in no particular order.
     ///
     /// # Errors
     /// When the folder of layers cannot be read.
@@ -171,7 +171,7 @@ impl Layers {
         Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
     }
 
-    /// Removes a layer. Its name goes first and at once, so that it is never there in part.
+    /// Removes a layer. It is renamed first, so that it is never incomplete under its name.
     ///
     /// # Errors
     /// `ENOENT` when it is not there; `EROFS`, `EBUSY` … with the path.
@@ -183,14 +183,14 @@ impl Layers {
         remove_tree(&away)
     }
 
-    /// A place to make the layer in; none when somebody else made it while we waited for our turn.
+    /// A draft to build the layer in; none if another build completed it meanwhile.
     fn draft(&self, id: &LayerId) -> Result<Option<Draft>> {
         let dir = self.building.join(id.to_string());
         step!("layer.begin", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", dir.display();
-            why: "one build makes a layer, others that want it wait; what nobody holds is swept away by the next";
+            why: "one build creates a layer, others that need it wait; the next build removes unlocked leftovers";
             shell: "mkdir {0}; exec 9< {0}; flock 9", dir.display());
         let lock = Lock::new_folder(&dir)?;
-        // From here on a folder that is not needed is removed when this is dropped.
+        // From now on dropping it removes the folder.
         let draft = Draft { dir, lock };
         if self.has(id) {
             return Ok(None);
@@ -199,12 +199,12 @@ impl Layers {
         Ok(Some(draft))
     }
 
-    /// Removes what killed builds left: folders under `building` that no command holds.
+    /// Removes leftovers of killed builds: unlocked folders under `building`.
     fn sweep(&self) -> Result<()> {
         for (folder, _held) in Lock::leftovers(&self.building, |_| true)? {
-            // What cannot be removed takes room, and is in nobody's way.
+            // Failure only costs disk space.
             if let Err(error) = remove_tree(&folder) {
-                remark(format_args!("cannot remove what a build has left yet: {}", line(&error)));
+                remark(format_args!("cannot remove leftovers of a build yet: {}", line(&error)));
             }
         }
         Ok(())
@@ -222,17 +222,17 @@ impl Draft {
         self.dir.join("work")
     }
 
-    /// An empty folder beside it, to mount the whole on.
+    /// An empty folder, the mount point of the whole tree.
     pub fn place(&self) -> PathBuf {
         self.dir.join("place")
     }
 
-    /// A file beside it for what the tool that fills it says.
+    /// A log file for the tool that fills it.
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
 
-    /// Empties what a killed build left.
+    /// Empties leftovers of a killed build.
     fn prepare(&self) -> Result<()> {
         for folder in [self.root(), self.work(), self.place()] {
             remove_tree(&folder)?;
@@ -242,7 +242,7 @@ impl Draft {
         fs::set_permissions(self.root(), mode).or_cannot("set the mode of", self.root().display())
     }
 
-    /// Puts the layer in its place, whole.
+    /// Moves the complete layer to its place.
     fn keep(self, record: &LayerRecord, place: &Path) -> Result<()> {
         for folder in [self.work(), self.place()] {
             remove_tree(&folder)?;
@@ -262,15 +262,15 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // After `keep` there is nothing of that name, unless the next in turn has just made it: then it is not ours.
+        // After `keep` the folder is gone, or belongs to the next build: then it is not ours.
         if self.lock.is_still_at(&self.dir) {
-            // What cannot be removed now is swept by the next build.
+            // The next build removes what cannot be removed now.
             let _ = remove_tree(&self.dir);
         }
     }
 }
 
-/// Bytes that a file tree takes on disk; a file with several names counts once.
+/// Size of a file tree on disk; a file with several hard links counts once.
 ///
 /// # Errors
 /// Those of getdents64(2) and stat(2), with the path.
@@ -294,7 +294,7 @@ pub fn size_on_disk(tree: &Path) -> Result<u64> {
 mod tests {
     use super::*;
 
-    /// It asks before the layer is in its place, and makes a folder to wait at after that.
+    /// It checks before the layer exists, and creates a folder to lock afterwards.
     #[test]
     fn a_build_that_loses_the_race_for_a_layer_leaves_no_folder() {
         let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! From a Conductorfile to acts: variables put in, paths made whole, and nothing touched yet.
+//! From a Conductorfile to layer steps: expands variables and paths, without side effects.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -9,23 +9,23 @@ use super::conductorfile::{Conductorfile, Instruction, Position, Word};
 use crate::container::plan::default_environment;
 use crate::spec::user::{ROOTS_HOME, User};
 
-/// What a container of the image gets when nothing else is said; ENV, WORKDIR and CMD change it.
+/// Default settings of a container of the image; ENV, WORKDIR and CMD change them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// What it runs.
+    /// Command.
     pub command: Vec<String>,
-    /// Its environment.
+    /// Environment.
     pub environment: BTreeMap<String, String>,
-    /// Where its command starts.
+    /// Working directory.
     pub working_directory: Option<String>,
-    /// Who it runs as; a RUN line is root's in any case.
+    /// User; RUN always runs as root.
     pub user: Option<User>,
 }
 
-/// One layer to be made.
+/// One layer to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerStep {
-    /// Where it stands in the Conductorfile.
+    /// Its position in the Conductorfile.
     pub at: Position,
     /// As it is written there.
     pub text: String,
@@ -54,7 +54,7 @@ pub enum LayerAction {
     },
 }
 
-/// The acts of a Conductorfile in order, and what holds at its end; `settings` is what its base begins with.
+/// The steps of a Conductorfile in order, and the settings at its end; `settings` are those of its base.
 ///
 /// # Errors
 /// When a path leads out of the Conductorfile's folder or is empty, with its line and a caret.
@@ -63,7 +63,7 @@ pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<LayerSt
     for statement in &file.statements {
         let action = match &statement.instruction {
             Instruction::Env(pairs) => {
-                // All see the values from before this line.
+                // All see the values before this line.
                 let before = visible(&settings);
                 settings.environment.extend(pairs.iter().map(|(name, value)| (name.clone(), value.expand(&before))));
                 continue;
@@ -88,7 +88,7 @@ pub fn plan(file: &Conductorfile, mut settings: Settings) -> Result<(Vec<LayerSt
     Ok((steps, settings))
 }
 
-/// What a variable can stand for at this line: also what every container has, so that `PATH=/opt:$PATH` adds to it.
+/// The variables visible at this line, including defaults, so that `PATH=/opt:$PATH` works.
 fn visible(settings: &Settings) -> BTreeMap<String, String> {
     let home = ("HOME".to_owned(), ROOTS_HOME.to_owned());
     default_environment().into_iter().chain([home]).chain(settings.environment.clone()).collect()
@@ -108,7 +108,7 @@ fn path_in_context(file: &Conductorfile, word: &Word, settings: &Settings) -> Re
     if path.is_absolute() {
         return refuse("the source is an absolute path", "paths begin in the Conductorfile's folder");
     }
-    // Without the dots that stand for nothing.
+    // Without `.` components.
     let path: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     Ok(if path.as_os_str().is_empty() { ".".into() } else { path })
 }

@@ -1,4 +1,4 @@
-//! How far a build is: a bar where a person looks on, plain lines where a file or another program does.
+//! Progress of a build: a bar on a terminal, plain lines otherwise.
 //!
 //! Both go to stderr; stdout is for what scripts read. Look: `conductor build eg 2>build.log`.
 
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::layer::Outcome;
 
-/// Tells the user how far a build is.
+/// Shows the progress of a build.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -17,10 +17,10 @@ pub struct Progress {
     begun: Instant,
 }
 
-/// How far a phase is.
+/// Progress of a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// So many of so many things.
+    /// A number of items.
     Count {
         /// Done.
         now: u64,
@@ -32,7 +32,7 @@ pub enum Amount {
 }
 
 impl Progress {
-    /// On stderr, as suits what that is.
+    /// On stderr, with a bar if that is a terminal.
     pub fn on_stderr() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
@@ -44,7 +44,7 @@ impl Progress {
         Self { bar, phase: String::new(), begun: Instant::now() }
     }
 
-    /// A layer is about to be looked for or made.
+    /// Begins a layer.
     pub fn begin(&mut self, instruction: &str) {
         self.begun = Instant::now();
         self.phase.clear();
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// A part of it has got this far; `detail` is what it is about just now, such as a package.
+    /// Reports progress of a phase; `detail` is the current item, such as a package.
     pub fn step(&mut self, phase: &str, detail: &str, amount: Amount) {
         if let Some(bar) = &self.bar {
             let (now, of) = match amount {
@@ -75,7 +75,7 @@ impl Progress {
         }
     }
 
-    /// The layer is there.
+    /// Ends a layer.
     pub fn end(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Cached => self.line("  cached"),
@@ -83,7 +83,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away, so that others can write to the terminal.
+    /// Removes the bar, so that others can write to the terminal.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -104,7 +104,7 @@ impl Drop for Progress {
     }
 }
 
-/// Where nobody reads, the work still goes on.
+/// Failure to write does not stop the work.
 fn write_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,8 +1,8 @@
-//! `RUN COMMAND`: what a command changes in the image becomes a layer.
+//! `RUN COMMAND`: turns the changes of a command into a layer.
 //!
-//! The command runs in a container like any other: the same namespaces, capabilities, system calls and devices. Only its
-//! network is the host's, since packages have to be fetched from somewhere. The folder that takes what it writes (the
-//! upper of its overlay) is the layer to be, once it has ended well and everything it started is gone.
+//! The command runs in a container like any other: same namespaces, capabilities, system calls and devices. Only the
+//! network is the host's, to fetch packages. The upper directory of its overlay becomes the layer once the command has
+//! succeeded and all its processes are gone.
 //!
 //! Look: `conductor build --explain eg Conductorfile`, `ls .cache/layers/*/root`. Manual: mount(8), "overlay".
 
@@ -32,7 +32,7 @@ use crate::store::layer_id::LayerId;
 pub struct RunStep<'a> {
     /// The image that is being made.
     pub image: &'a ImageName,
-    /// What it sees, the topmost first.
+    /// Its layers, topmost first.
     pub layers: &'a [LayerId],
     /// The layer to be.
     pub layer: &'a LayerId,
@@ -42,12 +42,12 @@ pub struct RunStep<'a> {
     pub settings: &'a Settings,
 }
 
-/// Runs the command to its end; what it wrote is in the draft then.
+/// Runs the command; its writes are then in the draft.
 ///
 /// # Errors
 /// In words when it ends with another code than 0; those of starting a container.
 pub fn run(store: &Store, job: &RunStep<'_>, draft: &Draft) -> Result<()> {
-    // Who makes this layer has its draft to himself, so nobody else uses this name.
+    // The lock of the draft makes the name unique.
     let name: ContainerName = format!("build-{}", job.layer).parse().or_cannot("name", "a step of the build")?;
     let plan = Plan {
         name,
@@ -77,7 +77,7 @@ pub fn run(store: &Store, job: &RunStep<'_>, draft: &Draft) -> Result<()> {
         let (started, lock) =
             create::start_and_hold(store, &plan, claim, output).map_err(crate::output::failure::Failure::into_error)?;
         drop(pipe);
-        // Process 1 was the last of its PID namespace: with it, whatever it left in the background has ended.
+        // When process 1 exits, the kernel kills its background processes.
         let ended = copy_while(relay.into_iter().collect(), started.init.pidfd(), || {
             interrupt::until_end(started.init.pidfd(), signals)
         });

@@ -1,7 +1,7 @@
-//! The cable between a container and the host: laid, given addresses, and told where to send what.
+//! Connects a container and the host by a veth pair, with addresses and routes.
 //!
-//! The pair is made *inside* the container's network namespace, with the other end put into the host's: a descriptor of
-//! the container's first process opens the one, our own the other, so neither can turn out to be a stranger's.
+//! The pair is created *inside* the container's network namespace, with the other end in the host's: a pidfd of the
+//! container's first process opens the one, our own namespace descriptor the other, so neither can be an unrelated one.
 //!
 //! Look: `ip -details address show type veth`, `conductor exec NAME -- ip route`. Manual: veth(4), rtnetlink(7).
 
@@ -27,44 +27,44 @@ use crate::store::Store;
 use crate::store::ledger::{Change, Ledger};
 use crate::store::lock::Lock;
 
-/// Where the host is the way to, inside, whatever else is asked for (besides the pool, if that is another one).
+/// Always routed through the host inside a container (besides the pool, if that is another one).
 const LAB_NETWORK: &str = "192.168.0.0/16";
 
-/// What is asked for; it is added to what the container has already.
+/// Requested changes; they are added to an existing network.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Whether it may reach what is beyond the host.
+    /// Whether the container may reach the internet.
     pub internet: bool,
-    /// Ports of the host that shall lead to it.
+    /// Ports of the host to publish.
     pub publish: Vec<PublishedPort>,
-    /// The host's only interface to the world; none is whichever the host's routes name at that moment.
+    /// The only host interface to use for the internet; none is whichever the routing table selects.
     pub interface: Option<String>,
-    /// Where subnets are taken from.
+    /// Pool from which subnets are taken.
     pub pool: Subnet,
 }
 
-/// A network that was thought through and can be made. Until then nothing is changed.
+/// A planned network; nothing is changed yet.
 #[derive(Debug)]
 pub struct Attachment<'a> {
     store: &'a Store,
     name: &'a ContainerName,
     init: PidFd,
     pool: Subnet,
-    /// What it had before, if it had a network.
+    /// Its network before, if it had one.
     before: Option<NetworkRecord>,
     wanted: NetworkRecord,
     networks: Networks,
-    // Two containers must not choose the same subnet, nor one be stopped while its cable is laid.
+    // Two containers must not choose the same subnet, nor may one be stopped while it is being connected.
     _networks_lock: Lock,
     _container_lock: Lock,
 }
 
 impl<'a> Attachment<'a> {
-    /// Chooses a subnet and makes sure that all that is asked for can be had.
+    /// Chooses a subnet and checks that the request can be fulfilled.
     ///
     /// # Errors
-    /// In words: when the container has ended, no subnet is free, a port is in use, there is no way out, or a link of
-    /// its name is somebody else's.
+    /// In words: when the container has exited, no subnet is free, a port is in use, there is no default route, or a
+    /// link of its name belongs to another owner.
     pub fn plan(store: &'a Store, name: &'a ContainerName, request: &Request) -> Result<Self> {
         let container_lock = store.lock_container(name)?;
         let Some(init) = store.container(name)?.running()? else {
@@ -82,7 +82,7 @@ impl<'a> Attachment<'a> {
             Some(known) => known.clone(),
             None => {
                 refuse_foreign_link(&netlink, name, &Ledger::of(&dir))?;
-                // A route that is wider than the pool (a VPN's half of the internet) is for what has no better one.
+                // A route wider than the pool (half of the internet through a VPN) does not conflict.
                 let mut taken = netlink.routed_subnets()?;
                 taken.retain(|subnet| subnet.prefix() >= request.pool.prefix());
                 taken.extend(networks.all.values().map(|record| record.subnet));
@@ -117,7 +117,7 @@ impl<'a> Attachment<'a> {
         subnet::container_address(self.wanted.subnet)
     }
 
-    /// Makes it so. What a killed command had begun is completed.
+    /// Applies the plan. It completes what a killed command has begun.
     ///
     /// # Errors
     /// The kernel's or the firewall tool's; then the network is as it was before.
@@ -147,7 +147,7 @@ impl<'a> Attachment<'a> {
         if forwarding {
             note_forwarding(store, name, &firewall)?;
         }
-        // The rules before the cable: there is no moment at which something passes that must not.
+        // Rules before the link: forbidden packets never pass, not even for a moment.
         let wanted = self.networks.permissions(name);
         rules::apply(&firewall, &[(name, wanted.as_ref())], foreign_traffic(store, None, &firewall)?)?;
         if forwarding {
@@ -156,7 +156,7 @@ impl<'a> Attachment<'a> {
         let veth = self.connect_veth()?;
         hosts_file::refresh_resolvers(&dir)?;
         refresh_names(store, &self.networks, name)?;
-        // Who sends already would go on not to be led anywhere.
+        // Existing UDP flows must be tracked anew, or the new rules do not apply to them.
         let new =
             |publish: &&PublishedPort| !self.before.as_ref().is_some_and(|before| before.published.contains(*publish));
         let datagrams = self.wanted.published.iter().filter(|publish| publish.protocol == Protocol::Udp).filter(new);
@@ -213,31 +213,35 @@ impl<'a> Attachment<'a> {
         Ok(veth)
     }
 
-    /// What may not pass the host's end of the cable, whatever the firewall says: before it is switched on.
+    /// Restrictions of the host's end that are independent of the firewall, set before it is up.
     fn guard(&self, outside: &str) -> Result<()> {
         let conf = |family: &str, knob: &str| format!("net/{family}/conf/{outside}/{knob}");
-        // A kernel without IPv6 has no such knob.
+        // A kernel without IPv6 has no such sysctl.
         if sysctl::exists(&conf("ipv6", "disable_ipv6")) {
-            let why = "the firewall's rules are for IPv4, so nothing else may come by this cable";
+            let why = "the firewall rules are for IPv4 only, so nothing else may use this link";
             sysctl::write(&conf("ipv6", "disable_ipv6"), "1", why)?;
         }
-        sysctl::write(&conf("ipv4", "rp_filter"), "1", "nobody on this cable may claim to be somebody else")?;
+        sysctl::write(
+            &conf("ipv4", "rp_filter"),
+            "1",
+            "the kernel drops packets from this link with a forged source address",
+        )?;
         let local = if self.wanted.published.is_empty() { "0" } else { "1" };
         if sysctl::read(&conf("ipv4", "route_localnet"))? != local {
-            let why = "so that 127.0.0.1:PORT of the host can lead into the container";
+            let why = "lets 127.0.0.1:PORT of the host be forwarded into the container";
             sysctl::write(&conf("ipv4", "route_localnet"), local, why)?;
         }
         Ok(())
     }
 
-    /// What the container reaches by its host.
+    /// The destinations that the container reaches through the host.
     fn destinations(&self) -> Result<Vec<Subnet>> {
         let lab: Subnet = LAB_NETWORK.parse().or_cannot("understand", LAB_NETWORK)?;
         let mut destinations = vec![lab];
         if self.pool != lab {
             destinations.push(self.pool);
         }
-        // Answers to whoever comes by a published port need a way too; what may be begun, the firewall decides.
+        // Replies through published ports need a route too; the firewall decides what may be started.
         if self.wanted.internet.is_some() || !self.wanted.published.is_empty() {
             destinations.extend(Subnet::containing(Ipv4Addr::UNSPECIFIED, 0));
         }
@@ -245,22 +249,22 @@ impl<'a> Attachment<'a> {
     }
 }
 
-/// A link of the name we would give to ours, that no command of ours has made.
+/// Refuses a link of our name that no command of ours has created.
 fn refuse_foreign_link(netlink: &Netlink, name: &ContainerName, ledger: &Ledger) -> Result<()> {
     let link = rules::host_link(name);
     if netlink.find(&link)?.is_none() || not_undone(ledger.changes()?).contains(&Change::Link(link.clone())) {
         return Ok(());
     }
-    let taken = Error::new("make link", &link, "there is one of that name, and it is not this container's");
+    let taken = Error::new("create link", &link, "a link of that name exists and does not belong to this container");
     Err(taken
         .hint(format_args!("see `ip -details link show {link}`; another --root may have a container of the same name")))
 }
 
-/// The interface by which the world is to be reached.
+/// The interface through which the internet is reached.
 fn outgoing_interface(netlink: &Netlink, asked: Option<&str>) -> Result<Uplink> {
     if let Some(asked) = asked {
         let known = netlink.find(asked)?.map(|_| Uplink::Interface(asked.to_owned()));
-        return known.ok_or("there is none of that name").or_cannot("use interface", asked).map_err(|error| {
+        return known.ok_or("it does not exist").or_cannot("use interface", asked).map_err(|error| {
             error.hint("`ip route` shows the right one after `default … dev`; leave DEFAULT_IFC empty to have it found")
         });
     }
@@ -270,8 +274,8 @@ fn outgoing_interface(netlink: &Netlink, asked: Option<&str>) -> Result<Uplink> 
     })
 }
 
-/// Adds the ports that it has not yet. None may lead to another container, of this store or another, or be one that a
-/// program of the host listens on.
+/// Adds new ports. A port must not be published by another container, of this store or another, or used by a program of
+/// the host.
 fn add_ports(
     networks: &Networks,
     name: &ContainerName,
@@ -284,7 +288,7 @@ fn add_ports(
         return Ok(());
     }
     let nat = Firewall::of(wanted.firewall)?.rules(Table::Nat)?;
-    // Itself too: without a network yet, it is not among them.
+    // The container itself too: without a network it is not in the list.
     let own = networks.all.keys().chain([name]).cloned().collect();
     for publish in new {
         let listening_process = if let Some((other, known)) = networks.publisher(publish) {
@@ -301,7 +305,7 @@ fn add_ports(
             return Err(Error::new("publish", publish, taken));
         }
         if let Some(same) = wanted.published.iter().find(|known| known.overlaps(&publish)) {
-            return Err(Error::new("publish", publish, format!("{same} was asked for as well")));
+            return Err(Error::new("publish", publish, format!("it conflicts with {same}")));
         }
         wanted.published.insert(publish);
     }

@@ -1,8 +1,8 @@
-//! Whether the kernel still holds what was asked for; and making it so again.
+//! Checks whether the kernel's state still matches the configuration of networks, and restores it.
 //!
-//! The tables of the firewall are everybody's: a reload of another tool, or `iptables -F` typed in despair, takes
-//! conductor's rules with it, and containers are cut off, or no longer kept apart, without any command of ours having
-//! failed. What was asked for is in each container's record, so it can be compared, and everything be made from it again.
+//! The firewall's tables are shared: reloading another tool's rules, or `iptables -F`, removes conductor's rules too,
+//! and containers are cut off or no longer isolated without any conductor command having failed. The configuration is
+//! in each container's record, so it can be compared and restored.
 //!
 //! Look: `iptables -F; conductor network check; conductor network reload`. Manual: iptables(8).
 
@@ -23,18 +23,18 @@ use super::{IP_FORWARD, NetworkRecord, Networks, Uplink, foreign_traffic, releas
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
-/// One thing that should be there.
+/// One item of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Whose it is.
+    /// The container.
     pub container: ContainerName,
-    /// What it is.
+    /// What is checked.
     pub what: String,
-    /// Whether it is.
+    /// Whether it is as configured.
     pub is_there: bool,
 }
 
-/// Looks for everything that the networks of running containers consist of.
+/// Checks everything that the networks of running containers consist of.
 ///
 /// # Errors
 /// Those of netlink(7) and of the firewall tool.
@@ -52,11 +52,12 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
             found(what, is_there);
         }
         if record.needs_forwarding(&networks.peers_of(name)) {
-            found("the host passes packets on".to_owned(), sysctl::read(IP_FORWARD)? == "1");
+            found("the host forwards packets".to_owned(), sysctl::read(IP_FORWARD)? == "1");
         }
         let Some(wanted) = networks.permissions(name) else { continue };
         let firewall = Firewall::of(record.firewall)?;
-        let foreign_traffic = foreign_traffic(store, None, &firewall).or_cannot("look up", "what strangers may")?;
+        let foreign_traffic =
+            foreign_traffic(store, None, &firewall).or_cannot("look up", "the rules for foreign traffic")?;
         for table in Table::ALL {
             let (what, is_there) = check_rules(table, &firewall.rules(table)?, name, &wanted, &foreign_traffic);
             found(what, is_there);
@@ -72,10 +73,10 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Makes every network of a running container again, from what was asked for; what is there stays. Gives their names.
+/// Restores the networks of all running containers; existing parts stay. Returns their names.
 ///
 /// # Errors
-/// Those of [`Attachment`]; networks before that one are made.
+/// Those of [`Attachment`]; networks before the failed one are restored.
 pub fn reload(store: &Store, pool: Subnet) -> Result<Vec<ContainerName>> {
     release_ended(store)?;
     let names: Vec<ContainerName> = {
@@ -89,7 +90,7 @@ pub fn reload(store: &Store, pool: Subnet) -> Result<Vec<ContainerName>> {
     Ok(names)
 }
 
-/// The two ends of the cable, their addresses, and what must not pass.
+/// Checks the two ends of the veth pair, their addresses and sysctls.
 fn check_veth(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Result<Vec<(String, bool)>> {
     let (outside, inside) = (rules::host_link(name), rules::container_link(name));
     let ends = [(&outside, subnet::host_address(record.subnet)), (&inside, subnet::container_address(record.subnet))];
@@ -109,7 +110,7 @@ fn check_veth(name: &ContainerName, record: &NetworkRecord, init: &PidFd) -> Res
         [("ipv6/conf/*/disable_ipv6", "1"), ("ipv4/conf/*/rp_filter", "1"), ("ipv4/conf/*/route_localnet", local)]
     {
         let key = format!("net/{}", knob.replace('*', &outside));
-        // A kernel without IPv6 has no such knob; nor has a link that is gone, which was found above.
+        // A kernel without IPv6 lacks the first; a missing link was reported above.
         if sysctl::exists(&key) {
             findings.push((format!("{} = {value}", key.replace('/', ".")), sysctl::read(&key)? == value));
         }
@@ -130,7 +131,7 @@ fn check_rules(
     }
 }
 
-/// Whether each published port still leads to this container alone.
+/// Checks that no other rule or program uses a published port.
 fn check_ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(String, bool)>> {
     let nat = firewall.rules(Table::Nat)?;
     let alone = |publish: &super::publish::PublishedPort| {
@@ -140,25 +141,25 @@ fn check_ports(record: &NetworkRecord, firewall: &Firewall) -> Result<Vec<(Strin
         };
         Ok(match other {
             Some(other) => {
-                (format!("port {}/{} for itself: {other} has it, too", publish.host, publish.protocol), false)
+                (format!("port {}/{} not shared: {other} uses it too", publish.host, publish.protocol), false)
             }
-            None => (format!("port {}/{} for itself", publish.host, publish.protocol), true),
+            None => (format!("port {}/{} not shared", publish.host, publish.protocol), true),
         })
     };
     record.published.iter().map(alone).collect()
 }
 
-/// Nobody's address, for documentation (RFC 5737): a packet for it takes the default route.
+/// An unassigned address for documentation (RFC 5737): packets to it take the default route.
 const TEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// How many routers it passes: this host, and not the next.
+/// TTL: the packet passes this host and no further router.
 const HOPS: u32 = 2;
 /// The port of the discard protocol.
 const DISCARD: u16 = 9;
-/// How long it may be on its way.
+/// How long to wait for the packet.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Sends a packet from inside, and looks whether it leaves the host: its address is rewritten as the last thing of all, when
-/// every rule of every tool has let it pass. See ip(7), `IP_TTL`.
+/// Sends a packet from inside, and checks whether it leaves the host: masquerading is the last step, after every rule
+/// of every tool. See ip(7), `IP_TTL`.
 fn packet_leaves_host(
     way: &Uplink,
     record: &NetworkRecord,
@@ -187,7 +188,7 @@ fn packet_leaves_host(
         has_left = hidden()? > before;
     }
     if has_left {
-        return Ok(("a packet to the world leaves the host".to_owned(), true));
+        return Ok(("a packet to the internet leaves the host".to_owned(), true));
     }
     let filter = firewall.rules(Table::Filter)?;
     let refuses = |rule: &&str| matches!(option_value(rule, "-j"), Some("DROP" | "REJECT"));
@@ -199,5 +200,5 @@ fn packet_leaves_host(
         }
         (None, Uplink::Any) => format!("see `ip route get {TEST_ADDRESS}`, `nft list ruleset`"),
     };
-    Ok((format!("a packet to the world leaves the host: none did; {suspect}"), false))
+    Ok((format!("a packet to the internet leaves the host: none did; {suspect}"), false))
 }

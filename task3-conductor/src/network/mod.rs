@@ -1,7 +1,7 @@
-//! A container's network: its cable to the host, its addresses, what the firewall lets through, and its names.
+//! A container's network: its link to the host, addresses, firewall rules, and names.
 //!
-//! A container is born into a network namespace with nothing in it. `addnetwork` lays a cable (a veth pair) to the host,
-//! gives both ends an address of a subnet that only the two share, and says to the firewall what may pass:
+//! A container starts in an empty network namespace. `addnetwork` connects it to the host by a veth pair, gives both
+//! ends an address of a subnet of their own, and adds firewall rules:
 //!
 //! ```text
 //!   container web                     host                            the world
@@ -9,9 +9,9 @@
 //!   192.168.1.2/24               192.168.1.1/24    firewall
 //! ```
 //!
-//! What was asked for stands in `network.json` in the container's folder; the rules, links and hosts files are made from
-//! it, and can be made from it again. It is written before anything is changed, and all networks are changed under one
-//! lock, so a command that was killed half-way is completed by saying it again, and undone by `stop`.
+//! The configuration is in `network.json` in the container's folder; rules, links and hosts files are generated from
+//! it, and can be regenerated. It is written before anything is changed, and all networks are changed under one lock,
+//! so repeating a killed command completes it, and `stop` undoes it.
 //!
 //! | module | |
 //! |---|---|
@@ -55,37 +55,36 @@ use publish::PublishedPort;
 use rules::{ForeignTraffic, Permissions};
 
 const FILE: &str = "network.json";
-/// Whether this host passes packets on at all.
+/// Whether this host forwards packets.
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
 
-/// What a container's network was asked to be.
+/// Configuration of a container's network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkRecord {
-    /// The subnet of its cable.
+    /// The subnet of its link.
     #[serde(with = "as_text")]
     pub subnet: Subnet,
-    /// By which interface it reaches what is beyond the host, if it may.
+    /// The host interface for the internet, if it may reach that.
     #[serde(default)]
     pub internet: Option<Uplink>,
-    /// Ports of the host that lead to it.
+    /// Published ports.
     #[serde(default)]
     pub published: BTreeSet<PublishedPort>,
-    /// Peers whose names come after its own; those that come before have it in their record. See
-    /// [`Networks::peers_of`].
+    /// Peers with names after its own; a pair is stored in the record of the earlier name. See [`Networks::peers_of`].
     #[serde(default)]
     pub later_peers: BTreeSet<ContainerName>,
-    /// The set of firewall tables that holds its rules.
+    /// The rule set that has its rules.
     #[serde(with = "as_text")]
     pub firewall: Backend,
 }
 
-/// The interfaces of the host by which a container may reach what is beyond it.
+/// The host interfaces through which a container may reach the internet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Uplink {
-    /// Whichever the host's routes name at that moment, but for containers' cables.
+    /// Any, as the routing table selects, except the containers' links.
     Any,
-    /// This one alone.
+    /// Only this one.
     Interface(String),
 }
 
@@ -141,14 +140,14 @@ impl NetworkRecord {
         record::save_to(self, &container_dir.join(FILE))
     }
 
-    /// Whether packets must be passed on for it, and not only to and from the host.
+    /// Whether the host must forward packets for it.
     fn needs_forwarding(&self, peers: &[ContainerName]) -> bool {
         self.internet.is_some() || !self.published.is_empty() || !peers.is_empty()
     }
 }
 
 impl Networks {
-    /// Reads all of them. A damaged one is left out here: its own container's commands name it.
+    /// Reads all networks. Damaged records are skipped: commands for those containers report them.
     ///
     /// # Errors
     /// When the folder of containers cannot be read.
@@ -168,7 +167,7 @@ impl Networks {
 
     /// The peers of a container, in order of their names.
     ///
-    /// A pair stands in one record only, that of the earlier name, so that it is made and ended in one step.
+    /// A pair is stored in one record only, that of the earlier name, so that it is created and removed in one step.
     pub fn peers_of(&self, name: &ContainerName) -> Vec<ContainerName> {
         let later = self.of(name).into_iter().flat_map(|record| record.later_peers.iter());
         let earlier = self.all.iter().filter(|(_, record)| record.later_peers.contains(name)).map(|(other, _)| other);
@@ -176,7 +175,7 @@ impl Networks {
         known.into_iter().cloned().collect()
     }
 
-    /// A container's network for people and programs to read.
+    /// A container's network for output.
     pub fn show(&self, name: &ContainerName) -> Option<NetworkView> {
         let record = self.of(name)?;
         Some(NetworkView {
@@ -191,7 +190,7 @@ impl Networks {
         })
     }
 
-    /// The container that a port of the host leads to.
+    /// The container that has published a port.
     fn publisher(&self, wanted: PublishedPort) -> Option<(&ContainerName, PublishedPort)> {
         self.all.iter().find_map(|(name, record)| {
             record.published.iter().find(|known| known.overlaps(&wanted)).map(|known| (name, *known))
@@ -208,7 +207,7 @@ impl Networks {
         })
     }
 
-    /// The set of tables that the others' rules are in: all must be in one, for they share the chains that lead there.
+    /// The rule set of the other containers: all must use the same, because they share the hook chains.
     fn firewall(&self) -> Result<Firewall> {
         match self.all.values().next() {
             Some(record) => Firewall::of(record.firewall),
@@ -216,7 +215,7 @@ impl Networks {
         }
     }
 
-    /// The lines of a container's hosts file.
+    /// The entries of a container's hosts file.
     fn entries(&self, name: &ContainerName, hostname: &str) -> Vec<HostsEntry> {
         let networked_containers = self.of(name).map(|record| {
             let names = if hostname == name.as_str() {
@@ -231,7 +230,7 @@ impl Networks {
             Some(HostsEntry { address, names: vec![peer.to_string()] })
         });
         let known = networked_containers.into_iter().chain(peers).map(|mut entry| {
-            // A container may be called so, and a program that takes every address of a name must not end up there.
+            // A container may be named `localhost`: programs that use every address of a name must not get its address.
             entry.names.retain(|name| !hosts_file::is_loopback_name(name));
             entry
         });
@@ -239,17 +238,17 @@ impl Networks {
     }
 }
 
-/// Gives back all that a container's network holds of the host, and takes the container out of its peers' networks.
+/// Removes a container's network from the host, and the container from its peers' networks.
 ///
-/// For the ledger's lines about links, chains and sysctls nothing is left to do afterwards. A container without a network
-/// is nothing to do, and what is gone already neither; every step is tried. The caller holds the container's lock.
+/// Afterwards the ledger's entries about links, chains and sysctls are done. Missing parts are skipped and every step
+/// is tried. The caller holds the container's lock.
 ///
 /// # Errors
-/// All that failed, in one.
+/// All failures in one error.
 pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let ledger = Ledger::of(&dir);
-    // A damaged ledger may have spoken of one.
+    // A damaged ledger may have contained one.
     let noted = || ledger.changes().is_err() || not_undone(ledger.readable_changes()).iter().any(is_of_network);
     if !dir.join(FILE).exists() && !noted() {
         return Ok(());
@@ -258,7 +257,7 @@ pub fn detach(store: &Store, name: &ContainerName) -> Result<()> {
     release_locked(store, name)
 }
 
-/// [`detach`], by one who holds the lock of all networks.
+/// [`detach`] while holding the lock of all networks.
 fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     let dir = store.container_dir(name);
     let mut networks = Networks::load(store)?;
@@ -267,17 +266,17 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
             let peers = networks.peers_of(name).into_iter().chain(noted_peers(&networks, &Ledger::of(&dir)));
             (peers.collect(), Some(subnet::container_address(record.subnet)))
         }
-        // Its record is damaged: anybody may have been a peer.
+        // Its record is damaged: any container may be a peer.
         None if dir.join(FILE).exists() => (networks.all.keys().cloned().collect(), None),
         None => (BTreeSet::new(), None),
     };
     let firewall = networks.firewall();
-    // First the promise that they are peers: whatever fails below, no later container of that name inherits it.
-    // And forwarding before the rules go that keep strangers from making use of it.
+    // First remove the peers, so that no later container of that name inherits them; and forwarding before the rules
+    // that restrict it.
     let mut outcomes =
         vec![forget_peer(store, &mut networks, name), restore_forwarding(store, name, firewall.as_ref().ok())];
     networks.all.remove(name);
-    // The cable before the rules: there is no moment at which something passes that must not.
+    // The link before the rules: forbidden packets never pass, not even for a moment.
     outcomes.push(Netlink::open().and_then(|netlink| netlink.delete(&rules::host_link(name))));
     outcomes.push(firewall.and_then(|firewall| {
         let remaining: Vec<(&ContainerName, Option<Permissions>)> =
@@ -292,7 +291,7 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     }
     outcomes.extend(peers.iter().map(|peer| refresh_names(store, &networks, peer)));
     all(outcomes)?;
-    // Last: until now it can be begun again.
+    // Last: until now it can be repeated.
     match fs::remove_file(dir.join(FILE)) {
         // A folder in its place is not ours, and goes with the rest.
         Err(error) if ![ErrorKind::NotFound, ErrorKind::IsADirectory].contains(&error.kind()) => {
@@ -302,17 +301,16 @@ fn detach_locked(store: &Store, name: &ContainerName) -> Result<()> {
     }
 }
 
-/// [`detach_locked`], and a note of it: should the name be another's by the time the container goes, that one's network is left
-/// alone.
+/// [`detach_locked`], and a note in the ledger: if a later container has the same name by the time this one is removed,
+/// its network is left alone.
 fn release_locked(store: &Store, name: &ContainerName) -> Result<()> {
     detach_locked(store, name)?;
-    // Where there is no room for the line, there will be one network too many to be looked for, and none to be found.
+    // If the note fails, a later detach finds nothing to do.
     let _ = Ledger::of(&store.container_dir(name)).note(&Change::NetworkGivenBack);
     Ok(())
 }
 
-/// Gives back the networks of containers whose first process has ended: their cables are gone already. Where that fails it is
-/// told, and no reason to leave undone what was asked for of others.
+/// Removes the networks of exited containers: their links are gone already. Failures are only warnings.
 ///
 /// # Errors
 /// When the folder of containers cannot be read.
@@ -327,7 +325,7 @@ pub fn release_ended(store: &Store) -> Result<()> {
 fn release_ended_locked(store: &Store) -> Result<()> {
     for name in ended_with_network(store)? {
         if let Err(error) = release_locked(store, &name) {
-            remark(format_args!("cannot give back the network of {name}, which has ended, yet: {}", line(&error)));
+            remark(format_args!("cannot remove the network of exited container {name} yet: {}", line(&error)));
         }
     }
     Ok(())
@@ -353,7 +351,7 @@ fn forget_peer(store: &Store, networks: &mut Networks, name: &ContainerName) -> 
     all(saved)
 }
 
-/// Writes a container's hosts file anew.
+/// Rewrites a container's hosts file.
 fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Result<()> {
     let hostname = match store.container(name)?.hostname {
         Some(hostname) => hostname,
@@ -362,7 +360,7 @@ fn refresh_names(store: &Store, networks: &Networks, name: &ContainerName) -> Re
     hosts_file::refresh_hosts(&store.container_dir(name), &networks.entries(name, &hostname))
 }
 
-/// Writes down what the host did with packets for others before the first container came, if conductor changes it.
+/// Notes the forwarding state before conductor changes it.
 fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> Result<()> {
     let ledger = Ledger::of(&store.container_dir(name));
     if noted_forwarding(&ledger).is_some() {
@@ -375,14 +373,14 @@ fn note_forwarding(store: &Store, name: &ContainerName, firewall: &Firewall) -> 
             _ if rules::serves_other_stores(firewall, &networked_containers(store)?)? => {
                 ForwardingState { value: "0".to_owned(), found: routing(firewall)? }
             }
-            // The host does it already, for reasons of its own: nothing to put back.
+            // The host was forwarding already: nothing to restore.
             _ => return Ok(()),
         },
     };
     ledger.note(&Change::Sysctl { key: PathBuf::from(IP_FORWARD), before, found })
 }
 
-/// What the host did with packets for others before the first container came.
+/// State of packet forwarding before the first container.
 #[derive(Debug)]
 struct ForwardingState {
     /// The value of [`IP_FORWARD`].
@@ -391,8 +389,8 @@ struct ForwardingState {
     found: BTreeSet<String>,
 }
 
-/// All on this host that has to do with passing packets on, and is none of ours: links with the networks they lead to, and
-/// the rules of built-in chains. What comes to that later may be another router's, which then relies on [`IP_FORWARD`].
+/// Everything on this host that concerns forwarding and is not conductor's: links with their networks, and rules of
+/// built-in chains. If something is added later, another router may rely on [`IP_FORWARD`].
 fn routing(firewall: &Firewall) -> Result<BTreeSet<String>> {
     let outgoing_routes = Netlink::open()?.outgoing_routes()?;
     let outgoing_routes = outgoing_routes.into_iter().filter(|(link, _)| !rules::is_host_link(link));
@@ -405,7 +403,7 @@ fn routing(firewall: &Firewall) -> Result<BTreeSet<String>> {
     Ok(routing)
 }
 
-/// What a link begins with in [`routing`].
+/// Prefix of links in [`routing`].
 const LINK: &str = "link ";
 
 fn links(routing: &BTreeSet<String>) -> BTreeSet<String> {
@@ -413,44 +411,44 @@ fn links(routing: &BTreeSet<String>) -> BTreeSet<String> {
     links.map(|(link, _)| link.to_owned()).collect()
 }
 
-/// Makes the host pass packets on. The rules must be there before: it does so for everybody.
+/// Enables forwarding. The rules must exist before: it applies to all packets.
 fn start_forwarding() -> Result<()> {
     if sysctl::read(IP_FORWARD)? == "1" {
         return Ok(());
     }
-    sysctl::write(IP_FORWARD, "1", "a host drops packets that are for others; a router passes them on")
+    sysctl::write(IP_FORWARD, "1", "without it the host drops packets that are not for itself; a router forwards them")
 }
 
-/// Puts back what the host did before, when this was the last container that needs it to pass packets on.
+/// Restores forwarding if this was the last container that needs it.
 fn restore_forwarding(store: &Store, name: &ContainerName, firewall: Option<&Firewall>) -> Result<()> {
     let Some(ForwardingState { value: before, found }) = noted_forwarding(&Ledger::of(&store.container_dir(name)))
     else {
         return Ok(());
     };
     if store.container(name).is_ok_and(|record| !record.init.is_of_this_boot()) {
-        // What it found then is nothing to go by: the host has chosen anew since.
+        // After a reboot the noted state is obsolete.
         return Ok(());
     }
     if forwarding_before(store, Some(name))?.is_some() || sysctl::read(IP_FORWARD)? == before {
         return Ok(());
     }
     if let Some(firewall) = firewall {
-        // The last of those puts it back.
+        // The last container of those stores restores it.
         if rules::serves_other_stores(firewall, &networked_containers(store)?)? {
             return Ok(());
         }
         if let Some(new) = routing(firewall)?.difference(&found).next() {
             remark(format_args!(
-                "this host goes on passing packets on (net.ipv4.ip_forward = 1): since conductor switched that on, there is \
-                 {new}, which may rely on it; `sysctl -w net.ipv4.ip_forward={before}` switches it off"
+                "packet forwarding stays enabled (net.ipv4.ip_forward = 1): since conductor enabled it, there is a new \
+                 {new}, which may rely on it; `sysctl -w net.ipv4.ip_forward={before}` disables it"
             ));
             return Ok(());
         }
     }
-    sysctl::write(IP_FORWARD, &before, "no container needs it any more: as it was found")
+    sysctl::write(IP_FORWARD, &before, "no container needs it any more: restores the previous value")
 }
 
-/// What the host did before the first container with a network came, if one of them (but for `leaving`) changed it.
+/// The noted forwarding state of any container except `leaving`.
 fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<Option<ForwardingState>> {
     for (name, _) in store.containers()? {
         let dir = store.container_dir(&name);
@@ -463,7 +461,7 @@ fn forwarding_before(store: &Store, leaving: Option<&ContainerName>) -> Result<O
     Ok(None)
 }
 
-/// Whether the packets of others passed this host before conductor came.
+/// How packets between other networks are treated.
 fn foreign_traffic(store: &Store, leaving: Option<&ContainerName>, firewall: &Firewall) -> Result<ForeignTraffic> {
     let (was_no_router, mut between) = match forwarding_before(store, leaving)? {
         Some(ForwardingState { value, found }) => (value == "0", links(&found)),
@@ -472,18 +470,18 @@ fn foreign_traffic(store: &Store, leaving: Option<&ContainerName>, firewall: &Fi
     if !was_no_router {
         return Ok(ForeignTraffic::Unchanged);
     }
-    // Those that another store has found.
+    // Links noted by another store.
     between.extend(rules::links_of_foreign_traffic(&firewall.rules(Table::Filter)?));
     Ok(ForeignTraffic::Dropped { between })
 }
 
-/// The names of this store's containers with a network. One without may be called as one of another store is.
+/// The containers of this store with a network. Others may share a name with a container of another store.
 fn networked_containers(store: &Store) -> Result<BTreeSet<ContainerName>> {
     let has_network = |name: &ContainerName| store.container_dir(name).join(FILE).exists();
     Ok(store.containers()?.into_iter().map(|(name, _)| name).filter(has_network).collect())
 }
 
-/// Those of a ledger's changes that were not given back since.
+/// The changes in a ledger that were not undone since.
 fn not_undone(mut changes: Vec<Change>) -> Vec<Change> {
     if let Some(last) = changes.iter().rposition(|change| *change == Change::NetworkGivenBack) {
         changes.drain(..=last);
@@ -500,7 +498,7 @@ fn noted_forwarding(ledger: &Ledger) -> Option<ForwardingState> {
     })
 }
 
-/// Those who were peers once. A `stop` that was killed may have ended that, and not yet what followed from it.
+/// Former peers in the ledger. A killed `stop` may have removed the pair but not its consequences.
 fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
     let noted = not_undone(ledger.readable_changes()).into_iter().filter_map(|change| match change {
         Change::Peer(peer) if networks.of(&peer).is_some() => Some(peer),
@@ -509,7 +507,7 @@ fn noted_peers(networks: &Networks, ledger: &Ledger) -> Vec<ContainerName> {
     noted.collect()
 }
 
-/// Writes a change into the ledger, unless it stands there already.
+/// Notes a change in the ledger, unless it is noted already.
 fn note(ledger: &Ledger, change: &Change) -> Result<()> {
     if not_undone(ledger.changes()?).contains(change) { Ok(()) } else { ledger.note(change) }
 }
@@ -518,16 +516,16 @@ fn is_of_network(change: &Change) -> bool {
     matches!(change, Change::Link(_) | Change::Chain { .. } | Change::Peer(_) | Change::Sysctl { .. })
 }
 
-/// The chains of a container, as the ledger names them.
+/// The chains of a container, as ledger entries.
 fn chains(name: &ContainerName) -> impl Iterator<Item = Change> + '_ {
     Table::ALL.iter().map(|table| Change::Chain { table: table.to_string(), name: rules::chain(name) })
 }
 
 fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-    Error::all("give back", "the network", outcomes)
+    Error::all("remove", "the network", outcomes)
 }
 
-/// Types of nsutil in records, by the text they are written and read as.
+/// Serialises types of nsutil as text.
 mod as_text {
     use std::fmt::Display;
     use std::str::FromStr;

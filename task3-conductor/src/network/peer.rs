@@ -1,4 +1,4 @@
-//! Two containers that may talk to each other, in both directions, and know each other's name.
+//! Peers: two containers that can reach each other in both directions, and know each other's name.
 //!
 //! Look: `conductor exec A -- ping B`. Manual: hosts(5).
 
@@ -14,15 +14,15 @@ use crate::spec::name::ContainerName;
 use crate::store::Store;
 use crate::store::ledger::{Change, Ledger};
 
-/// Makes two containers peers. Two that are peers already stay so, and what a killed command had begun is completed.
+/// Makes two containers peers. Repeating it completes what a killed command has begun.
 ///
 /// # Errors
-/// In words when they are one and the same, one has ended, or has no network; the firewall tool's.
+/// In words when they are the same, one has exited, or has no network; the firewall tool's.
 pub fn make_peers(store: &Store, one: &ContainerName, other: &ContainerName) -> Result<()> {
     if one == other {
         return Err(Error::new("make peers of", format_args!("{one} and {other}"), "they are the same container"));
     }
-    // In the order of their names, so that two commands never wait for each other.
+    // In the order of their names, so that two commands cannot deadlock.
     let (first, second) = if one < other { (one, other) } else { (other, one) };
     let _first_lock = store.lock_container(first)?;
     let _second_lock = store.lock_container(second)?;
@@ -44,7 +44,7 @@ pub fn make_peers(store: &Store, one: &ContainerName, other: &ContainerName) -> 
     for (name, peer) in [(one, other), (other, one)] {
         note(&Ledger::of(&store.container_dir(name)), &Change::Peer(peer.clone()))?;
     }
-    // One write that makes them peers; from then on the rest can be made again from it.
+    // This one write makes them peers; everything else can be regenerated from it.
     if let Some(record) = networks.all.get_mut(first) {
         if record.later_peers.insert(second.clone()) {
             record.save(&store.container_dir(first))?;

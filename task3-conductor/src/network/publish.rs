@@ -1,8 +1,8 @@
-//! Published ports: a port of the host that leads to one of a container.
+//! Published ports: ports of the host that are forwarded to a container.
 //!
-//! The kernel does it: a packet for the host's port gets the container's address before it is routed (DNAT), so nothing
-//! listens on the host and `ss -l` shows nothing. That is also the danger: a program of the host that listens on that
-//! port would be cut off without an error. So before a port is published, it is made sure that nobody has it.
+//! The kernel forwards: a packet for the host's port gets the container's address before routing (DNAT), so no process
+//! listens on the host and `ss -l` shows nothing. Therefore a program of the host that listens on the port would be cut
+//! off without an error. So the port is checked before it is published.
 //!
 //! Look: `iptables -t nat -S`, `ss -ltnp`. Manual: iptables-extensions(8) "DNAT", proc_pid_net(5).
 
@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::escape::quoted;
 
-/// A port of the host and the container's port that it leads to.
+/// A port of the host and the container's port it is forwarded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PublishedPort {
-    /// The one address of the host that it is a port of; none is all.
+    /// The host address it applies to; none is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
     /// Port of the host.
@@ -32,7 +32,7 @@ pub struct PublishedPort {
     pub protocol: Protocol,
 }
 
-/// What travels to a port.
+/// Transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -42,11 +42,11 @@ pub enum Protocol {
     Udp,
 }
 
-/// What one `--expose` says: a pair of ports, or as many pairs as there are ports in two ranges.
+/// The value of one `--expose`: a pair of ports, or the pairs of two ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports(pub Vec<PublishedPort>);
 
-/// Each takes some rules of the firewall.
+/// Limit, since each port needs several firewall rules.
 const MAX_PORTS: usize = 1000;
 
 impl FromStr for Ports {
@@ -57,7 +57,7 @@ impl FromStr for Ports {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{} is no pair of ports: write HOST:CONTAINER, for example 3000:8080, 127.0.0.1:3000:8080 or \
+                "{} is not a pair of ports: write HOST:CONTAINER, for example 3000:8080, 127.0.0.1:3000:8080 or \
                  8000-8010:80-90, or INNER-OUTER, for example 8080-3000; ports are 1 to 65535, and /udp may follow",
                 quoted(text)
             )
@@ -82,7 +82,7 @@ impl FromStr for Ports {
             let why = format!("two ranges have the same length, and no more than {MAX_PORTS} ports");
             return Err(format!("{} cannot be published: {why}, for example 8000-8010:80-90", quoted(text)));
         }
-        // An address that stands for all of them.
+        // 0.0.0.0 means all addresses.
         let address = address.filter(|address: &Ipv4Addr| !address.is_unspecified());
         let pairs = host.zip(inside);
         Ok(Self(pairs.map(|(host, inside)| PublishedPort { address, host, inside, protocol }).collect()))
@@ -90,7 +90,7 @@ impl FromStr for Ports {
 }
 
 impl PublishedPort {
-    /// Whether the same packet could be meant for both.
+    /// Whether the same packet could match both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let addresses = self.address.is_none() || other.address.is_none() || self.address == other.address;
         addresses && (self.host, self.protocol) == (other.host, other.protocol)
@@ -132,7 +132,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Who listens on a port of this network namespace, where it is to be published: `process 4711 (nginx)`.
+/// The process that listens on a port of this network namespace: `process 4711 (nginx)`.
 ///
 /// # Errors
 /// When /proc/net cannot be read.
@@ -166,9 +166,9 @@ fn bound_udp() -> Sockets {
     Ok(both.map(|socket| (socket.local_address, socket.inode)).collect())
 }
 
-/// The process that has this socket open.
+/// The process that has the socket open.
 fn owner(socket: u64) -> Option<String> {
-    // Processes come and go while we look: one that cannot be read has nothing open any more.
+    // Processes may exit meanwhile: skip those that cannot be read.
     let processes = procfs::process::all_processes().ok()?.flatten();
     let mut holders = processes.filter(|process| {
         let open = process.fd().into_iter().flatten().flatten();

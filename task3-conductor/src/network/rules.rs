@@ -1,7 +1,7 @@
-//! What the firewall lets through: a container's rules, as text, and how they get into the tables.
+//! Firewall rules of containers, as text, and their installation.
 //!
-//! Each container has a chain of its own in three tables, reached by jumps from one conductor chain for each built-in
-//! one, which stands at the end of that, after the user's rules. The policies of built-in chains are never touched:
+//! Each container has its own chain in three tables. One conductor chain for each built-in one, at its end after the
+//! user's rules, jumps to them. The policies of built-in chains are never changed:
 //!
 //! ```text
 //! raw     PREROUTING ─ CONDUCTOR-PREROUTING ─ from its cable ─ conductor-NAME   only its own address may be the sender
@@ -11,14 +11,15 @@
 //! filter  FORWARD ──── CONDUCTOR-FORWARD ──── by its cable ─── conductor-NAME   what passes; the rest does not
 //! ```
 //!
-//! What goes to the internet leaves by any interface that is no container's cable, whichever the host's routes name: they
-//! change when a VPN comes up or a cable is pulled. `CONDUCTOR-INTERNET` knows all cables.
+//! Packets to the internet may leave through any interface that is not a container's link, as the routing table
+//! selects: that changes when a VPN comes up or a cable is unplugged. `CONDUCTOR-INTERNET` excludes all containers'
+//! links.
 //!
-//! A rule at the end of FORWARD that refuses all (several distributions have one) is a policy in the shape of a rule: our
-//! jump stands before it, behind all others of the user's.
+//! A rule at the end of FORWARD that refuses everything (several distributions have one) acts as a policy: our jump is
+//! inserted before it, after all other rules of the user.
 //!
-//! A packet from one container to another goes by two cables. The sender's chain is asked first (its jump is put at the
-//! front), so a permission to send stands in one place, the sender's chain, and goes with it.
+//! A packet between containers passes two links. The sender's chain is evaluated first (its jump is inserted at the
+//! front), so a permission to send is in one place, the sender's chain, and is removed with it.
 //!
 //! Look: `iptables -S`, `iptables -t nat -S`. Manual: iptables-extensions(8).
 
@@ -46,19 +47,19 @@ const HOOKS: [(Table, &str); 6] = [
     (Table::Filter, "FORWARD"),
     (Table::Filter, INTERNET),
 ];
-/// What our chain about ways to the internet is named for. It is no built-in chain: containers' chains lead there.
+/// Name of our chain for packets to the internet. It is not a built-in chain: containers' chains jump to it.
 const INTERNET: &str = "INTERNET";
-/// The comment of what is no single container's: the jumps from built-in chains, and the rule about [`ForeignTraffic`]s.
+/// Comment of rules that belong to no single container: jumps from built-in chains, and rules for [`ForeignTraffic`].
 const SHARED_TAG: &str = "conductor";
-/// What the comments of a container's rules begin with.
+/// Prefix of the comments of a container's rules.
 const TAG: &str = "conductor:";
 
-/// All that a container's rules depend on.
+/// Everything a container's rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permissions {
-    /// Its address; no other may be the sender on its cable.
+    /// Its address, the only permitted source on its link.
     pub address: Ipv4Addr,
-    /// By which interface it may reach what is beyond the host, if it may.
+    /// The host interface for the internet, if permitted.
     pub internet: Option<Uplink>,
     /// Its published ports.
     pub published: Vec<PublishedPort>,
@@ -66,19 +67,19 @@ pub struct Permissions {
     pub peers: Vec<ContainerName>,
 }
 
-/// What happens to packets between networks that are none of ours.
+/// How packets between other networks are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForeignTraffic {
-    /// They meet whatever the host's own rules say.
+    /// The host's own rules decide.
     Unchanged,
-    /// They are dropped: the host passed nothing on before conductor made it do so for its containers.
+    /// They are dropped: the host did not forward before conductor enabled it.
     Dropped {
-        /// The links that there were then. One that comes later belongs to somebody who knows of passing packets on.
+        /// The links at that time. Links added later belong to software that expects forwarding.
         between: BTreeSet<String>,
     },
 }
 
-/// Puts the rules of some containers into the tables, or takes them out (`None`), whatever of them is there already.
+/// Installs the rules of containers, or removes them (`None`), whatever exists already.
 ///
 /// # Errors
 /// The firewall tool's own words.
@@ -94,8 +95,8 @@ pub fn apply(
     firewall.make(&changes)
 }
 
-/// Whether this host passes packets on for containers of other stores, too, and had not done so before conductor came. Then
-/// it is not for the last container of one store to take that back.
+/// Whether containers of other stores need forwarding that conductor enabled. Then the last container of one store must
+/// not disable it.
 ///
 /// # Errors
 /// The firewall tool's own words.
@@ -113,7 +114,7 @@ pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -
         && others.any(|name| now.of_chain(&chain(&name)).any(is_let_through)))
 }
 
-/// The container of another store to which a port of the host leads.
+/// The container of another store that has published a port.
 pub fn publisher_of_another_store(
     nat: &Rules,
     own: &BTreeSet<ContainerName>,
@@ -128,7 +129,7 @@ pub fn publisher_of_another_store(
     of_other_stores(nat, &hook_chain("PREROUTING"), own).find(|name| nat.of_chain(&chain(name)).any(leads_inside))
 }
 
-/// The containers of other stores whose chains are reached from one of conductor's.
+/// The containers of other stores with jumps in a conductor chain.
 fn of_other_stores(
     now: &Rules,
     hook_chain: &str,
@@ -139,7 +140,7 @@ fn of_other_stores(
     tagged.filter(|name: &ContainerName| !own.contains(name))
 }
 
-/// The links between which strangers' packets are dropped.
+/// The links between which foreign packets are dropped.
 pub fn links_of_foreign_traffic(now: &Rules) -> BTreeSet<String> {
     let shut = hook_chain("FORWARD");
     let links =
@@ -152,12 +153,12 @@ pub fn is_jump_of_ours(rule: &str) -> bool {
     option_value(rule, "-j").is_some_and(|target| target.starts_with("CONDUCTOR-"))
 }
 
-/// Whether a link has the name of a cable's end on the host, of whatever store.
+/// Whether a link's name is that of the host's end of a container's link, of any store.
 pub fn is_host_link(link: &str) -> bool {
     link.ends_with("-outside")
 }
 
-/// The rule of a built-in chain that refuses everything, and its place, if that is before our jump would do anything.
+/// The rule of a built-in chain that refuses everything and precedes our jump, with its index.
 pub fn catch_all_refusal<'a>(now: &'a Rules, hook: &str) -> Option<(usize, &'a str)> {
     let refuses = |rule: &str| {
         let without_comment = match (rule.find("-m comment"), rule.find("-j ")) {
@@ -171,7 +172,7 @@ pub fn catch_all_refusal<'a>(now: &'a Rules, hook: &str) -> Option<(usize, &'a s
     ours.is_none_or(|ours| ours > index).then_some((index, rule))
 }
 
-/// The rules of others that send packets for this port of the host elsewhere.
+/// A rule of other software that redirects packets for this port of the host.
 pub fn conflicting_dnat(nat: &Rules, wanted: PublishedPort) -> Option<String> {
     let (protocol, port) = (wanted.protocol.to_string(), wanted.host);
     let holds = |ports: &str| {
@@ -193,7 +194,7 @@ fn drops_foreign_traffic(rule: &str) -> bool {
     option_value(rule, "-j") == Some("DROP") && option_value(rule, "--comment") == Some(SHARED_TAG)
 }
 
-/// What of a container's rules is not in a table, or not in its place, as iptables(8) would be told.
+/// The missing or misplaced rules of a container, in iptables(8) syntax.
 pub fn missing(
     table: Table,
     now: &Rules,
@@ -203,7 +204,7 @@ pub fn missing(
 ) -> Vec<String> {
     let TableRules { chain, jumps } = part(table, name, wanted);
     let own = self::chain(name);
-    // The order counts in its own chain.
+    // In its own chain the order matters.
     let there: Vec<String> = now.of_chain(&own).map(words).collect();
     let rules = chain.iter().enumerate().filter(|(at, rule)| there.get(*at) != Some(&words(rule)));
     let mut missing: Vec<String> = rules.map(|(_, rule)| format!("-A {own} {rule}")).collect();
@@ -233,7 +234,7 @@ pub fn missing(
     missing
 }
 
-/// A rule whatever order its parts are listed in, and whether its comment has quotes.
+/// A normalised rule, independent of the order of its options and of quotes.
 fn words(rule: &str) -> String {
     let mut words: Vec<&str> = rule.split_whitespace().map(|word| word.trim_matches('"')).collect();
     words.sort_unstable();
@@ -255,19 +256,19 @@ pub fn chain(name: &ContainerName) -> String {
     format!("conductor-{}", short(name, LONGEST_CHAIN - "conductor-".len()))
 }
 
-/// The name, if it fits; else a hash of it behind a `_`, with which no container's name begins.
+/// The name if it fits; otherwise `_` and a hash: no container's name begins with `_`.
 fn short(name: &ContainerName, room: usize) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     if name.as_str().len() <= room {
         return name.to_string();
     }
-    // Thirty bits of it, the same in every version of conductor.
+    // Thirty bits of the hash, the same in every version of conductor.
     let hash = fnv1a(name.as_str().as_bytes());
     let letters = (0..6).map(|n| char::from(LETTERS[(hash >> (5 * n)) as usize % LETTERS.len()]));
     std::iter::once('_').chain(letters).collect()
 }
 
-/// Our chain that a built-in one leads to.
+/// Our chain for a built-in one.
 pub fn hook_chain(built_in: &str) -> String {
     format!("CONDUCTOR-{built_in}")
 }
@@ -276,7 +277,7 @@ pub fn hook_chain(built_in: &str) -> String {
 #[derive(Debug, PartialEq, Eq)]
 struct Jump {
     hook: &'static str,
-    /// Before those of all other containers.
+    /// Whether it is inserted before those of other containers.
     first: bool,
     rule: String,
 }
@@ -284,12 +285,12 @@ struct Jump {
 /// A container's part of one table.
 #[derive(Debug, PartialEq, Eq)]
 struct TableRules {
-    /// Its own chain; empty is none.
+    /// Rules of its own chain; empty is no chain.
     chain: Vec<String>,
     jumps: Vec<Jump>,
 }
 
-/// The changes that lead from `now` to what is wanted in one table.
+/// The changes from `now` to what is wanted in one table.
 fn plan(
     table: Table,
     now: &Rules,
@@ -306,7 +307,7 @@ fn plan(
     };
     let somebody_comes = parts.iter().any(|(_, part)| part.is_some());
     let somebody_stays = |ours: &str| now.of_chain(ours).any(|rule| !is_ours(rule));
-    // What is there now goes, and the way to it when nobody is left.
+    // Remove existing rules, and the jump if no container is left.
     for hook in hooks.clone() {
         let ours = hook_chain(hook);
         let jumps = || now.of_chain(hook).filter(|rule| option_value(rule, "-j") == Some(ours.as_str()));
@@ -320,7 +321,7 @@ fn plan(
             match refusal {
                 _ if hook == INTERNET => (),
                 Some((index, _)) => {
-                    // Those that stand behind it: the place of the refusal stays what it is.
+                    // Existing jumps are behind the refusal, so its index stays valid.
                     jumps().for_each(|jump| changes.delete(table, hook, jump));
                     changes.insert_before(table, hook, index, jump);
                 }
@@ -356,16 +357,16 @@ fn plan(
     for hook in hooks {
         let ours = hook_chain(hook);
         if somebody_comes || somebody_stays(&ours) {
-            // Behind all others.
+            // After all others.
             last_rules(hook, foreign_traffic).iter().for_each(|rule| changes.append(table, &ours, rule));
         } else if now.has_chain(&ours) {
-            // Only now does nothing lead there any more.
+            // Only now nothing jumps to it.
             changes.remove_chain(table, &ours);
         }
     }
 }
 
-/// The rules at the end of one of our chains that are no single container's.
+/// The rules at the end of a conductor chain that belong to no single container.
 fn last_rules(hook: &str, foreign_traffic: &ForeignTraffic) -> Vec<String> {
     match (hook, foreign_traffic) {
         (INTERNET, _) => vec![format!("-m comment --comment {SHARED_TAG} -j ACCEPT")],
@@ -377,7 +378,7 @@ fn last_rules(hook: &str, foreign_traffic: &ForeignTraffic) -> Vec<String> {
     }
 }
 
-/// What marks a rule as a container's.
+/// The comment of a container's rules.
 fn tag(name: &ContainerName) -> String {
     format!("{TAG}{name}")
 }
@@ -398,22 +399,22 @@ fn part(table: Table, name: &ContainerName, wanted: &Permissions) -> TableRules 
     part
 }
 
-/// What may come by its cable at all.
+/// What may arrive on its link.
 fn raw(name: &ContainerName, wanted: &Permissions) -> TableRules {
     let (link, chain, address) = (host_link(name), chain(name), wanted.address);
     TableRules {
         chain: vec![
-            // Nobody can be spoken for.
+            // No forged source addresses.
             format!("! -s {address}/32 -j DROP"),
-            // Published ports make the host take packets for its loopback from this cable (route_localnet): only as
-            // answers, whose address the kernel turns back later.
+            // With route_localnet the host accepts packets for 127.0.0.0/8 from this link: drop them, except replies,
+            // whose address the kernel translates back later.
             "-d 127.0.0.0/8 -j DROP".to_owned(),
         ],
         jumps: vec![Jump { hook: "PREROUTING", first: false, rule: format!("-i {link} -j {chain}") }],
     }
 }
 
-/// Under whose address packets travel.
+/// Address translation.
 fn nat(name: &ContainerName, wanted: &Permissions) -> TableRules {
     let (link, chain, address) = (host_link(name), chain(name), wanted.address);
     let lead_inside = |publish: &PublishedPort| {
@@ -421,9 +422,9 @@ fn nat(name: &ContainerName, wanted: &Permissions) -> TableRules {
         let at = at.map_or(String::new(), |at| format!("-d {at}/32 "));
         format!("{at}-p {protocol} -m {protocol} --dport {host} -j DNAT --to-destination {address}:{inside}")
     };
-    // What goes to a container keeps its sender.
+    // Packets to a container keep their source address.
     let mut jumps = vec![Jump { hook: "POSTROUTING", first: true, rule: format!("-o {link} -j RETURN") }];
-    // The world knows no way to 192.168.N.2: it answers to the host, and the kernel remembers for whom.
+    // The internet has no route to 192.168.N.2: it replies to the host, and conntrack translates back.
     let rule = match &wanted.internet {
         Some(Uplink::Any) => Some(format!("-s {address}/32 -j MASQUERADE")),
         Some(Uplink::Interface(interface)) => Some(format!("-s {address}/32 -o {interface} -j MASQUERADE")),
@@ -435,7 +436,7 @@ fn nat(name: &ContainerName, wanted: &Permissions) -> TableRules {
             let rule = format!("-m addrtype --dst-type LOCAL -j {chain}");
             jumps.push(Jump { hook, first: false, rule });
         }
-        // From 127.0.0.1 of the host, and from the container to itself: it could not answer to either address.
+        // From 127.0.0.1 of the host, and from the container to itself: it could not reply to either.
         for source in ["127.0.0.0/8".to_owned(), format!("{address}/32")] {
             let rule = format!("-s {source} -o {link} -j MASQUERADE");
             jumps.push(Jump { hook: "POSTROUTING", first: true, rule });
@@ -444,17 +445,17 @@ fn nat(name: &ContainerName, wanted: &Permissions) -> TableRules {
     TableRules { chain: wanted.published.iter().map(lead_inside).collect(), jumps }
 }
 
-/// What passes the host by its cable.
+/// What the host forwards from and to its link.
 fn filter(name: &ContainerName, wanted: &Permissions) -> TableRules {
     let (link, chain) = (host_link(name), chain(name));
-    // Whoever was let through may be answered.
+    // Replies to permitted packets.
     let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned()];
     rules.extend(wanted.peers.iter().map(|peer| format!("-i {link} -o {} -j ACCEPT", host_link(peer))));
     rules.extend(wanted.internet.iter().map(|way| match way {
         Uplink::Any => format!("-i {link} -j {}", hook_chain(INTERNET)),
         Uplink::Interface(interface) => format!("-i {link} -o {interface} -j ACCEPT"),
     }));
-    // A port of the host that leads to a container: from outside, and from that container itself.
+    // Packets to a published port, from outside and from the container itself.
     let published = |publish: &PublishedPort| {
         let PublishedPort { host, inside, protocol, .. } = publish;
         format!(
@@ -464,7 +465,7 @@ fn filter(name: &ContainerName, wanted: &Permissions) -> TableRules {
     };
     let from_itself = |publish: &PublishedPort| format!("-i {link} {}", published(publish));
     rules.extend(wanted.published.iter().map(from_itself));
-    // Told at once, so that nobody inside waits for a timeout.
+    // Reject, so that programs inside fail at once instead of timing out.
     rules.push(format!("-i {link} -j REJECT --reject-with icmp-admin-prohibited"));
     rules.extend(wanted.published.iter().map(published));
     rules.push(format!("-o {link} -j DROP"));

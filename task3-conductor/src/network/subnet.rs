@@ -1,8 +1,8 @@
-//! Which subnet a container gets: the first of the pool that nobody uses.
+//! Chooses the subnet of a container: the first free one of the pool.
 //!
-//! Each container has a subnet of 256 addresses for itself: the host is number 1 on it, the container number 2. They
-//! are counted from 1, as the published labs do, and left out when the host has a route into them already (its LAN, a
-//! VPN, another tool's bridge): two ways to one address are none.
+//! Each container has a subnet of 256 addresses: the host is number 1, the container number 2. Subnets are counted from
+//! 1, as in the published labs, and skipped if the host already has a route into them (its LAN, a VPN, another tool's
+//! bridge).
 //!
 //! Look: `ip route`. Manual: ip-route(8).
 
@@ -14,7 +14,7 @@ use nsutil::net::address::Subnet;
 /// Prefix of a container's subnet, in bits.
 pub const PREFIX: u8 = 24;
 
-/// What no host has an address in: this network, the loopback, link-local ones, and all from multicast on. See RFC 6890.
+/// Networks without host addresses: this network, loopback, link-local, and everything from multicast on. See RFC 6890.
 const NO_ADDRESSES: [(Ipv4Addr, u8); 4] = [
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -22,17 +22,17 @@ const NO_ADDRESSES: [(Ipv4Addr, u8); 4] = [
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
-/// Understands where subnets are to be taken from.
+/// Parses an address pool.
 ///
 /// # Errors
-/// In words when it is no subnet, or none that hosts have addresses in.
+/// In words when it is not a subnet, or not one for hosts.
 pub fn pool(text: &str) -> std::result::Result<Subnet, String> {
     let pool: Subnet = text.parse()?;
     let taken = NO_ADDRESSES.into_iter().filter_map(|(network, prefix)| Subnet::containing(network, prefix));
     match taken.into_iter().find(|taken| taken.overlaps(pool)) {
         None => Ok(pool),
         Some(taken) => Err(format!(
-            "{pool} holds addresses of {taken}, which no host can have: use a part of 10.0.0.0/8, for example"
+            "{pool} contains addresses of {taken}, which no host can have: use a part of 10.0.0.0/8, for example"
         )),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         {
             assert!(pool(wrong).unwrap_err().contains("no host can have"), "{wrong}");
         }
-        assert!(pool("10.0.0.0").unwrap_err().contains("is no subnet"));
+        assert!(pool("10.0.0.0").unwrap_err().contains("is not a subnet"));
     }
 
     #[test]

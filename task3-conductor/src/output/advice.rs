@@ -1,12 +1,11 @@
-//! Advice for a word that conductor does not know: what it was probably a slip of the finger for, or how another tool's
-//! word is said here.
+//! Advice for unknown words: corrections of typos, and equivalents of other tools' words.
 
 use clap::error::{ContextKind, ContextValue};
 
 use super::escape::escaped;
 
-/// What other tools have under another name, and how it is done here. The nearest command would often be a wrong one: that
-/// of `top` is `stop`, which removes a container.
+/// Words of other tools and their equivalents. The most similar command would often be wrong: for `top` it is `stop`,
+/// which removes a container.
 const OTHER_TOOLS: [(&str, &str); 25] = [
     ("attach", "`exec NAME` opens a shell in it, `logs -f NAME` follows what it prints"),
     ("create", "`run -d IMAGE NAME` makes a container and starts it"),
@@ -35,7 +34,7 @@ const OTHER_TOOLS: [(&str, &str); 25] = [
     ("-p", "once it runs: `addnetwork NAME -e 3000:80`"),
 ];
 
-/// The same error; a word of another tool gets advice in place of a guess.
+/// Adds advice for a word of another tool, instead of a guess.
 pub fn advised(mut error: clap::Error) -> clap::Error {
     let word =
         [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| match error.get(kind) {
@@ -52,23 +51,23 @@ pub fn advised(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The same error, with the user's words made harmless.
+/// Escapes control characters in the user's words.
 pub fn escape_words(mut error: clap::Error) -> clap::Error {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
         let Some(ContextValue::String(word)) = error.get(kind) else { continue };
         let shown = escaped(word);
         if shown != *word {
             error.insert(kind, ContextValue::String(shown));
-            // This repeats the word in an advice that is of no use then.
+            // This suggestion would repeat the word.
             error.remove(ContextKind::Suggested);
         }
     }
     error
 }
 
-/// The one of `known` that `text` is probably a slip of the finger from.
+/// The word of `known` of which `text` is probably a typo.
 pub fn closest(text: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
-    // Two slips, and in a short name one: half of it must be right.
+    // At most two errors, and at least half of the word must match.
     let most = 2.min(text.chars().count() / 2);
     let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(&known, text), known));
     distances.filter(|(distance, _)| (1..=most).contains(distance)).min().map(|(_, known)| known)

@@ -1,9 +1,9 @@
-//! Text that came from a user, a file or a container, as it may be printed: without control characters.
+//! Escapes control characters in text from users, files and containers.
 //!
-//! A name may come from anywhere, such as a file that somebody else wrote: `ESC [2J` in it would clear the screen, a mark
-//! that turns the direction of writing would show another text than the one that was refused.
+//! Without it, `ESC [2J` in a name would clear the screen, and a direction mark would show another text than the
+//! refused one.
 
-/// A word is shown up to so many letters, escapes counted as they are written.
+/// Maximum length of a word, with escapes.
 const SHOWN: usize = 80;
 
 /// The word in quotes, for a message: escaped, and cut if it is long.

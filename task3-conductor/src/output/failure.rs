@@ -1,4 +1,4 @@
-//! What went wrong, and the code to end with: scripts tell our own failures from those of the command inside.
+//! Errors with exit codes: conductor's own failures are distinguished from those of the command inside.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,23 +8,23 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nsutil::Error;
 use nsutil::error::line;
 
-/// An error, and what conductor ends with because of it.
+/// An error and the exit code.
 #[derive(Debug)]
 pub struct Failure {
-    /// None when it has been told already.
+    /// None if it has already been reported.
     error: Option<Error>,
     code: u8,
 }
 
-/// Conductor itself could not do its part; other codes are those of the command in the container.
+/// Conductor itself failed; other codes are those of the command in the container.
 pub const CONDUCTOR_FAILED: u8 = 125;
-/// The command is there and cannot be executed.
+/// The command exists but cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
-/// The command is not there.
+/// The command does not exist.
 const NOT_FOUND: u8 = 127;
 
 impl Failure {
-    /// A container was ready, and its command could not be executed in it.
+    /// The command of a container could not be executed.
     pub fn of_command(error: Error) -> Self {
         let code = match error.errno() {
             Some(Errno::ENOENT | Errno::ENOTDIR) => NOT_FOUND,
@@ -33,14 +33,14 @@ impl Failure {
         Self { error: Some(error), code }
     }
 
-    /// A failure that another process of ours has told the user already, with the code it ended with.
+    /// A failure that another process of conductor has already reported, with its exit code.
     pub fn already_reported(code: i32) -> Self {
         Self { error: None, code: u8::try_from(code).unwrap_or(CONDUCTOR_FAILED) }
     }
 
-    /// What went wrong, where the code does not matter.
+    /// The error, without the exit code.
     pub fn into_error(self) -> Error {
-        self.error.unwrap_or_else(|| Error::new("go on with", "it", "the reason stands above"))
+        self.error.unwrap_or_else(|| Error::new("continue", "", "the reason is printed above"))
     }
 
     /// The code to end with.
@@ -48,7 +48,7 @@ impl Failure {
         self.code
     }
 
-    /// Whether it is only that whoever read our stdout has gone, as `head` does.
+    /// Whether it is EPIPE because the reader of stdout, such as `head`, has exited.
     pub fn is_broken_pipe(&self) -> bool {
         let stdout = io::stdout();
         let mut stdout = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
@@ -58,19 +58,19 @@ impl Failure {
             && stdout.iter().any(is_broken)
     }
 
-    /// The whole story in one line; none when the user has been told.
+    /// The error in one line; none if already reported.
     fn line(&self) -> Option<String> {
         self.error.as_ref().map(line)
     }
 
-    /// Says it on stderr.
+    /// Prints it to stderr.
     pub fn report(&self) {
         if let Some(line) = self.line() {
             remark(line);
         }
     }
 
-    /// The same, with what else went wrong while it was being undone.
+    /// Adds an error that occurred while undoing.
     #[must_use]
     pub fn and(self, undone: Result<(), Error>) -> Self {
         match (self.line(), undone) {
@@ -84,7 +84,7 @@ impl Failure {
     }
 }
 
-/// Says something on stderr, in a line of its own. Where nobody can read it, the work goes on.
+/// Prints a line to stderr. Failure to print is ignored.
 pub fn remark(text: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "conductor: {text}");
 }

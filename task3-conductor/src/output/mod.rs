@@ -1,4 +1,4 @@
-//! What conductor prints: to stdout what was asked for, to stderr what went wrong.
+//! Output: results to stdout, errors and warnings to stderr.
 
 pub mod advice;
 pub mod escape;
@@ -12,19 +12,16 @@ use std::io::{self, Write};
 use nsutil::error::{OrCannot, Result};
 use serde::Serialize;
 
-/// Writes to stdout at once.
+/// Writes to stdout and flushes.
 ///
 /// # Errors
-/// `EPIPE` when nobody reads any more, `ENOSPC` …
+/// `EPIPE` when the reader has closed the pipe, `ENOSPC` …
 pub fn say(text: &str) -> Result<()> {
     let mut out = io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "stdout")
 }
 
-/// A value as JSON, which a person may look at in a terminal: of control characters JSON itself escapes the half only.
-///
-/// # Errors
-/// None for what is shown here: maps have texts for keys.
+/// A value as JSON for programs and terminals: JSON escapes only half of the control characters itself.
 pub fn json(value: &impl Serialize, what: impl Display) -> Result<String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string()).or_cannot("show", what)?;
     let escaped = |letter: char| match letter {

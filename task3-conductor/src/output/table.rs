@@ -1,10 +1,10 @@
-//! Tables on stdout: the published columns first, so that scripts that cut them keep working.
+//! Tables: the published columns come first, for scripts that cut them.
 
 use super::escape::without_control_characters;
 
 /// Rows of cells as text; each cell but a row's last is padded to its column's width.
 ///
-/// Control characters in cells are escaped: a host name or command in a container may hold what a terminal obeys.
+/// Control characters in cells are escaped: a host name or command in a container may contain some.
 pub fn table(widths: &[usize], header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|&cell| cell.to_owned()).collect();
     std::iter::once(&header).chain(rows).map(|row| line(widths, row)).collect()

@@ -1,6 +1,6 @@
-//! How much a container is kept from: what `--cap-add`, `--cap-drop`, `--privileged` and `--weak` decide.
+//! Isolation of a container: the result of `--cap-add`, `--cap-drop`, `--privileged` and `--weak`.
 //!
-//! It stands in the container's record, because `exec` must be exactly as confined as `run` was.
+//! It is in the container's record, because `exec` must be confined exactly like `run`.
 
 use std::str::FromStr;
 
@@ -10,29 +10,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::escape::quoted;
 
-/// How much a process in a container is kept from.
+/// Isolation of a process in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Which walls there are.
+    /// Which mechanisms isolate it.
     pub strength: Strength,
-    /// The capabilities that are left.
+    /// Its capabilities.
     #[serde(with = "by_name")]
     pub capabilities: Set,
 }
 
-/// Which walls there are between a container and its host, besides namespaces.
+/// Mechanisms that isolate a container from its host, besides namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strength {
-    /// All: a root of its own, masks, few capabilities, a filter of system calls.
+    /// All: its own root, masks, few capabilities, a seccomp filter.
     Contained,
-    /// A root of its own, and nothing else: all capabilities, all devices, no filter, no masks.
+    /// Only its own root: all capabilities, all devices, no filter, no masks.
     Privileged,
-    /// Not even that: a chroot, as a shell script would do it. For lessons.
+    /// Only a chroot, as a shell script would do it. For lessons.
     Chroot,
 }
 
-/// What the user said about it.
+/// The user's options.
 #[derive(Debug, Clone, Default)]
 pub struct ConfinementOptions {
     /// `--privileged`.
@@ -45,10 +45,10 @@ pub struct ConfinementOptions {
     pub drop: Vec<CapabilityArg>,
 }
 
-/// How `--weak` weakens.
+/// Values of `--weak`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Weakness {
-    /// chroot instead of pivot_root, the host's /dev, all capabilities, no filter: as a shell script does it
+    /// chroot instead of pivot_root, the host's /dev, all capabilities, no seccomp filter
     Chroot,
 }
 
@@ -68,10 +68,10 @@ impl Default for Confinement {
 }
 
 impl Confinement {
-    /// The one that the user wishes.
+    /// The confinement for the user's options.
     ///
     /// # Errors
-    /// In words when the wishes contradict each other.
+    /// In words when the options contradict each other.
     pub fn from_options(options: &ConfinementOptions) -> Result<Self> {
         let strength = match (options.weak, options.privileged) {
             (Some(Weakness::Chroot), _) => Strength::Chroot,
@@ -83,7 +83,7 @@ impl Confinement {
         Ok(Self { strength, capabilities })
     }
 
-    /// Whether everything is kept from it that can be.
+    /// Whether all mechanisms apply.
     pub fn is_contained(&self) -> bool {
         self.strength == Strength::Contained
     }
@@ -94,7 +94,7 @@ impl Confinement {
     }
 }
 
-/// As Docker reckons: `--cap-drop ALL` first empties the usual set, `--cap-add ALL` first fills it.
+/// As in Docker: `--cap-drop ALL` starts with the empty set, `--cap-add ALL` with the full one.
 fn capabilities(add: &[CapabilityArg], drop: &[CapabilityArg]) -> Result<Set> {
     let both = add.iter().find(|named| drop.contains(named));
     if let Some(both) = both {
@@ -124,9 +124,9 @@ impl FromStr for CapabilityArg {
         text.parse().map(Self::One).map_err(|_| {
             let upper = format!("CAP_{}", text.to_ascii_uppercase().trim_start_matches("CAP_"));
             match crate::output::advice::closest(&upper, known()) {
-                Some(closest) => format!("{} is no capability: did you mean {closest}?", quoted(text)),
+                Some(closest) => format!("{} is not a capability: did you mean {closest}?", quoted(text)),
                 None => format!(
-                    "{} is no capability: use a name of capabilities(7), for example NET_RAW, or ALL",
+                    "{} is not a capability: use a name of capabilities(7), for example NET_RAW, or ALL",
                     quoted(text)
                 ),
             }
@@ -185,7 +185,7 @@ mod tests {
     fn a_name_that_is_nearly_one_is_guessed() {
         assert_eq!(
             "NET_ROW".parse::<CapabilityArg>().unwrap_err(),
-            "\"NET_ROW\" is no capability: did you mean CAP_NET_RAW?"
+            "\"NET_ROW\" is not a capability: did you mean CAP_NET_RAW?"
         );
         assert!("".parse::<CapabilityArg>().unwrap_err().contains("for example"));
     }

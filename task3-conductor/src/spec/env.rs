@@ -1,4 +1,4 @@
-//! Variables for a process's environment: typed one by one, or in a file.
+//! Environment variables, from the command line or files.
 
 use std::fs;
 use std::path::Path;
@@ -17,11 +17,11 @@ pub struct Variable {
     pub value: String,
 }
 
-/// The variables of some files, in order: one a line, with empty lines and those that begin with `#` left out. Nothing is
-/// special in a value, quotes neither, as in Docker's files.
+/// Reads the variables of files in order: one per line; empty lines and those beginning with `#` are skipped. Quotes
+/// are not special, as in Docker's files.
 ///
 /// # Errors
-/// `ENOENT` … with the path; in words, with the line, for one that is no variable.
+/// `ENOENT` … with the path; in words with the line of an invalid variable.
 pub fn of_files(files: &[impl AsRef<Path>]) -> Result<Vec<Variable>> {
     let mut all = Vec::new();
     for file in files.iter().map(AsRef::as_ref) {
@@ -34,7 +34,7 @@ pub fn of_files(files: &[impl AsRef<Path>]) -> Result<Vec<Variable>> {
     Ok(all)
 }
 
-/// What was typed: `KEY=VALUE`, or the `KEY` of a variable that the caller has.
+/// Parses `KEY=VALUE`, or the `KEY` of a variable of the caller.
 ///
 /// # Errors
 /// In words when it is neither.
@@ -62,7 +62,7 @@ impl FromStr for Variable {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
             _ => Err(format!(
-                "{} is no variable: use KEY=VALUE, for example LANG=C.UTF-8, or the KEY of one that is set here",
+                "{} is not a variable: use KEY=VALUE, for example LANG=C.UTF-8, or the KEY of one that is set here",
                 quoted(text)
             )),
         }

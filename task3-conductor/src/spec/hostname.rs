@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use crate::output::escape::quoted;
 
-/// The name of a host: 1 to 63 letters, digits and `-`, the ends letters or digits; several with dots between, up to 64.
+/// A host name: labels of 1 to 63 letters, digits and `-`, beginning and ending with a letter or digit, joined by dots,
+/// up to 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hostname(String);
 
-/// The kernel takes no longer one. See gethostname(2).
+/// The kernel's limit. See gethostname(2).
 const LONGEST_HOSTNAME: usize = 64;
 
 impl FromStr for Hostname {
@@ -28,7 +29,7 @@ impl FromStr for Hostname {
             return Ok(Self(text.to_owned()));
         }
         Err(format!(
-            "{} is no host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
+            "{} is not a host name: use up to {LONGEST_HOSTNAME} letters, digits, '-' and '.', for example web-1.lab",
             quoted(text)
         ))
     }

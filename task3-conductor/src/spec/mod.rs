@@ -1,4 +1,4 @@
-//! What a user asks for, as types that cannot be wrong: each is parsed once, when the command line or a record is read.
+//! The user's input as validated types: each is parsed once, when the command line or a record is read.
 
 pub mod confinement;
 pub mod env;

@@ -1,7 +1,7 @@
-//! Names of images and containers: checked once, at the door.
+//! Names of images and containers, validated once.
 //!
-//! A name becomes part of paths, interface names, cgroup names and firewall comments. `FromStr` is the only way to make
-//! one, and clap calls it; everything behind the door can rely on it.
+//! A name becomes part of paths, interface names, cgroup names and firewall comments. `FromStr`, called by clap, is the
+//! only way to create one, so all other code can rely on it.
 
 use std::fmt;
 use std::path::Path;
@@ -36,7 +36,7 @@ macro_rules! name_type {
                     return Ok(Self(text.to_owned()));
                 }
                 Err(format!(
-                    "{} is no name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
+                    "{} is not a name for {}: use 1 to {LONGEST} letters, digits, '_', '.' or '-', \
                      beginning and ending with a letter or digit, for example {}",
                     quoted(text), $what, $example
                 ))

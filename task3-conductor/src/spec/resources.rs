@@ -1,4 +1,4 @@
-//! What a container's processes may use together: how it is written, and what the kernel is told.
+//! Resource limits of a container: their syntax, and the kernel's values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::escape::quoted;
 
-/// What was asked for; what is `None` was not.
+/// Requested limits; `None` was not requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResourceLimits {
@@ -18,21 +18,22 @@ pub struct ResourceLimits {
     /// Memory.
     #[serde(rename = "memory_bytes")]
     pub memory: Option<Memory>,
-    /// Processes and threads at a time; one more fork fails with `EAGAIN`. Not asked for is [`DEFAULT_PROCESSES`].
+    /// Maximum number of processes and threads; beyond it fork fails with `EAGAIN`. The default is
+    /// [`DEFAULT_PROCESSES`].
     #[serde(rename = "most_processes")]
     pub processes: Option<ProcessCount>,
 }
 
-/// So many processes a container may have when nothing is said.
+/// Default limit of processes.
 pub const DEFAULT_PROCESSES: u32 = 1024;
-/// Length of a period in which CPU time is counted, in microseconds: the kernel's own choice.
+/// Period of the CPU limit in microseconds: the kernel's default.
 pub const PERIOD_US: u32 = 100_000;
 
 /// CPU time as a number of cores, kept as microseconds in each [`PERIOD_US`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cpus {
-    /// Time on any CPU that all may use together in a period.
+    /// CPU time that all processes together may use in a period.
     pub quota_us: u32,
 }
 
@@ -40,25 +41,25 @@ pub struct Cpus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Memory {
-    /// As the kernel is told.
+    /// The limit in bytes.
     pub bytes: u64,
 }
 
-/// How many processes and threads there may be at a time.
+/// Maximum number of processes and threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProcessCount {
-    /// At most so many; 0 is no limit.
+    /// The maximum; 0 is no limit.
     pub most: u32,
 }
 
 impl ResourceLimits {
-    /// How many processes there may be, said or unsaid; none is as many as the host has room for.
+    /// The effective limit of processes; none is unlimited.
     pub fn max_processes(&self) -> Option<u32> {
         Some(self.processes.map_or(DEFAULT_PROCESSES, |processes| processes.most)).filter(|most| *most > 0)
     }
 
-    /// What was asked for, as the kernel is told.
+    /// The requested limits, as the kernel's values.
     pub fn wanted(&self) -> cgroup::Limits {
         cgroup::Limits {
             cpu: self.cpus.map(|Cpus { quota_us }| Quota { quota_us, period_us: PERIOD_US }),
@@ -67,17 +68,17 @@ impl ResourceLimits {
         }
     }
 
-    /// The same with the number of processes that holds when nothing is said.
+    /// The same with the default limit of processes.
     pub fn in_force(&self) -> cgroup::Limits {
         cgroup::Limits { processes: self.max_processes(), ..self.wanted() }
     }
 }
 
-/// Most cores that a machine can have (`CONFIG_NR_CPUS`).
+/// Maximum number of CPUs (`CONFIG_NR_CPUS`).
 const MAX_CPUS: u32 = 8192;
-/// Below that a container cannot even be set up.
+/// A container cannot be set up with less.
 const MIN_MEMORY: u64 = 6 << 20;
-/// Beyond that the kernel's page counters end.
+/// Limit of the kernel's page counters.
 const MAX_MEMORY: u64 = 1 << 60;
 /// `PID_MAX_LIMIT` of the kernel.
 const MAX_PROCESSES: u32 = 4 << 20;
@@ -87,7 +88,8 @@ impl FromStr for Cpus {
 
     /// Digits, and up to four after a point: `2`, `0.5`, `.5`, `1.25`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{} is no number of CPUs: use 0.01 to {MAX_CPUS}, for example 0.5 or 2", quoted(text));
+        let wrong =
+            || format!("{} is not a number of CPUs: use 0.01 to {MAX_CPUS}, for example 0.5 or 2", quoted(text));
         let (whole, part) = decimal(text).filter(|(_, part)| part.len() <= 4).ok_or_else(wrong)?;
         let whole: u32 = whole.parse().map_err(|_| wrong())?;
         let part: u32 = format!("{part:0<4}").parse().map_err(|_| wrong())?;
@@ -116,7 +118,7 @@ impl FromStr for Memory {
         let bytes = bytes(text).filter(|bytes| (MIN_MEMORY..=MAX_MEMORY).contains(bytes));
         bytes.map(|bytes| Self { bytes }).ok_or_else(|| {
             format!(
-                "{} is no size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
+                "{} is not a size of memory: use a number and b, k, m, g or t (powers of 1024), at least 6m, \
                  for example 512m",
                 quoted(text)
             )
@@ -124,7 +126,7 @@ impl FromStr for Memory {
     }
 }
 
-/// A size as Docker writes it; none when it is no size.
+/// Parses a size in Docker's syntax; none if invalid.
 pub fn bytes(text: &str) -> Option<u64> {
     let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u128 = match text.get(number.len()..)?.to_ascii_lowercase().as_str() {
@@ -150,7 +152,7 @@ impl FromStr for ProcessCount {
         let number = if text == "-1" { Some(0) } else { digits.then(|| text.parse().ok()).flatten() };
         number.filter(|most| *most <= MAX_PROCESSES).map(|most| Self { most }).ok_or_else(|| {
             format!(
-                "{} is no number of processes: use 1 to {MAX_PROCESSES}, or -1 for no limit; without the option it is \
+                "{} is not a number of processes: use 1 to {MAX_PROCESSES}, or -1 for no limit; without the option it is \
                  {DEFAULT_PROCESSES}",
                 quoted(text)
             )
@@ -158,7 +160,7 @@ impl FromStr for ProcessCount {
     }
 }
 
-/// The digits before the point and after it, some of which there must be; `.5` is `0.5`.
+/// The digits before and after the point, each non-empty; `.5` is `0.5`.
 fn decimal(text: &str) -> Option<(&str, &str)> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let whole = if whole.is_empty() && text.starts_with('.') { "0" } else { whole };

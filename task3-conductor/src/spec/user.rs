@@ -1,8 +1,8 @@
-//! Users of a container: how one is named, and who that is.
+//! Users of a container: syntax and look-up.
 //!
-//! The kernel knows numbers only. Names stand in /etc/passwd and /etc/group, and which files those are decides who the
-//! command runs as: they are the container's, read from inside by a descriptor of its root. What is no clear number and
-//! no clear name is refused: `exec -u 1000x` once ran as another user (CVE-2026-30892).
+//! The kernel knows only numbers. Names are in /etc/passwd and /etc/group, and those of the container are used, read
+//! through a descriptor of its root. Ambiguous input is refused: `exec -u 1000x` once ran as another user
+//! (CVE-2026-30892).
 //!
 //! Look: `conductor exec -u nobody NAME -- id`. Manual: passwd(5), group(5), setresuid(2), setgroups(2).
 
@@ -35,7 +35,7 @@ enum NameOrNumber {
     Name(String),
 }
 
-/// Who a process is, for the kernel.
+/// Credentials of a process, see credentials(7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User number.
@@ -50,18 +50,18 @@ pub struct Credentials {
 
 /// Longest name. See useradd(8).
 const LONGEST: usize = 32;
-/// A user database that is longer is none.
+/// Limit of the size of a user database.
 const LARGEST_FILE: u64 = 16 << 20;
-/// Where root is at home, whatever a container's files say.
+/// Home folder of root, whatever the container's files say.
 pub const ROOTS_HOME: &str = "/root";
 
 impl Credentials {
-    /// Root without further groups: who a command runs as when nothing is said.
+    /// Root without supplementary groups: the default.
     pub fn root() -> Self {
         Self { user: 0, group: 0, groups: Vec::new(), home: ROOTS_HOME.to_owned() }
     }
 
-    /// Who `user` is in the container whose root is open.
+    /// Looks up `user` in the container whose root is open.
     ///
     /// # Errors
     /// In words when the container has no such user or group; `ELOOP`, `EACCES` … when its files cannot be read.
@@ -72,7 +72,7 @@ impl Credentials {
 }
 
 impl User {
-    /// Whether it is root, as far as that can be said without the container's files.
+    /// Whether it is root, as far as known without the container's files.
     pub fn is_root(&self) -> bool {
         match &self.user {
             NameOrNumber::Number(number) => *number == 0,
@@ -105,13 +105,13 @@ impl User {
                     return Err(missing.hint("a number can always be used, for example -u 1000:1000"));
                 }
             },
-            // As login(1) does: the group of the account, and those that list its name.
+            // As login(1): the primary group, and those that list the name.
             None => match &account {
                 Some(account) => {
                     let theirs = groups().filter(|group| group.has(account.name) && group.number != account.group);
                     (account.group, theirs.map(|group| group.number).collect())
                 }
-                // As Docker does for a number that nobody has.
+                // As Docker does for a number without an account.
                 None => (0, Vec::new()),
             },
         };
@@ -120,7 +120,7 @@ impl User {
     }
 }
 
-/// A line of /etc/passwd that is one.
+/// A valid line of /etc/passwd.
 struct Account<'a> {
     name: &'a str,
     number: u32,
@@ -137,7 +137,7 @@ impl<'a> Account<'a> {
     }
 }
 
-/// A line of /etc/group that is one.
+/// A valid line of /etc/group.
 struct Group<'a> {
     name: &'a str,
     number: u32,
@@ -156,15 +156,15 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Plain digits. The largest number means "leave as it is" to the kernel, and is nobody's.
+/// Parses digits. The largest number means "unchanged" to the kernel and is invalid.
 fn number(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten().filter(|number| *number != u32::MAX)
 }
 
-/// A file of the container's, as a process in it would find it; missing is empty.
+/// Reads a file of the container as a process inside would; empty if missing.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
-    // NONBLOCK: a named pipe there must not keep us waiting.
+    // NONBLOCK: a named pipe must not block.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let shown = Path::new("/").join(path);
     let file = match Root::new(root).open(&shown, flags) {
@@ -173,7 +173,7 @@ fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     };
     let about = rustix::fs::fstat(&file).or_cannot("look at", shown.display())?;
     if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
-        return Err(Error::new("read", shown.display(), "it is no file"));
+        return Err(Error::new("read", shown.display(), "it is not a regular file"));
     }
     let mut bytes = Vec::new();
     std::fs::File::from(file).take(LARGEST_FILE).read_to_end(&mut bytes).or_cannot("read", shown.display())?;
@@ -186,7 +186,7 @@ impl FromStr for User {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{} is no user: use USER or USER:GROUP, each a name or a number, for example nobody or 1000:1000",
+                "{} is not a user: use USER or USER:GROUP, each a name or a number, for example nobody or 1000:1000",
                 quoted(text)
             )
         };
@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    /// The kernel gives up a way with `..` in it whenever anything on the host is renamed meanwhile.
+    /// The kernel returns EAGAIN for a path with `..` when anything on the host is renamed meanwhile.
     #[test]
     fn a_user_is_found_behind_a_link_while_other_files_are_renamed() {
         let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! Volumes: a file or folder of the host's that is seen in a container, or a file system in memory.
+//! Volumes: files and folders of the host, or file systems in memory, mounted in a container.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::spec::resources::bytes;
 /// `SOURCE:PLACE[:ro]`, or what [`Tmpfs`] and [`SharedMemory`] say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// What is seen there.
+    /// What is mounted.
     pub source: VolumeSource,
     /// Path in the container, absolute and without `.` and `..`.
     pub place: PathBuf,
@@ -21,15 +21,15 @@ pub struct Volume {
     pub read_only: bool,
 }
 
-/// What is seen in a volume's place.
+/// Source of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum VolumeSource {
     /// A path on the host, absolute.
     Host(PathBuf),
-    /// A tmpfs of its own, empty at first and gone with the container. See tmpfs(5).
+    /// A tmpfs, empty at first and gone with the container. See tmpfs(5).
     Memory {
-        /// How much fits in; none is the kernel's choice, half of the memory there is.
+        /// Its size; none is the kernel's default, half of the memory.
         size_bytes: Option<u64>,
         /// Whether programs in it can be executed.
         executable: bool,
@@ -40,31 +40,33 @@ pub enum VolumeSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tmpfs(pub Volume);
 
-/// `--shm-size SIZE`: a larger or smaller [`SHARED_MEMORY`].
+/// `--shm-size SIZE`: the size of [`SHARED_MEMORY`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedMemory(pub Volume);
 
-/// Where programs look for shared memory. See shm_overview(7).
+/// Directory of POSIX shared memory. See shm_overview(7).
 pub const SHARED_MEMORY: &str = "/dev/shm";
 
-/// In the order in which they are mounted, whatever order they were asked for in: a place before those below it.
+/// Sorts volumes in mount order: parents before those below them.
 ///
 /// # Errors
-/// In words when two have the same place.
+/// In words when two have the same target.
 pub fn in_mount_order(mut volumes: Vec<Volume>) -> Result<Vec<Volume>> {
     volumes.sort_by(|one, other| one.place.cmp(&other.place));
     for pair in volumes.windows(2) {
         if let [one, other] = pair {
             if one.place == other.place {
                 let both = format!("{one} and {other}");
-                return Err(Error::new("mount volumes", both, "they have the same place").hint("leave one of them out"));
+                return Err(
+                    Error::new("mount volumes", both, "they have the same target").hint("leave one of them out")
+                );
             }
         }
     }
     Ok(volumes)
 }
 
-/// What conductor mounts itself.
+/// Paths where conductor mounts something itself.
 const RESERVED: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 impl FromStr for Volume {
@@ -73,32 +75,32 @@ impl FromStr for Volume {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = |why: &str| {
             Err(format!(
-                "{} is no volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro",
+                "{} is not a volume: {why}; write SOURCE:PLACE or SOURCE:PLACE:ro, for example /srv/data:/data or ./src:/src:ro",
                 quoted(text)
             ))
         };
         let (source, place, read_only) = match text.split(':').collect::<Vec<_>>().as_slice() {
             &[source, place] | &[source, place, "rw"] => (source, place, false),
             &[source, place, "ro"] => (source, place, true),
-            &[_, _, _] => return wrong("after the second : only ro or rw can stand"),
-            _ => return wrong("it takes one : between a path of the host and one of the container"),
+            &[_, _, _] => return wrong("only ro or rw may follow the second colon"),
+            _ => return wrong("a colon has to separate a path of the host from one of the container"),
         };
         if text.contains('\0') {
-            return wrong("a path has no NUL in it");
+            return wrong("a path must not contain a NUL byte");
         }
-        // Docker's volumes that have a name and no path are not known here: it must be clear that a path is meant.
+        // Named volumes of Docker are not supported: require an unambiguous path.
         if !["/", "./", "../"].iter().any(|start| source.starts_with(start)) && source != "." && source != ".." {
-            return wrong("the host's path begins with /, ./ or ../");
+            return wrong("the host's path has to begin with /, ./ or ../");
         }
         let source = std::path::absolute(source).map_err(|error| format!("cannot find {source}: {error}"))?;
         let Some(place) = normalized(Path::new(place)) else {
             return wrong("the container's path is absolute and has no .. in it");
         };
         if place == Path::new("/") {
-            return wrong("it cannot take the place of the container's root");
+            return wrong("it cannot replace the container's root");
         }
         if let Some(taken) = RESERVED.iter().find(|taken| place.starts_with(taken)) {
-            return wrong(&format!("{taken} is the container's own"));
+            return wrong(&format!("{taken} is mounted by conductor"));
         }
         Ok(Self { source: VolumeSource::Host(source), place, read_only })
     }
@@ -110,7 +112,7 @@ impl FromStr for Tmpfs {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong = |why: &str| {
             format!(
-                "{} is no place for a tmpfs: {why}; write PLACE or PLACE:size=SIZE, for example /tmp or /tmp:size=64m",
+                "{} is not a path for a tmpfs: {why}; write PLACE or PLACE:size=SIZE, for example /tmp or /tmp:size=64m",
                 quoted(text)
             )
         };
@@ -118,11 +120,11 @@ impl FromStr for Tmpfs {
         let place = normalized(Path::new(place)).filter(|_| !text.contains('\0'));
         let place = place.ok_or_else(|| wrong("the container's path is absolute and has no .. in it"))?;
         if place == Path::new("/") {
-            return Err(wrong("it cannot take the place of the container's root"));
+            return Err(wrong("it cannot replace the container's root"));
         }
         let taken = RESERVED.iter().find(|taken| place.starts_with(taken) && place != Path::new(SHARED_MEMORY));
         if let Some(taken) = taken {
-            return Err(wrong(&format!("{taken} is the container's own")));
+            return Err(wrong(&format!("{taken} is mounted by conductor")));
         }
         let (mut size_bytes, mut executable) = (None, false);
         for option in options.into_iter().flat_map(|options| options.split(',')) {
@@ -132,7 +134,7 @@ impl FromStr for Tmpfs {
                     size_bytes = Some(size.ok_or_else(|| wrong("a size is a number and k, m or g, at least 4k"))?);
                 }
                 None if option == "exec" => executable = true,
-                _ => return Err(wrong("behind the : size=SIZE and exec can stand, with a comma between")),
+                _ => return Err(wrong("after the colon size=SIZE and exec are allowed, separated by a comma")),
             }
         }
         Ok(Self(Volume { source: VolumeSource::Memory { size_bytes, executable }, place, read_only: false }))
@@ -145,7 +147,7 @@ impl FromStr for SharedMemory {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let size = tmpfs_size(text).ok_or_else(|| {
             format!(
-                "{} is no size for {SHARED_MEMORY}: use a number and k, m or g, at least 4k, for example 256m",
+                "{} is not a size for {SHARED_MEMORY}: use a number and k, m or g, at least 4k, for example 256m",
                 quoted(text)
             )
         })?;
@@ -154,7 +156,7 @@ impl FromStr for SharedMemory {
     }
 }
 
-/// For the kernel 0 would be no limit at all, and less than a page is a page.
+/// To the kernel 0 would mean no limit.
 fn tmpfs_size(text: &str) -> Option<u64> {
     bytes(text).filter(|size| (MIN_TMPFS_BYTES..=MAX_TMPFS_BYTES).contains(size))
 }
@@ -163,7 +165,7 @@ const MIN_TMPFS_BYTES: u64 = 4 << 10;
 /// Beyond that the kernel's page counters end.
 const MAX_TMPFS_BYTES: u64 = 1 << 60;
 
-/// An absolute path without `.`; none when it is relative or has a `..`.
+/// An absolute path without `.`; none if it is relative or contains `..`.
 fn normalized(path: &Path) -> Option<PathBuf> {
     let fine = |part: &Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     (path.is_absolute() && path.components().all(|part| fine(&part))).then(|| path.components().collect())
@@ -199,7 +201,7 @@ mod tests {
         let at = |place: &str| ordered.iter().position(|it| it == Path::new(place)).unwrap();
         assert!(at("/data") < at("/data/sub") && at("/data/sub") < at("/data/sub/deep") && at("/data-2") < 4);
         let twice = nsutil::error::line(&places(&["/x:/a:ro", "/b:/c", "/y:/a"]).unwrap_err());
-        assert_eq!(twice, "cannot mount volumes /x:/a:ro and /y:/a: they have the same place; leave one of them out");
+        assert_eq!(twice, "cannot mount volumes /x:/a:ro and /y:/a: they have the same target; leave one of them out");
     }
 
     #[test]
@@ -252,7 +254,7 @@ mod tests {
         }
         let both = ["/dev/shm".parse::<Tmpfs>().unwrap().0, "1g".parse::<SharedMemory>().unwrap().0];
         let twice = nsutil::error::line(&in_mount_order(both.to_vec()).unwrap_err());
-        assert!(twice.contains("tmpfs:/dev/shm and tmpfs:/dev/shm: they have the same place"), "{twice}");
+        assert!(twice.contains("tmpfs:/dev/shm and tmpfs:/dev/shm: they have the same target"), "{twice}");
         let text = serde_json::to_string(&both[1]).unwrap();
         assert_eq!(serde_json::from_str::<Volume>(&text).unwrap(), both[1], "{text}");
         let older = r#"{"source":"/srv","place":"/x","read_only":true}"#;

@@ -14,7 +14,7 @@ use rustix::fs::FlockOperation;
 pub struct ExitCodeFile(File);
 
 impl ExitCodeFile {
-    /// An empty one, for a container to be; locked until it is written, or its writer has gone.
+    /// Creates an empty file for a new container; locked until it is written or its writer dies.
     ///
     /// # Errors
     /// `ENOSPC` … with the path.
@@ -26,13 +26,13 @@ impl ExitCodeFile {
         Ok(Self(note))
     }
 
-    /// That of a container; none when there is none.
+    /// Opens that of a container, if it exists.
     pub fn open(container_dir: &Path) -> Option<Self> {
         let path = container_dir.join(EXIT);
         File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).ok().map(Self)
     }
 
-    /// Writes it down.
+    /// Writes the exit code.
     ///
     /// # Errors
     /// `ENOSPC` ….
@@ -41,15 +41,14 @@ impl ExitCodeFile {
         rustix::fs::flock(&self.0, FlockOperation::Unlock).or_cannot("let go of", "the exit code")
     }
 
-    /// What stands there when the one who writes it down has done so or has gone, which is soon after the first process
-    /// has ended.
+    /// Reads it after its writer has written it or died, which is soon after the first process has exited.
     pub fn read_when_settled(&self) -> Option<i32> {
-        // Where there are no locks, what stands there now is all there is to know.
+        // If locking is not supported, read the present content.
         let _ = rustix::fs::flock(&self.0, FlockOperation::LockShared);
         self.read()
     }
 
-    /// What stands there, if something does.
+    /// Reads it, if it has been written.
     pub fn read(&self) -> Option<i32> {
         let mut text = [0; 16];
         let length = self.0.read_at(&mut text, 0).ok()?;

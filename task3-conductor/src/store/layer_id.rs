@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Which layer: 32 hexadecimal digits, the beginning of the hash of what it was made from.
+/// ID of a layer: 32 hexadecimal digits, the beginning of the hash of its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LayerId(String);
 
-/// Bytes of a hash that are used; as hexadecimal digits twice as many. Short, since overlay's options have little room.
+/// Number of bytes of the hash that are used. Short, since overlay's options have limited space.
 const ID_BYTES: usize = 16;
 
 impl LayerId {
@@ -34,7 +34,7 @@ impl FromStr for LayerId {
         if text.len() == 2 * ID_BYTES && text.bytes().all(is_digit) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{text:?} is no layer: that is {} hexadecimal digits", 2 * ID_BYTES))
+        Err(format!("{text:?} is not a layer: that is {} hexadecimal digits", 2 * ID_BYTES))
     }
 }
 

@@ -1,10 +1,9 @@
-//! The ledger: every change of the host is written down before it is made, and undone backwards.
+//! The ledger: a write-ahead log of every change of the host, undone in reverse.
 //!
-//! A command can be killed between any two system calls. What it had changed by then must be found again: a mount, a
-//! network link, a firewall chain, a cgroup, a sysctl. So it first writes a line that names the change, then makes it.
-//! Undoing reads the lines backwards and looks at the kernel for each: a change that was never made, or is gone
-//! already, is nothing to do. All lines are tried, and every failure is told. A line that somebody has damaged cannot be
-//! undone; it is no reason to leave the others.
+//! A command can be killed between any two system calls. Its changes must be found again: a mount, a network link, a
+//! firewall chain, a cgroup, a sysctl. So it first writes a line that names the change, then makes it. Undoing reads
+//! the lines in reverse and checks the kernel for each: a change that was never made, or is already undone, is skipped.
+//! All lines are tried, and every failure is reported. Damaged lines are skipped.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -23,11 +22,11 @@ use crate::store::record::ProcessIdentity;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Something is mounted here, on the host's side.
+    /// A mount on the host's side.
     Mount(PathBuf),
     /// A cgroup by its name under conductor's own.
     Cgroup(String),
-    /// A process that is only there for this container (its monitor), or its first process.
+    /// A process that belongs to this container: its monitor or first process.
     Process(ProcessIdentity),
     /// A network interface on the host's side.
     Link(String),
@@ -38,19 +37,19 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// Another container whose rules and hosts file speak of this one.
+    /// Another container whose rules and hosts file refer to this one.
     Peer(ContainerName),
-    /// A sysctl and its value before; put back when no other container needs it.
+    /// A sysctl and its previous value; restored when no other container needs it.
     Sysctl {
         /// Path under /proc/sys.
         key: PathBuf,
         /// What it was.
         before: String,
-        /// What depended on it then: see the module `network`.
+        /// What depended on it then, see the module `network`.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         found: BTreeSet<String>,
     },
-    /// No change: all that the lines before say of the network has been given back.
+    /// Not a change: all previous lines about the network have been undone.
     NetworkGivenBack,
 }
 
@@ -66,7 +65,7 @@ impl Ledger {
         Self { path: container_dir.join("ledger") }
     }
 
-    /// Writes down a change that is about to be made.
+    /// Records a change that is about to be made.
     ///
     /// # Errors
     /// `ENOSPC`, `EROFS` …: then the change must not be made.
@@ -74,7 +73,7 @@ impl Ledger {
         let mut line =
             serde_json::to_string(change).map_err(|error| error.to_string()).or_cannot("note", "a change")?;
         step!("ledger", call: "write(\"{}\", {line})", self.path.display();
-            why: "before it is made: whoever finds this line after a crash knows what to undo";
+            why: "written before the change: after a crash the next command knows what to undo";
             shell: "echo '{line}' >> {}", self.path.display());
         line.push('\n');
         let flags = NO_FOLLOW;
@@ -87,7 +86,7 @@ impl Ledger {
             .or_cannot("write to", self.path.display())
     }
 
-    /// All changes noted so far, oldest first. A last line that was cut short was never acted upon and is left out.
+    /// All changes, oldest first. A truncated last line was never acted upon and is ignored.
     ///
     /// # Errors
     /// `EACCES` … by open(2); in words when a whole line is damaged.
@@ -97,13 +96,13 @@ impl Ledger {
         changes.map_err(|error| error.to_string()).or_cannot("understand", self.path.display())
     }
 
-    /// The changes that can be understood, for undoing them: what is damaged is left out.
+    /// The readable changes, for undoing them; damaged lines are skipped.
     pub fn readable_changes(&self) -> Vec<Change> {
         let text = self.text().unwrap_or_default();
         whole_lines(&text).filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
-    /// Undoes all changes that can be understood, the last first, each by `undo`; tries every one and joins the failures.
+    /// Undoes all readable changes in reverse with `undo`; tries every one and combines the failures.
     ///
     /// # Errors
     /// All that failed, in one error.
@@ -123,10 +122,10 @@ impl Ledger {
     }
 }
 
-/// A link in the place of the file is not ours: nothing is read or written through it.
+/// Symbolic links in place of the file are not followed.
 const NO_FOLLOW: i32 = nix::libc::O_NOFOLLOW;
 
-/// The end of a file that is no whole line, left by a full disk, would make one with the next line.
+/// Removes a partial last line, left by a full disk, which would be joined with the next line.
 fn truncate_partial_line(file: &mut File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let mut last = [b'\n'];

@@ -1,9 +1,8 @@
-//! Locked folders: what a command works on, and what a killed one has left.
+//! Locks of folders, and leftovers of killed commands.
 //!
-//! A command that makes or changes a folder holds a lock on it (flock(2)); the kernel lets go of the lock when the
-//! command dies. So a folder that is not finished and that no command holds is a leftover. Between opening a folder and
-//! getting its lock, another command may have removed it and made a new one in its place: a lock counts only if what is
-//! locked is still at its path.
+//! A command that creates or changes a folder holds a lock on it (flock(2)); the kernel releases the lock when the
+//! command dies. So an unfinished and unlocked folder is a leftover. Between opening and locking a folder, another
+//! command may have replaced it: a lock counts only if the path still refers to the locked folder.
 //!
 //! Look: `cat /proc/locks`. Manual: flock(2).
 
@@ -42,7 +41,7 @@ impl Lock {
         Self::new(file, FlockOperation::LockShared).or_cannot("lock", path.display())
     }
 
-    /// Takes the lock of a file.
+    /// Tries to lock a file.
     ///
     /// # Errors
     /// `EWOULDBLOCK` when another holds it.
@@ -50,7 +49,7 @@ impl Lock {
         Self::new(file, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// Waits for the lock of a folder; none when it is not there, also when it goes meanwhile.
+    /// Waits for the lock of a folder; none if it does not exist or is removed meanwhile.
     ///
     /// # Errors
     /// Those of open(2) and flock(2).
@@ -67,21 +66,21 @@ impl Lock {
         }
     }
 
-    /// Makes a folder for root alone, if it is not there, and waits for its lock.
+    /// Creates a folder with mode 0700 unless it exists, and waits for its lock.
     ///
     /// # Errors
     /// Those of mkdir(2), open(2) and flock(2).
     pub fn new_folder(path: &Path) -> Result<Self> {
         loop {
             make_folder(path)?;
-            // Between the two no command holds it, and another may sweep it away: then once more.
+            // Another command may remove the unlocked folder as a leftover: then repeat.
             if let Some(lock) = Self::folder(path)? {
                 return Ok(lock);
             }
         }
     }
 
-    /// The folders in `parent` that `is_leftover` knows as unfinished, and that no command holds; each with its lock.
+    /// The unlocked folders in `parent` for which `is_leftover` holds, each with its lock.
     ///
     /// # Errors
     /// When `parent` cannot be read.
@@ -96,8 +95,8 @@ impl Lock {
         Ok(entries.flatten().filter(|entry| is_leftover(&entry.file_name())).filter_map(leftover).collect())
     }
 
-    /// Unlocks also on behalf of children that were forked while it was held: they have a copy of its descriptor, and
-    /// closing ours alone would leave it locked as long as they live. See flock(2).
+    /// Unlocks even if children that were forked meanwhile have a copy of the descriptor: closing ours would not. See
+    /// flock(2).
     ///
     /// # Errors
     /// `EINTR`, `ENOLCK` by flock(2).
@@ -105,7 +104,7 @@ impl Lock {
         rustix::fs::flock(&self.held, FlockOperation::Unlock).or_cannot("let go of", "a lock")
     }
 
-    /// Whether what is locked is what the path leads to.
+    /// Whether the path still refers to what is locked.
     pub fn is_still_at(&self, path: &Path) -> bool {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         let held = self.held.metadata().map(identity).ok();
@@ -118,7 +117,7 @@ impl Lock {
     }
 }
 
-/// Makes a folder for root alone; one that is there is fine.
+/// Creates a folder with mode 0700 unless it exists.
 ///
 /// # Errors
 /// Those of mkdir(2).

@@ -1,4 +1,4 @@
-//! Where everything lies: one root, and under it images, containers and the cache.
+//! The store: one root directory with images, containers and the cache.
 //!
 //! ```text
 //! ROOT/.images/NAME/record.json        a list of layers, and what to run
@@ -13,11 +13,11 @@
 //!        packages/…                    what debootstrap fetched
 //! ```
 //!
-//! The command that works on a container holds a lock (flock) on its folder. A folder without a record is a container
-//! that is being started, while somebody holds that lock; otherwise it is what a killed command has left.
+//! A command that works on a container holds a lock (flock) on its folder. A folder without a record is a container
+//! being started while it is locked; otherwise it is a leftover of a killed command.
 //!
-//! The three folders are closed to everybody but root: an image is full of set-user-ID programs that users of the host
-//! have no business with. Manual: flock(2).
+//! The three folders are accessible to root only: images contain set-user-ID programs that users of the host must not
+//! run. Manual: flock(2).
 
 pub mod exit_code;
 pub mod layer_id;
@@ -45,13 +45,13 @@ use ledger::Ledger;
 use lock::Lock;
 use record::{ContainerRecord, ImageRecord};
 
-/// The root of conductor's state, and the way to everything under it.
+/// Conductor's state directory.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
 }
 
-/// A name that is taken, with its folder, for a container that is being started.
+/// A claimed name with its locked folder, for a container that is being started.
 #[derive(Debug)]
 pub struct Claim {
     directory: PathBuf,
@@ -69,7 +69,7 @@ impl Claim {
         Ledger::of(&self.directory)
     }
 
-    /// The lock, to give the name up with.
+    /// The lock, to release the name.
     pub fn into_lock(self) -> Lock {
         self.lock
     }
@@ -133,7 +133,7 @@ impl Store {
         self.containers_dir().join(name)
     }
 
-    /// All images with their records, by name; a damaged record is an error in its place.
+    /// All images with their records, sorted; a damaged record is an error in its place.
     ///
     /// # Errors
     /// When the folder of images cannot be read.
@@ -156,37 +156,37 @@ impl Store {
         ImageRecord::load(&self.image_dir(name))
     }
 
-    /// Writes an image's record, new or in the place of an older one of that name, whole or not at all.
+    /// Writes an image's record atomically; replaces an existing one.
     ///
     /// # Errors
     /// `ENOSPC`, `EROFS` … with the path.
     pub fn save_image(&self, record: &ImageRecord) -> Result<()> {
         self.sweep_images()?;
         let dir = self.image_dir(&record.name);
-        // No name begins with a dot, so nobody lists this one; it is a fresh folder for each process.
+        // Names do not begin with a dot, so this folder is not listed; each process has its own.
         let beside = self.images_dir().join(format!(".{}.{}", record.name, std::process::id()));
         let _held = Lock::new_folder(&beside)?;
         let saved = record.save(&beside).and_then(|()| match fs::rename(&beside, &dir) {
-            // There is an image of that name: its record is what is replaced.
+            // The image exists: replace its record.
             Err(_) if dir.is_dir() => record.save(&dir),
             renamed => renamed.or_cannot("put an image at", dir.display()),
         });
-        // It is still there if it was not needed.
+        // Left only if it was not renamed.
         let _ = fs::remove_dir_all(&beside);
         saved
     }
 
-    /// Removes what killed commands have left beside images: folders without a name that no command holds.
+    /// Removes leftovers of killed commands among images: unlocked folders with temporary names.
     fn sweep_images(&self) -> Result<()> {
         let has_no_name = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
         for (folder, _held) in Lock::leftovers(&self.images_dir(), has_no_name)? {
-            // What cannot be removed now the next command will try.
+            // The next command tries again.
             let _ = fs::remove_dir_all(folder);
         }
         Ok(())
     }
 
-    /// Removes an image, whatever state its record is in. Its name goes first and at once.
+    /// Removes an image, even with a damaged record. It is renamed first.
     ///
     /// # Errors
     /// In words when there is no such image; `EROFS` … with the path.
@@ -203,8 +203,8 @@ impl Store {
         fs::remove_dir_all(&away).or_cannot("remove", away.display())
     }
 
-    /// All containers with their records, by name; a damaged record is an error in its place. One that is being started
-    /// has none yet and is left out.
+    /// All containers with their records, sorted; a damaged record is an error in its place. Containers being started
+    /// have no record yet and are skipped.
     ///
     /// # Errors
     /// When the folder of containers cannot be read.
@@ -230,7 +230,7 @@ impl Store {
     /// The record of a container that runs, and its first process.
     ///
     /// # Errors
-    /// In words when there is no such container, or it has ended and so nobody can `attempt` what was asked for.
+    /// In words when the container does not exist or has exited; `attempt` names what was to be done.
     pub fn running_container(&self, name: &ContainerName, attempt: &str) -> Result<(ContainerRecord, PidFd)> {
         let record = self.container(name)?;
         match record.running()? {
@@ -242,7 +242,7 @@ impl Store {
         }
     }
 
-    /// Waits for the lock of one container, so that two commands never work on it at once.
+    /// Waits for the lock of a container.
     ///
     /// # Errors
     /// In words when there is no such container.
@@ -250,7 +250,7 @@ impl Store {
         self.try_lock_container(name)?.ok_or_else(|| self.no_such_container(name))
     }
 
-    /// The same; none when there is no such container, also when it goes while we wait.
+    /// The same; none if it does not exist or is removed meanwhile.
     ///
     /// # Errors
     /// Those of open(2) and flock(2).
@@ -258,17 +258,17 @@ impl Store {
         Lock::folder(&self.container_dir(name))
     }
 
-    /// Takes a name for a new container: makes its folder and locks it.
+    /// Claims a name for a new container: creates and locks its folder.
     ///
-    /// Of many who want the same name at once, one gets it; the others wait until they see that it has become a
-    /// container. What a killed command left under the name is first taken away by `clear`.
+    /// Of concurrent claims of a name one succeeds; the others wait until it has become a container, and fail. A
+    /// leftover of that name is first removed by `clear`.
     ///
     /// # Errors
     /// In words when there is a container of that name; those of `clear`.
     pub fn claim(&self, name: &ContainerName, clear: impl Fn(Lock) -> Result<()>) -> Result<Claim> {
         let directory = self.container_dir(name);
         step!("claim", call: "mkdir(\"{}\"); flock(it, LOCK_EX)", directory.display();
-            why: "of many who want the name, one makes the folder and has it locked; the kernel lets go if that one dies";
+            why: "of concurrent claims, one creates and locks the folder; the kernel releases the lock if that command dies";
             shell: "mkdir {0}; exec 9< {0}; flock 9", directory.display());
         loop {
             let made = match DirBuilder::new().mode(0o700).create(&directory) {
@@ -278,7 +278,7 @@ impl Store {
             };
             let Some(lock) = self.try_lock_container(name)? else { continue };
             if directory.join(record::FILE).exists() {
-                return Err(Error::new("run", format_args!("container {name}"), "there is one of that name")
+                return Err(Error::new("run", format_args!("container {name}"), "it already exists")
                     .hint(format_args!("`conductor stop {name}` removes it, `conductor exec {name}` enters it")));
             }
             if made || is_empty(&directory) {
@@ -288,7 +288,7 @@ impl Store {
         }
     }
 
-    /// Names under which a killed command left something, and nobody works on it now; each with its lock.
+    /// Leftovers of killed commands, each with its lock.
     ///
     /// # Errors
     /// When the folder of containers cannot be read.
@@ -301,29 +301,29 @@ impl Store {
         Ok(left.into_iter().filter_map(|(path, lock)| Some((as_name(path.file_name()?)?, lock))).collect())
     }
 
-    /// What a container is called where its name stands among those of others, such as in the tree of cgroups: it names
-    /// the store as well, for two stores may have a container of the same name.
+    /// A container's name in host-wide namespaces such as the cgroup hierarchy: it includes a hash of the store, since
+    /// two stores may have a container of the same name.
     pub fn tag(&self, name: &ContainerName) -> String {
         format!("conductor-{name}-{:08x}", fnv1a(self.root.as_os_str().as_encoded_bytes()))
     }
 
-    /// What a container's first process has ended with, if it has and somebody was there to see it.
+    /// The exit code of a container's first process, if it was recorded.
     pub fn exit_code(&self, name: &ContainerName) -> Option<i32> {
         ExitCodeFile::open(&self.container_dir(name))?.read()
     }
 
-    /// Waits until nobody else changes networks: held while a subnet is chosen, and while rules of two containers change.
+    /// Locks all networks: while a subnet is chosen, and while rules of two containers change.
     ///
     /// # Errors
     /// `EACCES`, `EROFS` by open(2).
     pub fn lock_networks(&self) -> Result<Lock> {
-        // Beside the containers, as `rmcache` empties the cache. No container's name begins with a dot.
+        // In the folder of containers, because `rmcache` empties the cache. Container names do not begin with a dot.
         let path = self.containers_dir().join(".networks.lock");
         let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         Lock::file(file.or_cannot("open", path.display())?, &path)
     }
 
-    /// Waits until nobody removes layers, and keeps it so: held while layers are looked up and used.
+    /// Shared lock of the layers: held while layers are used, so that none is removed.
     ///
     /// # Errors
     /// `EACCES`, `EROFS` by open(2).
@@ -332,7 +332,7 @@ impl Store {
         Lock::shared(file, &path)
     }
 
-    /// Has the layers for itself, to remove some.
+    /// Exclusive lock of the layers, for removing some.
     ///
     /// # Errors
     /// In words when they are in use; `EACCES`, `EROFS` by open(2).
@@ -349,7 +349,7 @@ impl Store {
 
     /// The error for a container that is not there.
     pub fn no_such_container(&self, name: &ContainerName) -> Error {
-        let missing = Error::new("find", format_args!("container {name}"), "there is none of that name");
+        let missing = Error::new("find", format_args!("container {name}"), "it does not exist");
         let known = names_in::<ContainerName>(&self.containers_dir()).unwrap_or_default();
         match closest(name.as_str(), known.into_iter().map(String::from)) {
             Some(closest) => missing.hint(format_args!("did you mean {closest}? `conductor ps` lists them")),
@@ -358,7 +358,7 @@ impl Store {
     }
 
     fn no_such_image(&self, name: &ImageName) -> Error {
-        let missing = Error::new("find", format_args!("image {name}"), "there is none of that name");
+        let missing = Error::new("find", format_args!("image {name}"), "it does not exist");
         let known = names_in::<ImageName>(&self.images_dir()).unwrap_or_default();
         match closest(name.as_str(), known.into_iter().map(String::from)) {
             Some(closest) => missing.hint(format_args!("did you mean {closest}? `conductor images` lists them")),
@@ -377,12 +377,12 @@ fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// The hash of Fowler, Noll and Vo, 32 bits: short, and the same on every machine.
+/// FNV-1a, 32 bits: short, and the same on every machine.
 pub fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// The entries of a folder that are names, in order; others (temporary files) are not ours to list.
+/// The valid names in a folder, sorted; temporary files are skipped.
 fn names_in<N: FromStr + Ord>(dir: &Path) -> Result<Vec<N>> {
     let entries = fs::read_dir(dir).or_cannot("list", dir.display())?;
     let mut names: Vec<N> = entries.flatten().filter_map(|entry| as_name(&entry.file_name())).collect();
@@ -398,7 +398,7 @@ fn as_name<N: FromStr>(name: &OsStr) -> Option<N> {
 mod tests {
     use super::*;
 
-    /// An image is saved in a folder beside its place, and every listing sweeps away what lies there and nobody holds.
+    /// An image is saved in a temporary folder, and every listing removes unlocked leftovers.
     #[test]
     fn an_image_is_saved_while_others_list_the_images() {
         let root = tempfile::tempdir().unwrap();

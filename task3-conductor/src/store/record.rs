@@ -1,8 +1,8 @@
-//! Records: what was asked for, as JSON beside what it describes.
+//! Records: configuration as JSON, in the folder of an image or container.
 //!
-//! Only what the kernel cannot tell is kept: the image, the command, when it was made, and who the first process is
-//! (a number alone would be nobody: with its start time and the boot it belongs to, it is one process for ever). A
-//! record is written whole and renamed into place, so a reader sees the old one or the new one.
+//! Only what the kernel does not know is recorded: the image, the command, the creation time, and the identity of the
+//! first process (its PID with start time and boot ID, since a PID alone can be reused). A record is written to a
+//! temporary file and renamed, so a reader sees the old one or the new one.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -27,7 +27,7 @@ use crate::spec::user::User;
 use crate::spec::volume::Volume;
 use crate::store::layer_id::LayerId;
 
-/// Version of the records' shape; a larger one in a file means that a newer conductor wrote it.
+/// Version of the format; a larger one was written by a newer conductor.
 const SCHEMA: u32 = 1;
 /// Name of the file in the folder of what it describes.
 pub const FILE: &str = "record.json";
@@ -39,7 +39,7 @@ pub struct ImageRecord {
     pub name: ImageName,
     /// What its Conductorfile began with, such as `debian:bookworm`.
     pub from: String,
-    /// Its layers, the topmost first, as overlay wants them; [`crate::store::Store::layer_root`] has their folders.
+    /// Its layers, topmost first, as overlay needs them; [`crate::store::Store::layer_root`] has their folders.
     pub layers: Vec<LayerId>,
     /// Seconds since 1970 at which it was built.
     pub created: i64,
@@ -102,7 +102,7 @@ pub struct ContainerRecord {
     pub init: ProcessIdentity,
 }
 
-/// One process for ever: its number, when it started, and in which boot.
+/// Identity of a process: PID, start time, and boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// Process number on the host.
@@ -168,12 +168,12 @@ impl ProcessIdentity {
         Ok(Self { pid, start_time: stat.starttime, boot_id: boot_id()? })
     }
 
-    /// Whether it was started since the host was.
+    /// Whether it belongs to the current boot.
     pub fn is_of_this_boot(&self) -> bool {
         boot_id().is_ok_and(|now| now == self.boot_id)
     }
 
-    /// A descriptor of this very process, or none when it has ended, whoever has its number now.
+    /// A pidfd of this process, or none if it has exited, even if its PID was reused.
     ///
     /// # Errors
     /// When /proc cannot be read; `EMFILE`, `ENOMEM` …: a process that cannot be asked after has not ended.
@@ -183,16 +183,16 @@ impl ProcessIdentity {
         }
         let process = match PidFd::open(nix::unistd::Pid::from_raw(self.pid)) {
             Ok(process) => process,
-            // Nobody has that number, or a thread has it: a later one, as ours was a process.
+            // The PID is unused, or belongs to a thread: a later one.
             Err(error) if matches!(error.errno(), Some(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT)) => {
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
-        // Looked at after it was opened: if the time is right, the descriptor is of the right process.
+        // Read after opening: if the start time matches, the pidfd refers to the right process.
         let look = stat(self.pid).or_cannot("look at", format_args!("process {}", self.pid))?;
         let is_it = look.is_some_and(|stat| stat.starttime == self.start_time);
-        // Its state would be that of its first thread, which others may outlive.
+        // Not the state in /proc: that is of the main thread, which others may outlive.
         Ok(if is_it && !process.has_ended()? { Some(process) } else { None })
     }
 }
@@ -219,7 +219,7 @@ struct File<R> {
     record: R,
 }
 
-/// Reads only the version, so that a newer file is named as such and not as damaged.
+/// Only the version, to distinguish newer files from damaged ones.
 #[derive(Deserialize)]
 struct Version {
     schema: u32,
@@ -281,7 +281,7 @@ pub fn save_to<R: Serialize>(record: &R, path: &Path) -> Result<()> {
     step!("record", call: "write(\"{}\"); rename(\"{}\", \"{}\")", beside.display(), beside.display(), path.display();
         why: "a reader finds the old record or the new one, and never half of one";
         shell: "mv {} {}", beside.display(), path.display());
-    // O_EXCL: never through a link that somebody put there.
+    // O_EXCL: never through a planted link.
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
     file.and_then(|mut file| file.write_all(&text))
         .and_then(|()| fs::rename(&beside, path))

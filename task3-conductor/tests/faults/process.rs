@@ -59,7 +59,7 @@ fn a_command_that_is_not_executable_is_distinguished_from_a_missing_one() {
     let mut tally = Tally::new("processes", "what cannot be executed");
     for (command, code, part) in [
         ("/none", 127, "(ENOENT)"),
-        ("none", 127, "has no such program in its PATH"),
+        ("none", 127, "it is not in the container's PATH"),
         ("/none/none", 127, "(ENOENT)"),
         ("/etc/passwd/none", 127, "(ENOTDIR)"),
         ("/no-mode", 126, "(EACCES)"),
@@ -68,7 +68,7 @@ fn a_command_that_is_not_executable_is_distinguished_from_a_missing_one() {
         ("/no-interpreter", 127, "loader or interpreter"),
         ("/empty", 126, "(ENOEXEC)"),
         ("/loop", 126, "(ELOOP)"),
-        ("/other-machine", 126, "no program for this machine"),
+        ("/other-machine", 126, "not a program for this machine"),
         ("/dangling", 127, "(ENOENT)"),
         ("/around", 126, "(ELOOP)"),
         ("", 127, "without a name"),
@@ -144,8 +144,8 @@ fn streams_that_are_shut_or_full_or_end_early_are_no_reason_to_panic_or_to_leave
         ("C -q run -d img eg -- true <&- >&- 2>&-; C stop eg > /dev/null", &[0], ""),
         ("C -q run --rm img eg -- bash -c 'echo out; echo err >&2' > /dev/full", &[0], "write error"),
         ("yes | C -q run --rm img eg -- head -c 100000 | wc -c | grep -qx 100000", &[0], ""),
-        ("RUST_BACKTRACE=full C stop none", &[125], "there is none of that name"),
-        ("TERM= LANG=nonsense LC_ALL=xx NO_COLOR=1 C stop none", &[125], "there is none of that name"),
+        ("RUST_BACKTRACE=full C stop none", &[125], "it does not exist"),
+        ("TERM= LANG=nonsense LC_ALL=xx NO_COLOR=1 C stop none", &[125], "it does not exist"),
     ] {
         tally.case(script, || {
             let script = format!("C() {{ {program} \"$@\"; }}; {script}");

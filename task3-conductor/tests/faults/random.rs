@@ -90,7 +90,7 @@ fn is_free(store: &TestStore) {
             return;
         }
         assert!(
-            again.err.contains("there is one of that name") && begun.elapsed() < within(Duration::from_secs(10)),
+            again.err.contains("it already exists") && begun.elapsed() < within(Duration::from_secs(10)),
             "{again:?}"
         );
     }

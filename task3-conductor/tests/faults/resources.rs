@@ -385,7 +385,7 @@ fn missing_privileges_are_reported_in_one_line() {
                 .arg("--root")
                 .arg(&store.host.store);
             let refused = outcome(&command.args(words).current_dir("/").output().unwrap());
-            assert_said(&refused, "this takes root; run it with sudo");
+            assert_said(&refused, "this requires root; run it with sudo");
         });
     }
     for capability in ["sys_admin", "setpcap", "net_admin", "sys_chroot", "mknod", "dac_override", "kill"] {

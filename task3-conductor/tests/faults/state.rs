@@ -65,7 +65,7 @@ fn a_container_with_a_damaged_file_does_not_hide_others_and_can_be_stopped() {
                     if file == "ledger" {
                         let is_seen = ["other bytes", "of another shape", "newer", "a folder", "a link to nowhere"]
                             .contains(&damage);
-                        assert_eq!(stopped.err.contains("what it said of settings is lost"), is_seen, "{stopped:?}");
+                        assert_eq!(stopped.err.contains("recorded sysctl values are lost"), is_seen, "{stopped:?}");
                         // What this had been stood in there and nowhere else.
                         fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
                     }
@@ -142,7 +142,7 @@ fn an_image_whose_layer_is_gone_is_refused_with_what_to_do_and_leaves_nothing() 
     assert!(store.host.ok(&["images"]).contains("damaged"));
     fs::write(&file, "FROM made\n").unwrap();
     let refused = store.host.run(&["build", "child", file.to_str().unwrap()]);
-    assert!(refused.err.contains("is gone; build made again"), "{refused:?}");
+    assert!(refused.err.contains("is missing; build made again"), "{refused:?}");
     fs::rename(&away, &layer).unwrap();
     store.host.ok(&["run", "--rm", "made", "eg", "--", "true"]);
     store.assert_unchanged(&before, "afterwards");

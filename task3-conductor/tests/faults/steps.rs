@@ -543,7 +543,7 @@ fn is_as_if_never_run(store: &TestStore, failed: Option<&End>) {
         || {
             // The monitor of a killed `run` may be at work yet.
             let again = store.host.run(&["run", "--rm", IMAGE, "eg", "--", "true"]);
-            assert!(again.code == 0 || again.err.contains("there is one of that name"), "{again:?}");
+            assert!(again.code == 0 || again.err.contains("it already exists"), "{again:?}");
             if again.code != 0 {
                 store.host.run(&["stop", "-t", "0", "eg"]);
             }

@@ -43,10 +43,7 @@ fn of_equal_runs_at_once_one_wins_however_many_they_are() {
             } else {
                 let codes: Vec<(i32, String)> = all.into_iter().map(end).collect();
                 assert_eq!(codes.iter().filter(|(code, _)| *code == 0).count(), 1, "{codes:?}");
-                assert!(
-                    codes.iter().all(|(code, said)| *code == 0 || said.contains("there is one of that name")),
-                    "{codes:?}"
-                );
+                assert!(codes.iter().all(|(code, said)| *code == 0 || said.contains("it already exists")), "{codes:?}");
                 store.host.ok(&["stop", "-t", "0", "eg"]);
             }
             store.assert_unchanged(&before, &format!("{count} times {detach:?}"));
@@ -65,7 +62,7 @@ fn run_and_stop_at_once_both_end_and_leave_nothing() {
         let stop = start(&store, &["stop", "-t", "0", "eg"]);
         let (stopped, said) = end(stop);
         let (ran, why) = end(run);
-        assert!(stopped == 0 || said.contains("there is none of that name"), "{said}");
+        assert!(stopped == 0 || said.contains("it does not exist"), "{said}");
         assert!(ran == 0 || ran == 125, "{ran}: {why}");
         if store.lists("eg") {
             store.host.ok(&["stop", "-t", "0", "eg"]);
@@ -103,10 +100,7 @@ fn of_stops_at_once_one_does_it_and_the_others_find_nothing() {
         let all: Vec<Child> = (0..8).map(|_| start(&store, &["stop", "-t", "0", "eg"])).collect();
         let codes: Vec<(i32, String)> = all.into_iter().map(end).collect();
         assert_eq!(codes.iter().filter(|(code, _)| *code == 0).count(), 1, "{codes:?}");
-        assert!(
-            codes.iter().all(|(code, said)| *code == 0 || said.contains("there is none of that name")),
-            "{codes:?}"
-        );
+        assert!(codes.iter().all(|(code, said)| *code == 0 || said.contains("it does not exist")), "{codes:?}");
         store.assert_unchanged(&before, "afterwards");
     }
 }
@@ -128,7 +122,7 @@ fn listings_never_fail_and_never_show_half_of_anything_while_containers_come_and
     }
     for child in coming {
         let (code, said) = end(child);
-        assert!(code == 0 || said.contains("there is one of that name"), "{said}");
+        assert!(code == 0 || said.contains("it already exists"), "{said}");
     }
     store.assert_unchanged(&before, "afterwards");
 }

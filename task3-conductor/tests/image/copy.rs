@@ -72,9 +72,9 @@ fn what_cannot_be_copied_is_refused_with_line_and_reason() {
     for (line, reason) in [
         ("COPY gone /x", "cannot read gone: No such file or directory (ENOENT)"),
         ("COPY a/x /x", "cannot read a/x: Not a directory"),
-        ("COPY link /x", "cannot copy link: a symbolic link leads there"),
-        ("COPY folder/shadow /x", "cannot copy folder/shadow: a symbolic link leads there"),
-        ("COPY loop /x", "a symbolic link leads there"),
+        ("COPY link /x", "cannot copy link: it is, or is behind, a symbolic link"),
+        ("COPY folder/shadow /x", "cannot copy folder/shadow: it is, or is behind, a symbolic link"),
+        ("COPY loop /x", "it is, or is behind, a symbolic link"),
         ("COPY ../../etc/shadow /x", "leads out of the Conductorfile's folder"),
         ("COPY /etc/shadow /x", "is an absolute path"),
         ("COPY pipe /x", "cannot copy pipe/p: it is a named pipe"),
@@ -136,7 +136,7 @@ fn the_store_is_excluded_from_a_context() {
     for _ in 0..2 {
         let (code, said) = build("FROM host\nCOPY . /app\nRUN test -f /app/app/main && test ! -e /app/state/.cache\n");
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains("COPY leaves out state/.containers: it is conductor's own store"), "{said}");
+        assert!(said.contains("COPY skips state/.containers: it is conductor's own store"), "{said}");
     }
     let (code, said) = build("FROM host\nCOPY state/.containers/q /app\n");
     assert!(code == Some(125) && said.contains("it is in conductor's own store"), "{said}");

@@ -117,7 +117,7 @@ fn rmi_refuses_while_a_container_uses_it_and_names_the_users() {
     build_test.host.ok(&["stop", "two"]);
     assert_eq!(build_test.host.ok(&["rmi", "made"]), "made succesfully removed\n");
     let again = build_test.host.run(&["rmi", "made"]);
-    assert!(again.code == 125 && again.err.contains("there is none of that name"), "{again:?}");
+    assert!(again.code == 125 && again.err.contains("it does not exist"), "{again:?}");
 }
 
 #[test]

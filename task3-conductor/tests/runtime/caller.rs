@@ -76,7 +76,7 @@ fn a_variable_without_a_value_has_the_callers() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "two words\nc\n", "{output:?}");
     let unset = host.conductor(&["run", "-e", "MINE", "img", "q", "--", "true"]).env_remove("MINE").output().unwrap();
     assert!(
-        unset.status.code() == Some(125) && String::from_utf8_lossy(&unset.stderr).contains("is no variable"),
+        unset.status.code() == Some(125) && String::from_utf8_lossy(&unset.stderr).contains("is not a variable"),
         "{unset:?}"
     );
 }

@@ -19,7 +19,10 @@ fn a_copy_never_enters_what_it_writes_whatever_way_leads_there() {
     for place in ["new", "srv", "there"] {
         let source = format!("{}/.", host.store.join(".containers").display());
         let outcome = host.run(&["cp", &source, &format!("q:/{place}")]);
-        assert!(outcome.code == 125 && outcome.err.contains("it is where the copy goes"), "{place}: {outcome:?}");
+        assert!(
+            outcome.code == 125 && outcome.err.contains("it is the destination of the copy"),
+            "{place}: {outcome:?}"
+        );
         assert!(!upper.join(place).join("q/upper").join(place).exists(), "{place}");
         host.ok(&["exec", "q", "--", "rm", "-r", &format!("/{place}")]);
     }
@@ -32,7 +35,7 @@ fn a_copy_never_enters_what_it_writes_whatever_way_leads_there() {
     host.ok(&["exec", "q", "--", "mkdir", "-p", "/a/b"]);
     bind(&upper.join("a"));
     let outcome = host.run(&["cp", &format!("{}/.", door.display()), "q:/a/b"]);
-    assert!(outcome.err.contains("b: it is where the copy goes"), "{outcome:?}");
+    assert!(outcome.err.contains("b: it is the destination of the copy"), "{outcome:?}");
     // Out of the container, into what holds its changes.
     let outcome = host.run(&["cp", "q:/a", door.join("b").to_str().unwrap()]);
     assert!(outcome.err.contains("cannot copy q:/a/b"), "{outcome:?}");

@@ -20,7 +20,7 @@ fn of_fifty_equal_runs_one_wins() {
     assert_eq!(won, 1);
     for output in outcomes.iter().filter(|output| !output.status.success()) {
         let err = String::from_utf8_lossy(&output.stderr);
-        assert!(err.contains("there is one of that name"), "{err}");
+        assert!(err.contains("it already exists"), "{err}");
     }
     host.ok(&["exec", "eg", "--", "true"]);
     host.ok(&["stop", "eg"]);
@@ -52,7 +52,7 @@ fn a_run_killed_at_any_moment_leaves_the_name_usable_and_the_host_equal() {
         let again = host.run(&["run", "--rm", "img", "eg", "--", "true"]);
         if again.code != 0 {
             // The monitor of the killed one was still at it when we listed.
-            assert!(again.err.contains("there is one of that name"), "round {round}: {again:?}");
+            assert!(again.err.contains("it already exists"), "round {round}: {again:?}");
             host.ok(&["stop", "eg"]);
             host.ok(&["run", "--rm", "img", "eg", "--", "true"]);
         }

@@ -130,9 +130,9 @@ fn volumes_lie_in_each_other_whatever_their_order_and_fit_their_places() {
     let file = volume("outer/name", "/etc");
     let folder = volume("outer", "/etc/passwd");
     for (volumes, said) in [
-        (&[&*outer, &volume("inner", "/data/")][..], "they have the same place; leave one of them out"),
-        (&[&*file], "on /etc: the first is a file, and in the image the second is a folder"),
-        (&[&*folder], "on /etc/passwd: the first is a folder, and in the image the second is a file"),
+        (&[&*outer, &volume("inner", "/data/")][..], "they have the same target; leave one of them out"),
+        (&[&*file], "on /etc: the source is a file, and in the image the target is a folder"),
+        (&[&*folder], "on /etc/passwd: the source is a folder, and in the image the target is a file"),
     ] {
         let options = volumes.iter().flat_map(|volume| ["-v", volume]);
         let words: Vec<&str> = ["run", "--rm"].into_iter().chain(options).chain(["img", "web", "--", "true"]).collect();

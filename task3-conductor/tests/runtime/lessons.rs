@@ -90,8 +90,7 @@ fn the_table_of_attacks_says_why_and_what_the_flag_is() {
     assert_eq!(outcome.code, 0, "{outcome:?}");
     let line = |start: &str| outcome.out.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
     assert!(
-        line("raw-packets").contains("stopped")
-            && line("raw-packets").ends_with("with --cap-add NET_RAW it gets through"),
+        line("raw-packets").contains("stopped") && line("raw-packets").ends_with("--cap-add NET_RAW would allow it"),
         "{outcome:?}"
     );
     assert!(outcome.out.lines().last().unwrap().contains(" 0 got through"), "{outcome:?}");
@@ -126,8 +125,8 @@ fn isolation_shows_the_kernels_own_numbers_side_by_side() {
             "capabilities",
             "CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,SETGID,SETUID,SETPCAP,NET_BIND_SERVICE,SYS_CHROOT,SETFCAP",
         ),
-        ("no_new_privs", "set-user-ID programs give nothing"),
-        ("seccomp filter", "each system call is looked at first"),
+        ("no_new_privs", "set-user-ID programs gain no privileges"),
+        ("seccomp filter", "each system call is filtered"),
         ("limit: memory", "64M"),
         ("limit: CPU time", "0.5 cores"),
     ] {
@@ -142,5 +141,8 @@ fn isolation_shows_the_kernels_own_numbers_side_by_side() {
     assert!(row("Shared:").contains("user namespace, time namespace; the kernel"), "{shown}");
     host.run(&["run", "-d", "--weak", "chroot", "img", "weak", "--", "sleep", "infinity"]);
     let weak = host.run(&["-q", "isolation", "weak"]).out;
-    assert!(weak.contains("SHARED: view of the cgroups") && weak.contains("Weak: the host's whole tree"), "{weak}");
+    assert!(
+        weak.contains("SHARED: view of the cgroups") && weak.contains("Weak: the host's whole file tree"),
+        "{weak}"
+    );
 }

@@ -42,7 +42,7 @@ fn an_ended_container_stays_listed_with_its_code_until_stop_and_its_name_is_take
     assert!(listed.contains("exited (7)"), "{listed}");
     let again = host.run(&["run", "img", "eg", "--", "true"]);
     assert_eq!(again.code, 125);
-    assert!(again.err.contains("cannot run container eg: there is one of that name; `conductor stop eg`"), "{again:?}");
+    assert!(again.err.contains("cannot run container eg: it already exists; `conductor stop eg`"), "{again:?}");
     assert_eq!(host.ok(&["stop", "eg"]), "eg succesfully removed\n");
     assert_eq!(host.snapshot(), before);
     assert_eq!(host.run(&["stop", "eg"]).code, 125);
@@ -367,7 +367,7 @@ fn a_failed_clean_up_does_not_prevent_listing() {
     let listed = host.run(&["-q", "ps", "-q"]);
     assert_eq!((listed.code, listed.out.as_str()), (0, "other\n"), "{listed:?}");
     assert!(
-        listed.err.starts_with("conductor: cannot remove what is left of container web yet: cannot remove a"),
+        listed.err.starts_with("conductor: cannot remove the leftovers of container web yet: cannot remove a"),
         "{listed:?}"
     );
     drop(immutable);

@@ -29,10 +29,10 @@ fn a_tmpfs_is_writable_where_the_root_is_not_and_holds_what_its_size_says() {
     host.ok(&["commit", "web", "made"]);
     assert_eq!(host.ok(&["-q", "run", "--rm", "made", "q", "--", "ls", "/srv/mem"]), "");
     for (wrong, said) in [
-        ("/proc/x", "/proc is the container's own"),
+        ("/proc/x", "/proc is mounted by conductor"),
         ("/tmp:size=0", "at least 4k"),
         ("tmp", "is absolute"),
-        ("/etc/hosts", "the second is a file"),
+        ("/etc/hosts", "the target is a file"),
     ] {
         let refused = host.run(&["run", "--rm", "--tmpfs", wrong, "img", "q", "--", "true"]);
         assert!(refused.code == 125 && refused.err.contains(said), "{wrong}: {refused:?}");
@@ -87,5 +87,5 @@ fn shared_memory_is_as_large_as_was_asked_for() {
     let wrong = host.run(&["run", "--shm-size", "0", "img", "q", "--", "true"]);
     assert!(wrong.code == 125 && wrong.err.contains("for example 256m"), "{wrong:?}");
     let twice = host.run(&["run", "--shm-size", "1m", "--tmpfs", "/dev/shm", "img", "q", "--", "true"]);
-    assert!(twice.code == 125 && twice.err.contains("they have the same place"), "{twice:?}");
+    assert!(twice.code == 125 && twice.err.contains("they have the same target"), "{twice:?}");
 }

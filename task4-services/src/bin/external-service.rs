@@ -91,7 +91,7 @@ impl CounterClient {
             *self.agent.write().unwrap_or_else(PoisonError::into_inner) = new_agent();
             format!("{url}: {error}")
         })?;
-        answer.trim().parse().map_err(|_| format!("{url} answered {answer:?}, which is no number"))
+        answer.trim().parse().map_err(|_| format!("{url} answered {answer:?}, which is not a number"))
     }
 }
 

@@ -1,6 +1,6 @@
-//! The trees of cgroups as far as the calling process sees them, and where in each it stands.
+//! The cgroup hierarchies that the calling process can see, and its own cgroup in each.
 //!
-//! What the caller starts is to be limited by what limits the caller, so its cgroups stand below the caller's own, or as
+//! Limits of the caller should also hold for what it starts, so new cgroups are created below the caller's own, or as
 //! near to it as the rules of v2 allow (see `v2`).
 //!
 //! Look: `cat /proc/self/cgroup /proc/self/mountinfo`. Manual: cgroups(7) "/proc files", proc_pid_mountinfo(5).
@@ -15,7 +15,7 @@ use procfs::process::Process;
 use super::{Controller, Version, v2};
 use crate::error::{Error, OrCannot, Result};
 
-/// A tree of cgroups, as far as this process sees it.
+/// A cgroup hierarchy, as far as this process sees it.
 #[derive(Debug)]
 pub(super) struct Hierarchy {
     pub(super) version: Version,
@@ -23,14 +23,13 @@ pub(super) struct Hierarchy {
     pub(super) mount: PathBuf,
     /// The calling process's own cgroup below `mount`.
     own: PathBuf,
-    /// In v1, the controllers that are bound to it.
+    /// In v1, the controllers attached to it.
     bound: Vec<String>,
 }
 
 impl Hierarchy {
-    /// The cgroup in which ours shall stand.
-    ///
-    /// The nearest around the caller in which nothing has to be changed; else the nearest that can be changed.
+    /// The cgroup below which to create ours: the nearest ancestor in which nothing has to be changed; otherwise the
+    /// nearest that can be changed.
     pub(super) fn parent_for(&self, controllers: &[Controller]) -> Result<PathBuf> {
         if self.version == Version::V1 {
             // Every v1 cgroup has its tree's controllers.
@@ -44,7 +43,7 @@ impl Hierarchy {
         for parent in self.ancestors() {
             match v2::enable_for_children(&parent, controllers) {
                 Ok(()) => return Ok(parent),
-                // The outermost one's says most: what is missing there is missing further in as well.
+                // The outermost cgroup's error says most: what is missing there is missing further in as well.
                 Err(error) => refusal = error,
             }
         }
@@ -52,14 +51,14 @@ impl Hierarchy {
         Err(Error::new("limit", names, refusal))
     }
 
-    /// The cgroups that the caller is in, from its own outwards.
+    /// The caller's cgroup and its ancestors, innermost first.
     pub(super) fn ancestors(&self) -> impl Iterator<Item = PathBuf> {
-        // Collected from its parts, so that the mount itself does not end up with a slash after it.
+        // Rebuilt from its components, so that the mount point gets no trailing slash.
         self.own.ancestors().map(|path| self.mount.join(path).components().collect())
     }
 }
 
-/// The trees that are mounted where this process can reach them.
+/// The hierarchies mounted where this process can reach them.
 pub(super) fn hierarchies() -> Result<Vec<Hierarchy>> {
     let unreadable = |error: procfs::ProcError| error.to_string();
     let me = Process::myself().map_err(unreadable).or_cannot("look at", "/proc/self")?;
@@ -71,7 +70,8 @@ pub(super) fn hierarchies() -> Result<Vec<Hierarchy>> {
             "cgroup2" => Version::V2,
             _ => return None,
         };
-        // A mount can lie under another one of the same place; then the path leads to the other. A file is no tree.
+        // A mount can be hidden by a later one at the same path; then the path leads to the other. A file is not a
+        // hierarchy.
         let device = fs::metadata(&mount.mount_point).ok().filter(|about| about.is_dir())?.dev();
         let device = format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
         let bound: Vec<String> = mount.super_options.into_keys().collect();
@@ -90,16 +90,17 @@ pub(super) fn hierarchies() -> Result<Vec<Hierarchy>> {
     Ok(mounts.0.into_iter().filter_map(hierarchy).collect())
 }
 
-/// A cgroup's path below a mount that shows the tree from `top` on; the mount itself if it is not in there.
+/// A cgroup's path below a mount that shows the hierarchy from `top` on; the mount itself if the cgroup is outside of
+/// it.
 ///
-/// In a cgroup namespace both are told as seen from its top: a process outside of it has a path that begins with `/..`.
+/// In a cgroup namespace both paths are relative to its root: a process outside has a path that begins with `/..`.
 fn below(own: &Path, top: &Path) -> PathBuf {
     let inside = own.strip_prefix(top).unwrap_or(Path::new(""));
     let is_plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
     if is_plain { inside.to_owned() } else { PathBuf::new() }
 }
 
-/// The tree in which a controller is; an error that says where it is if it is in none that is mounted.
+/// Finds the hierarchy with a controller; the error says where the controller is if that is not mounted.
 pub(super) fn find_hierarchy(hierarchies: &[Hierarchy], controller: Controller) -> Result<&Hierarchy> {
     let name = controller.to_string();
     let has_it = |hierarchy: &&Hierarchy| match hierarchy.version {
@@ -116,10 +117,10 @@ pub(super) fn find_hierarchy(hierarchies: &[Hierarchy], controller: Controller) 
     let (reason, cure) = match (known, v2) {
         (None, _) => ("this kernel has no such controller".to_owned(), "use another kernel".to_owned()),
         (Some(known), _) if !known.enabled => {
-            ("it is switched off".to_owned(), format!("start the kernel without cgroup_disable={name}"))
+            ("it is disabled".to_owned(), format!("boot the kernel without cgroup_disable={name}"))
         }
         (Some(known), _) if known.hierarchy != 0 => (
-            format!("it is bound to cgroup v1 tree number {}, which is not mounted here", known.hierarchy),
+            format!("it is attached to cgroup v1 hierarchy {}, which is not mounted here", known.hierarchy),
             format!("mount it: mkdir /sys/fs/cgroup/{name} && mount -t cgroup -o {name} cgroup /sys/fs/cgroup/{name}"),
         ),
         (Some(_), None) => (
@@ -127,7 +128,7 @@ pub(super) fn find_hierarchy(hierarchies: &[Hierarchy], controller: Controller) 
             "mount it: mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned(),
         ),
         (Some(_), Some(v2)) => (
-            format!("it is in cgroup v2, but {} does not get it", v2.mount.display()),
+            format!("it is in cgroup v2, but not available in {}", v2.mount.display()),
             format!(
                 "outside of this container: echo +{name} > cgroup.subtree_control, in each cgroup from the root down"
             ),
@@ -203,7 +204,10 @@ mod tests {
         fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
         fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
         let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
-        assert!(told.contains("there are processes in it") && told.contains("; move them one down: mkdir "), "{told}");
+        assert!(
+            told.contains("there are processes in it") && told.contains("; move them to a child: mkdir "),
+            "{told}"
+        );
         fs::write(folder.path().join("cgroup.type"), "domain threaded\n").unwrap();
         let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
         assert!(told.contains("it is of type \"domain threaded\""), "{told}");

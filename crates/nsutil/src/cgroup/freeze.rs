@@ -1,4 +1,4 @@
-//! Stops all processes of a cgroup at once, and lets them run again.
+//! Freezes and thaws all processes of a cgroup at once.
 //!
 //! Look: `cat /sys/fs/cgroup/NAME/{cgroup.freeze,cgroup.events}`. Source: the kernel's document "Control Group v2",
 //! `cgroup.freeze`.
@@ -14,18 +14,19 @@ use crate::syscall::write_existing;
 const FILE: &str = "cgroup.freeze";
 
 impl Cgroup {
-    /// Stops all its processes and waits until they are stopped, or lets them run again.
+    /// Freezes all processes and waits until they are frozen, or thaws them.
     ///
     /// # Errors
-    /// In words without a v2 tree; `ETIMEDOUT` when a process hangs in the kernel and does not stop: then all run again.
+    /// In words without cgroup v2; `ETIMEDOUT` when a process hangs in the kernel and cannot be frozen: then all are
+    /// thawed.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let Some(directory) = self.in_v2() else {
-            return Err(Error::new("pause", "a cgroup", "it takes a tree of version 2, and none is mounted"));
+            return Err(Error::new("pause", "a cgroup", "this requires cgroup v2, which is not mounted"));
         };
         let file = directory.path.join(FILE);
         let value = if frozen { "1" } else { "0" };
         step!("cgroup.freeze", call: "write(\"{}\", \"{value}\")", file.display();
-            why: "all processes at once: none can notice it, or run while others are stopped";
+            why: "all processes freeze at once: none notices it, and none runs while others are frozen";
             shell: "echo {value} > {}", file.display());
         write_existing(&file, value).or_cannot("write", file.display())?;
         if !frozen || wait_for_event(&directory.path, "frozen 1", TIMEOUT)? {
@@ -35,7 +36,7 @@ impl Cgroup {
         Err(Error::new("pause", file.display(), Errno::ETIMEDOUT).hint("a process in it hangs in the kernel"))
     }
 
-    /// Whether its processes are to be stopped.
+    /// Whether its processes are frozen, or are about to be.
     pub fn is_frozen(&self) -> bool {
         let value = self.in_v2().and_then(|directory| directory.read(FILE));
         value.is_some_and(|value| value.trim_end() == "1")

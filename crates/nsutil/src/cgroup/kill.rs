@@ -1,7 +1,7 @@
-//! The end of a cgroup: all processes in it and below it are killed, then its directories are removed.
+//! Kills all processes in a cgroup and below it, then removes its directories.
 //!
-//! v2 kills all at once by `cgroup.kill`; one by one, a process could fork faster than it is found. In v1, and before
-//! Linux 5.14, it goes one by one, by descriptor, until no process is listed.
+//! v2 kills all at once with `cgroup.kill`; one by one, a process could fork faster than it is found. In v1, and before
+//! Linux 5.14, processes are killed one by one through pidfds until none is listed.
 //!
 //! Look: `cat /sys/fs/cgroup/NAME/{cgroup.procs,cgroup.events}`. Manual: cgroups(7), "Control Group v2".
 
@@ -22,14 +22,15 @@ use crate::process::PidFd;
 use crate::step;
 use crate::syscall::write_existing;
 
-/// How long killed processes may stay without one of them going.
+/// How long to wait when the number of killed processes does not decrease.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// After what time those that are still there are killed once more.
+/// Interval after which remaining processes are killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
-/// Kills all processes in a cgroup and below it, and waits until none is left; nothing to do when it is not there.
+/// Kills all processes in a cgroup and below it, and waits until none is left; does nothing if the cgroup does not
+/// exist.
 ///
-/// `EBUSY` when processes do not go.
+/// `EBUSY` when processes do not exit.
 pub(super) fn kill_all(directory: &Path) -> Result<()> {
     let kill = directory.join("cgroup.kill");
     step!("cgroup.kill",
@@ -41,20 +42,20 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
         match write_existing(&kill, "1") {
             Ok(()) => (),
             Err(Errno::ENOENT) if !directory.exists() => return Ok(()),
-            // Version 1, a kernel before 5.14, or a cgroup that the container has made a threaded one.
+            // Version 1, a kernel before 5.14, or a cgroup that the container has made threaded.
             Err(Errno::ENOENT | Errno::EOPNOTSUPP) => return kill_each(directory),
             Err(errno) => return Err(errno).or_cannot("write", kill.display()),
         }
-        // Once is not always enough: before Linux 6.14 a child whose fork was under way lives on.
+        // Once is not always enough: before Linux 6.14 a child that is just being forked survives.
         if wait_for_event(directory, "populated 0", KILL_AGAIN)? {
             return Ok(());
         }
-        // Nor for all: that signal goes to the thread a process began with alone, and others may outlive it.
+        // cgroup.kill signals the main thread only: if that has exited, other threads survive it.
         for process in member_pidfds(directory)? {
             // It may have ended meanwhile.
             let _ = process.signal(Signal::SIGKILL);
         }
-        // A thousand of them take their time on a slow machine: as long as they become fewer, they do go.
+        // On a slow machine a thousand processes take a while: go on as long as their number decreases.
         if count(directory) != left.0 {
             left = (count(directory), Instant::now());
         } else if left.1.elapsed() > TIMEOUT {
@@ -65,7 +66,7 @@ pub(super) fn kill_all(directory: &Path) -> Result<()> {
 
 fn kill_each(directory: &Path) -> Result<()> {
     let start = Instant::now();
-    // Until none is listed: one that was killed may have forked another before.
+    // Until none is listed: a killed process may have forked before.
     while !list_pids(directory)?.is_empty() {
         let processes = member_pidfds(directory)?;
         for process in &processes {
@@ -87,7 +88,7 @@ fn kill_each(directory: &Path) -> Result<()> {
 
 /// Removes a cgroup and those below it, the deepest first; no process is left in them.
 ///
-/// `EBUSY` when there still is; `EACCES`, `EPERM`, `EROFS` when it may not be removed.
+/// `EBUSY` when a process is left; `EACCES`, `EPERM`, `EROFS` when it may not be removed.
 pub(super) fn remove(directory: &Path) -> Result<()> {
     for directory in with_descendants(directory) {
         let shown = directory.display();
@@ -97,7 +98,7 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
         loop {
             match fs::remove_dir(&directory) {
                 Err(error) if error.kind() == ErrorKind::NotFound => break,
-                // The last process is dead and the kernel is about to notice: let it have the processor.
+                // The last process is dead but not yet accounted: let the kernel run.
                 Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && start.elapsed() < TIMEOUT => {
                     std::thread::yield_now();
                 }
@@ -108,21 +109,20 @@ pub(super) fn remove(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How many processes are left, in words for comparing: with the `pids` controller also those that are about to end.
+/// The number of remaining processes, as text to compare; with the `pids` controller it includes exiting ones.
 fn count(directory: &Path) -> String {
     let counted = fs::read_to_string(directory.join("pids.current"));
     counted.or_else(|_| fs::read_to_string(directory.join("cgroup.procs"))).unwrap_or_default()
 }
 
-/// Waits until the kernel reports this in `cgroup.events`, as `populated 0` when the last process has gone; false when it
-/// does not in time.
+/// Waits until `cgroup.events` contains the line `wanted`, for example `populated 0`; false if it does not in time.
 pub fn wait_for_event(directory: &Path, wanted: &str, time: Duration) -> Result<bool> {
     let deadline = Instant::now() + time;
     let path = directory.join("cgroup.events");
     let mut events = File::open(&path).or_cannot("open", path.display())?;
     let mut text = String::new();
     loop {
-        // By the descriptor that is polled: what it has not been used to read yet is an event for it.
+        // Read through the polled descriptor: poll reports changes since its last read.
         text.clear();
         events.rewind().and_then(|()| events.read_to_string(&mut text)).or_cannot("read", path.display())?;
         if text.lines().any(|line| line == wanted) {
@@ -138,11 +138,11 @@ pub fn wait_for_event(directory: &Path, wanted: &str, time: Duration) -> Result<
     }
 }
 
-/// Those that are in it or below it.
+/// The processes in the cgroup and below it.
 fn member_pidfds(directory: &Path) -> Result<Vec<PidFd>> {
     let opened: Vec<PidFd> =
         list_pids(directory)?.into_iter().filter_map(|pid| PidFd::open(Pid::from_raw(pid)).ok()).collect();
-    // A process that is still listed when its descriptor is open is the one that the descriptor means.
+    // If a process is still listed after its pidfd was opened, the pidfd refers to it.
     let still = list_pids(directory)?;
     Ok(opened.into_iter().filter(|process| still.contains(&process.pid().as_raw())).collect())
 }
@@ -160,12 +160,12 @@ fn list_pids(directory: &Path) -> Result<BTreeSet<i32>> {
     Ok(processes)
 }
 
-/// It was removed, or is a threaded one of version 2, whose processes the one above lists.
+/// It was removed, or is a threaded v2 cgroup, whose processes the parent lists.
 fn is_unlistable(errno: Errno) -> bool {
     [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP].contains(&errno)
 }
 
-/// This cgroup and those that a container has made below it, the deepest first.
+/// This cgroup and those below it, deepest first.
 fn with_descendants(directory: &Path) -> Vec<PathBuf> {
     let mut found = vec![directory.to_owned()];
     let mut list_pids = 0;
@@ -185,8 +185,9 @@ fn with_descendants(directory: &Path) -> Vec<PathBuf> {
 fn still_running(directory: &Path) -> Error {
     let stuck = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let stuck = stuck.lines().collect::<Vec<_>>().join(", ");
-    Error::new("end", format_args!("process {stuck}"), Errno::EBUSY)
-        .hint("it hangs in the kernel (see its state with ps): try again when what it waits for is back")
+    Error::new("end", format_args!("process {stuck}"), Errno::EBUSY).hint(
+        "it hangs in the kernel (see its state with ps): try again when the device or server it waits for responds",
+    )
 }
 
 #[cfg(test)]

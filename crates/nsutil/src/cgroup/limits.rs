@@ -1,9 +1,9 @@
 //! Limits in a cgroup's directory: which file takes which, and whether the kernel holds what was written.
 //!
-//! `cpu` lets all processes together run so many microseconds in each period, then they wait for the next. `memory`
-//! counts every page; a process that asks for one more than there may be has some taken back, and when that does not
-//! help, the kernel kills (OOM). `pids` refuses a fork. The files have other names in the two versions of cgroups, and
-//! each number is read back, as cgroups-rs understands it: a write can succeed and limit nothing.
+//! `cpu` lets all processes together run a number of microseconds in each period; then they wait for the next. `memory`
+//! counts pages; at the limit the kernel reclaims some, and if that does not help it kills (OOM). `pids` makes fork
+//! fail. The files differ between the two versions of cgroups. Each value is read back through cgroups-rs: a write can
+//! succeed and limit nothing.
 //!
 //! Look: `cat /sys/fs/cgroup/NAME/{cpu.max,memory.max,memory.events}`; in v1 `memory.oom_control`. Manual: cgroups(7); the
 //! kernel's documents "Control Group v2", "CFS Bandwidth Control", "Memory Resource Controller".
@@ -23,27 +23,27 @@ use crate::error::{Cause, Error, OrCannot, Result};
 use crate::step;
 use crate::syscall::write_existing;
 
-/// What a cgroup's processes may use together; what is `None` is not limited by it.
+/// Resource limits of a cgroup; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// CPU time.
     pub cpu: Option<Quota>,
     /// Memory in bytes; the kernel counts whole pages.
     pub memory_bytes: Option<u64>,
-    /// How many processes and threads there may be at a time; one more fork fails with `EAGAIN`.
+    /// Maximum number of processes and threads; beyond it fork fails with `EAGAIN`.
     pub processes: Option<u32>,
 }
 
-/// CPU time in each period, both in microseconds. More quota than period is more than one core.
+/// CPU time per period, both in microseconds. A quota larger than the period is more than one core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Time on any CPU that all processes may use together in a period; the kernel takes no less than 1000.
+    /// CPU time that all processes together may use in a period; at least 1000.
     pub quota_us: u32,
     /// Length of a period, 1000 to 1000000.
     pub period_us: u32,
 }
 
-/// What limits one resource.
+/// A cgroup controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Controller {
     /// CPU time.
@@ -55,7 +55,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// All that are used here.
+    /// The controllers used here.
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pids];
 
     /// The kernel's name for it.
@@ -67,7 +67,7 @@ impl Controller {
         }
     }
 
-    /// Whether there is a limit that takes it.
+    /// Whether `limits` has a limit for this controller.
     pub fn is_limited_by(self, limits: &Limits) -> bool {
         match self {
             Self::Cpu => limits.cpu.is_some(),
@@ -83,9 +83,9 @@ impl fmt::Display for Controller {
     }
 }
 
-/// Writes the limit of a controller into a cgroup's directory, and reads it back; nothing to do if there is none.
+/// Writes the limit of a controller into a cgroup's directory and reads it back; does nothing without a limit.
 ///
-/// `ENOENT` when the controller does not count in that directory; in words when the kernel holds another limit.
+/// `ENOENT` when the controller is not enabled in that directory; in words when the kernel holds another value.
 pub(super) fn set(directory: &Path, version: Version, controller: Controller, limits: &Limits) -> Result<()> {
     match controller {
         Controller::Cpu => limits.cpu.map_or(Ok(()), |quota| cpu(directory, version, quota)),
@@ -99,16 +99,16 @@ fn cpu(directory: &Path, version: Version, Quota { quota_us: quota, period_us: p
     match version {
         Version::V2 => {
             step!("cgroup.limit", call: "write(\"{shown}/cpu.max\", \"{quota} {period}\")";
-                why: "all inside together get {quota} µs of CPU time in each {period} µs, then wait for the next period";
+                why: "all processes of the cgroup together get {quota} µs of CPU time in each {period} µs";
                 shell: "echo {quota} {period} > {shown}/cpu.max");
             write(&directory.join("cpu.max"), &format!("{quota} {period}"))?;
         }
         Version::V1 => {
             step!("cgroup.limit",
                 call: "write(\"{shown}/cpu.cfs_period_us\", \"{period}\"); write(\"{shown}/cpu.cfs_quota_us\", \"{quota}\")";
-                why: "all inside together get {quota} µs of CPU time in each {period} µs, then wait for the next period";
+                why: "all processes of the cgroup together get {quota} µs of CPU time in each {period} µs";
                 shell: "echo {period} > {shown}/cpu.cfs_period_us; echo {quota} > {shown}/cpu.cfs_quota_us");
-            // The period first: a new cgroup has no quota, so any period goes with it.
+            // The period first: without a quota any period is valid.
             write(&directory.join("cpu.cfs_period_us"), &period.to_string())?;
             write(&directory.join("cpu.cfs_quota_us"), &quota.to_string())?;
         }
@@ -128,16 +128,16 @@ fn memory(directory: &Path, version: Version, bytes: u64) -> Result<()> {
         Version::V1 => (("memory.limit_in_bytes", pages), ("memory.memsw.limit_in_bytes", pages)),
     };
     step!("cgroup.limit", call: "write(\"{}/{}\", \"{}\")", directory.display(), most.0, most.1;
-        why: "when it is used up all inside are killed (v1: one) and the host has memory left; none of it goes to swap";
+        why: "beyond it the kernel kills all processes of the cgroup (v1: one), so the host keeps its memory; nothing goes to swap";
         shell: "echo {} > {}/{}", most.1, directory.display(), most.0);
     write_memory(&directory.join(most.0), most.1)?;
-    // A kernel that does not count swap has no such file.
+    // Without swap accounting this file does not exist.
     let swap = directory.join(with_swap.0);
     if swap.exists() {
         write_memory(&swap, with_swap.1)?;
     }
     if version == Version::V2 {
-        // Half a container is of no use: all its processes go together.
+        // Kill all processes of a container together.
         write_memory(&directory.join("memory.oom.group"), 1)?;
     }
     Ok(())
@@ -146,7 +146,7 @@ fn memory(directory: &Path, version: Version, bytes: u64) -> Result<()> {
 fn processes(directory: &Path, version: Version, most: u32) -> Result<()> {
     let shown = directory.display();
     step!("cgroup.limit", call: "write(\"{shown}/pids.max\", \"{most}\")";
-        why: "a fork bomb inside ends at {most} processes, and the host goes on";
+        why: "a fork bomb in the cgroup stops at {most} processes and the host is not affected";
         shell: "echo {most} > {shown}/pids.max");
     write(&directory.join("pids.max"), &most.to_string())?;
     let held = PidController::new(directory.to_owned(), version == Version::V2).get_pid_max();
@@ -158,15 +158,16 @@ fn processes(directory: &Path, version: Version, most: u32) -> Result<()> {
     compare("processes", directory, i64::from(most), held)
 }
 
-/// Not read back through cgroups-rs, which reads some twenty files for the memory controller and takes one that is missing
-/// for a zero.
+/// Not read back through cgroups-rs: it reads some twenty files for the memory controller and takes a missing one for
+/// zero.
 fn write_memory(file: &Path, value: u64) -> Result<()> {
     write(file, &value.to_string())?;
     let held = fs::read_to_string(file).or_cannot("read back", file.display())?;
     compare("memory", file, value.to_string().as_str(), held.trim())
 }
 
-/// Not through cgroups-rs, which opens for writing with O_CREAT: a missing controller would be `EACCES`, like a missing right.
+/// Not through cgroups-rs: it opens with O_CREAT, so a missing controller would yield `EACCES`, like missing
+/// permission.
 fn write(file: &Path, value: &str) -> Result<()> {
     write_existing(file, value).or_cannot(format_args!("write {value} to"), file.display())
 }

@@ -1,17 +1,17 @@
 //! Cgroups: how much of the machine a set of processes may use.
 //!
-//! A cgroup is a directory in a file system of the kernel's own. Each process is in one; a child starts in that of its
-//! parent. What the directory's files say holds for all processes in it together: `cpu.max` with `50000 100000` gives
-//! them 50 ms of CPU time in each 100 ms, half of one core, however many they are.
+//! A cgroup is a directory in a special file system. Each process is in one; a child starts in its parent's. The files
+//! of the directory apply to all its processes together: `cpu.max` with `50000 100000` gives them 50 ms of CPU time in
+//! each 100 ms, half a core, however many they are.
 //!
-//! There are two versions. In **v2** there is one tree, and a controller (`cpu`, `pids`, …) counts in a directory only
-//! if the one above names it in its `cgroup.subtree_control`. In **v1** each controller has a tree of its own. A
-//! controller is in one version or in the other, never in both, and a machine can mix them. A [`Cgroup`] has one
-//! directory in each tree that it needs.
+//! There are two versions. **v2** has one hierarchy, and a controller (`cpu`, `pids`, …) is available in a directory
+//! only if the parent enables it in `cgroup.subtree_control`. **v1** has a hierarchy for each controller. A controller
+//! is in one version or the other, and a machine can mix them. A [`Cgroup`] has one directory in each hierarchy it
+//! needs.
 //!
-//! A v2 cgroup can be the target of clone3(2) (`CLONE_INTO_CGROUP`), so that no instruction of the child runs without
-//! the limit. A v1 cgroup takes only processes that run already; there the child writes `0` to `cgroup.procs` before it
-//! does anything else ([`crate::process::spawn`] does both).
+//! clone3(2) can create a child in a v2 cgroup (`CLONE_INTO_CGROUP`), so that no instruction of the child runs without
+//! the limit. In v1 the child writes `0` to `cgroup.procs` before it does anything else ([`crate::process::spawn`] does
+//! both).
 //!
 //! | file | |
 //! |---|---|
@@ -47,7 +47,7 @@ use owner::Owner;
 
 pub use limits::{Controller, Limits, Quota};
 
-/// A cgroup. One that was [created](Cgroup::create) is removed when it is dropped, with the processes in it.
+/// A cgroup. One made by [`Cgroup::create`] is removed when dropped, and its processes are killed.
 #[derive(Debug)]
 pub struct Cgroup {
     directories: Vec<Directory>,
@@ -59,31 +59,30 @@ pub struct Cgroup {
 struct Directory {
     path: PathBuf,
     version: Version,
-    /// The controllers that it is in a tree of its own for; none at the top of v2, where all are in one.
+    /// The controllers of its v1 hierarchy; empty in v2, which has all in one.
     controllers: Vec<Controller>,
 }
 
-/// Version of a tree of cgroups.
+/// Cgroup version of a hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
-    /// A tree for each controller.
+    /// A hierarchy for each controller.
     V1,
-    /// One tree.
+    /// One hierarchy.
     V2,
 }
 
 impl Cgroup {
-    /// Makes a cgroup that has these controllers and no limit yet, below that of the caller, called `docker-lite-NAME-…`
-    /// after the process that makes it.
+    /// Creates a cgroup with these controllers and no limits, below the caller's, named `docker-lite-NAME-…` after the
+    /// creating process.
     ///
-    /// It stands in the nearest cgroup around the caller that can have such children, so limits that hold for the caller
-    /// hold for it as well, as far as possible. On v2 that may mean to enable a controller for that cgroup's children,
-    /// which stays so afterwards: others may have come to rely on it. First, cgroups of the same name are removed if the
-    /// process that made them is dead: it was killed and could not do it.
+    /// It is created in the nearest ancestor of the caller that allows it, so the caller's limits apply as far as
+    /// possible. In v2 that may require enabling a controller for the ancestor's children, which is not undone: others
+    /// may rely on it by then. Cgroups of the same name whose creator has died are removed first.
     ///
     /// # Errors
-    /// Words when a controller cannot be had, with where it is and what to do; `EACCES`, `EPERM`, `EROFS` when the cgroup may
-    /// not be made.
+    /// In words when a controller is not available, with where it is and what to do; `EACCES`, `EPERM`, `EROFS` when
+    /// the cgroup may not be created.
     pub fn create(name: &str, controllers: &[Controller]) -> Result<Self> {
         let hierarchies = caller::hierarchies()?;
         let mut wanted: BTreeMap<PathBuf, (&Hierarchy, Vec<Controller>)> = BTreeMap::new();
@@ -104,7 +103,7 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// Makes a cgroup that has the cpu controller and no limit yet: [`Cgroup::directory`] holds the files for one.
+    /// Creates a cgroup with the cpu controller and no limit: [`Cgroup::directory`] has the files for it.
     ///
     /// # Errors
     /// Those of [`Cgroup::create`].
@@ -112,19 +111,19 @@ impl Cgroup {
         Self::create(name, &[Controller::Cpu])
     }
 
-    /// The cgroup `name` at the top of the trees, which may be there or not, and which is not removed when this value is
-    /// dropped. Where v1 is in use it has a directory in the tree of each of `controllers`, and in those in which it
-    /// stands already.
+    /// The cgroup `name` at the root of the hierarchies. It may or may not exist, and is not removed when this value is
+    /// dropped. Where v1 is used it has a directory in the hierarchy of each of `controllers`, and in those where it
+    /// already exists.
     ///
-    /// The trees are looked for where every distribution mounts them, and not in the list of mounts: with hundreds of
-    /// containers that list is long, and a start must not take longer because of it.
+    /// The hierarchies are expected where every distribution mounts them, not looked up in mountinfo: with hundreds of
+    /// containers that is long, and would slow down each start.
     ///
     /// # Errors
     /// In words when this host has no cgroups.
     pub fn at_root(name: &str, controllers: &[Controller]) -> Result<Self> {
         let mut directories: Vec<Directory> = v2::directory(name).into_iter().collect();
         if !directories.iter().any(Directory::is_unified) {
-            // Without a v2 tree, that of `pids` is also what knows the members.
+            // Without v2, the `pids` hierarchy knows the members.
             let knows_members = |controller| directories.is_empty() && controller == Controller::Pids;
             let in_v1: Vec<Directory> = Controller::ALL
                 .into_iter()
@@ -142,10 +141,10 @@ impl Cgroup {
         Ok(Self { directories, is_owned: false })
     }
 
-    /// Makes those of its directories that are not there.
+    /// Creates its missing directories.
     ///
     /// # Errors
-    /// `EROFS`, `EACCES` where cgroups may not be made.
+    /// `EROFS`, `EACCES` where cgroups may not be created.
     pub fn make(&self) -> Result<()> {
         self.directories.iter().try_for_each(|directory| match directory.make() {
             Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
@@ -153,20 +152,20 @@ impl Cgroup {
         })
     }
 
-    /// Sets the limit of one controller, which is enabled for it first if that is needed.
+    /// Sets the limit of one controller, and enables the controller first if needed.
     ///
     /// # Errors
-    /// In words when no tree offers the controller, or the kernel holds another limit than was written; `EINVAL` when it
-    /// refuses the value.
+    /// In words when no hierarchy has the controller, or the kernel holds another value than was written; `EINVAL` for
+    /// an invalid value.
     pub fn limit(&self, controller: Controller, limits: &Limits) -> Result<()> {
         let of_its_own = self.directories.iter().find(|directory| directory.controllers.contains(&controller));
         let attempt = "limit by";
         let what = format!("the {controller} controller");
         let Some(directory) = of_its_own.or_else(|| self.in_v2()) else {
-            return Err(Error::new(attempt, &what, format!("no tree of cgroups has the {controller} controller")));
+            return Err(Error::new(attempt, &what, format!("no cgroup hierarchy has the {controller} controller")));
         };
         match directory.limit(controller, limits) {
-            // The directory above has to pass the controller on first.
+            // The parent has to enable the controller first.
             Err(error) if error.errno() == Some(Errno::ENOENT) && directory.version == Version::V2 => {
                 let parent = directory.path.parent().unwrap_or(&directory.path);
                 v2::enable_for_children(parent, &[controller]).or_cannot(attempt, &what)?;
@@ -176,23 +175,23 @@ impl Cgroup {
         }
     }
 
-    /// Whether it has a directory that can have this controller: a v1 one in its tree, or the only tree there is.
+    /// Whether one of its directories can have this controller.
     pub fn supports(&self, controller: Controller) -> bool {
         self.directories.iter().any(|directory| directory.is_unified() || directory.controllers.contains(&controller))
     }
 
-    /// The directory that a child can be created in, open: the `cgroup` of clone3(2). None when all its parts are in v1.
+    /// Opens the v2 directory, the `cgroup` of clone3(2). None when all its directories are in v1.
     ///
     /// # Errors
-    /// `ENOENT` when it has been removed.
+    /// `ENOENT` when the cgroup has been removed.
     pub fn clone_target(&self) -> Result<Option<File>> {
         self.in_v2()
             .map(|directory| File::open(&directory.path).or_cannot("open", directory.path.display()))
             .transpose()
     }
 
-    /// The `cgroup.procs` of its v1 directories, open: a process joins each by writing `0` to it, also when it cannot see
-    /// the file any more. See [`crate::process::join_cgroup`].
+    /// Opens the `cgroup.procs` of its v1 directories: a process joins by writing `0`, even when it can no longer see
+    /// the file. See [`crate::process::join_cgroup`].
     ///
     /// # Errors
     /// `ENOENT` when the cgroup has been removed.
@@ -206,15 +205,15 @@ impl Cgroup {
             .collect()
     }
 
-    /// A directory of it that is in a v1 tree, if there is one: worth telling a user who expects v2.
+    /// Its directory in v1, if it has one: worth mentioning to a user who expects v2.
     pub fn directory_in_v1(&self) -> Option<&Path> {
         let in_v1 = self.directories.iter().find(|directory| directory.version == Version::V1);
         in_v1.map(|directory| directory.path.as_path())
     }
 
-    /// Its directory; the first, if it has one in several trees of v1.
+    /// Its directory; the first one, if it has several.
     pub fn directory(&self) -> &Path {
-        // It is made with one at least, and has them until it is removed.
+        // It always has at least one until it is removed.
         self.directories.first().map_or(Path::new(""), |directory| &directory.path)
     }
 
@@ -223,14 +222,14 @@ impl Cgroup {
         self.directories.iter().map(|directory| directory.path.as_path())
     }
 
-    /// How many of its processes the kernel has killed because its memory was used up; none without a limit.
+    /// Number of its processes killed because of its memory limit; none without a limit.
     pub fn out_of_memory_kills(&self) -> Option<u64> {
         self.directories.iter().find_map(|directory| {
             directory.value_of(directory.file_by_version("memory.oom_control", "memory.events"), "oom_kill")
         })
     }
 
-    /// Bytes of memory that it uses now; none when the kernel does not count them for it.
+    /// Current memory usage in bytes; none if the kernel does not count it.
     pub fn memory_bytes_now(&self) -> Option<u64> {
         self.directories.iter().find_map(|directory| {
             let file = directory.file_by_version("memory.usage_in_bytes", "memory.current");
@@ -238,31 +237,31 @@ impl Cgroup {
         })
     }
 
-    /// CPU time that its processes have used, in microseconds; none without a v2 tree, which counts it also where it does
-    /// not have the controller.
+    /// CPU time used by its processes, in microseconds; none without v2, which counts it even without the cpu
+    /// controller.
     pub fn cpu_time_us(&self) -> Option<u64> {
         self.directories.iter().find_map(|directory| directory.value_of("cpu.stat", "usage_usec"))
     }
 
-    /// Its processes, by number.
+    /// The PIDs of its processes.
     pub fn members(&self) -> Vec<i32> {
         let list_pids =
             self.directories.first().and_then(|directory| directory.read("cgroup.procs")).unwrap_or_default();
         list_pids.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// How many processes and threads there are; none when it has been removed.
+    /// Number of processes and threads; none when the cgroup has been removed.
     pub fn threads(&self) -> Option<usize> {
         self.directories.iter().find_map(|directory| {
             directory.read(directory.file_by_version("tasks", "cgroup.threads")).map(|text| text.lines().count())
         })
     }
 
-    /// Kills every process in it and waits until none is left, then removes it; nothing to do when it is not there.
+    /// Kills all its processes, waits until none is left, and removes it; does nothing if it does not exist.
     ///
     /// # Errors
-    /// `EBUSY` when processes do not go: one may hang in the kernel (state `D` in ps); `EACCES`, `EPERM`, `EROFS` when it may not be
-    /// removed. Every directory is tried.
+    /// `EBUSY` when processes do not exit: one may hang in the kernel (state `D` in ps); `EACCES`, `EPERM`, `EROFS`
+    /// when it may not be removed. All directories are tried.
     pub fn remove(mut self) -> Result<()> {
         self.remove_directories()
     }
@@ -281,7 +280,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if self.is_owned {
-            // A caller that wants to know calls `remove`.
+            // Use `remove` to get the error.
             let _ = self.remove_directories();
         }
     }
@@ -291,10 +290,10 @@ impl Directory {
     fn make(&self) -> Result<()> {
         let shown = self.path.display();
         step!("cgroup.create", call: "mkdir(\"{shown}\")";
-            why: "a new directory is a new cgroup, empty and without limits; it knows every process that starts in it, also those that fork away";
+            why: "a new directory is a new cgroup, empty and without limits; children of its processes are in it too";
             shell: "mkdir {shown}");
-        fs::create_dir(&self.path).or_cannot("make the cgroup", shown).map_err(|error| match error.errno() {
-            Some(Errno::EACCES | Errno::EPERM) => error.hint("it takes root: try with sudo"),
+        fs::create_dir(&self.path).or_cannot("create the cgroup", shown).map_err(|error| match error.errno() {
+            Some(Errno::EACCES | Errno::EPERM) => error.hint("this requires root: try with sudo"),
             Some(Errno::EROFS) => error.hint("the cgroup file system is mounted read-only here, as in most containers"),
             _ => error,
         })
@@ -304,7 +303,7 @@ impl Directory {
         limits::set(&self.path, self.version, controller, limits)
     }
 
-    /// Whether it is in the one tree of a host that has only v2.
+    /// Whether the host has only v2.
     fn is_unified(&self) -> bool {
         self.version == Version::V2 && self.path.parent() == Some(Path::new(v2::UNIFIED))
     }
@@ -320,7 +319,7 @@ impl Directory {
         fs::read_to_string(self.path.join(file)).ok()
     }
 
-    /// The number that stands after `key` in a file of lines `KEY VALUE`.
+    /// The number after `key` in a file of lines `KEY VALUE`.
     fn value_of(&self, file: &str, key: &str) -> Option<u64> {
         let text = self.read(file)?;
         text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())

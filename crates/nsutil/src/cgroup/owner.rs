@@ -1,7 +1,6 @@
-//! Whose a cgroup is that stands below a caller's: its name says which process made it.
+//! The owner of a cgroup below a caller's: its name says which process created it.
 //!
-//! A program that is killed cannot remove its cgroup. The next run finds it by its name and removes it, if the process
-//! that made it is dead.
+//! A killed program cannot remove its cgroup. The next run finds it by name and removes it if its creator is dead.
 
 use std::fmt;
 use std::fs;
@@ -13,16 +12,16 @@ use super::kill;
 use crate::error::{OrCannot, Result};
 use crate::namespace::{Identity, Kind};
 
-/// What every name begins with, so that a user knows whose it is.
+/// Prefix of every name, so that a user can recognise it.
 pub(super) const PREFIX: &str = "docker-lite";
 
-/// Who made a cgroup: written in its name, so that a later run can tell whether it still lives.
+/// The creator of a cgroup, encoded in its name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pid: i32,
-    /// Start time in clock ticks after boot: a later process of the same number has another.
+    /// Start time in clock ticks after boot: distinguishes a later process with the same PID.
     started: u64,
-    /// The PID namespace in which the number counts: from another one, nothing can be said about it.
+    /// PID namespace of the PID: in another one it means nothing.
     namespace: String,
 }
 
@@ -35,7 +34,7 @@ impl Owner {
         Ok(Self { pid: me.pid, started: me.starttime, namespace })
     }
 
-    /// Reads it from the end of a name, as `Display` writes it.
+    /// Parses the end of a name, as `Display` writes it.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split('-');
         let pid = fields.next()?.parse().ok()?;
@@ -58,7 +57,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Removes what killed runs could not. What cannot be removed stays for the next run: it is not ours to fail about.
+/// Removes cgroups of dead creators. Errors are ignored: the next run tries again.
 pub(super) fn remove_leftovers(parent: &Path, name: &str, owner: &Owner) {
     let prefix = format!("{PREFIX}-{name}-");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {

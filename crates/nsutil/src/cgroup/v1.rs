@@ -1,4 +1,4 @@
-//! Version 1: a tree for each controller, mounted below /sys/fs/cgroup under the controller's name.
+//! Version 1: a hierarchy for each controller, mounted below /sys/fs/cgroup under the controller's name.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::{Controller, Directory, Version, v2};
 /// `CGROUP_SUPER_MAGIC` of linux/magic.h; see statfs(2).
 const MAGIC: i64 = 0x0027_e0eb;
 
-/// The directory `name` at the top of a controller's tree; none when there is no such tree.
+/// The directory `name` at the root of a controller's hierarchy; none if that is not mounted.
 pub(super) fn directory(controller: Controller, name: &str) -> Option<Directory> {
     let tree = Path::new(v2::UNIFIED).join(controller.name());
     let path = tree.join(name);

@@ -1,10 +1,10 @@
-//! Mounts that are nowhere yet: made, shaped and held by a descriptor, and only then put in place.
+//! Detached mounts: created and configured through a descriptor, and attached last.
 //!
-//! mount(2) does everything at once and by path: what to mount, with which options, and where. A path can be made to
-//! mean something else between two looks at it, and in a folder that belongs to a container that is what an attacker
-//! does: `/proc` becomes a symbolic link to `/etc` just in time. The newer calls take the three parts asunder.
-//! fsopen(2) and fsmount(2) make a mount that no path leads to, mount_setattr(2) makes it read-only while nobody can
-//! see it, and move_mount(2) puts it onto a directory that was opened before and looked at since.
+//! mount(2) does everything at once and by path: what to mount, with which options, and where. A path can change its
+//! meaning between two look-ups, and in a container's folder an attacker makes it change: `/proc` becomes a symbolic
+//! link to `/etc` just in time. The newer calls separate the three parts. fsopen(2) and fsmount(2) create a mount
+//! without a path, mount_setattr(2) makes it read-only before it is visible, and move_mount(2) attaches it to a
+//! directory that was opened and checked before.
 //!
 //! Look: `strace -e fsopen,fsconfig,fsmount,open_tree,mount_setattr,move_mount PROGRAM`; `findmnt` shows the outcome.
 //! Manual: the kernel's document "fs/namespace"; mount_setattr(2), and mount(8) for what the options of each kind mean.
@@ -23,11 +23,11 @@ use crate::rooted::Root;
 use crate::sys::MountScope;
 use crate::{step, sys};
 
-/// A mount that no path leads to yet. Dropped, it is gone.
+/// A mount that is not attached. Dropping it destroys it.
 #[derive(Debug)]
 pub struct Detached {
     descriptor: OwnedFd,
-    /// What it is, for a person: `proc`, or the path it was cloned from.
+    /// Its description in messages: `proc`, or the path it was cloned from.
     what: String,
 }
 
@@ -36,13 +36,13 @@ pub struct Detached {
 pub struct Filesystem<'a> {
     /// Its type: a line of /proc/filesystems.
     pub kind: &'a str,
-    /// Options of that type, such as `("size", "64m")`; an empty value is a flag.
+    /// Options of that type, such as `("size", "64m")`; an option with an empty value is a flag.
     pub options: &'a [(&'a str, &'a str)],
-    /// What holds for everything reached through the mount.
+    /// Attributes of the mount.
     pub attributes: Attributes,
 }
 
-/// What holds for everything reached through a mount. See mount_setattr(2).
+/// Attributes of a mount. See mount_setattr(2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Nothing can be written.
@@ -56,10 +56,10 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// What a container's proc has, for instance: no devices, no set-user-ID programs, no programs at all.
+    /// For example of a container's proc: no devices, no set-user-ID programs, no execution.
     pub const DATA_ONLY: Self = Self { read_only: false, no_devices: true, no_set_user_id: true, no_execution: true };
 
-    /// The same, and nothing can be written either.
+    /// The same, and read-only.
     #[must_use]
     pub const fn read_only(self) -> Self {
         Self { read_only: true, ..self }
@@ -83,7 +83,7 @@ impl Attributes {
     }
 }
 
-/// As mount(8) takes them: `ro,nosuid,nodev,noexec`.
+/// As options of mount(8): `ro,nosuid,nodev,noexec`.
 impl fmt::Display for Attributes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(if self.read_only { "ro" } else { "rw" })?;
@@ -99,16 +99,16 @@ impl fmt::Display for Attributes {
 }
 
 impl Filesystem<'_> {
-    /// Makes the file system and a mount of it that is nowhere yet.
+    /// Creates the file system and a detached mount of it.
     ///
     /// # Errors
-    /// `ENODEV` when the kernel does not know the type; `EINVAL` for an option it does not take, with the kernel's own
-    /// words where it has some; `EPERM` without `CAP_SYS_ADMIN`.
+    /// `ENODEV` when the kernel does not know the type; `EINVAL` for an unknown option, with the kernel's message if
+    /// there is one; `EPERM` without `CAP_SYS_ADMIN`.
     pub fn make(&self) -> Result<Detached> {
         let Self { kind, options, attributes } = *self;
         step!("fsmount",
             call: "fd = fsopen(\"{kind}\"); fsconfig(fd, {options:?}); fsmount(fd, {attributes})";
-            why: "a {kind} that no path leads to yet: nobody can come between its making and its placing";
+            why: "a new {kind} instance that is not attached yet, so no other process can interfere before it is mounted";
             shell: "mount -t {kind} -o {attributes}{} {kind} DIR", MountOptions(options));
         let options = options.iter().map(|(key, value)| (*key, OsStr::new(value)));
         let descriptor = make(kind, options, attributes.flags())
@@ -118,21 +118,21 @@ impl Filesystem<'_> {
     }
 }
 
-/// What the kernel answered.
+/// The kernel's error.
 pub(super) struct MountError {
     pub(super) errno: Errno,
-    /// Its own words, if it has some.
+    /// The kernel's message, if there is one.
     message: Option<String>,
 }
 
-/// A mount of a new file system: fsopen(2), fsconfig(2) for each option, fsmount(2).
+/// Mounts a new file system, detached: fsopen(2), fsconfig(2) for each option, fsmount(2).
 pub(super) fn make<'a>(
     kind: &str,
     options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
     attributes: MountAttrFlags,
 ) -> std::result::Result<OwnedFd, MountError> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // Its first column in /proc/mounts.
+    // The first column of /proc/mounts.
     rustix::mount::fsconfig_set_string(&context, "source", kind)?;
     let set = |(key, value): (&str, &OsStr)| {
         if value.is_empty() {
@@ -156,7 +156,7 @@ impl From<rustix::io::Errno> for MountError {
 }
 
 impl Detached {
-    /// A second mount of the file or folder that `file` is open on: what a bind mount puts in place.
+    /// Clones the mount of the open file or folder, as for a bind mount.
     ///
     /// # Errors
     /// `EINVAL` when it is in another mount namespace; `EPERM` without `CAP_SYS_ADMIN`.
@@ -164,7 +164,7 @@ impl Detached {
         Self::clone(file, what.into(), OpenTreeFlags::empty())
     }
 
-    /// The same with all that is mounted below it.
+    /// The same, including the mounts below it.
     ///
     /// # Errors
     /// Those of [`Detached::of_file`].
@@ -179,7 +179,7 @@ impl Detached {
         Ok(Self { descriptor, what })
     }
 
-    /// Adds attributes to those it has.
+    /// Adds attributes.
     ///
     /// # Errors
     /// `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
@@ -187,7 +187,7 @@ impl Detached {
         self.add(attributes, MountScope::Mount)
     }
 
-    /// Adds attributes to it and to all that is mounted below.
+    /// Adds attributes to it and to the mounts below it.
     ///
     /// # Errors
     /// Those of [`Detached::restrict`].
@@ -201,7 +201,7 @@ impl Detached {
         Ok(self)
     }
 
-    /// Puts it onto `place`, a file or folder that is open.
+    /// Attaches it at `place`, an open file or folder.
     ///
     /// # Errors
     /// `ENOTDIR` for a folder onto a file or a file onto a folder; `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` when the
@@ -209,68 +209,68 @@ impl Detached {
     pub fn attach(self, place: BorrowedFd<'_>, shown: &Path) -> Result<()> {
         step!("move_mount",
             call: "move_mount(mount of {}, \"\", {}, \"\")", self.what, shown.display();
-            why: "from here on {} leads to it; the place is a descriptor, so no link can lead elsewhere", shown.display();
+            why: "from now on {} shows it; the target is a descriptor, so no symbolic link can redirect it", shown.display();
             shell: "mount --move DIR {}", shown.display());
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(&self.descriptor, "", place, "", flags)
             .or_cannot(format_args!("mount {} on", self.what), shown.display())
     }
 
-    /// What it shows, without ever being put in place: the mount lives as long as the descriptor.
+    /// Its descriptor, for use without attaching it: the mount lives as long as the descriptor.
     pub fn into_descriptor(self) -> OwnedFd {
         self.descriptor
     }
 }
 
-/// Adds attributes to a mount that is in its place; `mount` is its topmost folder, or the file.
+/// Adds attributes to an attached mount; `mount` is open on its root.
 ///
 /// # Errors
-/// `EINVAL` when it is none; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
+/// `EINVAL` when it is not the root of a mount; `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before Linux 5.12.
 pub fn restrict(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Result<()> {
     step!("mount_setattr", call: "mount_setattr({}, add {attributes})", shown.display();
-        why: "from here on it holds for everything reached through this mount";
+        why: "from now on this applies to everything accessed through the mount";
         shell: "mount -o remount,bind,{attributes} {}", shown.display());
     sys::mount_setattr(mount, attributes.bits(), 0, MountScope::Mount)
         .or_cannot(format_args!("make {attributes} the mount at"), shown.display())
 }
 
-/// Takes attributes away from a mount that is in its place.
+/// Removes attributes from an attached mount.
 ///
 /// # Errors
 /// Those of [`restrict`].
 pub fn clear_attributes(mount: BorrowedFd<'_>, attributes: Attributes, shown: &Path) -> Result<()> {
     step!("mount_setattr", call: "mount_setattr({}, take away {attributes})", shown.display();
-        why: "what was kept from working in this mount works from here on";
+        why: "removes the restrictions of this mount";
         shell: "mount -o remount,bind,dev,suid,exec {}", shown.display());
     sys::mount_setattr(mount, 0, attributes.bits(), MountScope::Mount)
         .or_cannot(format_args!("take {attributes} from the mount at"), shown.display())
 }
 
-/// Opens the folder at `path` below `within` to mount something on it; it is made if it is missing.
+/// Opens the folder at `path` below `within` as a mount point; creates it if missing.
 ///
 /// # Errors
-/// In words when a symbolic link or something other than a folder is there: whoever made the image wants the mount to
-/// land somewhere else (CVE-2019-19921, CVE-2026-41579).
+/// In words when a symbolic link or something other than a folder is there: it could redirect the mount
+/// (CVE-2019-19921, CVE-2026-41579).
 pub fn mount_point(within: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
     Root::without_links(within).make_folder(path).map_err(|errno| match errno {
-        Errno::ELOOP => Error::new("mount on", path.display(), "a symbolic link stands there")
-            .hint("a container's root must have a real folder there"),
+        Errno::ELOOP => Error::new("mount on", path.display(), "it is a symbolic link")
+            .hint("the container's root must have a real folder there"),
         Errno::ENOTDIR => Error::new("mount on", path.display(), "it is not a folder"),
         errno => Error::new("open", path.display(), errno),
     })
 }
 
-/// The kernel's own words about a refused option, if it has left some in the context.
+/// The kernel's message about a refused option, if there is one.
 fn message(context: &OwnedFd, errno: rustix::io::Errno) -> Option<String> {
     let mut message = [0; 256];
     let said = rustix::io::read(context, &mut message).ok()?;
     let errno = Errno::from_raw(errno.raw_os_error());
-    // "e overlay: …": an error, a warning or an information, by its first letter.
+    // Format "e overlay: …": the first letter stands for error, warning or information.
     let text = std::str::from_utf8(&message[..said]).ok()?.trim().get(2..).filter(|text| !text.is_empty())?;
     Some(format!("{} ({errno:?}): {text}", errno.desc()))
 }
 
-/// Options as mount(8) takes them, each after a comma.
+/// Options as for mount(8), each preceded by a comma.
 struct MountOptions<'a>(&'a [(&'a str, &'a str)]);
 
 impl fmt::Display for MountOptions<'_> {
@@ -285,10 +285,7 @@ impl fmt::Display for MountOptions<'_> {
     }
 }
 
-/// Whether `file` is the device node with these numbers, and not something that only has its name.
-///
-/// # Errors
-/// None that a valid descriptor can cause.
+/// Whether `file` is the character device with these numbers, and not another file of the same name.
 pub fn is_character_device(file: BorrowedFd<'_>, major: u32, minor: u32) -> Result<bool> {
     let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::BASIC_STATS)
         .or_cannot("look at", "a device node")?;

@@ -1,13 +1,12 @@
 //! Mounts: which file trees a process sees, and where.
 //!
-//! What looks like one tree of files is many, each mounted on a directory of another. The list belongs to a *mount
-//! namespace*; a process in one of its own can mount and unmount without anybody else seeing it. Almost: mounts are
-//! copied into a new namespace together with their *propagation*, and on most systems that is `shared`, which means
-//! that a mount made in one namespace appears in the other too. So the first step in a new mount namespace is
-//! [`make_all_private`].
+//! The file tree consists of many file systems, each mounted on a directory of another. The list belongs to a *mount
+//! namespace*; mounts made in a new one are not seen elsewhere, with one exception: mounts are copied into it with
+//! their *propagation*, which on most systems is `shared`, so a mount made in one namespace appears in the other too.
+//! So the first step in a new mount namespace is [`make_all_private`].
 //!
-//! To change a container's root for good, [`enter`] makes it the root of the whole mount namespace and detaches the old
-//! one: afterwards there is no path, and no `..`, that leads to the host. That is what chroot alone cannot do.
+//! [`enter`] makes a container's root the root of the whole mount namespace and detaches the old one: afterwards no
+//! path, and no `..`, leads to the host. chroot alone does not do that.
 //!
 //! | file | |
 //! |---|---|
@@ -29,26 +28,26 @@ use crate::error::{OrCannot, Result};
 use crate::step;
 use crate::syscall::{self, MntFlags, MsFlags, chdir, pivot_root, umount2};
 
-/// A mount of ours. Dropping it unmounts it.
+/// A mount. Dropping it unmounts it.
 #[derive(Debug)]
 #[must_use = "it is unmounted as soon as it is dropped"]
 pub struct Mount {
-    /// None once somebody else has taken charge of it.
+    /// None after `keep`.
     target: Option<PathBuf>,
 }
 
-/// Keeps every mount of the caller's mount namespace to itself: what is mounted or unmounted from here on is not seen
-/// outside, and the other way round.
+/// Makes all mounts of the caller's mount namespace private: mounts and unmounts no longer propagate in either
+/// direction.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` when the caller's root is no mount, as after a chroot.
+/// `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` when the caller's root is not a mount, as after a chroot.
 pub fn make_all_private() -> Result<()> {
     syscall::mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)
         .map_err(|error| error.with_attempt("make private", "all mounts"))
 }
 
 impl Mount {
-    /// Shows the file or tree `source` at `target` as well, with all that is mounted below it.
+    /// Bind-mounts the file or tree `source` on `target`, including the mounts below it.
     ///
     /// # Errors
     /// `ENOENT` when one of the two is not there; `ENOTDIR` when one is a folder and the other is not; `EPERM` without
@@ -89,17 +88,17 @@ impl Mount {
         Ok(Self { target: Some(target.to_owned()) })
     }
 
-    /// Unmounts it, and says if that failed.
+    /// Unmounts it and returns the error, if any.
     ///
-    /// It vanishes at once from the tree of files. Who still has a file in it open can go on using that.
+    /// It disappears from the file tree at once. Processes with open files in it can go on using them.
     ///
     /// # Errors
-    /// `EINVAL` when somebody else has unmounted it; `EPERM` without `CAP_SYS_ADMIN`.
+    /// `EINVAL` when it was already unmounted; `EPERM` without `CAP_SYS_ADMIN`.
     pub fn unmount(mut self) -> Result<()> {
         self.target.take().map_or(Ok(()), |target| detach(&target))
     }
 
-    /// Leaves it to the mount namespace, whose end unmounts it.
+    /// Leaves it mounted until its mount namespace ends.
     pub fn keep(mut self) {
         self.target = None;
     }
@@ -107,7 +106,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Who wants to know calls `unmount`.
+        // Use `unmount` to get the error.
         let _ = self.target.take().map(|target| detach(&target));
     }
 }
@@ -116,15 +115,15 @@ fn detach(target: &Path) -> Result<()> {
     umount2(target, MntFlags::MNT_DETACH).map_err(|error| error.with_attempt("unmount", target.display()))
 }
 
-/// Unmounts all that is mounted on `target`, one on top of another; nothing to do when nothing is, or no longer. A link there
-/// is not followed.
+/// Unmounts everything mounted on `target`, one after the other; does nothing if there is no mount. Does not follow a
+/// symbolic link.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN`.
 pub fn detach_all(target: &Path) -> Result<()> {
     let shown = target.display();
     step!("umount", call: "umount2(\"{shown}\", MNT_DETACH|UMOUNT_NOFOLLOW)";
-        why: "the mount is given back; detached it goes also when a file in it is open";
+        why: "a detached mount is removed from the file tree even while files in it are open";
         shell: "umount --lazy {shown}");
     loop {
         match nix::mount::umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
@@ -135,17 +134,17 @@ pub fn detach_all(target: &Path) -> Result<()> {
     }
 }
 
-/// Makes `root` the root of the caller's mount namespace and lets go of the old one.
+/// Makes `root` the root of the caller's mount namespace and detaches the old one.
 ///
 /// The caller must be in a mount namespace of its own, made private ([`make_all_private`]), and `root` must be a mount
 /// ([`Mount::bind`] of it on itself makes it one). All processes of the namespace that were at the old root move along.
 ///
 /// # Errors
-/// `EINVAL` when `root` is no mount or the mounts are shared; `EBUSY` when it is the root already; `EPERM` without
+/// `EINVAL` when `root` is not a mount or mounts are shared; `EBUSY` when it is the root already; `EPERM` without
 /// `CAP_SYS_ADMIN`.
 pub fn enter(root: &Path) -> Result<()> {
     chdir(root)?;
-    // With `.` twice the old root ends up on top of the new one, where it can be unmounted.
+    // With `.` for both, the old root is mounted on top of the new one, where it can be unmounted.
     pivot_root(".", ".").map_err(|error| error.with_attempt("change the root to", root.display()))?;
     umount2(".", MntFlags::MNT_DETACH).map_err(|error| error.with_attempt("unmount", "the old root"))?;
     chdir("/")

@@ -1,13 +1,13 @@
-//! Overlays: many read-only folders and one that takes the changes, seen as one.
+//! Overlays: several read-only layers and one writable folder, shown as one tree.
 //!
-//! A container wants a whole file tree of its own, and copying one costs seconds and gigabytes. An overlay shows the
-//! layers of an image on top of each other and puts above them an empty folder, the *upper*: what is written goes
-//! there, a file of a layer is copied up when it is first changed, and a deleted one is remembered by a *whiteout*.
-//! The layers stay as they were, so a hundred containers can share them.
+//! A container needs a file tree of its own, and copying one costs seconds and gigabytes. An overlay stacks the layers
+//! of an image and puts an empty folder, the *upper*, on top: writes go there, a file of a layer is copied up when it
+//! is first changed, and a *whiteout* marks a deleted one. The layers never change, so a hundred containers can share
+//! them.
 //!
-//! The calls of [`super::detached`] take each layer by itself (`lowerdir+`, since Linux 6.7), five hundred of them,
-//! whatever letters their paths hold. Before that all options were one string of at most a page; there the layers are
-//! opened and named `/proc/self/fd/N`, which is short and has no `:` in it.
+//! The calls of [`super::detached`] take each layer separately (`lowerdir+`, since Linux 6.7), up to 500, with any
+//! characters in their paths. Before that all options were one string of at most a page; there the layers are opened
+//! and named `/proc/self/fd/N`, which is short and contains no `:`.
 //!
 //! Look: `findmnt -t overlay`; `ls UPPER` after a write. Manual: mount(8), "overlay"; the kernel's document "Overlay
 //! Filesystem".
@@ -33,7 +33,8 @@ use crate::step;
 pub struct Overlay<'a> {
     /// Read-only layers, the topmost first.
     pub layers: &'a [PathBuf],
-    /// Takes what is written. Not on an overlay itself, and in use by no other: that is for the caller to see to, the
+    /// Receives the writes. It must not be on an overlay itself, nor be used by another overlay: the caller has to
+    /// ensure that, the kernel would only log a warning.
     /// kernel would only log a line.
     pub upper: &'a Path,
     /// An empty folder on the same file system as `upper`, for the kernel's own use.
@@ -44,12 +45,12 @@ pub struct Overlay<'a> {
 const MAX_LAYERS: usize = 500;
 
 impl Overlay<'_> {
-    /// Mounts it on the folder `place`, with device nodes in it dead (`nodev`), and set-user-ID bits and file
-    /// capabilities ignored (`nosuid`): an image's `ping` that asks for a capability which the container has not would
-    /// otherwise be refused by execve(2) with `EPERM`.
+    /// Mounts it on the folder `place`, with `nodev` and `nosuid`: device nodes do not work, and set-user-ID bits and
+    /// file capabilities are ignored. Otherwise an image's `ping` with a file capability that the container lacks would
+    /// fail in execve(2) with `EPERM`.
     ///
-    /// It is *volatile*: the upper is not written to disk at unmounting, nor at a sync inside. What a container wrote
-    /// ends with the container, so nothing is lost but waiting; after a crash of the machine the kernel refuses to
+    /// It is *volatile*: the upper is not synced to disk, neither at unmounting nor by a sync inside. A container's
+    /// writes end with the container, so only waiting is saved; after a crash of the machine the kernel refuses to
     /// mount the same upper again.
     ///
     /// # Errors
@@ -69,7 +70,7 @@ impl Overlay<'_> {
         let mounted = match self.make() {
             Ok(mount) => rustix::mount::move_mount(&mount, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
                 .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
-            // This kernel takes only all layers in one option.
+            // Before Linux 6.7 all layers have to be one option.
             Err(Errno::EINVAL) => self.mount_by_string(place),
             Err(errno) => Err(errno),
         };
@@ -78,7 +79,7 @@ impl Overlay<'_> {
     }
 
     fn make(&self) -> nix::Result<OwnedFd> {
-        // Open until the mount is made, those that are named by a descriptor.
+        // Keeps descriptors that are named in options open until the mount is made.
         let mut open = Vec::new();
         let mut options = Vec::new();
         for layer in self.layers {
@@ -117,7 +118,8 @@ impl Overlay<'_> {
     fn explain(&self, error: Error) -> Error {
         match error.errno() {
             Some(Errno::ENOENT) => {
-                let missing = self.layers.iter().map(PathBuf::as_path).chain([self.upper, self.work]).find(|path| !path.is_dir());
+                let missing =
+                    self.layers.iter().map(PathBuf::as_path).chain([self.upper, self.work]).find(|path| !path.is_dir());
                 match missing {
                     Some(missing) => error.hint(format_args!("there is no folder {}", missing.display())),
                     None => error,
@@ -129,8 +131,8 @@ impl Overlay<'_> {
                  /proc/sys/user/max_mnt_namespaces allow",
             ),
             Some(Errno::EINVAL) => error.hint(format_args!(
-                "the kernel keeps changes only on an ordinary file system, and {} may be on an overlay (inside a container?), \
-                 NFS or FAT: choose another folder with --root; `dmesg` has the kernel's words",
+                "the upper directory needs an ordinary file system, but {} may be on an overlay (inside a container?), \
+                 NFS or FAT: choose another folder with --root; `dmesg` has the kernel's message",
                 self.upper.display()
             )),
             _ => error,
@@ -138,7 +140,7 @@ impl Overlay<'_> {
     }
 }
 
-/// A text that stands for a folder: its path, or where that is too long for fsconfig(2) a descriptor of it.
+/// A name for a folder: its path, or if that is too long for fsconfig(2), a descriptor of it.
 fn short_path(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> nix::Result<OsString> {
     /// Less the NUL at the end.
     const LONGEST: usize = 255;
@@ -153,7 +155,7 @@ fn short_path(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> nix::Re
     Ok(name.into())
 }
 
-/// In these two the kernel takes a backslash for the beginning of an escape, and in `lowerdir+` for itself.
+/// In upperdir and workdir a backslash begins an escape; in `lowerdir+` it does not.
 fn escaped(path: &Path) -> OsString {
     let mut text = Vec::new();
     for byte in path.as_os_str().as_bytes() {

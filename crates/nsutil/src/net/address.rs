@@ -1,7 +1,7 @@
 //! Addresses, subnets and routes.
 //!
-//! An address on a link says two things: "this is me" and, by its prefix length, "these are my neighbours on this
-//! cable". For everybody else there must be a route: which link, and which neighbour passes it on.
+//! An address on a link means two things: "this is me" and, by its prefix length, "these are my neighbours on this
+//! link". Every other destination needs a route: through which link, and which neighbour forwards it.
 //!
 //! Look: `ip address`, `ip route`, `ip route get 1.1.1.1`. Manual: ip-address(8), ip-route(8), rtnetlink(7).
 
@@ -36,7 +36,7 @@ struct Route {
 }
 
 impl Subnet {
-    /// The subnet of `prefix` bits that `address` is in; none when there are no such prefixes.
+    /// The subnet with a prefix of `prefix` bits that contains `address`; none for an invalid prefix.
     pub fn containing(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         Ipv4Net::new(address, prefix).ok().map(|net| Self(net.trunc()))
     }
@@ -46,18 +46,18 @@ impl Subnet {
         self.0.network()
     }
 
-    /// How many leading bits its addresses share.
+    /// Length of its prefix in bits.
     pub fn prefix(self) -> u8 {
         self.0.prefix_len()
     }
 
-    /// Its address number `n`; none when it has not that many.
+    /// Its address number `n`; none if it has fewer.
     pub fn host(self, n: u32) -> Option<Ipv4Addr> {
         let address = Ipv4Addr::from_bits(self.network().to_bits().checked_add(n)?);
         self.0.contains(&address).then_some(address)
     }
 
-    /// Its parts when cut into subnets of `prefix` bits, in order; none when it is smaller than those.
+    /// Its subnets with a prefix of `prefix` bits, in order; none if it is smaller than those.
     pub fn parts(self, prefix: u8) -> impl Iterator<Item = Self> {
         self.0.subnets(prefix).into_iter().flatten().map(Self)
     }
@@ -75,7 +75,7 @@ impl FromStr for Subnet {
         let parsed = text.parse().ok().map(|net: Ipv4Net| Self(net)).filter(|subnet| subnet.0 == subnet.0.trunc());
         parsed.ok_or_else(|| {
             let shown: String = text.chars().take(40).collect();
-            format!("{shown:?} is no subnet: write its first address and its prefix, like 192.168.0.0/16")
+            format!("{shown:?} is not a subnet: write its first address and its prefix, like 192.168.0.0/16")
         })
     }
 }
@@ -87,16 +87,16 @@ impl fmt::Display for Subnet {
 }
 
 impl Netlink {
-    /// Gives a link an address whose neighbours share `prefix` bits with it; one that it has already stays.
+    /// Adds an address with a prefix to a link; does nothing if the link has it.
     ///
     /// # Errors
-    /// `ENODEV` when there is no link of that name.
+    /// `ENODEV` when the link does not exist.
     pub fn add_address(&self, link: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
         step!("address.add",
             call: "sendto(netlink, RTM_NEWADDR {{ \"{link}\", {address}/{prefix} }})";
-            why: "its own address, and by the prefix which others are on the same cable";
+            why: "the link's own address; the prefix tells which addresses are directly connected";
             shell: "ip address add {address}/{prefix} dev {link}");
-        let attempt = format_args!("give address {address}/{prefix} to").to_string();
+        let attempt = format_args!("add address {address}/{prefix} to").to_string();
         let index = self.find(link)?.ok_or(Errno::ENODEV).or_cannot(&attempt, link)?;
         match self.ask(self.handle.address().add(index, IpAddr::V4(address), prefix).execute()) {
             Ok(()) | Err(Cause::Kernel(Errno::EEXIST)) => Ok(()),
@@ -104,23 +104,23 @@ impl Netlink {
         }
     }
 
-    /// Sends what goes to `to` by the neighbour `gateway`; a route that is there already is replaced.
+    /// Adds or replaces a route to `to` through the neighbour `gateway`.
     ///
     /// # Errors
-    /// `ENETUNREACH` when the gateway is nobody's neighbour here.
+    /// `ENETUNREACH` when the gateway is not directly connected.
     pub fn add_route(&self, to: Subnet, gateway: Ipv4Addr) -> Result<()> {
         let shown = if to.prefix() == 0 { "default".to_owned() } else { to.to_string() };
         step!("route.add",
             call: "sendto(netlink, RTM_NEWROUTE {{ to {to}, by {gateway} }})";
-            why: "whoever is not on the same cable is reached by a neighbour that passes packets on";
+            why: "destinations that are not directly connected are reached through a neighbour that forwards packets";
             shell: "ip route replace {shown} via {gateway}");
         let message =
             RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix()).gateway(gateway);
         self.ask(self.handle.route().add(message.build()).replace().execute())
-            .or_cannot("route", format_args!("{shown} by {gateway}"))
+            .or_cannot("add the route to", format_args!("{shown} via {gateway}"))
     }
 
-    /// The subnets for which there is a route or an address here, in any table; the default route is not among them.
+    /// All destinations in any routing table, except the default route.
     ///
     /// # Errors
     /// Those of netlink(7).
@@ -128,8 +128,8 @@ impl Netlink {
         Ok(self.routes()?.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix() > 0).collect())
     }
 
-    /// The name of the link by which packets leave that have no better route; none without a default route. One in two halves,
-    /// 0.0.0.0/1 and 128.0.0.0/1, is one as well: VPNs lay it over the host's own, which stays for later.
+    /// The link of the default route; none without one. A default route in two halves, 0.0.0.0/1 and 128.0.0.0/1,
+    /// counts too: VPNs use it to override the host's own.
     ///
     /// # Errors
     /// Those of netlink(7).
@@ -142,7 +142,7 @@ impl Netlink {
         best.and_then(|route| route.link).map(|link| self.name(link)).transpose()
     }
 
-    /// Where this host can send packets to, and by which links, the loopback left out.
+    /// The unicast routes of this host with their links, except loopback.
     ///
     /// # Errors
     /// Those of netlink(7).
@@ -153,7 +153,7 @@ impl Netlink {
             match route.link.map(|link| self.name(link)).transpose() {
                 Ok(Some(link)) if link != "lo" => outgoing_routes.push((link, route.to)),
                 Ok(_) => (),
-                // It went while we looked, and its route with it.
+                // The link was removed meanwhile, and its route with it.
                 Err(error) if error.errno() == Some(Errno::ENODEV) => (),
                 Err(error) => return Err(error),
             }

@@ -1,9 +1,9 @@
-//! The kernel's memory of connections, and how to have it forget some.
+//! Connection tracking: deleting entries.
 //!
-//! An address is rewritten by the first packet of a connection; those that follow are treated like the first (see
-//! [`nat`](super::nat)). For UDP a "connection" is whatever keeps flowing between two ports. So a client that goes on
-//! sending is led to where a rule once pointed, for as long as it does not pause: also when that rule has gone and
-//! another container has the port. Whoever takes an address away must have it forgotten here.
+//! NAT rewrites addresses according to the first packet of a connection; later packets are treated alike (see
+//! [`nat`](super::nat)). For UDP, a "connection" is any flow between two ports that does not pause. So a client that
+//! keeps sending reaches the old destination even after the rule is gone and another container has the port. When an
+//! address is released, its entries must be deleted.
 //!
 //! Look: `conntrack -L`, or /proc/net/nf_conntrack. Manual: conntrack(8), netlink(7).
 
@@ -36,12 +36,11 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLA_TYPE_MASK: u16 = 0x3fff;
-/// Header of a message, and the "generic netfilter" header behind it.
+/// Length of a message's header, and of the "generic netfilter" header after it.
 const HEADER: usize = 16;
 const NFGENMSG: usize = 4;
 
-/// Has the kernel forget every connection that this address takes part in, as sender or receiver, before or after its
-/// addresses were rewritten; returns how many there were.
+/// Deletes every entry in which the address is sender or receiver, before or after NAT; returns their number.
 ///
 /// A kernel that offers no such list (nf_conntrack_netlink) is nothing to do: it remembers until they time out.
 ///
@@ -50,38 +49,38 @@ const NFGENMSG: usize = 4;
 pub fn delete_by_address(address: Ipv4Addr) -> Result<usize> {
     step!("conntrack.forget",
         call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every connection of {address} }})";
-        why: "the kernel would go on leading what flows already to where the rules once pointed";
+        why: "existing connections would still be sent where the old rules pointed";
         shell: "conntrack -D -s {address}; conntrack -D -d {address}; conntrack -D -q {address}; conntrack -D -r {address}");
     delete_matching(|known| {
         [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].iter().any(|tuple| known.addresses_of(*tuple).contains(&address))
     })
-    .or_cannot("have connections forgotten of", address)
+    .or_cannot("delete tracked connections of", address)
 }
 
-/// Has the kernel forget what flows over UDP to a port of this host and is led nowhere yet, so that a rule made since decides on it;
-/// returns how many there were.
+/// Deletes UDP entries to a port of this host that are not subject to NAT yet, so that a rule added since applies to
+/// them; returns their number.
 ///
 /// # Errors
 /// As [`delete_by_address`].
 pub fn delete_by_udp_port(port: u16) -> Result<usize> {
     step!("conntrack.forget",
         call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every flow over UDP to port {port} }})";
-        why: "a rule that rewrites addresses is asked for the first packet only, and of these it was not there yet";
+        why: "NAT rules are consulted only for the first packet of a flow, when this rule did not exist yet";
         shell: "conntrack -D -p udp --orig-port-dst {port}");
     delete_matching(|known| {
         let (mut there, back) = (known.addresses_of(CTA_TUPLE_ORIG), known.addresses_of(CTA_TUPLE_REPLY));
         there.reverse();
         known.is_to_udp_port(port) && there == back && back.first().is_some_and(|to| is_local(*to))
     })
-    .or_cannot("have connections forgotten to port", port)
+    .or_cannot("delete tracked connections to port", port)
 }
 
-/// Whether an address is one of this host's: others cannot be bound, see ip(7).
+/// Whether the address belongs to this host: others cannot be bound, see ip(7).
 fn is_local(address: Ipv4Addr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// A kernel that offers no such list is nothing to do.
+/// Treats a kernel without connection tracking as having no entries.
 fn delete_matching(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<usize, Errno> {
     match delete_all(wanted) {
         Err(Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(0),
@@ -105,7 +104,7 @@ fn delete_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<u
         send(&socket, IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, &key)?;
         match for_each_message(&socket, |_| ()) {
             Ok(()) => forgotten += 1,
-            // It ended by itself in between.
+            // It timed out meanwhile.
             Err(Errno::ENOENT) => (),
             Err(errno) => return Err(errno),
         }
@@ -113,11 +112,11 @@ fn delete_all(wanted: impl Fn(&Connection<'_>) -> bool) -> std::result::Result<u
     Ok(forgotten)
 }
 
-/// A connection as the kernel tells of it, in attributes.
+/// A connection as a list of netlink attributes.
 struct Connection<'a>(&'a [u8]);
 
 impl Connection<'_> {
-    /// Sender and receiver in one of its directions.
+    /// Source and destination address in one direction.
     fn addresses_of(&self, tuple: u16) -> Vec<Ipv4Addr> {
         let ends = self.within(tuple, CTA_TUPLE_IP).filter(|end| [CTA_IP_V4_SRC, CTA_IP_V4_DST].contains(&end.kind));
         ends.filter_map(|end| Some(Ipv4Addr::from(<[u8; 4]>::try_from(end.value).ok()?))).collect()
@@ -137,7 +136,7 @@ impl Connection<'_> {
         parts.flat_map(|part| NetlinkAttributes(part.value))
     }
 
-    /// What names it: its original tuple and its zone, as the kernel wrote them.
+    /// Its key: original tuple and zone, as the kernel sent them.
     fn key(&self) -> Vec<u8> {
         let key = NetlinkAttributes(self.0).filter(|attribute| [CTA_TUPLE_ORIG, CTA_ZONE].contains(&attribute.kind));
         key.flat_map(|attribute| attribute.whole).copied().collect()
@@ -149,14 +148,14 @@ fn send(socket: &Socket, kind: u16, flags: u16, attributes: &[u8]) -> std::resul
     message.extend(((HEADER + NFGENMSG + attributes.len()) as u32).to_ne_bytes());
     message.extend((NFNL_SUBSYS_CTNETLINK << 8 | kind).to_ne_bytes());
     message.extend(flags.to_ne_bytes());
-    // Sequence and port numbers: one question at a time needs neither.
+    // Sequence number and port ID are not needed for one request at a time.
     message.extend([0; 8]);
     message.extend([libc::AF_INET as u8, 0, 0, 0]);
     message.extend(attributes);
     socket.send_to(&message, &SocketAddr::new(0, 0), 0).map_err(errno).map(drop)
 }
 
-/// Hands each message of an answer to `handle`, up to its end or the kernel's word about how it went.
+/// Calls `handle` for each message of the answer, until its end or the kernel's status.
 fn for_each_message(socket: &Socket, mut handle: impl FnMut(&[u8])) -> std::result::Result<(), Errno> {
     loop {
         let (datagram, _) = socket.recv_from_full().map_err(errno)?;

@@ -1,8 +1,8 @@
-//! Links: network interfaces, and the veth pair that is a cable between two of them.
+//! Links: network interfaces, and veth pairs.
 //!
-//! What is sent into one end of a veth pair comes out of the other, and the ends may be in different namespaces. The
-//! pair is one thing: when either end goes (with its namespace, when the last process in it has ended), so does the
-//! other, a moment later.
+//! What is sent into one end of a veth pair comes out of the other, and the ends may be in different namespaces, like a
+//! cable between two machines. When either end is deleted (with its namespace, when its last process exits), the other
+//! follows a moment later.
 //!
 //! Look: `ip -details link show type veth`. Manual: veth(4), ip-link(8).
 
@@ -21,28 +21,28 @@ use crate::step;
 
 /// Longest name of a link, in bytes: the kernel's `IFNAMSIZ` less its NUL.
 pub const LONGEST_NAME: usize = 15;
-/// A cable whose both ends are switched on carries packets within milliseconds.
+/// A veth pair whose ends are both up carries packets within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A veth pair. Dropping it deletes it, unless it was told to stay.
+/// A veth pair. Dropping it deletes it, unless it was kept.
 #[derive(Debug)]
 #[must_use = "dropping it deletes the pair"]
 pub struct Veth {
-    /// Either of them may be the one that is where the pair is dropped.
+    /// Either end may be the one in the current namespace.
     ends: Option<VethNames>,
 }
 
 /// The names of the two ends of a veth pair.
 #[derive(Debug, Clone)]
 pub struct VethNames {
-    /// The end where the caller of [`Netlink::add_veth`] stands.
+    /// The end in the caller's namespace.
     pub here: String,
     /// The end in the other namespace.
     pub there: String,
 }
 
 impl Veth {
-    /// Leaves the pair to the two namespaces.
+    /// Leaves the pair in place until one of its namespaces ends.
     pub fn keep(mut self) {
         self.ends = None;
     }
@@ -51,23 +51,23 @@ impl Veth {
 impl Drop for Veth {
     fn drop(&mut self) {
         if let Some(ends) = self.ends.take() {
-            // One end is here, and takes the other with it. Nobody is left to be told of a failure.
+            // One of the two is here, and deleting it deletes the other. Errors cannot be returned.
             let _ = Netlink::open().and_then(|netlink| netlink.delete(&ends.here).and(netlink.delete(&ends.there)));
         }
     }
 }
 
 impl Netlink {
-    /// Makes a veth pair, one end here and one in the namespace `there`, both from the first moment where they belong.
+    /// Creates a veth pair with one end here and one in the namespace `there`.
     ///
     /// # Errors
-    /// `EEXIST` when a link of one of the names is there already; `ERANGE` for a name longer than [`LONGEST_NAME`];
+    /// `EEXIST` when a link of one of the names exists; `ERANGE` for a name longer than [`LONGEST_NAME`];
     /// `EOPNOTSUPP` when the kernel has no veth.
     pub fn add_veth(&self, ends: &VethNames, there: &OwnNetNs) -> Result<Veth> {
         let VethNames { here, there: other } = ends;
         step!("link.veth",
             call: "sendto(netlink, RTM_NEWLINK {{ kind veth, \"{here}\", peer \"{other}\" in the host's namespace }})";
-            why: "a cable with two ends, one in each network namespace: the only way in or out";
+            why: "a virtual cable with one end in each network namespace: the container's only connection";
             shell: "ip link add {here} type veth peer name {other} netns 1");
         let peer =
             LinkMessageBuilder::<LinkUnspec>::new().name(other.as_str()).setns_by_fd(there.as_fd().as_raw_fd()).build();
@@ -81,7 +81,7 @@ impl Netlink {
         Ok(Veth { ends: Some(ends.clone()) })
     }
 
-    /// The number of a link, or none when there is none of that name.
+    /// The index of a link; none if it does not exist.
     ///
     /// # Errors
     /// `ENODEV` is no error here; others by netlink(7).
@@ -93,26 +93,26 @@ impl Netlink {
         }
     }
 
-    /// Switches a link on.
+    /// Sets a link up.
     ///
     /// # Errors
-    /// `ENODEV` when there is none of that name.
+    /// `ENODEV` when it does not exist.
     pub fn set_up(&self, name: &str) -> Result<()> {
         step!("link.up",
             call: "sendto(netlink, RTM_NEWLINK {{ \"{name}\", IFF_UP }})";
-            why: "every interface is born switched off, lo as well";
+            why: "every new interface is down, including lo";
             shell: "ip link set {name} up");
         let message = LinkUnspec::new_with_name(name).up().build();
-        self.ask(self.handle.link().change(message).execute()).or_cannot("switch on link", name)
+        self.ask(self.handle.link().change(message).execute()).or_cannot("set up link", name)
     }
 
-    /// Waits until a link that was switched on carries packets: at first it drops them, for a moment.
+    /// Waits until a link that was set up carries packets: for a moment it drops them.
     ///
     /// # Errors
-    /// `ETIMEDOUT` when its other end is not switched on within a few seconds; `ENODEV` when there is none of that name.
+    /// `ETIMEDOUT` when its other end is not up within a few seconds; `ENODEV` when the link does not exist.
     pub fn wait_until_up(&self, name: &str) -> Result<()> {
         let carries = self.runtime.block_on(async {
-            // Listening begins before the first look, so that no news is missed in between.
+            // Subscribe before the first query, so that no event is missed.
             let (connection, _, mut news) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
             tokio::spawn(connection);
             let settled = async {
@@ -126,7 +126,7 @@ impl Netlink {
         carries.or_cannot("wait for link", name)
     }
 
-    /// Whether there is a link of that name that carries packets.
+    /// Whether the link exists and carries packets.
     ///
     /// # Errors
     /// `ENODEV` is no error here; others by netlink(7).
@@ -138,20 +138,20 @@ impl Netlink {
         }
     }
 
-    /// Gives a link a second name, for people: up to 255 bytes, shown by `ip link`.
+    /// Sets the alias of a link, a description of up to 255 bytes shown by `ip link`.
     ///
     /// # Errors
-    /// `ENODEV` when there is none of that name.
+    /// `ENODEV` when it does not exist.
     pub fn set_alias(&self, name: &str, alias: &str) -> Result<()> {
         step!("link.alias",
             call: "sendto(netlink, RTM_NEWLINK {{ \"{name}\", IFLA_IFALIAS \"{alias}\" }})";
-            why: "a link's name has 15 bytes at most: the alias says in full whose it is";
+            why: "a link's name has at most 15 bytes; the alias holds the full container name";
             shell: "ip link set {name} alias {alias}");
         let message = LinkUnspec::new_with_name(name).alias(alias).build();
-        self.ask(self.handle.link().change(message).execute()).or_cannot("give an alias to link", name)
+        self.ask(self.handle.link().change(message).execute()).or_cannot("set the alias of link", name)
     }
 
-    /// Deletes a link, and with it the other end of a pair; one that is not there is nothing to do.
+    /// Deletes a link, and the other end if it is a veth pair; does nothing if it does not exist.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for a link that cannot be deleted, such as `lo`.
@@ -159,10 +159,10 @@ impl Netlink {
         let Some(index) = self.find(name)? else { return Ok(()) };
         step!("link.delete",
             call: "sendto(netlink, RTM_DELLINK {{ \"{name}\" }})";
-            why: "a pair goes as a whole: its other end, addresses and routes go with it";
+            why: "deleting one end deletes the whole pair with its addresses and routes";
             shell: "ip link delete {name}");
         match self.ask(self.handle.link().del(index).execute()) {
-            // It went by itself in between, with the namespace of its other end.
+            // It was deleted meanwhile, with the namespace of its other end.
             Ok(()) | Err(Cause::Kernel(Errno::ENODEV)) => Ok(()),
             Err(cause) => Err(Error::new("delete link", name, cause)),
         }
@@ -174,7 +174,7 @@ impl Netlink {
         Ok(attributes.into_iter().any(|attribute| attribute == LinkAttribute::OperState(State::Up)))
     }
 
-    /// The number of a link by its name.
+    /// The index of a link by its name.
     async fn index(&self, name: &str) -> Result<u32, rtnetlink::Error> {
         let found = self.handle.link().get().match_name(name).execute().try_next().await?;
         found.map(|link| link.header.index).ok_or(rtnetlink::Error::RequestFailed)

@@ -1,8 +1,8 @@
-//! A network of one's own: interfaces, addresses, routes, and what the firewall lets pass between them.
+//! Network configuration: interfaces, addresses, routes, firewall.
 //!
-//! A new network namespace holds one interface, `lo`, and it is down: nothing gets in or out. What makes a network of it
-//! is told to the kernel over *netlink*, a socket that speaks in messages ("make a link", "add a route") instead of
-//! system calls with a number for each; `ip` is a program that writes such messages.
+//! A new network namespace has one interface, `lo`, and it is down: nothing gets in or out. It is configured through
+//! *netlink*, a socket that takes messages ("create a link", "add a route"); `ip` is a program that sends such
+//! messages.
 //!
 //! | module | the kernel's noun | manual |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | [`conntrack`] | the connections that the firewall remembers | conntrack(8) |
 //! | [`sysctl`] | the knobs under /proc/sys/net | sysctl(8) |
 //!
-//! A netlink socket belongs for ever to the network namespace in which it was made. That is why [`Netlink`] has no
-//! parameter for the namespace: it is the one its opener stood in.
+//! A netlink socket belongs to the network namespace in which it was created. So [`Netlink`] has no parameter for the
+//! namespace: it is that of the thread that opened it.
 //!
 //! Look: `ip -details link`, `strace -e sendto,recvmsg ip link`. Manual: netlink(7), rtnetlink(7).
 
@@ -34,9 +34,9 @@ use rtnetlink::Handle;
 
 use crate::error::{Cause, OrCannot, Result};
 
-/// A line to the kernel's network configuration, in the network namespace where it was opened.
+/// A netlink connection to the network namespace where it was opened.
 ///
-/// It takes no thread: the runtime that the crate wants runs only while a call waits for its answer.
+/// It needs no thread: its runtime runs only during a call.
 #[derive(Debug)]
 pub struct Netlink {
     handle: Handle,
@@ -44,7 +44,7 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a line to the caller's network namespace.
+    /// Connects to the caller's network namespace.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free; `EPROTONOSUPPORT` by a kernel without networking.
@@ -61,14 +61,14 @@ impl Netlink {
         Ok(Self { handle, runtime })
     }
 
-    /// Sends what `request` sends, and waits for the kernel's answer.
+    /// Runs a request and waits for the kernel's answer.
     fn ask<T>(&self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> Result<T, Cause> {
         self.runtime.block_on(request).map_err(Cause::from)
     }
 }
 
-/// Whether as many descriptors are free as a runtime takes. Where it is built with its feature `signal`, as one of this
-/// workspace's programs wants it, tokio panics when they are not.
+/// Checks that enough descriptors are free for a runtime: built with its feature `signal`, as one program of this
+/// workspace needs it, tokio panics otherwise.
 fn check_free_descriptors() -> io::Result<()> {
     let _six = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     Ok(())

@@ -1,16 +1,16 @@
-//! The firewall: tables of chains of rules, which say what passes and under whose address.
+//! The firewall: tables of chains of rules that filter packets and rewrite addresses.
 //!
-//! A packet meets *hooks* on its way through the kernel: it arrives (PREROUTING), is for this machine (INPUT) or for
-//! another (FORWARD), is sent by this machine (OUTPUT), leaves (POSTROUTING). At each hook stand built-in chains of rules, one
-//! for each *table*: `filter` drops or accepts; `nat` rewrites addresses, once for each connection, and the kernel
-//! remembers it for the packets that follow and the answers (conntrack); `raw` comes before all others.
+//! A packet passes *hooks* in the kernel: it arrives (PREROUTING), is for this machine (INPUT) or for another
+//! (FORWARD), is sent by this machine (OUTPUT), leaves (POSTROUTING). Each hook has built-in chains of rules, one for
+//! each *table*: `filter` drops or accepts; `nat` rewrites addresses once for each connection, which the kernel
+//! remembers for later packets and replies (conntrack); `raw` comes first.
 //!
-//! Several programs share those chains. So we keep to chains of our own, jumped to from the end of the built-in ones,
-//! and every rule carries a comment that says whose it is. Rules are changed by `iptables-restore --noflush`: all lines
-//! for one table take effect together, or none.
+//! Several programs share these chains. So we use chains of our own, reached by jumps at the end of the built-in ones,
+//! and every rule has a comment that names its owner. Rules are changed by `iptables-restore --noflush`: all lines for
+//! a table take effect together, or none.
 //!
-//! There are two sets of tables in the kernel: the old one of `iptables-legacy`, and nf_tables, which `iptables-nft`
-//! fills. A packet must pass both, and neither program shows the other's rules.
+//! The kernel has two rule sets: the old one of `iptables-legacy`, and nf_tables, used by `iptables-nft`. A packet
+//! passes both, and neither program shows the other's rules.
 //!
 //! Look: `iptables -S`, `iptables -t nat -S`, `iptables --version`. Manual: iptables(8), iptables-extensions(8),
 //! iptables-restore(8), xtables-nft(8).
@@ -27,15 +27,15 @@ use iptables::IPTables;
 use crate::error::{Error, OrCannot, Result};
 use crate::step;
 
-/// Where the tools are: not the caller's PATH, which may lead anywhere.
+/// Where the tools are; the caller's PATH is not trusted.
 const DEFAULT_PATHS: &[&str] = &["/usr/sbin/iptables", "/sbin/iptables", "/usr/local/sbin/iptables"];
 const NFT_PATHS: &[&str] = &["/usr/sbin/iptables-nft", "/sbin/iptables-nft", "/usr/local/sbin/iptables-nft"];
 const LEGACY_PATHS: &[&str] =
     &["/usr/sbin/iptables-legacy", "/sbin/iptables-legacy", "/usr/local/sbin/iptables-legacy"];
-/// Seconds to wait for another program that is changing the tables.
+/// Seconds to wait for the xtables lock.
 const LOCK_TIMEOUT_SECONDS: &str = "10";
 
-/// Which of the kernel's two sets of tables.
+/// Which of the kernel's two rule sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// nf_tables, filled by iptables-nft.
@@ -44,10 +44,10 @@ pub enum Backend {
     Legacy,
 }
 
-/// The tables that rules are put into, in the order in which an arriving packet meets them.
+/// The tables in the order in which an arriving packet passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// Before everything else, also before connections are recognised.
+    /// Before everything else, even connection tracking.
     Raw,
     /// Addresses rewritten, once for each connection.
     Nat,
@@ -55,7 +55,7 @@ pub enum Table {
     Filter,
 }
 
-/// The way to one set of tables.
+/// Access to one rule set.
 pub struct Firewall {
     backend: Backend,
     iptables: IPTables,
@@ -68,14 +68,14 @@ pub struct Rules {
     lines: Vec<String>,
 }
 
-/// Changes to be made together, table by table, in the order in which they were asked for.
+/// Changes to apply together, table by table, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     tables: Vec<(Table, String)>,
 }
 
 impl Firewall {
-    /// The set of tables that decides on this host: the one whose rules are in use, else what `iptables` stands for.
+    /// The rule set that is in use on this host; if neither or both are, the one of the program `iptables`.
     ///
     /// # Errors
     /// In words when iptables is not installed.
@@ -88,24 +88,24 @@ impl Firewall {
         }
     }
 
-    /// The way to this set of tables.
+    /// Access to the given rule set.
     ///
     /// # Errors
     /// In words when its program is not installed.
     pub fn of(backend: Backend) -> Result<Self> {
         let places = if backend == Backend::Nft { NFT_PATHS } else { LEGACY_PATHS };
         let program = installed(places).or_else(|missing| {
-            // A host may have one program only, under the plain name.
+            // A host may have only one program, under the plain name.
             if Self::default_backend()? == backend { installed(DEFAULT_PATHS) } else { Err(missing) }
         })?;
         let restore = PathBuf::from(format!("{program}-restore"));
-        // Made by hand, as its `new` would run `iptables` of the caller's PATH to learn its version. All since 1.4.20
-        // can check and wait.
+        // Built without `new`, which would run `iptables` from the caller's PATH to learn its version. All versions
+        // since 1.4.20 can check and wait.
         let iptables = IPTables { cmd: program, has_check: true, has_wait: true, is_numeric: false };
         Ok(Self { backend, iptables, restore })
     }
 
-    /// Which set of tables this is.
+    /// Which rule set this is.
     pub fn backend(&self) -> Backend {
         self.backend
     }
@@ -113,21 +113,21 @@ impl Firewall {
     /// The rules of a table as they are now.
     ///
     /// # Errors
-    /// The program's own words, for example without root's rights.
+    /// The program's error message, for example without root.
     pub fn rules(&self, table: Table) -> Result<Rules> {
         let lines = self.iptables.list_table(table.name()).map_err(|error| error.to_string());
         let lines = lines.or_cannot("list firewall table", table)?;
-        // The crate does not look at the exit code; a listing that succeeded begins with the built-in chains.
+        // The crate ignores the exit code; a successful listing begins with the built-in chains.
         if !lines.iter().any(|line| line.starts_with("-P ")) {
             return Err(self.listing_error(table));
         }
         Ok(Rules { lines })
     }
 
-    /// How many packets the rules of a chain have met that `counts` picks.
+    /// Number of packets matched by those rules of a chain that `counts` selects.
     ///
     /// # Errors
-    /// The program's own words.
+    /// The program's error message.
     pub fn packets(&self, table: Table, chain: &str, counts: impl Fn(&str) -> bool) -> Result<u64> {
         let listed = self.iptables.execute(table.name(), &format!("-v -S {chain}")).map_err(|error| error.to_string());
         let listed = listed.or_cannot("list firewall chain", chain)?;
@@ -136,10 +136,10 @@ impl Firewall {
         Ok(text.lines().filter(|rule| counts(rule)).filter_map(met).sum())
     }
 
-    /// Makes changes; those of one table take effect together or not at all.
+    /// Applies changes; those of one table take effect together or not at all.
     ///
     /// # Errors
-    /// The program's own words, with the line it stumbled over. Tables before that one are changed already.
+    /// The program's error message with the offending line. Tables before it are already changed.
     pub fn make(&self, changes: &Changes) -> Result<()> {
         if changes.tables.is_empty() {
             return Ok(());
@@ -148,7 +148,7 @@ impl Firewall {
         let program = self.restore.display().to_string();
         step!("firewall.change",
             call: "execve(\"{program}\", [\"--noflush\", \"--wait\"]) < {} lines", text.lines().count();
-            why: "what may pass, and under whose address: all lines of a table take effect together";
+            why: "filtering and address translation; all lines of a table take effect together";
             shell: "iptables-restore --noflush --wait <<'END'\n{text}END");
         let mut tool = Command::new(&self.restore)
             .args(["--noflush", "--wait", LOCK_TIMEOUT_SECONDS])
@@ -160,7 +160,7 @@ impl Firewall {
             .or_cannot("start", &program)?;
         if let Some(mut stdin) = tool.stdin.take() {
             match stdin.write_all(text.as_bytes()) {
-                // It stopped reading: why stands in its own words below.
+                // It stopped reading; its error message is read below.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => (),
                 outcome => outcome.or_cannot("write to", &program)?,
             }
@@ -173,21 +173,21 @@ impl Firewall {
         Err(Error::new("change", "the firewall", with_quoted_line(&words, &text)))
     }
 
-    /// False when it is certain, without running a program, that the set is empty.
+    /// False if the rule set is certainly empty, without running a program.
     fn may_be_used(&self) -> bool {
-        // The old tables appear in this list when somebody uses them for the first time.
+        // A table is listed here after its first use.
         let listed = || fs::read_to_string("/proc/net/ip_tables_names").is_ok_and(|names| !names.trim().is_empty());
         self.backend == Backend::Nft || listed()
     }
 
-    /// Whether anybody has put rules or policies into this set, other than ours would be.
+    /// Whether the rule set has any rules or policies.
     fn is_used(&self) -> Result<bool> {
         let tables = [Table::Filter, Table::Nat];
         let used = tables.iter().map(|table| self.rules(*table).map(|rules| rules.affect_packets()));
         Ok(used.collect::<Result<Vec<bool>>>()?.contains(&true))
     }
 
-    /// What `iptables` stands for on this host.
+    /// The rule set of the program `iptables` on this host.
     fn default_backend() -> Result<Backend> {
         let program = installed(DEFAULT_PATHS)?;
         let real = fs::canonicalize(program).or_cannot("follow", program)?;
@@ -195,7 +195,7 @@ impl Firewall {
         Ok(if name.contains("nft") { Backend::Nft } else { Backend::Legacy })
     }
 
-    /// Why a listing failed: asked again, as the crate keeps no error text.
+    /// The error of a failed listing; runs it again, because the crate discards the message.
     fn listing_error(&self, table: Table) -> Error {
         let words = match self.iptables.execute(table.name(), "-S") {
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
@@ -217,18 +217,18 @@ impl Rules {
         self.lines.iter().filter_map(move |line| line.strip_prefix(&start))
     }
 
-    /// Every rule, with the chain that it is in.
+    /// Every rule with its chain.
     pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines.iter().filter_map(|line| line.strip_prefix("-A ")?.split_once(' '))
     }
 
-    /// Whether a rule or a policy here changes a packet's fate.
+    /// Whether there is a rule or a policy other than ACCEPT.
     fn affect_packets(&self) -> bool {
         self.lines.iter().any(|line| line.starts_with("-A ") || (line.starts_with("-P ") && !line.ends_with(" ACCEPT")))
     }
 }
 
-/// The word of a rule that follows `option`, its quotes taken off.
+/// The value of an option in a rule, without quotes.
 pub fn option_value<'a>(rule: &'a str, option: &str) -> Option<&'a str> {
     let mut words = rule.split(' ');
     words.find(|word| *word == option)?;
@@ -236,12 +236,12 @@ pub fn option_value<'a>(rule: &'a str, option: &str) -> Option<&'a str> {
 }
 
 impl Changes {
-    /// Makes a new chain; it must not be there yet.
+    /// Creates a chain; it must not exist.
     pub fn new_chain(&mut self, table: Table, chain: &str) {
         self.line(table, format_args!("-N {chain}"));
     }
 
-    /// Makes a chain, or empties the one that is there.
+    /// Creates a chain, or empties an existing one.
     pub fn empty_chain(&mut self, table: Table, chain: &str) {
         // In iptables-restore this line does both, also with --noflush.
         self.line(table, format_args!(":{chain} - [0:0]"));
@@ -253,22 +253,22 @@ impl Changes {
         self.line(table, format_args!("-X {chain}"));
     }
 
-    /// Puts a rule at the end of a chain.
+    /// Appends a rule to a chain.
     pub fn append(&mut self, table: Table, chain: &str, rule: impl fmt::Display) {
         self.line(table, format_args!("-A {chain} {rule}"));
     }
 
-    /// Puts a rule at the beginning of a chain.
+    /// Inserts a rule at the beginning of a chain.
     pub fn insert(&mut self, table: Table, chain: &str, rule: impl fmt::Display) {
         self.insert_before(table, chain, 0, rule);
     }
 
-    /// Puts a rule before the one that is number `index` in a chain, counted from 0.
+    /// Inserts a rule before rule number `index` of a chain, counted from 0.
     pub fn insert_before(&mut self, table: Table, chain: &str, index: usize, rule: impl fmt::Display) {
         self.line(table, format_args!("-I {chain} {} {rule}", index + 1));
     }
 
-    /// Removes a rule; it must be there.
+    /// Deletes a rule; it must exist.
     pub fn delete(&mut self, table: Table, chain: &str, rule: impl fmt::Display) {
         self.line(table, format_args!("-D {chain} {rule}"));
     }
@@ -334,7 +334,7 @@ impl FromStr for Backend {
         match text {
             "nft" => Ok(Self::Nft),
             "legacy" => Ok(Self::Legacy),
-            _ => Err(format!("{text:?} is no kind of iptables: nft or legacy")),
+            _ => Err(format!("{text:?} is not a rule set of iptables: use nft or legacy")),
         }
     }
 }
@@ -352,7 +352,7 @@ fn installed(places: &[&'static str]) -> Result<&'static str> {
     found.ok_or_else(|| missing().hint("install it: apt install iptables"))
 }
 
-/// The program's words, with the line they mean.
+/// The program's message with the line it refers to.
 fn with_quoted_line(words: &str, text: &str) -> String {
     let words = words.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join(" ");
     let number = words.split("line").nth(1).and_then(|rest| {

@@ -1,7 +1,7 @@
 //! Network namespaces, entered for a moment.
 //!
-//! To make an interface inside another namespace somebody has to be there. `setns` moves only the calling *thread*, so
-//! a thread of its own goes, works, and ends there; the caller never leaves home, whatever fails on the way.
+//! To create an interface in another namespace a thread has to be there. `setns` moves only the calling *thread*, so a
+//! new thread joins, works, and ends; the caller stays in its namespace whatever fails.
 //!
 //! Look: `nsenter --target PID --net ip address`. Manual: network_namespaces(7), setns(2).
 
@@ -19,7 +19,7 @@ pub struct NetNs<'a> {
     holder: &'a PidFd,
 }
 
-/// A descriptor of the caller's own network namespace, to have links moved there.
+/// A descriptor of the caller's network namespace, as a target for links.
 #[derive(Debug)]
 pub struct OwnNetNs(File);
 
@@ -31,7 +31,7 @@ impl<'a> NetNs<'a> {
 
     /// Runs `work` in it, on a thread that ends with it.
     ///
-    /// The thread is gone when this returns: the caller may fork again.
+    /// The thread has ended when this returns: the caller may fork again.
     ///
     /// # Errors
     /// `ESRCH` when the process has ended; `EPERM` without `CAP_SYS_ADMIN`; those of `work`.
@@ -54,7 +54,7 @@ impl OwnNetNs {
     /// # Errors
     /// `ENOENT` when /proc is not mounted; `EMFILE` when no descriptor is free.
     pub fn open() -> Result<Self> {
-        // Not /proc/self: that is the process's first thread, which may be elsewhere.
+        // Not /proc/self: that is the main thread, which may be in another namespace.
         let path = "/proc/thread-self/ns/net";
         File::open(path).map(Self).or_cannot("open", path)
     }

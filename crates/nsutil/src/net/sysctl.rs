@@ -1,7 +1,7 @@
-//! The knobs of a network namespace: files under /proc/sys/net.
+//! Network sysctls: files under /proc/sys/net.
 //!
-//! Most of that folder belongs to a network namespace, and which one is decided by who opens the file: a thread that
-//! has entered another namespace turns the knobs there. A link's knobs (`net/ipv4/conf/LINK/…`) come and go with it.
+//! Most of them exist per network namespace: that of the thread that opens the file. A link's sysctls
+//! (`net/ipv4/conf/LINK/…`) exist as long as the link.
 //!
 //! Look: `sysctl net.ipv4.ip_forward`, `sysctl -a --pattern 'conf\.eth0'`. Manual: sysctl(8), proc_sys_net(5).
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{OrCannot, Result};
 use crate::step;
 
-/// Reads a knob, such as `net/ipv4/ip_forward`.
+/// Reads a sysctl, such as `net/ipv4/ip_forward`.
 ///
 /// # Errors
 /// `ENOENT` when the kernel has none of that name.
@@ -20,7 +20,7 @@ pub fn read(key: &str) -> Result<String> {
     fs::read_to_string(&path).map(|text| text.trim_end().to_owned()).or_cannot("read", path.display())
 }
 
-/// Turns a knob. `why` is for the step's text.
+/// Writes a sysctl. `why` is for the step's text.
 ///
 /// # Errors
 /// `ENOENT` when the kernel has none of that name; `EROFS` when /proc/sys is read-only here, as in a container.
@@ -33,7 +33,7 @@ pub fn write(key: &str, value: &str, why: &str) -> Result<()> {
     fs::write(&path, value).or_cannot(format_args!("write {value} to"), path.display())
 }
 
-/// Whether the kernel has a knob of that name.
+/// Whether the kernel has a sysctl of that name.
 pub fn exists(key: &str) -> bool {
     path(key).exists()
 }

@@ -1,8 +1,7 @@
 //! File trees copied from one root into another, by descriptor.
 //!
-//! One of the two belongs to a container, and what runs there can change it while it is being copied. A path that
-//! somebody typed is looked up by openat2(2) in its [`Root`]; from there on each name is opened in the descriptor of its
-//! folder.
+//! One of the trees belongs to a container, whose processes can change it during the copy. A path typed by the user is
+//! looked up by openat2(2) in its [`Root`]; from there each name is opened relative to the descriptor of its folder.
 //!
 //! Look: `strace -e openat2,openat,fstat conductor cp web:/etc/passwd .`. Manual: lseek(2) for `SEEK_DATA`.
 
@@ -29,30 +28,29 @@ use crate::step;
 #[derive(Debug)]
 pub struct Tree {
     root: Root,
-    /// What comes before a path when it is told, such as `web:`.
+    /// Prefix of its paths in messages, such as `web:`.
     shown: String,
-    /// The folder that holds what is written into the tree, if it is an overlay.
+    /// The upper directory, if the tree is an overlay.
     upper: Option<PathBuf>,
 }
 
-/// What the copy is for. It decides how much of a file is copied besides its content, and what happens to a file that is
-/// in the way.
+/// Purpose of the copy. It decides which metadata is copied, and what happens to existing files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// `cp`: modes and times. The copy belongs to the caller; a set-user-ID bit would make somebody's file a program with
-    /// root's rights, and a device is no content: both are left out. A file that is there keeps its owner and mode.
+    /// `cp`: modes and times. The copy belongs to the caller; set-user-ID bits (which would give root's privileges) and
+    /// devices are left out. An existing file keeps its owner and mode.
     Cp,
-    /// `COPY`: the same, but files are replaced, and a link to a folder stands for that folder.
+    /// `COPY`: the same, but files are replaced, and a link to a folder is followed.
     Image,
-    /// `commit`: all, with owners, set-user-ID bits, attributes and devices (overlay's whiteouts are some).
+    /// `commit`: everything, with owners, set-user-ID bits, extended attributes and devices (overlay whiteouts).
     Commit,
 }
 
-/// Permissions that are kept, but for those of a `commit`.
+/// Mode bits that are kept, except for `commit`.
 pub const KEPT_MODE_BITS: u32 = 0o1777;
 
 impl Tree {
-    /// The tree of a root; `shown` comes before its paths when they are told.
+    /// The tree of a root; `shown` is the prefix of its paths in messages.
     pub fn new(root: Root, shown: impl Into<String>) -> Self {
         Self { root, shown: shown.into(), upper: None }
     }
@@ -63,7 +61,8 @@ impl Tree {
         Self { upper: Some(upper), ..self }
     }
 
-    /// As which folders one of this tree can be met: itself, and in an overlay what holds its changes, if it has any yet.
+    /// The identities of a folder of this tree: its own, and in an overlay also that of its upper directory, if it
+    /// exists.
     fn file_ids(&self, folder: BorrowedFd<'_>) -> Vec<FileId> {
         let itself = rustix::fs::fstat(folder).map(|about| file_id(&about));
         let below = |upper: &PathBuf| {
@@ -85,24 +84,24 @@ impl Tree {
     }
 }
 
-/// Copies what is at `from` in one root to `to` in another, as cp(1) does: into `to` when that is a folder, else as `to`. What
-/// is in a folder goes into the folder `to` when `from` ends with `/.`.
+/// Copies `from` in one root to `to` in another, as cp(1) does: into `to` if that is a folder, otherwise as `to`. If
+/// `from` ends with `/.`, the contents of the folder are copied into the folder `to`.
 ///
-/// Returns what could not be copied, one line each; the rest was.
+/// Returns what could not be copied, one line each; the rest was copied.
 ///
 /// # Errors
 /// `ENOENT` when `from`, or the folder above `to`, is not there; `ENOTDIR` for a folder onto a file; `ENOSPC` ….
 pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<String>> {
     let (from_text, to_text) = (from.as_os_str().as_bytes(), to.as_os_str().as_bytes());
     let contents_only = from_text.ends_with(b"/.") || from_text == b".";
-    // A path that ends in `/` or `..`, or is the root, has no name of its own: the folder itself is opened then.
+    // A path that ends in `/` or `..`, and the root, have no file name: the folder itself is opened.
     let name = from.file_name().filter(|_| !contents_only && !from_text.ends_with(b"/"));
     let (above, name) = match name {
         Some(name) => (source.folder(from.parent().unwrap_or(Path::new("/")))?, name),
         None => (source.folder(from)?, OsStr::new(".")),
     };
     let entry = Entry { folder: above.as_fd(), name, shown: source.shown(from) };
-    let kind = entry.stat()?.kind();
+    let kind = kind_of(&entry.stat()?);
     let own_name = from.file_name().filter(|_| !contents_only);
 
     let there = match target.root.open(to, OFlags::PATH) {
@@ -140,7 +139,7 @@ pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<
     Ok(copier.skipped)
 }
 
-/// Copies all that is in one folder into another, an empty one that nobody else writes to, with everything that files have.
+/// Copies the contents of a folder into an empty one, with all metadata. No other process may write to it.
 ///
 /// # Errors
 /// `ENOSPC`, `EIO` ….
@@ -157,7 +156,7 @@ pub fn copy_everything(from: &Path, to: &Path) -> Result<()> {
     copier.all_was_copied()
 }
 
-/// Copies a file, or what is in a folder, to the path `to` in an image, for a `COPY` line; folders above it are there.
+/// Copies a file, or the contents of a folder, to the path `to` in an image, for `COPY`. The folders above `to` exist.
 ///
 /// # Errors
 /// `EISDIR`, `ENOTDIR` when something else is in the way; `ENOSPC` …; in words when something cannot be copied.
@@ -178,11 +177,11 @@ pub fn copy_into_image(source: &Tree, from: &Path, excluded: &[FileId], target: 
     copier.all_was_copied()
 }
 
-/// Where a copy goes: a name in an open folder.
+/// Destination of a copy: a name in an open folder.
 struct Destination<'a> {
     folder: BorrowedFd<'a>,
     name: &'a OsStr,
-    /// In the tree that is copied to.
+    /// Its path in the target tree.
     path: PathBuf,
     shown: String,
 }
@@ -192,29 +191,20 @@ struct Copier<'a> {
     source: &'a Tree,
     target: &'a Tree,
     skipped: Vec<String>,
-    /// Where the copy of a file with several names is.
+    /// Copies of files with several hard links.
     linked: HashMap<FileId, PathBuf>,
-    /// The first folder that is copied into. It can be met again below the one that is copied, and then there would be no end.
+    /// The first folder that is copied into. If it is below the source, it is skipped; otherwise the copy would never
+    /// end.
     copy_root: Option<OwnedFd>,
-    /// Folders that are no part of what is copied.
+    /// Folders that are not copied.
     excluded: Vec<FileId>,
-}
-
-trait Kind {
-    fn kind(&self) -> FileType;
-}
-
-impl Kind for Stat {
-    fn kind(&self) -> FileType {
-        kind_of(self)
-    }
 }
 
 fn kind_of(about: &Stat) -> FileType {
     FileType::from_raw_mode(about.st_mode)
 }
 
-/// Where an open file is, in the mount namespace that it was opened in.
+/// The path of an open file in the mount namespace where it was opened.
 fn path_of(file: BorrowedFd<'_>) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
 }
@@ -232,7 +222,7 @@ impl<'a> Copier<'a> {
 
     fn copy(&mut self, entry: &Entry<'_>, destination: Destination<'_>) -> Result<()> {
         let about = entry.stat()?;
-        match about.kind() {
+        match kind_of(&about) {
             FileType::Directory if self.excluded.contains(&file_id(&about)) => Ok(()),
             FileType::Directory => {
                 let opened = entry.open(FileType::Directory)?;
@@ -253,22 +243,22 @@ impl<'a> Copier<'a> {
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo if self.purpose == Purpose::Commit => {
                 let mode = Mode::from_raw_mode(about.st_mode & 0o7777);
                 self.create_and_rename(&destination, |name| {
-                    rustix::fs::mknodat(destination.folder, name, about.kind(), mode, about.st_rdev)
+                    rustix::fs::mknodat(destination.folder, name, kind_of(&about), mode, about.st_rdev)
                 })?;
                 self.set_owner(&destination, &about)
             }
-            // A process that listened at the socket is not copied with it.
+            // A socket is of no use without the process that listened on it.
             FileType::Socket if self.purpose == Purpose::Commit => Ok(()),
             kind => {
                 let error =
-                    Error::new("copy", &entry.shown, format!("it is {}, which has no content", kind_name(kind)));
+                    Error::new("copy", &entry.shown, format!("it is {}, which cannot be copied", kind_name(kind)));
                 self.skipped.push(line(&error));
                 Ok(())
             }
         }
     }
 
-    /// Opens the folder that a folder is copied to, and says whether it was made for that.
+    /// Opens or creates the destination folder; returns whether it was created.
     fn folder(&self, destination: &Destination<'_>) -> Result<(OwnedFd, bool)> {
         let is_new = match rustix::fs::mkdirat(destination.folder, destination.name, Mode::RWXU) {
             Ok(()) => true,
@@ -277,7 +267,7 @@ impl<'a> Copier<'a> {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(destination.folder, destination.name, flags, Mode::empty()) {
-            // Distributions have a link to /usr/bin at /bin.
+            // For example /bin, a link to /usr/bin.
             Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) if self.purpose == Purpose::Image => {
                 let folder = self.target.root.open(&destination.path, OFlags::RDONLY | OFlags::DIRECTORY);
                 folder.or_cannot("copy a folder to", &destination.shown).map(|folder| (folder, false))
@@ -286,7 +276,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Copies what is in a folder into another, the one that all is copied into.
+    /// Copies the contents of a folder into the root of the copy.
     fn fill_copy_root(&mut self, entry: &Entry<'_>, copy_root: BorrowedFd<'_>, path: &Path, shown: &str) -> Result<()> {
         let opened = entry.open(FileType::Directory)?;
         self.copy_root = Some(copy_root.try_clone_to_owned().or_cannot("open", shown)?);
@@ -296,7 +286,8 @@ impl<'a> Copier<'a> {
         self.fill(entry, opened, copy_root, self.purpose == Purpose::Commit, path, shown)
     }
 
-    /// Copies what is in an open folder into another. A new one then gets its mode; one that was there keeps its own.
+    /// Copies the contents of an open folder. A new folder then gets the mode of the original; an existing one keeps
+    /// its own.
     fn fill(
         &mut self,
         entry: &Entry<'_>,
@@ -310,13 +301,13 @@ impl<'a> Copier<'a> {
             self.copy_root = Some(to.try_clone_to_owned().or_cannot("open", shown)?);
         }
         if self.purpose != Purpose::Commit && is_kernel_file_system(folder.as_fd()) {
-            let reason = "what is there is made by the kernel when it is read";
+            let reason = "it is on a virtual file system of the kernel";
             self.skipped.push(line(&Error::new("copy", &entry.shown, reason)));
             return Ok(());
         }
         step!("copy.folder",
             call: "openat({}, O_NOFOLLOW); getdents64; each name: openat(folder, name, O_NOFOLLOW)", entry.shown;
-            why: "what is open is what is copied, and no link leads out of either tree";
+            why: "names are opened relative to descriptors, so no symbolic link leads out of either tree";
             shell: "cp -r --no-dereference {}/. {shown}", entry.shown);
         for name in names(folder.as_fd(), &entry.shown)? {
             let plain = printable(&name);
@@ -328,14 +319,14 @@ impl<'a> Copier<'a> {
         if is_new { self.finish(folder.as_fd(), &about, to, shown) } else { Ok(()) }
     }
 
-    /// Whether a folder of the source is the one that all is copied into, whatever way leads there; then it is left out.
+    /// Whether a folder of the source is the root of the copy, by whatever path; then it is skipped.
     fn is_copy_root(&mut self, folder: BorrowedFd<'_>, shown: &str) -> bool {
         let Some(copy_root) = &self.copy_root else { return false };
-        // Asked each time: an overlay has no changes of a folder before something is written there.
+        // Looked up each time: the upper directory has no such folder before the first write.
         let known = self.target.file_ids(copy_root.as_fd());
         let is_copy_root = self.source.file_ids(folder).iter().any(|file_id| known.contains(file_id));
         if is_copy_root {
-            self.skipped.push(line(&Error::new("copy", shown, "it is where the copy goes")));
+            self.skipped.push(line(&Error::new("copy", shown, "it is the destination of the copy")));
         }
         is_copy_root
     }
@@ -358,7 +349,7 @@ impl<'a> Copier<'a> {
         }
         let has_several_names = about.st_nlink > 1;
         let first = self.linked.get(&file_id(&about)).filter(|_| has_several_names);
-        // Where it cannot be a link, a copy has the same content.
+        // If linking fails, copy the content again.
         if first.is_some_and(|first| self.link(first, destination).is_ok()) {
             return Ok(());
         }
@@ -378,23 +369,23 @@ impl<'a> Copier<'a> {
         self.finish(original.as_fd(), &about, copy.as_fd(), &destination.shown)
     }
 
-    /// What is written to where cp(1) would write to it: a file that is there, also behind a link; of the host's also a named
-    /// pipe, or a device such as /dev/null, which must never be replaced by a file.
+    /// The existing file that cp(1) would write to, also behind a link; on the host also a named pipe or a device such
+    /// as /dev/null, which must never be replaced by a file.
     fn file_at(&self, destination: &Destination<'_>) -> Result<Option<(File, FileType)>> {
         let Ok(about) = rustix::fs::statat(destination.folder, destination.name, AtFlags::SYMLINK_NOFOLLOW) else {
             return Ok(None);
         };
         let is_host = self.target.root.is_host();
-        // NONBLOCK: nobody has to come to the other end of a container's named pipe.
+        // NONBLOCK: do not wait for a reader of a container's named pipe.
         let patience = if is_host { OFlags::empty() } else { OFlags::NONBLOCK };
         let flags = OFlags::WRONLY | OFlags::NOCTTY | patience;
-        let opened = match about.kind() {
+        let opened = match kind_of(&about) {
             FileType::RegularFile => {
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(destination.folder, destination.name, flags, Mode::empty());
                 opened.or_cannot("write", &destination.shown)?
             }
-            // A link to nowhere is replaced itself.
+            // A dangling link is replaced.
             FileType::Symlink if self.target.root.open(&destination.path, OFlags::PATH).is_err() => return Ok(None),
             FileType::Directory => return Ok(None),
             _ => self.target.root.open(&destination.path, flags).or_cannot("write", &destination.shown)?,
@@ -407,18 +398,18 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Makes a second name of a file that was copied before.
+    /// Creates a hard link to a file that was copied before.
     fn link(&self, first: &Path, destination: &Destination<'_>) -> Result<()> {
         let made = self.target.root.open(first, OFlags::PATH | OFlags::NOFOLLOW).or_cannot("open", first.display())?;
         self.create_and_rename(destination, |name| {
             rustix::fs::linkat(&made, "", destination.folder, name, AtFlags::EMPTY_PATH)
         })?;
-        // What is renamed to another name of itself stays. See rename(2).
+        // rename(2) does nothing if both names are links to the same file.
         let _ = rustix::fs::unlinkat(destination.folder, temporary_name(), AtFlags::empty());
         Ok(())
     }
 
-    /// Makes something beside its place and then puts it there, over a file or link that may be there.
+    /// Creates something under a temporary name and renames it to its place, replacing a file or link.
     fn create_and_rename(
         &self,
         destination: &Destination<'_>,
@@ -438,10 +429,10 @@ impl<'a> Copier<'a> {
         made
     }
 
-    /// Whoever has a device of the host's replaced, such as /dev/null, breaks more than he meant.
+    /// Refuses to replace a device node, such as the host's /dev/null.
     fn refuse_device(&self, destination: &Destination<'_>) -> Result<()> {
         let there = rustix::fs::statat(destination.folder, destination.name, AtFlags::SYMLINK_NOFOLLOW);
-        match there.map(|about| about.kind()) {
+        match there.map(|about| kind_of(&about)) {
             Ok(kind @ (FileType::CharacterDevice | FileType::BlockDevice)) if self.purpose != Purpose::Image => {
                 Err(Error::new("replace", &destination.shown, format!("it is {}", kind_name(kind))))
             }
@@ -449,7 +440,8 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// The kernel would take a mount away with the name that it is on, if it is in another mount namespace than ours.
+    /// Refuses to replace a mount point: the kernel would remove a mount of another mount namespace along with its
+    /// mount point.
     fn refuse_mount(&self, destination: &Destination<'_>) -> Result<()> {
         let mount_of = |name: &OsStr, flags| {
             rustix::fs::statx(destination.folder, name, flags, StatxFlags::MNT_ID).map(|about| about.stx_mnt_id)
@@ -460,11 +452,11 @@ impl<'a> Copier<'a> {
         }
         let busy = Err(Errno::EBUSY).or_cannot("replace", &destination.shown);
         busy.map_err(|error: Error| {
-            error.hint("something is mounted there, such as a volume: change it where it comes from")
+            error.hint("something is mounted there, for example a volume: change the volume's source instead")
         })
     }
 
-    /// The owner of what cannot be opened.
+    /// Sets the owner of something that cannot be opened.
     fn set_owner(&self, destination: &Destination<'_>, about: &Stat) -> Result<()> {
         if self.purpose != Purpose::Commit {
             return Ok(());
@@ -474,7 +466,7 @@ impl<'a> Copier<'a> {
             .or_cannot("set the owner of", &destination.shown)
     }
 
-    /// Gives a copy what the original has besides its content.
+    /// Copies the metadata of the original.
     fn finish(&self, original: BorrowedFd<'_>, about: &Stat, copy: BorrowedFd<'_>, shown: &str) -> Result<()> {
         let mut kept = KEPT_MODE_BITS;
         if self.purpose == Purpose::Commit {
@@ -491,8 +483,8 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Copies the parts of a file that hold something; where there is nothing, the copy has a hole as well. What is added to the
-/// file meanwhile is left out: it may grow because of what is copied. See lseek(2).
+/// Copies the data of a file and keeps its holes. Data appended meanwhile is not copied: the file may grow because of
+/// the copy. See lseek(2).
 fn write_sparsely(original: &mut File, copy: &mut File, size: u64) -> io::Result<()> {
     use std::io::{Read, Seek};
     for part in data_ranges(original, size)? {
@@ -500,11 +492,11 @@ fn write_sparsely(original: &mut File, copy: &mut File, size: u64) -> io::Result
         copy.seek(io::SeekFrom::Start(part.start))?;
         io::copy(&mut (&*original).take(part.end - part.start), copy)?;
     }
-    // A file of /proc says that it has none, and has something to say.
+    // Files in /proc report size 0 but have content.
     if size > 0 { copy.set_len(size) } else { Ok(()) }
 }
 
-/// The parts of a file of `size` bytes that hold something. One that says it has no size is read to its end.
+/// The data ranges of a file of `size` bytes. One that reports size 0 is read to its end.
 pub fn data_ranges(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     if size == 0 {
         return Ok(std::iter::once(0..u64::MAX).collect());
@@ -513,9 +505,9 @@ pub fn data_ranges(file: &File, size: u64) -> io::Result<Vec<Range<u64>>> {
     while at < size {
         let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(start) => start.min(size),
-            // Nothing but a hole until the end.
+            // The rest is a hole.
             Err(rustix::io::Errno::NXIO) => break,
-            // A file system that does not tell (the kernel's own): all of it.
+            // A file system without SEEK_DATA: all of it.
             Err(_) => return Ok(std::iter::once(0..size).collect()),
         };
         at = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
@@ -538,12 +530,12 @@ fn copy_attributes(original: BorrowedFd<'_>, copy: BorrowedFd<'_>) -> rustix::io
     Ok(())
 }
 
-/// Name of a file that is being written; afterwards it gets its own.
+/// Temporary name of a file that is being written.
 fn temporary_name() -> OsString {
     OsString::from(format!(".conductor-unfinished-{}", std::process::id()))
 }
 
-/// File systems of statfs(2) that hold no files but the kernel's answers.
+/// Virtual file systems, by their type in statfs(2).
 const KERNEL_FILE_SYSTEMS: [i64; 5] = [
     // proc, sysfs, cgroup2, devpts, mqueue
     0x9fa0,
@@ -557,7 +549,7 @@ fn is_kernel_file_system(folder: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(folder).is_ok_and(|about| KERNEL_FILE_SYSTEMS.contains(&about.f_type))
 }
 
-/// What a file is that is no folder, link or ordinary file.
+/// Name of a file type other than folder, link and regular file.
 pub fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "a named pipe",

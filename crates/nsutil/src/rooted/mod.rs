@@ -1,10 +1,10 @@
-//! A folder as the root of paths: each path is looked up as a process would whose `/` that folder is.
+//! A folder as the root of path look-ups: paths are resolved as for a process whose `/` is that folder.
 //!
-//! What stands in a container's folder is the container's to change, at any moment. A symbolic link `lib -> /etc` must
-//! not lead a copy into the *host's* /etc, and a folder becomes a link just after it was looked at (CVE-2018-15664). So
-//! no joined path is ever opened here. openat2(2) looks a path up from a descriptor of the root: with `RESOLVE_IN_ROOT`
-//! links and `..` lead about and never out. From there on each name is opened in the descriptor of its folder with
-//! `O_NOFOLLOW`, and what was opened is what is looked at, copied or removed.
+//! The contents of a container's folder can be changed by the container at any moment. A symbolic link `lib -> /etc`
+//! must not lead a copy into the *host's* /etc, and a folder can become a link just after it was checked
+//! (CVE-2018-15664). So joined paths are never opened. openat2(2) resolves a path from a descriptor of the root: with
+//! `RESOLVE_IN_ROOT`, links and `..` never leave it. From there each name is opened relative to its folder with
+//! `O_NOFOLLOW`, and the open file is what is checked, copied or removed.
 //!
 //! | file | |
 //! |---|---|
@@ -32,42 +32,42 @@ use crate::error::{OrCannot, Result};
 pub use remove::remove_tree;
 pub use walk::{Entry, names, walk};
 
-/// A folder that paths are looked up in.
+/// A folder in which paths are looked up.
 #[derive(Debug)]
 pub struct Root<D = OwnedFd> {
     folder: D,
     links: Links,
 }
 
-/// What becomes of a symbolic link on the way.
+/// How symbolic links in a path are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Links {
-    /// It is followed, within the root.
+    /// Followed within the root.
     Inside,
-    /// It is an error, `ELOOP`.
+    /// An error, `ELOOP`.
     Refused,
-    /// It is followed wherever it leads: the root is the host's own.
+    /// Followed anywhere: the root is the host's own.
     Anywhere,
 }
 
-/// By which the kernel tells files apart: device and inode.
+/// Identity of a file: device and inode.
 pub type FileId = (u64, u64);
 
 impl<D: AsFd> Root<D> {
-    /// The tree below an open folder, out of which no link leads.
+    /// The tree below an open folder; links cannot lead out of it.
     pub fn new(folder: D) -> Self {
         Self { folder, links: Links::Inside }
     }
 
-    /// The tree below an open folder, on whose paths no link may stand.
+    /// The tree below an open folder; links in paths are errors.
     pub fn without_links(folder: D) -> Self {
         Self { folder, links: Links::Refused }
     }
 
-    /// Opens a path; one that begins with `/` begins in this root. No file is made.
+    /// Opens a path; a leading `/` is this root. Does not create files.
     ///
     /// # Errors
-    /// `ELOOP` when a link stands on the way that is not to be followed; others of openat2(2).
+    /// `ELOOP` for a link that is not to be followed; others of openat2(2).
     pub fn open(&self, path: &Path, flags: OFlags) -> nix::Result<OwnedFd> {
         let path = path.strip_prefix("/").unwrap_or(path);
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -79,25 +79,25 @@ impl<D: AsFd> Root<D> {
         openat2(&self.folder, path, flags, resolve).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
 
-    /// Opens a folder to name things in it; nothing can be read by the descriptor.
+    /// Opens a folder with O_PATH.
     ///
     /// # Errors
-    /// `ENOTDIR` when it is something else; those of [`Root::open`].
+    /// `ENOTDIR` when it is not a folder; those of [`Root::open`].
     pub fn folder(&self, path: &Path) -> nix::Result<OwnedFd> {
         self.open(path, OFlags::PATH | OFlags::DIRECTORY)
     }
 
-    /// The same, and makes the folder, and those above it, if they are missing.
+    /// The same, and creates the folder and its parents if missing.
     ///
     /// # Errors
-    /// `ENOTDIR` when something else is there; `ENOENT` when a link to nowhere is; those of mkdir(2).
+    /// `ENOTDIR` when something else is there; `ENOENT` for a dangling link; those of mkdir(2).
     pub fn make_folder(&self, path: &Path) -> nix::Result<OwnedFd> {
         match self.folder(path) {
             Err(Errno::ENOENT) => (),
             outcome => return outcome,
         }
         let above = self.make_folder(path.parent().unwrap_or(Path::new("/")))?;
-        // A path that ends in `..` has no name of its own: with the folder above made, it is there.
+        // A path that ends in `..` needs no folder of its own.
         if let Some(Component::Normal(name)) = path.components().next_back() {
             make_one_folder(&above, name)?;
         }
@@ -106,7 +106,7 @@ impl<D: AsFd> Root<D> {
 }
 
 impl Root {
-    /// The host's own tree, whose links lead where they say.
+    /// The host's tree, with links followed anywhere.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free.
@@ -115,13 +115,13 @@ impl Root {
         Ok(Self { folder, links: Links::Anywhere })
     }
 
-    /// Whether its links lead where they say, and not within it.
+    /// Whether links are followed anywhere.
     fn is_host(&self) -> bool {
         self.links == Links::Anywhere
     }
 }
 
-/// Makes the folder `name` in an open one, if there is nothing of that name.
+/// Creates the folder `name` in an open one, unless it exists.
 fn make_one_folder(above: &OwnedFd, name: &OsStr) -> nix::Result<()> {
     match rustix::fs::mkdirat(above, name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
@@ -129,8 +129,8 @@ fn make_one_folder(above: &OwnedFd, name: &OsStr) -> nix::Result<()> {
     }
 }
 
-/// openat2(2). It asks to try again (`EAGAIN`) when something on the host was renamed or mounted while the kernel was on
-/// a way with `..` in it.
+/// openat2(2), repeated on `EAGAIN`, which it returns when a rename or mount on the host interferes with the resolution
+/// of `..`.
 fn openat2(
     folder: impl AsFd,
     path: impl rustix::path::Arg + Copy,
@@ -145,17 +145,17 @@ fn openat2(
     }
 }
 
-/// Which file it is.
+/// Identity of a file from its metadata.
 pub fn file_id(about: &Stat) -> FileId {
     (about.st_dev, about.st_ino)
 }
 
-/// Which file is at a path of the host's, if there is one.
+/// Identity of the file at a path of the host, if it exists.
 pub fn file_id_at(path: &Path) -> Option<FileId> {
     rustix::fs::stat(path).ok().map(|about| file_id(&about))
 }
 
-/// A name as it can be told: control characters are escaped.
+/// A name with control characters escaped.
 pub fn printable(name: &OsStr) -> String {
     name.to_string_lossy().chars().flat_map(char::escape_debug).collect()
 }
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// The kernel gives up a way with `..` in it whenever anything on the host is renamed meanwhile.
+    /// The kernel returns EAGAIN for a path with `..` when anything on the host is renamed meanwhile.
     #[test]
     fn a_path_is_found_while_other_files_are_renamed() {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,9 +1,8 @@
-//! Removing a file tree that somebody else has written: a container's files, a layer's.
+//! Removes a file tree that a container has written.
 //!
-//! How deep it is, they decide, and neither a path nor a stack nor the descriptors suffice for a tree that is deep enough.
-//! So the way down is short: a folder that is deeper is moved up to the top, where it is the next to be emptied. A tree as they
-//! usually are needs no move, and so no room on a disk that is full. What is mounted in it might be the user's own: no step
-//! leads into it.
+//! The tree can be deeper than a path, a stack or the descriptors allow. So the recursion is limited: deeper folders
+//! are moved up to the top, where they are emptied next. Usual trees need no move, and so no space on a full disk.
+//! Mounts in the tree might be the user's own: they are never entered.
 //!
 //! Manual: unlink(2), rename(2), openat2(2) `RESOLVE_NO_XDEV`.
 
@@ -20,7 +19,7 @@ use rustix::io::Errno;
 
 use super::printable;
 
-/// Removes a file tree; one that is not there is fine. Links in it are removed, never followed.
+/// Removes a file tree; does nothing if it does not exist. Links are removed, not followed.
 ///
 /// # Errors
 /// `EPERM` where a file is immutable, `EXDEV` or `EBUSY` where something is mounted, `EROFS` …, with the entry's name.
@@ -45,23 +44,23 @@ pub fn remove_tree(tree: &Path) -> Result<()> {
         let entry = printable(OsStr::from_bytes(entry.to_bytes()));
         let error = Error::new("remove", format_args!("{entry} in {}", tree.display()), errno);
         match errno {
-            Errno::PERM => error.hint("it may be immutable: lsattr tells, chattr -i takes that away"),
-            Errno::XDEV | Errno::BUSY => error.hint("something may be mounted there: findmnt tells"),
+            Errno::PERM => error.hint("it may be immutable: see lsattr, and chattr -i"),
+            Errno::XDEV | Errno::BUSY => error.hint("something may be mounted there: see findmnt"),
             _ => error,
         }
     })
 }
 
-/// An entry that could not be removed, and why.
+/// An entry that could not be removed, and the reason.
 struct RemoveError {
     entry: CString,
     errno: Errno,
 }
 
-/// How many folders one in another are walked down; what is deeper is moved up.
+/// Maximum depth of the recursion; deeper folders are moved up.
 const MAX_DEPTH: usize = 32;
 
-/// Where folders that are too deep go, and how many did.
+/// The folder to which deep folders are moved, and their number.
 struct Top<'a> {
     folder: &'a OwnedFd,
     moved: u64,
@@ -69,7 +68,7 @@ struct Top<'a> {
 
 fn empty(folder: &OwnedFd) -> Result<(), RemoveError> {
     let mut top = Top { folder, moved: 0 };
-    // What is moved up while the folder is read may be told or not.
+    // Folders moved up while the directory is read may or may not be listed: repeat.
     loop {
         let before = top.moved;
         empty_below(folder, 1, &mut top)?;
@@ -91,7 +90,7 @@ fn empty_below(folder: &OwnedFd, depth: usize, top: &mut Top<'_>) -> Result<(), 
             };
         }
         let below = match enter(folder, name) {
-            // Told twice.
+            // Listed twice.
             Err(Errno::NOENT) => return Ok(()),
             entered => entered.map_err(|errno| RemoveError { entry: name.to_owned(), errno })?,
         };
@@ -100,12 +99,12 @@ fn empty_below(folder: &OwnedFd, depth: usize, top: &mut Top<'_>) -> Result<(), 
     })
 }
 
-/// Calls `act` for each entry of a folder but itself and the one above.
+/// Calls `act` for each entry except `.` and `..`.
 fn each_entry(
     folder: &OwnedFd,
     mut act: impl FnMut(&CStr, FileType) -> Result<(), RemoveError>,
 ) -> Result<(), RemoveError> {
-    let unreadable = |errno| RemoveError { entry: c"what is".to_owned(), errno };
+    let unreadable = |errno| RemoveError { entry: c"the contents".to_owned(), errno };
     for entry in Dir::read_from(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name();
@@ -143,7 +142,7 @@ impl Top<'_> {
             let new = format!(".{}", self.moved);
             self.moved += 1;
             match renameat_with(from, name, self.folder, new, RenameFlags::NOREPLACE) {
-                // Somebody has called his own so.
+                // The container has a file of that name.
                 Err(Errno::EXIST) => (),
                 renamed => return renamed.map_err(|errno| RemoveError { entry: name.to_owned(), errno }),
             }

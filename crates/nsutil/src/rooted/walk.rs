@@ -1,4 +1,4 @@
-//! All that is in a folder, by descriptor: a name that becomes a link meanwhile leads nowhere.
+//! Walks a file tree by descriptor: a name that becomes a link meanwhile is not followed.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,7 +30,7 @@ impl<'a> Entry<'a> {
         &self.shown
     }
 
-    /// What is there; a link itself and not what it leads to.
+    /// Its metadata; a link is not followed.
     ///
     /// # Errors
     /// `ENOENT` when it has gone.
@@ -38,33 +38,33 @@ impl<'a> Entry<'a> {
         rustix::fs::statat(self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW).or_cannot("look at", &self.shown)
     }
 
-    /// Opens it, if it still is of that kind.
+    /// Opens it if it is still of that type.
     ///
     /// # Errors
     /// In words when it is not; those of open(2).
     pub fn open(&self, kind: FileType) -> Result<(OwnedFd, Stat)> {
-        // NONBLOCK: should it have become a named pipe by now, nobody has to come to its other end.
+        // NONBLOCK: if it has become a named pipe, do not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(self.folder, self.name, flags, Mode::empty()).or_cannot("read", &self.shown)?;
         let about = rustix::fs::fstat(&opened).or_cannot("look at", &self.shown)?;
         if FileType::from_raw_mode(about.st_mode) != kind {
-            return Err(Error::new("copy", &self.shown, "it was another kind of file a moment ago"));
+            return Err(Error::new("copy", &self.shown, "its file type changed during the copy"));
         }
         Ok((opened, about))
     }
 
-    /// Where it leads, if it is a link.
+    /// The target of a link.
     ///
     /// # Errors
-    /// `EINVAL` when it is none.
+    /// `EINVAL` when it is not a link.
     pub fn target(&self) -> Result<OsString> {
         let target = rustix::fs::readlinkat(self.folder, self.name, Vec::new()).or_cannot("read", &self.shown)?;
         Ok(OsStr::from_bytes(target.as_bytes()).to_owned())
     }
 }
 
-/// Shows `visit` all that is in the folder `entry`, in order, and before that the folder itself, whose path is empty; a folder
-/// is gone into if `visit` says so. Paths may be of any length.
+/// Calls `visit` for the folder `entry`, with an empty path, and for everything below it, sorted; it descends into
+/// folders for which `visit` returns true. Paths may be of any length.
 ///
 /// # Errors
 /// Those of `visit`; those of getdents64(2) and stat(2), with the path.
@@ -91,7 +91,7 @@ fn walk_below(
     Ok(())
 }
 
-/// What is in a folder, in order.
+/// The names in a folder, sorted.
 ///
 /// # Errors
 /// Those of getdents64(2).

@@ -1,4 +1,4 @@
-//! Files of the kernel's own, such as those of a cgroup: what is written is a command, what is read an answer.
+//! Control files of the kernel, such as those of a cgroup: a write is a command, a read returns the state.
 
 use std::fs;
 use std::io::Write;
@@ -18,24 +18,24 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<String> {
     fs::read_to_string(path).or_cannot("read", path.display())
 }
 
-/// Writes a text into a file that is there, in one piece. It is never made: a missing file of the kernel's is an error. See
-/// open(2), write(2).
+/// Writes a text to an existing file in one write(2). It never creates the file: a missing control file is an error.
+/// See open(2), write(2).
 ///
 /// # Errors
-/// `ENOENT` when it is not there; `EACCES` when it may not be written; whatever the kernel thinks of the text, often
+/// `ENOENT` when it does not exist; `EACCES` when it may not be written; other errors for an invalid value, often
 /// `EINVAL`.
 pub fn write_file(path: impl AsRef<Path>, text: &str) -> Result<()> {
     let path = path.as_ref();
     let shown = path.display();
     step!("write", call: "write(\"{shown}\", \"{text}\")";
-        why: "a file of the kernel's own takes a setting as text, and refuses what it does not understand";
+        why: "a control file of the kernel takes a setting as text and rejects invalid values";
         shell: "echo {text} > {shown}");
     write_existing(path, text).map_err(|errno| Error::new(format_args!("write(\"{shown}\", \"{text}\")"), "", errno))
 }
 
-/// The same without a word, for callers that announce what they do and name it in their errors.
+/// The same without an announcement, for callers that make their own.
 ///
-/// `ENOENT` when it is not there; `EINVAL` for a value that the kernel does not take.
+/// `ENOENT` when it does not exist; `EINVAL` for an invalid value.
 pub(crate) fn write_existing(path: &Path, text: &str) -> nix::Result<()> {
     // std::fs::write would add O_CREAT, and a missing controller would become EACCES.
     let file = fs::File::options().write(true).truncate(true).open(path);

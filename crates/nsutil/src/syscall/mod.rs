@@ -57,10 +57,10 @@ macro_rules! system_call {
 }
 use system_call;
 
-/// Adds to a refusal what a user can do about it, where that holds for every call.
+/// Adds a hint that holds for every call.
 fn needs_root(error: Error) -> Error {
     match error.errno() {
-        Some(nix::errno::Errno::EPERM) => error.hint("it takes root (CAP_SYS_ADMIN): try with sudo"),
+        Some(nix::errno::Errno::EPERM) => error.hint("this requires root (CAP_SYS_ADMIN): try with sudo"),
         _ => error,
     }
 }

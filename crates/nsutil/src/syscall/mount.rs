@@ -16,11 +16,11 @@ use crate::error::Result;
 pub fn chroot(path: impl AsRef<Path>) -> Result<()> {
     let (path, shown) = (path.as_ref(), path.as_ref().display());
     system_call!("chroot", call: "chroot(\"{shown}\")";
-        why: "from here on / means that folder, for this process and its children; alone it is no jail, since root can leave it again";
+        why: "from now on / is that folder for this process and its children; alone this is no jail, since root can leave it again";
         shell: "chroot {shown} COMMAND";
         make: nix::unistd::chroot(path))
     .map_err(|error| match error.errno() {
-        Some(Errno::EPERM) => error.hint("it takes root (CAP_SYS_CHROOT): try with sudo"),
+        Some(Errno::EPERM) => error.hint("this requires root (CAP_SYS_CHROOT): try with sudo"),
         _ => error,
     })
 }
@@ -32,7 +32,7 @@ pub fn chroot(path: impl AsRef<Path>) -> Result<()> {
 pub fn chdir(path: impl AsRef<Path>) -> Result<()> {
     let (path, shown) = (path.as_ref(), path.as_ref().display());
     system_call!("chdir", call: "chdir(\"{shown}\")";
-        why: "a working directory outside of the root is a way out of it: .. leads on from there";
+        why: "a working directory outside of the root would be a way out: .. leads further up from there";
         shell: "cd {shown}";
         make: nix::unistd::chdir(path))
 }
@@ -59,15 +59,15 @@ pub fn mount(
     .map_err(needs_root)
 }
 
-/// Takes a mount away. See umount(2).
+/// Unmounts a file system. See umount(2).
 ///
 /// # Errors
-/// `EBUSY` when something in it is open; `EINVAL` when it is no mount; `EPERM` without `CAP_SYS_ADMIN`.
+/// `EBUSY` when a file in it is open; `EINVAL` when it is not a mount; `EPERM` without `CAP_SYS_ADMIN`.
 pub fn umount(target: impl AsRef<Path>) -> Result<()> {
     umount2(target, MntFlags::empty())
 }
 
-/// Takes a mount away, as `flags` say: `MNT_DETACH` also when something in it is open. See umount2(2).
+/// Unmounts a file system; with `MNT_DETACH` even if files in it are open. See umount2(2).
 ///
 /// # Errors
 /// Those of [`umount`].
@@ -75,8 +75,8 @@ pub fn umount2(target: impl AsRef<Path>, flags: MntFlags) -> Result<()> {
     let (target, shown) = (target.as_ref(), target.as_ref().display());
     let lazy = flags.contains(MntFlags::MNT_DETACH);
     let (why, option) = match lazy {
-        true => ("the mount is given back; detached it goes also when a file in it is open", "--lazy "),
-        false => ("the mount is given back", ""),
+        true => ("a detached mount is removed from the file tree even while files in it are open", "--lazy "),
+        false => ("the mount is removed from the file tree", ""),
     };
     system_call!("umount", call: "umount2(\"{shown}\", {})", Names(flags);
         why: "{why}";
@@ -94,11 +94,13 @@ pub fn pivot_root(new_root: impl AsRef<Path>, put_old: impl AsRef<Path>) -> Resu
     let (new_root, put_old) = (new_root.as_ref(), put_old.as_ref());
     let (new, old) = (new_root.display(), put_old.display());
     system_call!("pivot_root", call: "pivot_root(\"{new}\", \"{old}\")";
-        why: "unlike after chroot, nothing of the old root stays within reach once it is unmounted";
+        why: "unlike with chroot, the old root cannot be reached any more once it is unmounted";
         shell: "pivot_root {new} {old}";
         make: nix::unistd::pivot_root(new_root, put_old))
     .map_err(|error| match error.errno() {
-        Some(Errno::EINVAL) => error.hint("it has to be a mount, in a mount namespace whose mounts are private"),
+        Some(Errno::EINVAL) => {
+            error.hint("the new root has to be a mount, in a mount namespace whose mounts are private")
+        }
         _ => needs_root(error),
     })
 }
@@ -109,7 +111,7 @@ fn why_mount(filesystem: Option<&str>, flags: MsFlags) -> &'static str {
             "a bind mount takes new flags only once it is there"
         }
         _ if flags.contains(MsFlags::MS_BIND) => {
-            "the same files at a second place: nothing is copied, and a change is seen at both"
+            "the same files at a second path: nothing is copied, and changes are visible at both"
         }
         _ if flags.intersects(MsFlags::MS_PRIVATE | MsFlags::MS_SLAVE) => {
             "mounts are shared between namespaces by default: one made here would appear on the host"

@@ -34,17 +34,17 @@ pub fn setns(process: &PidFd, flags: CloneFlags) -> Result<()> {
 /// `/proc/sys/user/max_*_namespaces` is reached.
 pub fn unshare(flags: CloneFlags) -> Result<()> {
     system_call!("unshare", call: "unshare({})", Names(flags);
-        why: "the caller leaves what it shared; from here on it has its own {}", Isolated(flags);
+        why: "the caller leaves the shared namespaces; from now on it has its own {}", Isolated(flags);
         shell: "unshare {}", Options(flags);
         make: nix::sched::unshare(flags))
     .map_err(explain_clone)
 }
 
-/// Whom setns with these flags moves.
+/// Which process setns with these flags moves.
 fn effect_of_setns(flags: CloneFlags) -> &'static str {
     match (flags.contains(CloneFlags::CLONE_NEWPID), flags == CloneFlags::CLONE_NEWPID) {
-        (_, true) => "not the caller moves but its next child: a process keeps its number for life",
-        (true, false) => "the caller moves at once, except for PID: there its next child goes",
+        (_, true) => "the caller stays, its next child is created there: a process never changes its PID",
+        (true, false) => "the caller moves at once; for PID only its next child does",
         (false, _) => "the caller moves at once",
     }
 }
@@ -55,17 +55,19 @@ fn effect_of_setns(flags: CloneFlags) -> &'static str {
 /// `EPERM` without `CAP_SYS_ADMIN` over that namespace; `EINVAL` for more than 64 bytes.
 pub fn sethostname(name: &str) -> Result<()> {
     system_call!("sethostname", call: "sethostname(\"{name}\")";
-        why: "names the host; every process in the same UTS namespace sees that name, and no other";
+        why: "sets the host name for all processes in the same UTS namespace, and for no others";
         shell: "hostname {name}";
         make: nix::unistd::sethostname(name))
     .map_err(needs_root)
 }
 
-/// Adds to a refusal of new namespaces, or of a child, what a user can do about it.
+/// Adds hints to an error about new namespaces or a new child.
 pub(super) fn explain_clone(error: Error) -> Error {
     match error.errno() {
-        Some(Errno::ENOSPC) => error.hint("a limit is reached: see /proc/sys/user/max_*_namespaces"),
-        Some(Errno::EAGAIN) => error.hint("a limit of processes is reached: see pids.max of its cgroup, and ulimit -u"),
+        Some(Errno::ENOSPC) => error.hint("the limit of namespaces is reached: see /proc/sys/user/max_*_namespaces"),
+        Some(Errno::EAGAIN) => {
+            error.hint("the limit of processes is reached: see pids.max of the cgroup, and ulimit -u")
+        }
         Some(Errno::ENOMEM) => error.hint("process 1 of the PID namespace that children go to may have ended"),
         _ => needs_root(error),
     }

@@ -19,17 +19,17 @@ use super::{Names, system_call};
 use crate::error::{Cause, Error, OrCannot, Result};
 use crate::sys;
 
-/// A descriptor of a process: it means that process and never a later one of the same number.
+/// A pidfd: a descriptor that refers to one process, and never to a later one with the same PID.
 #[derive(Debug)]
 pub struct PidFd {
     pid: Pid,
     descriptor: OwnedFd,
 }
 
-/// What clone3(2) is told, in the words of its `struct clone_args`.
+/// Arguments of clone3(2), named as in `struct clone_args`.
 ///
-/// Two fields are not yours to choose: the exit signal is SIGCHLD, so that the parent can wait for the child, and
-/// `CLONE_PIDFD` is always set, so that the child is held by a descriptor.
+/// Two fields are fixed: the exit signal is SIGCHLD, so that the parent can wait for the child, and `CLONE_PIDFD` is
+/// always set, so that the child has a pidfd.
 #[derive(Debug, Clone, Copy)]
 pub struct CloneArgs<'a> {
     /// The namespaces that are made for the child (`CLONE_NEW…`); it shares the others with its parent.
@@ -38,7 +38,8 @@ pub struct CloneArgs<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// A signal by its number: also the real-time ones, which have no names, and 0, which only asks whether it could be sent.
+/// A signal by its number, including real-time signals, which have no names, and 0, which only tests whether a signal
+/// could be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalNumber(i32);
 
@@ -51,7 +52,7 @@ pub struct SignalNumber(i32);
 /// of processes; `ENOMEM` when process 1 of the PID namespace that it would be in has ended.
 pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd> {
     let flags = args.flags;
-    let (and, too) = if args.cgroup.is_some() { (true, ", and that is in its cgroup by then") } else { (false, "") };
+    let (and, too) = if args.cgroup.is_some() { (true, ", and is in its cgroup from the start") } else { (false, "") };
     let (pid, descriptor) = if flags.is_empty() {
         system_call!("clone3", call: "clone3({})", if and { "CLONE_INTO_CGROUP" } else { "0" };
             why: "a child that shares every namespace with its parent, like fork{too}";
@@ -59,7 +60,7 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd
             make: sys::clone3(flags, args.cgroup, child))
     } else {
         system_call!("clone3", call: "clone3({}{})", Names(flags), if and { "|CLONE_INTO_CGROUP" } else { "" };
-            why: "a child that has from its first instruction its own {}{too}", Isolated(flags);
+            why: "a child that from its first instruction has its own {}{too}", Isolated(flags);
             shell: "unshare --fork {} COMMAND", Options(flags);
             make: sys::clone3(flags, args.cgroup, child))
     }
@@ -86,20 +87,20 @@ pub fn execve(program: impl AsRef<Path>, arguments: &[&str], environment: &[&str
     let argv = strings(arguments, "pass arguments to")?;
     let envp = strings(environment, "pass the environment to")?;
     system_call!("execve", call: "execve(\"{shown}\", {arguments:?})";
-        why: "the process becomes the program; what is close-on-exec is closed on the way";
+        why: "replaces this program; descriptors marked close-on-exec are closed";
         shell: "exec {}", arguments.join(" ");
         make: nix::unistd::execve(&path, &argv, &envp))
     .map_err(|error| match error.errno() {
         Some(Errno::ENOENT) if program.exists() => error
             .hint("the file is there, so what is missing is its loader or interpreter (see ldd, or its first line)"),
-        Some(Errno::ENOEXEC) => error.hint("it is no program for this machine (see file(1))"),
+        Some(Errno::ENOEXEC) => error.hint("it is not a program for this machine (see file(1))"),
         _ => error,
     })
 }
 
 /// Opens a descriptor of a process. See pidfd_open(2).
 ///
-/// To be sure that it is the process you mean, be its parent and not have waited for it yet.
+/// To be sure that it is the process you mean, be its parent and do not have reaped it.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process; `EINVAL` for a thread that is not a process's first.
@@ -109,7 +110,7 @@ pub fn pidfd_open(pid: Pid) -> Result<PidFd> {
         rustix::process::pidfd_open(asked, PidfdFlags::empty())
     };
     let descriptor = system_call!("pidfd_open", call: "pidfd_open({pid}, 0)";
-        why: "a descriptor means this process for ever; its number may be given to another one day";
+        why: "a pidfd always refers to this process; its PID may be reused for another";
         shell: "exec 3< /proc/{pid}/ns/pid   # a shell can only hold a namespace open, not a process";
         make: open())?;
     Ok(PidFd { pid, descriptor })
@@ -122,14 +123,14 @@ pub fn pidfd_open(pid: Pid) -> Result<PidFd> {
 pub fn pidfd_send_signal(process: &PidFd, signal: SignalNumber) -> Result<()> {
     let pid = process.pid;
     system_call!("pidfd_send_signal", call: "pidfd_send_signal(pidfd of process {pid}, {signal})";
-        why: "through the descriptor it cannot reach a stranger that got the same number";
+        why: "through the pidfd the signal cannot reach another process with the same PID";
         shell: "kill -{} {pid}", signal.0;
         make: sys::pidfd_send_signal(process.as_fd(), signal.0))
 }
 
 /// Waits for a child to end, as `options` say, and takes its exit status. See waitid(2).
 ///
-/// Not announced: it changes nothing but the caller's own list of children.
+/// Not announced: it changes only the caller's list of children.
 ///
 /// # Errors
 /// `ECHILD` when it is no child of the caller's, or has been waited for; `EINTR` when a signal came.
