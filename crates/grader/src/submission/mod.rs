@@ -271,6 +271,14 @@ impl Submission {
             }
             _ => None,
         };
+        if task == Task::Task4 {
+            if tool.is_none() && !has(&files, "conductor.sh") {
+                notes.push(
+                    "not handed in: conductor.sh of task 3, without which no orchestrator can do anything".to_owned(),
+                );
+            }
+            notes.extend(fixed_addresses(&files));
+        }
         if let Some(tool) = tool {
             let at = PathBuf::from(Task::Task3.id());
             let tool = self.folder_of(Task::Task3, &tool, &mut notes)?;
@@ -567,6 +575,19 @@ fn properly_named(files: &mut [SandboxFile], notes: &mut Vec<String>) {
             file.path = PathBuf::from(name);
         }
     }
+}
+
+/// What to say of an orchestrator that names a container's address: the tool chooses it anew each time, and `exec` can ask for it.
+fn fixed_addresses(files: &[SandboxFile]) -> Option<String> {
+    let script = files.iter().find(|file| file.path == Path::new("service-orchestrator.sh"))?;
+    let text = String::from_utf8_lossy(bytes_of(script)?).into_owned();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let words = code.flat_map(|line| line.split(|letter: char| !letter.is_ascii_digit() && letter != '.'));
+    let is_private = |word: &&str| word.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_private());
+    let named: std::collections::BTreeSet<&str> = words.filter(is_private).collect();
+    let named = named.into_iter().collect::<Vec<_>>().join(", ");
+    let why = "right only as long as conductor gives a container this one; step 5 asks the container for it";
+    (!named.is_empty()).then(|| format!("service-orchestrator.sh names an address, {named}: {why}"))
 }
 
 /// Puts links to the tool's files into the orchestrator's folder, as far as the names are free there: the course's script
@@ -944,6 +965,24 @@ mod tests {
             (&["./conductor.sh".to_owned()][..], "enp1s0".to_owned())
         );
         assert!(paths(&prepared).contains(&"Conductorfile".to_owned()), "{:?}", third.notes());
+    }
+
+    #[test]
+    fn an_orchestrator_without_a_tool_or_with_an_address_of_its_own_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("task4")).unwrap();
+        let script = dir.path().join("task4/service-orchestrator.sh");
+        let notes = |text: &str| {
+            std::fs::write(&script, text).unwrap();
+            let found = find(dir.path(), Task::Task4).unwrap();
+            found.prepare().unwrap();
+            found.notes().join("; ")
+        };
+        let fixed = notes("#!/bin/bash\nC2_IP=192.168.2.2 # as always\n");
+        assert!(fixed.contains("not handed in: conductor.sh"), "{fixed}");
+        assert!(fixed.contains("names an address, 192.168.2.2:"), "{fixed}");
+        let asked = notes("#!/bin/bash\n# not 192.168.2.2\nip route get 8.8.8.8; curl http://127.0.0.1:3000\n");
+        assert!(!asked.contains("names an address"), "{asked}");
     }
 
     #[test]
