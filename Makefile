@@ -17,7 +17,7 @@ override export ROSTER := $(subst ~/,$(HOME)/,$(ROSTER))
 export JOBS
 override export DIR := $(subst ~/,$(HOME)/,$(DIR))
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh book docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class next progress watch diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh book docs clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,15 @@ check-task3: grade ## grade task 3
 check-task4: grade ## grade task 4
 	task4-services/bundle
 	$(GRADE) task4 $(if $(SUBMISSION),--submission "$$SUBMISSION")
+
+next: grade ## the lesson to write next: its file, its sheet, its checks
+	@target/release/grade next || true
+
+progress: grade ## all lessons, and which are written
+	@target/release/grade progress || true
+
+watch: grade ## grade a task again on each save (TASK=1)
+	$(GRADE) watch task$(or $(TASK),1)
 
 check-class: grade ## grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
 	@$(if $(and $(HANDINS),$(OUT)),,echo 'make check-class: say where, as in make check-class HANDINS=hand-ins OUT=marks' >&2; exit 2)

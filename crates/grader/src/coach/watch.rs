@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 use notify::{EventKind, RecursiveMode, Watcher};
@@ -147,11 +147,11 @@ impl Session {
         self.draw()
     }
 
-    /// Ends what is under way; it takes its box down first.
+    /// Ends what is under way: the grading, which takes its box down first, and a cargo that it has started.
     fn end(&mut self) {
         if let Some(mut child) = self.grading.take() {
-            if let Ok(pid) = i32::try_from(child.id()) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            if let Ok(group) = i32::try_from(child.id()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGTERM);
             }
             let _ = child.wait();
         }
