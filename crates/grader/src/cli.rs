@@ -53,9 +53,9 @@ enum Command {
     },
     /// Make the workspace that is handed out, with every lesson unwritten
     Starter(Starter),
-    /// Tell what of a submission differs from this workspace, but for the bodies of marked functions
+    /// Tell what of a submission differs from this workspace, but for the bodies of marked sections
     Changes(Changes),
-    /// Make a workspace of this one and the marked functions of a submission
+    /// Make a workspace of this one and the marked sections of a submission
     Graft(Graft),
     /// Record a reference output anew, and show what changed
     Bless(Bless),

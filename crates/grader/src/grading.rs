@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::hostbox;
 use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
+use crate::lessons;
 use crate::plan::RunPlan;
 use crate::rubric::Rubric;
 use crate::run;
@@ -86,6 +87,8 @@ impl Request {
             for check in &mut rubric.checks {
                 check.place = check.lesson.as_ref().and_then(|lesson| places.get(lesson).cloned());
             }
+        } else if let Some(program) = submission.program() {
+            lessons::name(&mut rubric, &program, submission.origin());
         }
         let (runs, build_error) = match self.observe(&submission) {
             Ok(runs) => (runs, None),
@@ -122,7 +125,10 @@ impl Request {
     /// [`Fault::CannotRun`] for a task without checks, [`Fault::Usage`] for a check that does not exist.
     pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade, Fault> {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        let rubric = self.rubric(style)?;
+        let mut rubric = self.rubric(style)?;
+        if !style.is_rust {
+            lessons::name_where_told(&mut rubric, &runs);
+        }
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
         let submission = "recorded runs".to_owned();
         let (seed, took, again, build_error) = (self.seed, clock.elapsed(), self.again(), None);

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use crate::fault::Fault;
-use crate::workspace::{Workspace, is_workspace};
+use crate::workspace::Workspace;
 
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -40,12 +40,8 @@ impl HandedIn {
     /// Opens it.
     ///
     /// # Errors
-    /// [`Fault::Usage`] when it is no workspace like this one.
+    /// [`Fault::Usage`] when it cannot be opened.
     pub fn open(dir: &Path) -> Result<Self, Fault> {
-        if !is_workspace(dir) {
-            let why = format!("{} is no workspace like this one: it has other folders", dir.display());
-            return Err(Fault::Usage(why));
-        }
         let folder = File::open(dir).map_err(|why| Fault::Usage(format!("cannot open {}: {why}", dir.display())))?;
         Ok(Self { dir: dir.to_owned(), folder })
     }

@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::edition::Edition;
 use crate::fault::Fault;
 use crate::report::write;
-use crate::section::{self, Section};
+use crate::section::{self, Section, by_name};
 use crate::workspace::{Workspace, broken, is_crate_root};
 
 /// Make the workspace that is handed out: this one, with the bodies of the marked functions emptied
@@ -17,6 +18,9 @@ use crate::workspace::{Workspace, broken, is_crate_root};
 pub struct Starter {
     /// Folder to make; it must not be there yet
     dir: PathBuf,
+    /// What students write in: Rust, or C and bash
+    #[arg(long, value_enum, default_value_t)]
+    edition: Edition,
 }
 
 impl Starter {
@@ -26,10 +30,10 @@ impl Starter {
     /// [`Fault::Usage`] outside of a workspace, or when the folder cannot be made; [`Fault::CannotRun`] when git cannot keep
     /// it; [`Fault::Usage`] when sections and rubrics contradict each other.
     pub fn run(&self) -> Result<u8, Fault> {
-        let workspace = Workspace::here()?;
+        let workspace = Workspace::of(self.edition)?;
         let lessons = workspace.sections()?;
         workspace.copy(&self.dir, |path, source| {
-            let text = section::unwritten(&source).map_err(|why| broken(path, &why))?;
+            let text = by_name::unwritten(path, &source).map_err(|why| broken(path, &why))?;
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
         keep_in_git(&self.dir).inspect_err(|_| {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::fault::Fault;
 use crate::rubric::Rubric;
+use crate::section::{by_name, lines};
 use crate::task::Task;
 
 /// One program of the zoo.
@@ -39,6 +40,8 @@ pub struct Expect {
     pub story: String,
     /// The program from which it differs by `edit`; without it, all files lie beside `expect.toml`.
     base: Option<String>,
+    /// The edition of the course whose solution it is: `c`. It is taken without the comments that mark its sections.
+    edition: Option<String>,
     /// Other programs of the zoo whose files lie there as well, such as the tool that an orchestrator drives; if left out,
     /// those of `base`.
     #[serde(default)]
@@ -144,8 +147,7 @@ impl Entry {
         let text = fs::read_to_string(&file).map_err(|e| broken(e.to_string()))?;
         let mut expect: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
         if let Some(base) = &expect.base {
-            let text = fs::read_to_string(zoo.join(base).join("expect.toml")).map_err(|e| broken(e.to_string()))?;
-            let base: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
+            let base = read_expect(zoo, base).map_err(broken)?;
             expect.build = expect.build.or(base.build);
             if expect.with.is_empty() {
                 expect.with = base.with;
@@ -233,13 +235,10 @@ impl Entry {
     fn files(&self) -> Result<BTreeMap<String, File>, String> {
         let mut files = BTreeMap::new();
         for other in self.expect.with.iter().chain(&self.expect.base) {
-            files.extend(read_files(&self.zoo.join(other))?);
+            files.extend(program(&self.zoo, other, &read_expect(&self.zoo, other)?)?);
         }
-        files.extend(read_files(&self.zoo.join(&self.name))?);
-        for edit in &self.expect.edit {
-            let file = files.get_mut(&edit.file).ok_or_else(|| format!("there is no {} to edit", edit.file))?;
-            file.text = replace_once(&file.text, &edit.find, &edit.replace)?;
-        }
+        files.extend(own_files(&self.zoo, &self.name, &self.expect)?);
+        edit(&mut files, &self.expect.edit)?;
         if files.is_empty() {
             return Err("has no file and no base".to_owned());
         }
@@ -254,6 +253,50 @@ struct File {
     mode: u32,
 }
 
+/// The files of a program that needs no other one: its own, as its `edit` changes them.
+fn program(zoo: &Path, name: &str, expect: &Expect) -> Result<BTreeMap<String, File>, String> {
+    let mut files = own_files(zoo, name, expect)?;
+    if expect.base.is_none() {
+        edit(&mut files, &expect.edit)?;
+    }
+    Ok(files)
+}
+
+/// The files beside an `expect.toml`, laid over those of the edition whose solution it is.
+fn own_files(zoo: &Path, name: &str, expect: &Expect) -> Result<BTreeMap<String, File>, String> {
+    let mut files = match &expect.edition {
+        Some(edition) => solution(&zoo.join("../../../editions").join(edition).join(expect.task.id()))?,
+        None => BTreeMap::new(),
+    };
+    files.extend(read_files(&zoo.join(name))?);
+    Ok(files)
+}
+
+/// The programs of one task of an edition, without what tells students where to write.
+fn solution(folder: &Path) -> Result<BTreeMap<String, File>, String> {
+    let mut files = read_files(folder)?;
+    files.retain(|name, _| by_name::language_of(Path::new(name)).is_some());
+    for (name, file) in &mut files {
+        if let Some(language) = by_name::language_of(Path::new(name)) {
+            file.text = lines::without_markers(&file.text, language);
+        }
+    }
+    Ok(files)
+}
+
+fn edit(files: &mut BTreeMap<String, File>, edits: &[Edit]) -> Result<(), String> {
+    for edit in edits {
+        let file = files.get_mut(&edit.file).ok_or_else(|| format!("there is no {} to edit", edit.file))?;
+        file.text = replace_once(&file.text, &edit.find, &edit.replace)?;
+    }
+    Ok(())
+}
+
+fn read_expect(zoo: &Path, name: &str) -> Result<Expect, String> {
+    let text = fs::read_to_string(zoo.join(name).join("expect.toml")).map_err(|why| format!("{name}: {why}"))?;
+    toml::from_str(&text).map_err(|why| format!("{name}: {}", why.message()))
+}
+
 /// The files of one folder of the zoo but for `expect.toml`.
 fn read_files(folder: &Path) -> Result<BTreeMap<String, File>, String> {
     let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
@@ -261,7 +304,7 @@ fn read_files(folder: &Path) -> Result<BTreeMap<String, File>, String> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != "expect.toml" {
+        if name != "expect.toml" && entry.path().is_file() {
             let text = fs::read_to_string(entry.path()).map_err(failed)?;
             let mode = entry.metadata().map_err(failed)?.permissions().mode() & 0o777;
             files.insert(name, File { text, mode });
