@@ -108,7 +108,9 @@ fn obstacle(scene: &Scene<'_>, cast: &Cast) -> Option<Obstacle> {
 /// Whether the program went for cgroup v2: it made a cgroup there, or what it thinks is one, or complains of it, or stops
 /// before 2c for a reason of its own.
 fn tried_v2(scene: &Scene<'_>, cast: &Cast) -> bool {
-    let failed = matches!(scene.run.end, End::Exited(1..)) && panics(&scene.run.output.stderr).is_empty();
+    let stderr = &scene.run.output.stderr;
+    let is_unwritten = !panics(stderr).is_empty() || stderr.contains("not yet implemented: Lesson ");
+    let failed = matches!(scene.run.end, End::Exited(1..)) && !is_unwritten;
     let stopped = failed && cast.b.is_some() && cast.c.is_none();
     let made = scene.run.cgroups_made.iter().chain(&scene.run.after.cgroups);
     let mut v2 = made.filter(|cgroup| cgroup.starts_with(":/") || !cgroup.contains(":/"));
