@@ -187,7 +187,7 @@ remove_rules() {
 stop() {
     local name=$1 pid
     [[ -d $containers/$name ]] || fail "no container is called $name"
-    pid=$(cat "$containers/$name/pid")
+    pid=$(cat "$containers/$name/pid" 2>/dev/null || echo none) # none: its command never started
     # Process 1 of a PID namespace takes all others along.
     kill -9 "$pid" 2>/dev/null
     while [[ -d /proc/$pid ]]; do sleep 0.01; done
