@@ -160,7 +160,8 @@ fn a_command_that_does_nothing_and_says_that_all_is_well_is_found_out() {
         assert!(said.contains(step) && said.contains("it ended with code 0, but ") && said.contains(seen), "{said}");
         world.orchestrate("down");
     }
-    let keeps = |tool| changed(&tool, "\nstop) stop \"$@\"", "\nstop) [[ $2 == --really ]] && stop \"$1\"; true");
+    let keeps =
+        |tool: String| changed(&tool, "\nstop) stop \"$@\"", "\nstop) [[ $2 == --really ]] && stop \"$1\"; true");
     let world = World::with_another_tool(keeps);
     world.orchestrate("up");
     let said = world.refused("down");

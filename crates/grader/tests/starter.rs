@@ -354,53 +354,78 @@ fn a_lesson_s_sheet_in_c_names_its_marks_and_its_checks() {
     }
 }
 
-/// Marks by check of the edition in C, with what `lesson` asks for left unwritten: id, lesson, verdict, given, most.
-fn without_lesson(root: &Path, lesson: &str) -> Vec<(String, Option<String>, String, u64, u64)> {
-    let theirs = root.with_file_name(format!("without-{lesson}"));
-    done(Command::new("cp").arg("-rL").arg(root.join("editions/c")).arg(&theirs));
-    let task = format!("task{}", lesson.get(..1).unwrap());
-    for path in
-        files(&theirs.join(&task)).into_keys().filter(|path| path.extension().is_some_and(|it| it == "c" || it == "sh"))
-    {
-        let path = theirs.join(&task).join(path);
-        let text = fs::read_to_string(&path).unwrap();
-        let is_marker = |line: &&str| line.contains(&format!("LESSON {lesson}"));
-        fs::write(&path, text.split_inclusive('\n').filter(|line| !is_marker(line)).collect::<String>()).unwrap();
-    }
-    let grafted = root.with_file_name(format!("grafted-{lesson}"));
-    let told = grade(root, &["graft", theirs.to_str().unwrap(), grafted.to_str().unwrap()]);
-    assert!(stdout(&told).starts_with(&format!("unwritten  {lesson}, {task}/")), "{}", stdout(&told));
-    assert!(stdout(&told).contains("\n12 sections of "), "{}", stdout(&told));
-    let report = grade(root, &[&task, "--submission", grafted.to_str().unwrap(), "--format", "json"]);
+/// One check of a report.
+#[derive(Debug)]
+struct Check {
+    id: String,
+    lesson: Option<String>,
+    verdict: String,
+    lost: u64,
+    given: u64,
+    /// Whether all that is lost could not be tried.
+    is_untried: bool,
+}
+
+/// What `task` of a folder is worth, by check.
+fn graded(task: &str, folder: &Path) -> Vec<Check> {
+    let report = grade(folder, &[task, "--submission", folder.to_str().unwrap(), "--format", "json"]);
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
-    let tests = report["tests"].as_array().unwrap().iter().map(|test| {
+    let checks = report["tests"].as_array().unwrap().iter().map(|test| {
         let about = &test["extra_data"];
         let text = |key: &str| about[key].as_str().map(str::to_owned);
         let marks = |key: &str| test[key].as_u64().unwrap();
-        (text("id").unwrap(), text("lesson"), text("verdict").unwrap(), marks("score"), marks("max_score"))
+        let is_untried =
+            |loss: &serde_json::Value| loss["observed"].as_str().is_some_and(|why| why.contains("not tried"));
+        Check {
+            id: text("id").unwrap(),
+            lesson: text("lesson"),
+            verdict: text("verdict").unwrap(),
+            lost: marks("max_score") - marks("score"),
+            given: marks("score"),
+            is_untried: about["losses"].as_array().unwrap().iter().all(is_untried),
+        }
     });
-    tests.collect()
+    checks.collect()
+}
+
+/// The solution in C and bash with one lesson left unwritten.
+fn without_lesson(root: &Path, lesson: &str) -> PathBuf {
+    let theirs = root.with_file_name(format!("without-{lesson}"));
+    done(Command::new("cp").arg("-rL").arg(root.join("editions/c")).arg(&theirs));
+    for file in
+        ["task1/namespace_prog.c", "task2/simple_container.sh", "task3/conductor.sh", "task4/service-orchestrator.sh"]
+    {
+        let text = fs::read_to_string(theirs.join(file)).unwrap();
+        let is_marker = |line: &&str| line.contains(&format!("LESSON {lesson}"));
+        fs::write(theirs.join(file), text.split_inclusive('\n').filter(|line| !is_marker(line)).collect::<String>())
+            .unwrap();
+    }
+    let grafted = root.with_file_name(format!("grafted-{lesson}"));
+    let told = stdout(&grade(root, &["graft", theirs.to_str().unwrap(), grafted.to_str().unwrap()]));
+    assert!(told.starts_with(&format!("unwritten  {lesson}, task")) && told.contains("\n12 sections of "), "{told}");
+    grafted
 }
 
 /// A lesson that is not written costs its own checks, and keeps others from being tried at most: none is lost by it.
 fn costs_its_own_checks(lessons: &[&str]) {
     let (_temp, root) = workspace();
     for unwritten in lessons {
-        let checks = without_lesson(&root, unwritten);
-        for (id, lesson, verdict, given, most) in &checks {
-            let told = format!("{unwritten} unwritten, {id}: {verdict}, {given} of {most}");
-            match lesson.as_deref() {
+        let task = format!("task{}", unwritten.get(..1).unwrap());
+        let checks = graded(&task, &without_lesson(&root, unwritten));
+        for check in &checks {
+            let told = format!("without {unwritten}: {check:?}");
+            match check.lesson.as_deref() {
                 Some(own) if own == *unwritten => {
-                    assert!(*given == 0 && ["not-started", "blocked"].contains(&verdict.as_str()), "{told}");
+                    assert!(check.given == 0 && ["not-started", "blocked"].contains(&check.verdict.as_str()), "{told}");
                 }
                 // A program comes to its lessons in their order; a tool's commands are tried one by one.
-                Some(other) if other < *unwritten && unwritten.starts_with(['1', '2']) => {
-                    assert_eq!(given, most, "{told}")
+                Some(other) if other < *unwritten && ["task1", "task2"].contains(&task.as_str()) => {
+                    assert_eq!(check.lost, 0, "{told}");
                 }
-                _ => assert!(given == most || verdict == "blocked", "{told}"),
+                _ => assert!(check.lost == 0 || check.verdict == "blocked" || check.is_untried, "{told}"),
             }
         }
-        assert!(checks.iter().any(|check| check.2 == "not-started"), "{unwritten}: {checks:?}");
+        assert!(checks.iter().any(|check| check.verdict == "not-started"), "{unwritten}: {checks:?}");
     }
 }
 
@@ -412,8 +437,27 @@ fn an_unwritten_lesson_of_tasks_1_and_2_costs_its_own_checks() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn an_unwritten_lesson_of_tasks_3_and_4_costs_its_own_checks() {
-    costs_its_own_checks(&["3.a", "3.b", "3.c", "4.a", "4.b", "4.c", "4.d"]);
+fn an_unwritten_lesson_of_task_3_costs_its_own_checks() {
+    costs_its_own_checks(&["3.a", "3.b", "3.c"]);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn an_unwritten_lesson_of_task_4_costs_its_own_checks() {
+    costs_its_own_checks(&["4.a", "4.b", "4.c", "4.d"]);
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_solution_in_c_and_bash_has_all_marks() {
+    let (_temp, root) = workspace();
+    let most = [("task1", 20), ("task2", 30), ("task3", 50), ("task4", 30)];
+    for (task, marks) in most {
+        let checks = graded(task, &root.join("editions/c"));
+        assert_eq!(checks.iter().map(|check| check.given).sum::<u64>(), marks, "{checks:?}");
+        let named = checks.iter().filter(|check| check.lesson.is_some()).count();
+        assert!(named > 3 && checks.iter().all(|check| check.id != "method"), "{checks:?}");
+    }
 }
 
 /// `make handin` as somebody types it who has told git nothing.
