@@ -74,7 +74,7 @@ impl Request {
     /// Runs the submission and judges it.
     ///
     /// # Errors
-    /// Every [`Error`] but `Exit::DoesNotBuild`, which is a grade: no marks.
+    /// Every [`Error`](crate::error::Error) but `Exit::DoesNotBuild`, which is a grade: no marks.
     pub fn grade(&self) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let submission = Submission::find(self.submission.as_deref(), self.task, self.kit.clone())?;

@@ -13,7 +13,7 @@ use crate::handout::section::{self, Section, by_name};
 use crate::handout::workspace::{Workspace, broken, is_crate_root};
 use crate::report::write;
 
-/// Make the workspace for students: this one, with the bodies of the marked functions emptied
+/// Make the workspace for students: this one, with the bodies of the marked sections emptied
 #[derive(Debug, Clone, clap::Args)]
 pub struct Starter {
     /// Folder to make; it must not be there yet
