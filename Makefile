@@ -14,13 +14,14 @@ override export SUBMISSION := $(subst ~/,$(HOME)/,$(SUBMISSION))
 override export HANDINS := $(subst ~/,$(HOME)/,$(HANDINS))
 override export OUT := $(subst ~/,$(HOME)/,$(OUT))
 override export ROSTER := $(subst ~/,$(HOME)/,$(ROSTER))
-export JOBS
+export JOBS EDITION ROLL ANYWAY
 override export DIR := $(subst ~/,$(HOME)/,$(DIR))
 
-.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class next progress watch diff-task1 diff-task2 starter bless self-test prove bench vm vm-run test-vm lint msrv fresh book docs clean
+.PHONY: help setup build demo test check check-task1 check-task2 check-task3 check-task4 check-class next progress watch diff-task1 diff-task2 handin starter bless self-test prove bench vm vm-run test-vm lint msrv fresh book docs clean
 
+# `##+` is a word of the course's; what students get has no zoo.
 help: ## this list
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##$(if $(wildcard crates/grader/zoo),\+?) ' $(MAKEFILE_LIST) | sed -E 's/:.*##\+? /\t/' | expand -t 16
 
 setup: ## make a bare Debian 12 or 13 ready (packages, a cargo that is new enough)
 	vm/provision
@@ -73,7 +74,7 @@ progress: grade ## all lessons, and which are written
 watch: grade ## grade a task again on each save (TASK=1)
 	$(GRADE) watch task$(or $(TASK),1)
 
-check-class: grade ## grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
+check-class: grade ##+ grade a whole class: HANDINS=DIR OUT=DIR [ROSTER=FILE.csv] [JOBS=N]
 	@$(if $(and $(HANDINS),$(OUT)),,echo 'make check-class: say where, as in make check-class HANDINS=hand-ins OUT=marks' >&2; exit 2)
 	$(GRADE) class "$$HANDINS" --out "$$OUT" $(if $(ROSTER),--roster "$$ROSTER") $(if $(JOBS),--jobs "$$JOBS")
 
@@ -83,42 +84,45 @@ diff-task1: grade ## task 1's output beside the reference
 diff-task2: grade ## task 2's output beside the reference
 	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
 
-starter: grade ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
-	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
-	target/release/grade starter "$$DIR"
+handin: ## pack what is to be handed in: ROLL=24m0001
+	@editions/handin rust
 
-bless: grade ## record the reference outputs anew and show what changed
+starter: grade ##+ make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet [EDITION=rust|c]
+	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
+	target/release/grade starter "$$DIR" $(if $(EDITION),--edition "$$EDITION")
+
+bless: grade ##+ record the reference outputs anew and show what changed
 	$(GRADE) bless task1
 	$(GRADE) bless task2
 
-self-test: build ## grade the zoo of right and wrong programs and print who lost what
+self-test: build ##+ grade the zoo of right and wrong programs and print who lost what
 	$(GRADE) self-test --mutants --jobs $$(nproc)
 
-prove: setup ## attacks, faults, kills and bad inputs against conductor: all tests of task 3 in full, counted in tables
+prove: setup ##+ attacks, faults, kills and bad inputs against conductor: all tests of task 3 in full, counted in tables
 	task3-conductor/tests/cases/prove
 
-bench: build ## how long the daily commands take, beside peers
+bench: build ##+ how long the daily commands take, beside peers
 	task3-conductor/bench/build
 	cargo build --release --locked --package task4-services --examples
 	$(SUDO) target/release/examples/bench target/release
 	$(SUDO) target/release/examples/load target/release
 
-vm: ## the Debian machine for VirtualBox, UTM and qemu, made from vm/
+vm: ##+ the Debian machine for VirtualBox, UTM and qemu, made from vm/
 	vm/build
 
-vm-run: ## start that machine in qemu
+vm-run: ##+ start that machine in qemu
 	vm/boot
 
-test-vm: setup ## try everything in a throwaway machine (ONLY=cgroup,reboot for parts of it)
+test-vm: setup ##+ try everything in a throwaway machine (ONLY=cgroup,reboot for parts of it)
 	vm/test $(if $(ONLY),--only $(ONLY))
 
-lint: setup ## format, clippy, docs, licences: all without a warning
+lint: setup ##+ format, clippy, docs, licences: all without a warning
 	.ci/lint
 
-msrv: setup ## build with Debian 13's cargo, in a bare Debian 13
+msrv: setup ##+ build with Debian 13's cargo, in a bare Debian 13
 	vm/bare trixie cargo build --locked --offline --workspace --all-targets
 
-fresh: setup ## README's two commands on a bare Debian 13 (ONLY=bookworm on a bare 12)
+fresh: setup ##+ README's two commands on a bare Debian 13 (ONLY=bookworm on a bare 12)
 	vm/bare --fresh $(or $(ONLY),trixie) make demo test
 
 book: ## the handbook as a site that needs no network: target/book/index.html

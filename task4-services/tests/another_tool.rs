@@ -18,16 +18,15 @@ fn changed(tool: &str, from: &str, to: &str) -> String {
     tool.replace(from, to)
 }
 
-/// Ports as the assignment writes them, where the tool has the spelling of the lab's older edition.
-fn host_port_first(tool: String) -> String {
-    let tool = changed(&tool, "^[0-9]+-[0-9]+$", "^[0-9]+:[0-9]+$");
-    changed(&tool, r#""${ports%-*}" "${ports#*-}""#, r#""${ports#*:}" "${ports%:*}""#)
+/// Ports in the spelling of the lab's older edition alone.
+fn container_port_first(tool: String) -> String {
+    changed(&tool, "    [[ $ports == *:* ]] && ports=${ports#*:}-${ports%:*}\n", "")
 }
 
 #[test]
 #[ignore = "needs root: make test"]
 fn it_is_driven_by_the_lines_of_the_assignment_and_nothing_of_it_is_left() {
-    let world = World::with_another_tool(host_port_first);
+    let world = World::with_another_tool(|tool| tool);
     let before = world.snapshot();
     let said = world.orchestrate("up");
     let mut lines = typed(&said);
@@ -67,7 +66,7 @@ fn it_is_driven_by_the_lines_of_the_assignment_and_nothing_of_it_is_left() {
 #[test]
 #[ignore = "needs root: make test"]
 fn what_died_is_started_again_and_down_works_in_any_state() {
-    let world = World::with_another_tool(host_port_first);
+    let world = World::with_another_tool(|tool| tool);
     let before = world.snapshot();
     world.orchestrate("down");
     world.orchestrate("up");
@@ -92,7 +91,7 @@ fn what_died_is_started_again_and_down_works_in_any_state() {
 #[test]
 #[ignore = "needs root: make test"]
 fn killed_while_a_command_of_it_is_at_work_up_goes_on_from_there_and_down_leaves_nothing() {
-    let world = World::with_another_tool(host_port_first);
+    let world = World::with_another_tool(|tool| tool);
     assert!(world.survives_a_kill_at(0, false, "down --rmi"), "while it builds");
     world.orchestrate("up");
     world.orchestrate("down");
@@ -107,7 +106,7 @@ fn killed_while_a_command_of_it_is_at_work_up_goes_on_from_there_and_down_leaves
 #[ignore = "needs root: make test"]
 fn its_run_may_detach_its_ps_may_hide_what_has_ended_and_its_exec_may_hide_codes() {
     let world = World::with_another_tool(|tool| {
-        let tool = changed(&host_port_first(tool), "\nrun) run \"$@\" ;;", "\nrun) run \"$@\" & ;;");
+        let tool = changed(&tool, "\nrun) run \"$@\" ;;", "\nrun) run \"$@\" & ;;");
         let tool = changed(&tool, "\nexec) execute \"$@\" ;;", "\nexec) (execute \"$@\"); true ;;");
         let rows = r#"[[ -d $container ]] || continue"#;
         changed(&tool, rows, &format!("{rows}; [[ -d /proc/$(cat \"$container/pid\") ]] || continue"))
@@ -133,7 +132,7 @@ fn its_run_may_detach_its_ps_may_hide_what_has_ended_and_its_exec_may_hide_codes
 #[test]
 #[ignore = "needs root: make test"]
 fn a_tool_of_the_older_edition_gets_ports_in_its_own_spelling_from_the_spec() {
-    let world = World::with_another_tool(|tool| tool);
+    let world = World::with_another_tool(container_port_first);
     let said = world.refused("up");
     assert!(said.starts_with("service-orchestrator: cannot finish step 4, connect c1: "), "{said}");
     assert!(said.contains("addnetwork c1 --internet --expose 3000:8080: it ended with exit status: 1"), "{said}");
@@ -156,14 +155,13 @@ fn a_command_that_does_nothing_and_says_that_all_is_well_is_found_out() {
         ("peer) peer \"$@\"", "step 4, connect c1", "c1 gets no answer from c2 by ping"),
     ] {
         let (word, _) = command.split_once(' ').unwrap();
-        let world = World::with_another_tool(|tool| changed(&host_port_first(tool), command, &format!("{word} true")));
+        let world = World::with_another_tool(|tool| changed(&tool, command, &format!("{word} true")));
         let said = world.refused("up");
         assert!(said.contains(step) && said.contains("it ended with code 0, but ") && said.contains(seen), "{said}");
         world.orchestrate("down");
     }
-    let keeps = |tool| {
-        changed(&host_port_first(tool), "\nstop) stop \"$@\"", "\nstop) [[ $2 == --really ]] && stop \"$1\"; true")
-    };
+    let keeps =
+        |tool: String| changed(&tool, "\nstop) stop \"$@\"", "\nstop) [[ $2 == --really ]] && stop \"$1\"; true");
     let world = World::with_another_tool(keeps);
     world.orchestrate("up");
     let said = world.refused("down");

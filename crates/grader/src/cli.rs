@@ -61,9 +61,9 @@ enum Command {
     },
     /// Make the workspace for students, with every lesson unwritten
     Starter(Starter),
-    /// List the differences between a submission and this workspace, except in the bodies of marked functions
+    /// List the differences between a submission and this workspace, except in the bodies of marked sections
     Changes(Changes),
-    /// Make a workspace of this one and the marked functions of a submission
+    /// Make a workspace of this one and the marked sections of a submission
     Graft(Graft),
     /// Record a reference output anew, and show what changed
     Bless(Bless),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Exit, Result};
-use crate::handout::section;
+use crate::handout::{lessons, section};
 use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
 use crate::observe::plan::RunPlan;
@@ -74,7 +74,7 @@ impl Request {
     /// Runs the submission and judges it.
     ///
     /// # Errors
-    /// Every [`Error`] but `Exit::DoesNotBuild`, which is a grade: no marks.
+    /// Every [`Error`](crate::error::Error) but `Exit::DoesNotBuild`, which is a grade: no marks.
     pub fn grade(&self) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
         let submission = Submission::find(self.submission.as_deref(), self.task, self.kit.clone())?;
@@ -85,6 +85,8 @@ impl Request {
             for check in &mut rubric.checks {
                 check.place = check.lesson.as_ref().and_then(|lesson| places.get(lesson).cloned());
             }
+        } else if let Some(program) = submission.program() {
+            lessons::name(&mut rubric, &program, submission.origin());
         }
         let (runs, build_error) = match self.observe(&submission) {
             Ok(runs) => (runs, None),
@@ -113,7 +115,10 @@ impl Request {
     /// `Exit::CannotRun` for a task without checks, `Exit::Usage` for a check that does not exist.
     pub fn judge_again(&self, runs: Vec<Run>, style: Style) -> Result<Grade> {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        let rubric = self.rubric(style)?;
+        let mut rubric = self.rubric(style)?;
+        if !style.is_rust {
+            lessons::name_where_told(&mut rubric, &runs);
+        }
         let verdicts = judge::judge(self.task, &rubric, &runs, style);
         Ok(self.grade_of(rubric, style, (runs, verdicts), (started, clock)))
     }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::handout::section;
+use crate::handout::edition::Edition;
+use crate::handout::section::by_name;
 use crate::handout::workspace::{Workspace, broken, read};
 use crate::rubric::Rubric;
 use crate::task::Task;
@@ -48,7 +49,7 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Lesson>> {
             place: format!("{}:{}", path.display(), section.line(&source)),
             sheet: folder.join("README.md"),
             checks: rubric.checks.iter().filter(is_its).map(|check| check.id.clone()).collect(),
-            is_written: section::is_written(&section, &source),
+            is_written: by_name::is_written(&path, &section, &source.replace("\r\n", "\n")),
             number: section.lesson,
             title: section.title,
             marks: section.marks,
@@ -57,7 +58,10 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Lesson>> {
     Ok(lessons)
 }
 
-/// The folder of a task in a workspace.
-pub fn folder(root: &Path, task: Task) -> PathBuf {
-    root.join(task.folder())
+/// The folder of a task in a workspace of an edition.
+pub fn folder(root: &Path, edition: Edition, task: Task) -> PathBuf {
+    match edition {
+        Edition::Rust => root.join(task.folder()),
+        Edition::C => root.join(task.id()),
+    }
 }

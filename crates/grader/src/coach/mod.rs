@@ -29,7 +29,7 @@ impl Next {
     /// # Errors
     /// `Exit::Usage` outside of a workspace, and for one whose sections cannot be read.
     pub fn run(&self) -> Result<u8> {
-        let all = lesson::all(&Workspace::here()?)?;
+        let all = lesson::all(&Workspace::in_any_edition()?)?;
         write(None, &next(&all))?;
         Ok(u8::from(all.iter().any(|lesson| !lesson.is_written)))
     }
@@ -41,7 +41,7 @@ impl Progress {
     /// # Errors
     /// Those of [`Next::run`].
     pub fn run(&self) -> Result<u8> {
-        let all = lesson::all(&Workspace::here()?)?;
+        let all = lesson::all(&Workspace::in_any_edition()?)?;
         write(None, &progress(&all))?;
         Ok(u8::from(all.iter().any(|lesson| !lesson.is_written)))
     }

@@ -24,6 +24,7 @@ use super::lesson;
 use super::screen::{Screen, first_to_do};
 use crate::class::stored::StoredReport;
 use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::handout::edition::Edition;
 use crate::handout::workspace::Workspace;
 use crate::signals::Signals;
 use crate::task::Task;
@@ -55,6 +56,7 @@ struct Session {
     task: Task,
     /// The workspace.
     root: PathBuf,
+    edition: Edition,
     /// Where the reports are written.
     dir: TempDir,
     report: Option<StoredReport>,
@@ -74,17 +76,18 @@ impl Watch {
             let instead = format!("`grade {}` grades once", self.task.id());
             return Err(Error::usage(format!("watch needs a terminal to show its screen on; {instead}")));
         }
-        let root = Workspace::here()?.root;
+        let root = Workspace::in_any_edition()?.root;
         let signals = Signals::block()?;
         let _terminal = KeyByKey::of_stdin()?;
         let (sender, events) = channel();
-        let folder = lesson::folder(&root, self.task);
+        let edition = Edition::of(&root)?;
+        let folder = lesson::folder(&root, edition, self.task);
         let _watcher = watcher(&folder, sender.clone())?;
         std::thread::spawn(move || read_keys(&sender));
         let dir = tempfile::tempdir().or_cannot("make", "a temporary folder")?;
         let begun = Instant::now();
         let (task, hints) = (self.task, 1);
-        let mut session = Session { task, root, dir, report: None, grading: None, begun, took: None, hints };
+        let mut session = Session { task, root, edition, dir, report: None, grading: None, begun, took: None, hints };
         session.begin()?;
         while signals.fd.read_signal().ok().flatten().is_none() && session.take(&events)? {}
         session.end();
@@ -113,7 +116,7 @@ impl Session {
             }
             Ok(Event::Key(b'd')) => self.page(&["--diff"], events)?,
             Ok(Event::Key(b'n')) => {
-                let text = super::next(&lesson::all(&Workspace::here()?)?);
+                let text = super::next(&lesson::all(&Workspace::in_any_edition()?)?);
                 self.show(&text, events)?;
             }
             Ok(Event::Key(_)) | Err(RecvTimeoutError::Timeout) => (),
@@ -160,6 +163,9 @@ impl Session {
     fn grade(&self) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe().or_cannot("find", "this program").into_broken()?);
         command.current_dir(&self.root).arg(self.task.id()).arg("--end-with-parent");
+        if self.edition == Edition::C {
+            command.arg("--submission").arg(&self.root);
+        }
         Ok(command)
     }
 

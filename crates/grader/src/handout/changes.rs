@@ -8,22 +8,23 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::escape::drawn;
-use crate::handout::section;
-use crate::handout::workspace::{Workspace, broken, is_crate_root, is_source, is_workspace, read};
+use crate::handout::edition::Edition;
+use crate::handout::section::{self, by_name};
+use crate::handout::workspace::{Workspace, broken, is_crate_root, is_source, read};
 use crate::report::write;
 use crate::submission::untrusted::UntrustedFolder;
 
-/// List the differences between a submission and this workspace, except in the bodies of marked functions
+/// List the differences between a submission and this workspace, except in the bodies of marked sections
 #[derive(Debug, Clone, clap::Args)]
 pub struct Changes {
-    /// Folder that was handed in, a Rust workspace
+    /// Folder that was handed in
     dir: PathBuf,
 }
 
-/// Make a workspace of this one and the marked functions of a submission
+/// Make a workspace of this one and the marked sections of a submission
 #[derive(Debug, Clone, clap::Args)]
 pub struct Graft {
-    /// Folder that was handed in, a Rust workspace
+    /// Folder that was handed in
     dir: PathBuf,
     /// Folder to make; it must not be there yet
     into: PathBuf,
@@ -35,11 +36,12 @@ impl Changes {
     /// # Errors
     /// `Exit::Usage` outside of a workspace, or when `dir` is none.
     pub fn run(&self) -> Result<u8> {
-        let workspace = Workspace::here()?;
-        let theirs = opened(&self.dir)?;
+        let edition = Edition::of(&self.dir)?;
+        let workspace = Workspace::of(edition)?;
+        let theirs = UntrustedFolder::open(&self.dir)?;
         let mut changes = Vec::new();
         for path in &workspace.files {
-            changes.extend(change(&workspace, &theirs, path)?);
+            changes.extend(change(edition, &workspace, &theirs, path)?);
         }
         changes.extend(
             theirs
@@ -49,7 +51,7 @@ impl Changes {
         );
         changes.iter().try_for_each(|change| write(None, &format!("{}\n", drawn(change))))?;
         if changes.is_empty() {
-            write(None, &format!("{}: only marked functions differ\n", self.dir.display()))?;
+            write(None, &format!("{}: only marked sections differ\n", self.dir.display()))?;
         }
         Ok(u8::from(!changes.is_empty()))
     }
@@ -61,19 +63,21 @@ impl Graft {
     /// # Errors
     /// `Exit::Usage` outside of a workspace, or when `dir` is none; when `into` cannot be made.
     pub fn run(&self) -> Result<u8> {
-        let workspace = Workspace::here()?;
-        let theirs = opened(&self.dir)?;
+        let edition = Edition::of(&self.dir)?;
+        let workspace = Workspace::of(edition)?;
+        let theirs = UntrustedFolder::open(&self.dir)?;
         let lessons = workspace.sections()?;
         let mut unwritten = Vec::new();
         workspace.copy(&self.into, |path, mut text| {
             if lessons.iter().any(|(source, _)| source == path) {
-                let grafted = text_of(&theirs, path).and_then(|donor| section::with_bodies_of(&text, &donor));
+                let grafted = text_of(&theirs, path).and_then(|donor| by_name::with_bodies_of(path, &text, &donor));
                 let (grafted, missing, why) = match grafted {
-                    Ok((text, missing)) => (text, missing, "no function is marked so".to_owned()),
+                    Ok((text, missing)) => (text, missing, "no section is marked so".to_owned()),
                     Err(why) => {
                         let all = lessons.iter().filter(|(source, _)| source == path);
                         let all = all.map(|(_, section)| section.lesson.clone()).collect();
-                        (section::unwritten(&text).map_err(|why| broken(path, &why.reason()))?, all, why.reason())
+                        let text = by_name::unwritten(path, &text).map_err(|why| broken(path, &why.reason()))?;
+                        (text, all, why.reason())
                     }
                 };
                 text = grafted;
@@ -84,25 +88,17 @@ impl Graft {
         })?;
         unwritten.iter().try_for_each(|line| write(None, &format!("{}\n", drawn(line))))?;
         let grafted = lessons.len() - unwritten.len();
-        write(None, &format!("{grafted} functions of {} in {}\n", self.dir.display(), self.into.display()))?;
+        write(None, &format!("{grafted} sections of {} in {}\n", self.dir.display(), self.into.display()))?;
         Ok(u8::from(!unwritten.is_empty()))
     }
 }
 
-/// Opens a folder that was handed in.
-fn opened(dir: &Path) -> Result<UntrustedFolder> {
-    if !is_workspace(dir) {
-        let why = format!("{} is no workspace like this one: it has other folders", dir.display());
-        return Err(Error::usage(why));
-    }
-    UntrustedFolder::open(dir)
-}
-
 /// The line on one file of the workspace, if it differs.
-fn change(workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Result<Option<String>> {
+fn change(edition: Edition, workspace: &Workspace, theirs: &UntrustedFolder, path: &Path) -> Result<Option<String>> {
     let here = workspace.root.join(path);
     let ours = read(&here)?;
     let told = match theirs.read(path) {
+        Ok(None) if !edition.collects(path) => return Ok(None),
         Ok(None) => return Ok(Some(format!("missing  {}", path.display()))),
         Err(why) => Some(format!(": {}", why.reason())),
         Ok(Some(content)) => match differ(path, &ours, &content.bytes) {
@@ -128,7 +124,7 @@ fn differ(path: &Path, ours: &[u8], theirs: &[u8]) -> Option<String> {
         return Some(String::new());
     }
     let text = |bytes| std::str::from_utf8(bytes).map_err(|why| Error::usage(why.to_string()));
-    match text(ours).and_then(|ours| section::agree_outside(ours, text(theirs)?)) {
+    match text(ours).and_then(|ours| by_name::agree_outside(path, ours, text(theirs)?)) {
         Ok(true) => None,
         Ok(false) => Some(String::new()),
         Err(why) => Some(format!(": {}", why.reason())),

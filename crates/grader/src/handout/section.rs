@@ -7,6 +7,9 @@
 //! A function whose heading is `# Withheld with lesson 1.a` would show that lesson's solution. Students do not write it: it is
 //! emptied with the others, and a graft has ours.
 
+pub mod by_name;
+pub mod lines;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -40,6 +43,11 @@ pub struct Section {
 }
 
 impl Section {
+    /// Its body in `source`.
+    pub fn text<'a>(&self, source: &'a str) -> &'a str {
+        source.get(self.body.clone()).unwrap_or_default()
+    }
+
     /// The line of `source` on which its body begins, from 1.
     pub fn line(&self, source: &str) -> usize {
         let source = as_compiled(source);
@@ -131,13 +139,6 @@ pub fn with_bodies_of(source: &str, donor: &str) -> Result<(String, Vec<String>)
     let text =
         with_bodies(source, |section, indent| body_of(section).map_or_else(|| todo(section, indent), str::to_owned))?;
     Ok((text, missing))
-}
-
-/// Whether a section of `source` says something else than what it says before it is written.
-pub fn is_written(section: &Section, source: &str) -> bool {
-    let source = as_compiled(source);
-    let body = source.get(section.body.clone()).unwrap_or_default();
-    !body.trim_start_matches('{').trim_start().starts_with("todo!(")
 }
 
 /// What a section says before it is written.

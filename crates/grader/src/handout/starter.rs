@@ -8,15 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, OrCannot, Result};
-use crate::handout::section::{self, Section};
+use crate::handout::edition::Edition;
+use crate::handout::section::{self, Section, by_name};
 use crate::handout::workspace::{Workspace, broken, is_crate_root};
 use crate::report::write;
 
-/// Make the workspace for students: this one, with the bodies of the marked functions emptied
+/// Make the workspace for students: this one, with the bodies of the marked sections emptied
 #[derive(Debug, Clone, clap::Args)]
 pub struct Starter {
     /// Folder to make; it must not be there yet
     dir: PathBuf,
+    /// What students write in: Rust, or C and bash
+    #[arg(long, value_enum, default_value_t)]
+    edition: Edition,
 }
 
 impl Starter {
@@ -26,10 +30,10 @@ impl Starter {
     /// `Exit::Usage` outside of a workspace, or when the folder cannot be made; `Exit::CannotRun` when git cannot keep
     /// it; `Exit::Usage` when sections and rubrics contradict each other.
     pub fn run(&self) -> Result<u8> {
-        let workspace = Workspace::here()?;
+        let workspace = Workspace::of(self.edition)?;
         let lessons = workspace.sections()?;
         workspace.copy(&self.dir, |path, source| {
-            let text = section::unwritten(&source).map_err(|why| broken(path, &why.reason()))?;
+            let text = by_name::unwritten(path, &source).map_err(|why| broken(path, &why.reason()))?;
             Ok(if is_crate_root(path) { section::with_unused_allowed(&text) } else { text })
         })?;
         keep_in_git(&self.dir).inspect_err(|_| {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, IntoExit, OrCannot, Result};
-use crate::handout::section::{self, Section};
+use crate::handout::edition::{Edition, is_workspace};
+use crate::handout::section::{Section, by_name};
 use crate::rubric::Rubric;
 use crate::submission::untrusted::paths_in;
 use crate::task::Task;
@@ -44,6 +45,33 @@ impl Workspace {
         Ok(Self { root, files })
     }
 
+    /// The one that holds the current directory, in whichever edition.
+    ///
+    /// # Errors
+    /// Those of [`Workspace::here`].
+    pub fn in_any_edition() -> Result<Self> {
+        let here = std::env::current_dir().or_cannot("tell", "the current directory").into_usage()?;
+        let is_c = |folder: &&Path| matches!(Edition::of(folder), Ok(Edition::C));
+        match here.ancestors().find(is_c) {
+            Some(root) => Ok(Self { files: tracked(root)?, root: root.to_owned() }),
+            None => Self::here(),
+        }
+    }
+
+    /// What of the one that holds the current directory is an edition.
+    ///
+    /// # Errors
+    /// Those of [`Workspace::here`]; `Exit::Usage` when it lacks that edition, as what is handed out does.
+    pub fn of(edition: Edition) -> Result<Self> {
+        let here = Self::here()?;
+        let root = here.root.join(edition.folder());
+        match edition {
+            Edition::Rust => Ok(here),
+            Edition::C if root.join("Makefile").is_file() => Ok(Self { files: tracked(&root)?, root }),
+            Edition::C => Err(Error::usage(format!("{} lacks the edition in C and bash", here.root.display()))),
+        }
+    }
+
     /// Its sections, by the files that they are in.
     ///
     /// # Errors
@@ -53,7 +81,7 @@ impl Workspace {
         let mut found = Vec::new();
         for path in self.files.iter().filter(|path| is_source(path)) {
             let text = String::from_utf8(read(&self.root.join(path))?).map_err(|why| broken(path, &why.to_string()))?;
-            let sections = section::sections(&text).map_err(|why| broken(path, &why.reason()))?;
+            let sections = by_name::sections(path, &text).map_err(|why| broken(path, &why.reason()))?;
             found.extend(sections.into_iter().map(|section| (path.clone(), section)));
         }
         agree_with_rubrics(&self.root, &found)?;
@@ -90,22 +118,17 @@ impl Workspace {
     }
 }
 
-/// Whether a folder is the root of such a workspace.
-pub fn is_workspace(folder: &Path) -> bool {
-    Task::ALL.iter().all(|task| folder.join(task.folder()).join("Cargo.toml").is_file())
-}
-
 /// Whether a file is the root of a task's crate, or of a program that measures it.
 pub fn is_crate_root(path: &Path) -> bool {
     let is_bench = || path.parent().is_some_and(|folder| folder.ends_with("bench"));
     is_source(path) && (["src/main.rs", "src/lib.rs"].iter().any(|root| path.ends_with(root)) || is_bench())
 }
 
-/// Whether a file is a source of a task's crate.
+/// Whether a file is a source of a task's crate, or of a task in C and bash.
 pub fn is_source(path: &Path) -> bool {
     let is_rust = path.extension() == Some(OsStr::new("rs"));
     let folders = || Task::ALL.iter().flat_map(|task| ["src", "bench"].map(|part| Path::new(task.folder()).join(part)));
-    is_rust && folders().any(|folder| path.starts_with(folder))
+    Edition::has_lines(path) || is_rust && folders().any(|folder| path.starts_with(folder))
 }
 
 /// Reads a file.
@@ -129,7 +152,8 @@ fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
         let why = why.lines().next().unwrap_or_default();
         return Err(Error::usage(format!("git does not list the files of {}: {why}", root.display())));
     }
-    let stays = |path: &PathBuf| STAYS_BEHIND.iter().any(|left| path.starts_with(left));
+    let is_theirs = |path: &PathBuf| Edition::is_of_another(path);
+    let stays = |path: &PathBuf| is_theirs(path) || STAYS_BEHIND.iter().any(|left| path.starts_with(left));
     let mut paths: Vec<_> = paths_in(&output.stdout).filter(|path| !stays(path)).collect();
     paths.sort();
     Ok(paths)
@@ -157,7 +181,7 @@ fn agree_with_rubrics(root: &Path, sections: &[(PathBuf, Section)]) -> Result<()
         }
     }
     match marks.keys().next() {
-        Some(lesson) => Err(Error::usage(format!("checks are about lesson {lesson}, and no function is marked so"))),
+        Some(lesson) => Err(Error::usage(format!("checks are about lesson {lesson}, and no section is marked so"))),
         None => Ok(()),
     }
 }
@@ -165,7 +189,8 @@ fn agree_with_rubrics(root: &Path, sections: &[(PathBuf, Section)]) -> Result<()
 /// `FILE:LINE` of a lesson's heading.
 fn place_of(root: &Path, path: &Path, lesson: &str) -> PathBuf {
     let text = fs::read_to_string(root.join(path)).unwrap_or_default();
-    let heading = format!("# Lesson {lesson} (");
-    let line = text.lines().zip(1..).filter(|(line, _)| line.contains(&heading)).map(|(_, nth): (_, u32)| nth).last();
+    let headings = ["# Lesson", "BEGIN LESSON"].map(|words| format!("{words} {lesson} ("));
+    let is_heading = |line: &str| headings.iter().any(|heading| line.contains(heading));
+    let line = text.lines().zip(1..).filter(|(line, _)| is_heading(line)).map(|(_, nth): (_, u32)| nth).last();
     line.map_or_else(|| path.to_owned(), |line| PathBuf::from(format!("{}:{line}", path.display())))
 }

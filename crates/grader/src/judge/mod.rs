@@ -273,6 +273,12 @@ pub fn false_lines(history: &History<'_>, style: Style) -> Vec<(usize, String)> 
     transcript::false_lines(history, style).into_iter().map(|(line, fact)| (line.number, fact)).collect()
 }
 
+/// Whether a program of `runs` said of one of its lessons that it is not written.
+pub fn tells_of_unwritten_lessons(runs: &[Run], rubric: &Rubric) -> bool {
+    let told = unwritten_lessons(runs, rubric);
+    rubric.checks.iter().any(|check| check.lesson.as_ref().is_some_and(|lesson| told.contains(lesson)))
+}
+
 /// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.
 fn unwritten_lessons(runs: &[Run], rubric: &Rubric) -> Vec<String> {
     let mut lessons = Vec::new();

@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::error::{Error, IntoExit, OrCannot, Result};
+use crate::handout::section::{by_name, lines};
 use crate::rubric::Rubric;
 use crate::task::Task;
 
@@ -39,6 +40,8 @@ pub struct Expect {
     pub story: String,
     /// The program from which it differs by `edit`; without it, all files lie beside `expect.toml`.
     base: Option<String>,
+    /// The edition of the course whose solution it is: `c`. It is taken without the comments that mark its sections.
+    edition: Option<String>,
     /// Other programs of the zoo whose files lie there as well, such as the tool that an orchestrator drives; if left out,
     /// those of `base`.
     #[serde(default)]
@@ -141,12 +144,9 @@ impl ZooEntry {
     fn read(zoo: &Path, name: String) -> Result<ZooEntry> {
         let file = zoo.join(&name).join("expect.toml");
         let broken = |why: String| Error::broken(format!("zoo: {}: {why}", file.display()));
-        let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
-        let mut expect: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
+        let mut expect = read_expect(zoo, &name)?;
         if let Some(base) = &expect.base {
-            let file = zoo.join(base).join("expect.toml");
-            let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
-            let base: Expect = toml::from_str(&text).map_err(|e| broken(e.message().to_owned()))?;
+            let base = read_expect(zoo, base)?;
             expect.build = expect.build.or(base.build);
             if expect.with.is_empty() {
                 expect.with = base.with;
@@ -235,14 +235,10 @@ impl ZooEntry {
     fn files(&self) -> Result<BTreeMap<String, File>> {
         let mut files = BTreeMap::new();
         for other in self.expect.with.iter().chain(&self.expect.base) {
-            files.extend(read_files(&self.zoo.join(other))?);
+            files.extend(program(&self.zoo, other, &read_expect(&self.zoo, other)?)?);
         }
-        files.extend(read_files(&self.zoo.join(&self.name))?);
-        for edit in &self.expect.edit {
-            let file =
-                files.get_mut(&edit.file).ok_or_else(|| Error::broken(format!("there is no {} to edit", edit.file)))?;
-            file.text = replace_once(&file.text, &edit.find, &edit.replace).map_err(Error::broken)?;
-        }
+        files.extend(own_files(&self.zoo, &self.name, &self.expect)?);
+        edit(&mut files, &self.expect.edit)?;
         if files.is_empty() {
             return Err(Error::broken("has no file and no base"));
         }
@@ -257,13 +253,59 @@ struct File {
     mode: u32,
 }
 
+/// The files of a program that needs no other one: its own, as its `edit` changes them.
+fn program(zoo: &Path, name: &str, expect: &Expect) -> Result<BTreeMap<String, File>> {
+    let mut files = own_files(zoo, name, expect)?;
+    if expect.base.is_none() {
+        edit(&mut files, &expect.edit)?;
+    }
+    Ok(files)
+}
+
+/// The files beside an `expect.toml`, laid over those of the edition whose solution it is.
+fn own_files(zoo: &Path, name: &str, expect: &Expect) -> Result<BTreeMap<String, File>> {
+    let mut files = match &expect.edition {
+        Some(edition) => solution(&zoo.join("../../../editions").join(edition).join(expect.task.id()))?,
+        None => BTreeMap::new(),
+    };
+    files.extend(read_files(&zoo.join(name))?);
+    Ok(files)
+}
+
+/// The programs of one task of an edition, without what tells students where to write.
+fn solution(folder: &Path) -> Result<BTreeMap<String, File>> {
+    let mut files = read_files(folder)?;
+    files.retain(|name, _| by_name::language_of(Path::new(name)).is_some());
+    for (name, file) in &mut files {
+        if let Some(language) = by_name::language_of(Path::new(name)) {
+            file.text = lines::without_markers(&file.text, language);
+        }
+    }
+    Ok(files)
+}
+
+fn edit(files: &mut BTreeMap<String, File>, edits: &[Edit]) -> Result<()> {
+    for edit in edits {
+        let file =
+            files.get_mut(&edit.file).ok_or_else(|| Error::broken(format!("there is no {} to edit", edit.file)))?;
+        file.text = replace_once(&file.text, &edit.find, &edit.replace).map_err(Error::broken)?;
+    }
+    Ok(())
+}
+
+fn read_expect(zoo: &Path, name: &str) -> Result<Expect> {
+    let file = zoo.join(name).join("expect.toml");
+    let text = fs::read_to_string(&file).or_cannot("read", &file).into_broken()?;
+    toml::from_str(&text).map_err(|why| Error::broken(format!("zoo: {}: {}", file.display(), why.message())))
+}
+
 /// The files of one folder of the zoo but for `expect.toml`.
 fn read_files(folder: &Path) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).or_cannot("read", folder)? {
         let entry = entry.or_cannot("read", folder)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name != "expect.toml" {
+        if name != "expect.toml" && entry.path().is_file() {
             let text = fs::read_to_string(entry.path()).or_cannot("read", folder)?;
             let mode = entry.metadata().or_cannot("read", folder)?.permissions().mode() & 0o777;
             files.insert(name, File { text, mode });

@@ -19,18 +19,33 @@ pub const STUDENTS: [&str; 5] =
 
 /// The grader's own kit: task, path in the task's folder, text, permissions.
 const OWN: [(Task, &str, &str, u32); 7] = [
-    (Task::Task2, "container_prog.c", include_str!("../../kit/container_prog.c"), 0o644),
+    (Task::Task2, "container_prog.c", include_str!("../../../../editions/c/task2/container_prog.c"), 0o644),
     (Task::Task3, CONDUCTORFILE, include_str!("../../kit/Conductorfile"), 0o644),
     (
         Task::Task4,
         "counter-service/counter-service.c",
-        include_str!("../../kit/counter-service/counter-service.c"),
+        include_str!("../../../../editions/c/task4/counter-service/counter-service.c"),
         0o644,
     ),
-    (Task::Task4, "counter-service/Makefile", include_str!("../../kit/counter-service/Makefile"), 0o644),
-    (Task::Task4, "counter-service/run.sh", include_str!("../../kit/counter-service/run.sh"), 0o755),
-    (Task::Task4, "external-service/app.py", include_str!("../../kit/external-service/app.py"), 0o644),
-    (Task::Task4, "external-service/run.sh", include_str!("../../kit/external-service/run.sh"), 0o755),
+    (
+        Task::Task4,
+        "counter-service/Makefile",
+        include_str!("../../../../editions/c/task4/counter-service/Makefile"),
+        0o644,
+    ),
+    (Task::Task4, "counter-service/run.sh", include_str!("../../../../editions/c/task4/counter-service/run.sh"), 0o755),
+    (
+        Task::Task4,
+        "external-service/app.py",
+        include_str!("../../../../editions/c/task4/external-service/app.py"),
+        0o644,
+    ),
+    (
+        Task::Task4,
+        "external-service/run.sh",
+        include_str!("../../../../editions/c/task4/external-service/run.sh"),
+        0o755,
+    ),
 ];
 /// The newer edition's recipe of an image.
 const CONDUCTORFILE: &str = "Conductorfile";
@@ -72,7 +87,9 @@ impl Kit {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 folder.is_some_and(|folder| files.iter().any(|file| file.path.starts_with(folder)))
             };
-            let (theirs, missing): (Vec<_>, Vec<_>) = kit.into_iter().partition(|file| has_folder(&file.path));
+            let (mut theirs, missing): (Vec<_>, Vec<_>) = kit.into_iter().partition(|file| has_folder(&file.path));
+            theirs
+                .retain(|given| !files.iter().any(|file| file.path == given.path && !differ(&file.what, &given.what)));
             let mut folders: Vec<String> =
                 theirs.iter().filter_map(|file| Some(file.path.parent()?.display().to_string())).collect();
             folders.dedup();
@@ -90,12 +107,12 @@ impl Kit {
                     added.push(name);
                     files.push(given);
                 }
+                Some(theirs) if !differ(&theirs.what, &given.what) => {}
                 Some(theirs) if matches!(self, Kit::Own) => kept.push(theirs.path.display().to_string()),
-                Some(theirs) if differ(&theirs.what, &given.what) => {
+                Some(theirs) => {
                     replaced.push(name);
                     *theirs = given;
                 }
-                Some(_) => {}
             }
         }
         not_compared(kept, notes);

@@ -172,6 +172,14 @@ impl Submission {
         &self.origin
     }
 
+    /// The program or source that was found, where cargo does not build it.
+    pub fn program(&self) -> Option<PathBuf> {
+        match &self.layout {
+            Layout::Workspace(_) => None,
+            Layout::Folder(found) => Some(found.path()),
+        }
+    }
+
     /// Whether it is a Rust workspace, so that its output on a pipe is judged as well.
     pub fn is_rust(&self) -> bool {
         matches!(self.layout, Layout::Workspace(_))
