@@ -37,22 +37,26 @@ impl Changes {
     pub fn run(&self) -> Result<u8> {
         let workspace = Workspace::here()?;
         let theirs = opened(&self.dir)?;
-        let mut changes = Vec::new();
-        for path in &workspace.files {
-            changes.extend(change(&workspace, &theirs, path)?);
-        }
-        changes.extend(
-            theirs
-                .added_to(&workspace.root, &workspace.files)?
-                .iter()
-                .map(|path| format!("added    {}", path.display())),
-        );
+        let changes = between(&workspace, &theirs)?;
         changes.iter().try_for_each(|change| write(None, &format!("{}\n", drawn(change))))?;
         if changes.is_empty() {
             write(None, &format!("{}: only marked functions differ\n", self.dir.display()))?;
         }
         Ok(u8::from(!changes.is_empty()))
     }
+}
+
+/// What of a submission differs where it may not, a line each.
+///
+/// # Errors
+/// Those of reading either.
+pub fn between(workspace: &Workspace, theirs: &UntrustedFolder) -> Result<Vec<String>> {
+    let mut changes = Vec::new();
+    for path in &workspace.files {
+        changes.extend(change(workspace, theirs, path)?);
+    }
+    changes.extend(theirs.added_to(&workspace.root, &workspace.files)?.iter().map(|path| format!("added    {}", path.display())));
+    Ok(changes)
 }
 
 impl Graft {
@@ -90,7 +94,7 @@ impl Graft {
 }
 
 /// Opens a folder that was handed in.
-fn opened(dir: &Path) -> Result<UntrustedFolder> {
+pub fn opened(dir: &Path) -> Result<UntrustedFolder> {
     if !is_workspace(dir) {
         let why = format!("{} is no workspace like this one: it has other folders", dir.display());
         return Err(Error::usage(why));

@@ -8,4 +8,4 @@
 pub mod changes;
 pub mod section;
 pub mod starter;
-mod workspace;
+pub mod workspace;
