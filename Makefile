@@ -34,7 +34,7 @@ build: setup ## build everything, as `cargo build --release`
 	task4-services/bundle
 
 # The grader alone: it builds the task that it is to grade, and no other.
-.PHONY: grade
+.PHONY: grade test-cluster
 grade: setup
 	cargo build --release --locked --package grader
 
@@ -70,6 +70,10 @@ diff-task1: grade ## task 1's output beside the reference
 
 diff-task2: grade ## task 2's output beside the reference
 	$(GRADE) task2 --diff $(if $(SUBMISSION),--submission "$$SUBMISSION")
+
+test-cluster: grade ## grade a class on a real Slurm of four nodes on this machine, one of which is lost
+	vm/provision --cluster
+	$(SUDO) crates/grader/tests/cluster/run target/release/grade
 
 starter: grade ## make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet
 	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)
