@@ -96,7 +96,11 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
         let entry = entry.or_cannot("read", &root).into_usage()?;
         let kind = entry.file_type().or_cannot("read", entry.path()).into_usage()?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name == gradescope::METADATA || name == "__MACOSX" || name.contains("_assignsubmission_onlinetext") {
+        if name.starts_with('.')
+            || name == gradescope::METADATA
+            || name == "__MACOSX"
+            || name.contains("_assignsubmission_onlinetext")
+        {
             continue;
         }
         let refused = if kind.is_symlink() {
@@ -110,7 +114,9 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
         match submitters.remove(&one.name).filter(|people| !people.is_empty()) {
             None => handins.push(one),
             // A group has one hand-in, and each of them a row.
-            Some(people) => handins.extend(people.into_iter().map(|who| HandIn { submitter: Some(who), ..one.clone() })),
+            Some(people) => {
+                handins.extend(people.into_iter().map(|who| HandIn { submitter: Some(who), ..one.clone() }))
+            }
         }
     }
     handins.sort_by(|one, other| one.name.cmp(&other.name));

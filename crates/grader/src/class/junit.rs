@@ -9,8 +9,8 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 use super::marks::{CellState, Marks, StudentRow, TaskCell};
 use super::stored::StoredCheck;
 use crate::error::{Error, Result};
-use crate::judge::Status;
 use crate::escape::drawn;
+use crate::judge::Status;
 
 /// The file's text.
 ///

@@ -55,7 +55,9 @@ pub fn between(workspace: &Workspace, theirs: &UntrustedFolder) -> Result<Vec<St
     for path in &workspace.files {
         changes.extend(change(workspace, theirs, path)?);
     }
-    changes.extend(theirs.added_to(&workspace.root, &workspace.files)?.iter().map(|path| format!("added    {}", path.display())));
+    changes.extend(
+        theirs.added_to(&workspace.root, &workspace.files)?.iter().map(|path| format!("added    {}", path.display())),
+    );
     Ok(changes)
 }
 

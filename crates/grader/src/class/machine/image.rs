@@ -82,7 +82,8 @@ impl Image {
             let to = folder.join(from.file_name().unwrap_or_default());
             let about = fs::metadata(from).or_cannot("read", from).into_usage()?;
             // Jobs may be using the one that is there: it is replaced by its name, and never written to.
-            let is_same = fs::metadata(&to).is_ok_and(|it| it.len() == about.len() && it.modified().ok() >= about.modified().ok());
+            let is_same = fs::metadata(&to)
+                .is_ok_and(|it| it.len() == about.len() && it.modified().ok() >= about.modified().ok());
             if !is_same {
                 let new = to.with_extension("new");
                 fs::copy(from, &new).and_then(|_| fs::rename(&new, &to)).or_cannot("copy", from).into_usage()?;

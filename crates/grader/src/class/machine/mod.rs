@@ -115,7 +115,9 @@ impl InMachine {
         let console = || fs::read_to_string(folder.join("console")).unwrap_or_default();
         let results = results::read(&result).map_err(|why| {
             let said = console().lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
-            Error::broken(format!("the virtual machine gave no result that can be read: {why}; its console said last: {said}"))
+            Error::broken(format!(
+                "the virtual machine gave no result that can be read: {why}; its console said last: {said}"
+            ))
         })?;
         self.judged(results, seed, started, clock)
     }

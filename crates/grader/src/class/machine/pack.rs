@@ -74,7 +74,8 @@ impl Pack {
             return self
                 .tar
                 .append_data(&mut header, name, std::io::Read::take(file, about.len()))
-                .or_cannot("pack", from).into_usage();
+                .or_cannot("pack", from)
+                .into_usage();
         }
         if about.is_dir() {
             header.set_size(0);

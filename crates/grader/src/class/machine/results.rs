@@ -165,7 +165,9 @@ fn unknown(given: &Value, known: &Value) -> Option<String> {
             Some(known) => unknown(value, known),
             None => (!value.is_null()).then(|| short(name)),
         }),
-        (Value::Array(given), Value::Array(known)) => given.iter().zip(known).find_map(|(one, other)| unknown(one, other)),
+        (Value::Array(given), Value::Array(known)) => {
+            given.iter().zip(known).find_map(|(one, other)| unknown(one, other))
+        }
         _ => None,
     }
 }
@@ -227,7 +229,10 @@ mod tests {
         refused(&[code], "no report");
         refused(&[("report.json", &fine)], "no exit code");
         refused(&[code, code], "twice");
-        refused(&[("../../etc/cron.d/x", ""); 1].as_slice().iter().map(|_| ("passwd", "")).collect::<Vec<_>>(), "not known");
+        refused(
+            &[("../../etc/cron.d/x", ""); 1].as_slice().iter().map(|_| ("passwd", "")).collect::<Vec<_>>(),
+            "not known",
+        );
         refused(&[("code-link", "")], "no file");
         refused(&[("code", "300")], "code: ");
         refused(&[code, ("report.json", &report(",\"root\":1"))], "unknown field `root`");

@@ -87,7 +87,12 @@ impl Batch {
     pub fn make(folder: &Folder, orders: Vec<Order>, kit: Option<&Path>) -> Result<Batch> {
         let cluster = folder.path.join("cluster");
         fs::create_dir_all(&cluster).or_cannot("make the folder", &cluster).into_usage()?;
-        let last = fs::read_dir(&cluster).or_cannot("read", &cluster).into_usage()?.flatten().filter_map(|it| number_of(&it.path())).max();
+        let last = fs::read_dir(&cluster)
+            .or_cannot("read", &cluster)
+            .into_usage()?
+            .flatten()
+            .filter_map(|it| number_of(&it.path()))
+            .max();
         let path = cluster.join((last.unwrap_or(0) + 1).to_string());
         let part = path.with_extension("part");
         for below in ["jobs", "results", "log", "handins"] {

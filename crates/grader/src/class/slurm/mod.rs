@@ -50,7 +50,8 @@ pub fn all(class: &Class, folder: &Folder, students: &[Student]) -> Result<()> {
     let wanted = work::wanted(class, folder, students)?;
     let left = wanted.iter().filter(|job| !work::is_done(folder, job)).count();
     let failed = BTreeMap::new();
-    let mut cluster = Cluster { class, folder, wanted, signals, progress: Progress::new(left), failed, told: String::new() };
+    let mut cluster =
+        Cluster { class, folder, wanted, signals, progress: Progress::new(left), failed, told: String::new() };
     cluster.follow(Batch::all(folder)?, true)?;
     loop {
         let orders = cluster.orders(&options);
@@ -196,7 +197,10 @@ impl Cluster<'_> {
             return Ok(Some(job));
         }
         let found = queue::named(&batch.name()).map_err(|why| {
-            Error::cannot_run(format!("Slurm does not tell whether {} was submitted: {why}; try again", batch.path.display()))
+            Error::cannot_run(format!(
+                "Slurm does not tell whether {} was submitted: {why}; try again",
+                batch.path.display()
+            ))
         })?;
         if let Some(job) = &found {
             batch.remember(job)?;
@@ -267,7 +271,8 @@ impl Cluster<'_> {
                 };
                 let why = batch.why(index).map_or_else(String::new, |why| format!("; {why}"));
                 for task in &order.jobs {
-                    self.failed.insert(task.stamp.clone(), (tries, format!("Slurm's job {job}_{index} ended: {how}{why}")));
+                    self.failed
+                        .insert(task.stamp.clone(), (tries, format!("Slurm's job {job}_{index} ended: {how}{why}")));
                 }
             }
         }

@@ -137,8 +137,18 @@ pub fn largest_array() -> u32 {
 /// Lines `ID_INDEX|STATE` or `ID_INDEX|STATE|REASON`.
 fn parsed(lines: &str) -> BTreeMap<u32, State> {
     const ACTIVE: [&str; 12] = [
-        "PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "REQUEUED", "REQUEUE_FED",
-        "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT",
+        "PENDING",
+        "RUNNING",
+        "CONFIGURING",
+        "COMPLETING",
+        "SUSPENDED",
+        "STOPPED",
+        "REQUEUED",
+        "REQUEUE_FED",
+        "REQUEUE_HOLD",
+        "RESIZING",
+        "SIGNALING",
+        "STAGE_OUT",
     ];
     let one = |line: &str| {
         let mut cells = line.split('|');
@@ -161,7 +171,9 @@ fn run(command: &mut Command) -> std::io::Result<Output> {
 /// The first line that a command said on stderr, else how it ended.
 fn reason(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
-    said.lines().find(|line| !line.trim().is_empty()).map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())
+    said.lines()
+        .find(|line| !line.trim().is_empty())
+        .map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ impl Worker {
             let file = batch::why(&batch, self.index);
             let new = file.with_extension(own_name());
             // It is told on stderr as well, which is in the log.
-            let _ = fs::write(&new, format!("node {}: {}", node(), error.line())).and_then(|()| fs::rename(&new, &file));
+            let _ =
+                fs::write(&new, format!("node {}: {}", node(), error.line())).and_then(|()| fs::rename(&new, &file));
         }
         done.map(|()| 0)
     }
