@@ -186,7 +186,7 @@ pub fn fill(options: &Options, job: &Job, part: &Path, old: &Path, children: &Ch
         tell_not_graded(part, job, &why)?;
     }
     let stamp = if options.rejudge { read(&old.join("stamp")) } else { job.stamp.clone() };
-    fs::write(part.join("stamp"), stamp).or_cannot("write", &part.join("stamp")).into_usage()
+    fs::write(part.join("stamp"), stamp).or_cannot("write", part.join("stamp")).into_usage()
 }
 
 /// Writes in `part` the report of one that was not graded.

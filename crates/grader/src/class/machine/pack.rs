@@ -59,10 +59,12 @@ impl Pack {
         let about = fs::symlink_metadata(from).or_cannot("read", from).into_usage()?;
         let mut header = Header::new_gnu();
         header.set_metadata(&about);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         if about.is_symlink() {
             let target = fs::read_link(from).or_cannot("read", from).into_usage()?;
-            (header.set_entry_type(EntryType::Symlink), header.set_size(0));
+            header.set_entry_type(EntryType::Symlink);
+            header.set_size(0);
             return self.tar.append_link(&mut header, name, target).or_cannot("pack", from).into_usage();
         }
         if about.is_file() {
