@@ -38,7 +38,7 @@ programs: setup
 	task4-services/bundle
 
 # The grader alone: it builds the task that it is to grade, and no other.
-.PHONY: grade programs
+.PHONY: grade programs test-cluster
 grade: setup
 	cargo build --release --locked --package grader
 
@@ -86,6 +86,11 @@ diff-task2: grade ## task 2's output beside the reference
 
 handin: ## pack what is to be handed in: ROLL=24m0001
 	@editions/handin rust
+
+test-cluster: grade ##+ grade a class on a real Slurm of four nodes on this machine, one of which is lost
+	vm/provision --cluster
+	$(SUDO) crates/grader/tests/cluster/run target/release/grade
+
 
 starter: grade ##+ make what students get, every lesson unwritten: DIR=~/handout, which must not be there yet [EDITION=rust|c]
 	@$(if $(DIR),,echo 'make starter: say where, as in make starter DIR=~/handout' >&2; exit 2)

@@ -54,6 +54,12 @@ enum Command {
     Watch(Watch),
     /// Grade a whole class: every hand-in below a folder or in an export of the course's system
     Class(Class),
+    /// Grade one submission of a class as a job of a cluster
+    #[command(hide = true)]
+    ClassWorker(crate::class::slurm::worker::Worker),
+    /// Grade one task of a submission in a throwaway virtual machine
+    #[command(hide = true)]
+    InMachine(crate::class::machine::InMachine),
     /// List the checks with their marks, lessons and claims
     List {
         /// Only this task: task1, task2, task3, task4
@@ -172,6 +178,8 @@ impl Cli {
             Command::Progress(progress) => progress.run(),
             Command::Watch(watch) => watch.run(),
             Command::Class(class) => class.run(),
+            Command::ClassWorker(worker) => worker.run(),
+            Command::InMachine(machine) => machine.run(),
             Command::List { task } => list(task),
             Command::Starter(starter) => starter.run(),
             Command::Changes(changes) => changes.run(),

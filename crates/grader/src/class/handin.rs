@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
+use super::gradescope::{self, Submitter};
 use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::submission::unpack::{self, ArchiveLimits};
 
@@ -24,6 +25,8 @@ pub struct HandIn {
     pub path: PathBuf,
     /// The participant in Moodle.
     pub moodle: Option<Participant>,
+    /// Who it is in Gradescope's metadata.
+    pub submitter: Option<Submitter>,
     /// Why it cannot be graded, where that is known before it is opened.
     pub refused: Option<String>,
 }
@@ -38,6 +41,12 @@ pub struct Participant {
 }
 
 impl HandIn {
+    /// The name of who handed it in, as the course's system has it.
+    pub fn full_name(&self) -> Option<String> {
+        let moodle = self.moodle.as_ref().map(|who| &who.full_name);
+        moodle.or(self.submitter.as_ref().map(|who| &who.name)).filter(|name| !name.is_empty()).cloned()
+    }
+
     /// The words in which a roll number may stand: those of its name, without what Moodle puts before it; of a folder, those
     /// of the names in it as well.
     pub fn words(&self) -> Vec<String> {
@@ -79,12 +88,19 @@ pub fn keep_apart(given: &Path, out: &Path) -> Result<()> {
 pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
     let given = fs::canonicalize(given).or_cannot("open", given).into_usage()?;
     let root = if given.is_file() { unpacked(&given, folder)? } else { given };
+    let export = gradescope::export_in(&root);
+    let mut submitters = export.as_deref().map(gradescope::submitters).transpose()?.unwrap_or_default();
+    let root = export.unwrap_or(root);
     let mut handins = Vec::new();
     for entry in fs::read_dir(&root).or_cannot("read", &root).into_usage()? {
         let entry = entry.or_cannot("read", &root).into_usage()?;
         let kind = entry.file_type().or_cannot("read", entry.path()).into_usage()?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name == "__MACOSX" || name.contains("_assignsubmission_onlinetext") {
+        if name.starts_with('.')
+            || name == gradescope::METADATA
+            || name == "__MACOSX"
+            || name.contains("_assignsubmission_onlinetext")
+        {
             continue;
         }
         let refused = if kind.is_symlink() {
@@ -94,7 +110,14 @@ pub fn all(given: &Path, folder: &Folder) -> Result<Vec<HandIn>> {
         } else {
             None
         };
-        handins.push(HandIn { moodle: participant(&name), path: entry.path(), name, refused });
+        let one = HandIn { moodle: participant(&name), path: entry.path(), name, submitter: None, refused };
+        match submitters.remove(&one.name).filter(|people| !people.is_empty()) {
+            None => handins.push(one),
+            // A group has one hand-in, and each of them a row.
+            Some(people) => {
+                handins.extend(people.into_iter().map(|who| HandIn { submitter: Some(who), ..one.clone() }))
+            }
+        }
     }
     handins.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(handins)
@@ -134,6 +157,7 @@ mod tests {
             name: "Ada_2718281_assignsubmission_file_24M0001-a3.tar.gz".to_owned(),
             path: PathBuf::from("/nowhere"),
             moodle: None,
+            submitter: None,
             refused: None,
         };
         assert_eq!(handin.words(), ["24m0001", "a3", "tar", "gz"]);

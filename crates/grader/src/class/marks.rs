@@ -37,6 +37,8 @@ pub struct StudentRow {
     pub is_refused: bool,
     /// One for each task.
     pub tasks: Vec<TaskCell>,
+    /// What differs from the handout where it may not.
+    pub changes: Vec<String>,
 }
 
 /// One student's marks for one task.
@@ -118,7 +120,7 @@ impl StudentRow {
 
     /// What an instructor should know, a sentence each.
     pub fn remarks(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.problem.iter().cloned().collect();
+        let mut all: Vec<String> = self.problem.iter().chain(&self.changes).cloned().collect();
         for cell in &self.tasks {
             let why = cell.why();
             let is_told = cell.state() == CellState::Missing && self.problem.is_some();
@@ -245,6 +247,7 @@ pub fn gather(folder: &Folder, students: &[Student], tasks: &[Task]) -> Result<M
             problem: student.problem.clone(),
             is_refused: student.is_refused,
             tasks: cells,
+            changes: Vec::new(),
         });
     }
     Ok(Marks { tasks, rows })

@@ -11,18 +11,26 @@
 //!
 //! Look: `grade class hand-ins --out marks --jobs 2`, then `marks/class.html`.
 
+mod copy;
 mod feedback;
 mod folder;
+mod gradescope;
 mod handin;
+mod integrity;
+mod junit;
+pub mod machine;
 mod marks;
 mod page;
 mod roster;
 mod sheets;
+pub mod slurm;
 mod stamp;
 pub mod stored;
 mod work;
 
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::report::write;
@@ -63,8 +71,52 @@ pub struct Class {
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::arguments::positive)]
     time_scale: f64,
     /// Judge the recorded runs again, after a change of the rubric, and run nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "slurm")]
     rejudge: bool,
+    /// Where each submission runs: in a box on this kernel (root), or each task in a throwaway virtual machine (any user)
+    /// [default: box; in a Slurm job of an ordinary user: vm]
+    #[arg(long = "where", value_name = "WHERE", value_enum)]
+    place: Option<Where>,
+    /// Folder of the machine's image, as `vm/build base` leaves it
+    #[arg(long, value_name = "DIR", env = "VM_OUT", default_value = "vm/out")]
+    image: PathBuf,
+    /// Grade on a cluster: one array job, an index a submission. The same command gathers and goes on after an interruption
+    #[arg(long)]
+    slurm: bool,
+    /// Slurm's partition
+    #[arg(long, value_name = "P", requires = "slurm")]
+    partition: Option<String>,
+    /// How many of the array's jobs may run at the same time
+    #[arg(long, value_name = "N", requires = "slurm", value_parser = clap::value_parser!(u32).range(1..))]
+    max_jobs: Option<u32>,
+}
+
+/// Where a submission runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Where {
+    /// A box of namespaces on this kernel.
+    Box,
+    /// A virtual machine that is thrown away.
+    Vm,
+}
+
+/// What is the same for all tasks of all students.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Folder of the course's kit.
+    pub kit: Option<PathBuf>,
+    /// Degrees of hints.
+    pub hint: u8,
+    /// Factor on all time limits.
+    pub time_scale: f64,
+    /// Judge what was recorded.
+    pub rejudge: bool,
+    /// Where submissions run.
+    pub place: Where,
+    /// Folder of the machine's image.
+    pub image: PathBuf,
 }
 
 impl Class {
@@ -82,15 +134,40 @@ impl Class {
         if students.is_empty() {
             return Err(Error::usage(format!("{}: there is no hand-in in it", self.handins.display())));
         }
-        work::all(self, &folder, &students)?;
-        let class = marks::gather(&folder, &students, &self.tasks())?;
+        if self.slurm {
+            slurm::all(self, &folder, &students)?;
+        } else {
+            work::all(self, &folder, &students)?;
+        }
+        let mut class = marks::gather(&folder, &students, &self.tasks())?;
+        let mut told = integrity::remarks(&students, self.jobs);
+        for row in &mut class.rows {
+            row.changes = told.remove(&row.id).unwrap_or_default();
+        }
         sheets::write(&folder, &class)?;
         for row in &class.rows {
             feedback::write(&folder, row)?;
         }
+        folder.write(Path::new("junit.xml"), &junit::junit(&class)?)?;
         folder.write(Path::new("class.html"), &page::page(&class))?;
         write(None, &format!("{}{}\n", class.summary(), folder.path.join("class.html").display()))?;
         Ok(if class.is_final() { 0 } else { 4 })
+    }
+
+    /// What the processes that grade are told.
+    fn options(&self) -> Result<Options> {
+        let place = self.place.unwrap_or(Where::Box);
+        if place == Where::Vm && !self.rejudge {
+            machine::Image::open(&self.image)?;
+        }
+        Ok(Options {
+            kit: self.kit.clone(),
+            hint: self.hint,
+            time_scale: self.time_scale,
+            rejudge: self.rejudge,
+            place,
+            image: self.image.clone(),
+        })
     }
 
     /// The tasks that are graded, each once.

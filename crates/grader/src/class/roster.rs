@@ -95,13 +95,13 @@ pub fn students(handins: Vec<HandIn>, roster: Option<&Roster>) -> Vec<Student> {
         }
         None => {
             for (roll, handins) in by_roll {
-                let name = handins.first().and_then(|it| it.moodle.as_ref()).map(|who| who.full_name.clone());
+                let name = handins.first().and_then(HandIn::full_name);
                 students.push(student(ids.of(&roll), name.unwrap_or_default(), handins));
             }
         }
     }
     for (handin, why) in unknown {
-        let name = handin.moodle.as_ref().map_or_else(|| handin.name.clone(), |who| who.full_name.clone());
+        let name = handin.full_name().unwrap_or_else(|| handin.name.clone());
         let own = student(ids.of(&handin.name), name, vec![handin]);
         students.push(Student { problem: Some(own.problem.unwrap_or(why)), ..own });
     }
@@ -126,6 +126,15 @@ fn student(id: String, name: String, mut handins: Vec<HandIn>) -> Student {
 
 /// The roll number of a hand-in, in small letters.
 fn roll_of(handin: &HandIn, roster: Option<&Roster>) -> Result<String, String> {
+    if let Some(who) = &handin.submitter {
+        let roll = who.roll.to_lowercase();
+        let is_known = roster.is_none_or(|roster| roster.rows.iter().any(|(known, _)| known.to_lowercase() == roll));
+        return match (roll.is_empty(), is_known) {
+            (true, _) => Err(format!("Gradescope knows no roll number of {}", who.name)),
+            (false, false) => Err(format!("Gradescope's {roll} is not in the roster")),
+            (false, true) => Ok(roll),
+        };
+    }
     let words = handin.words();
     let found: BTreeSet<String> = match roster {
         // A roll number may have signs between its words, as 24-M-0001 has: its words stand there in a row.
@@ -181,7 +190,8 @@ mod tests {
     use std::path::PathBuf;
 
     fn handin(name: &str) -> HandIn {
-        HandIn { name: name.to_owned(), path: PathBuf::from("/nowhere"), moodle: None, refused: None }
+        let (moodle, submitter, refused) = Default::default();
+        HandIn { name: name.to_owned(), path: PathBuf::from("/nowhere"), moodle, submitter, refused }
     }
 
     fn roster(text: &str) -> Result<Roster> {

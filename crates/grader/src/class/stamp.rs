@@ -9,7 +9,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 /// Parts of a hand-in that are no part of what is graded.
-const LEFT_OUT: [&str; 3] = [".git", "target", "node_modules"];
+pub const LEFT_OUT: [&str; 3] = [".git", "target", "node_modules"];
 
 /// A hash under way.
 #[derive(Clone, Default)]

@@ -36,25 +36,29 @@ impl Changes {
     /// # Errors
     /// `Exit::Usage` outside of a workspace, or when `dir` is none.
     pub fn run(&self) -> Result<u8> {
-        let edition = Edition::of(&self.dir)?;
-        let workspace = Workspace::of(edition)?;
-        let theirs = UntrustedFolder::open(&self.dir)?;
-        let mut changes = Vec::new();
-        for path in &workspace.files {
-            changes.extend(change(edition, &workspace, &theirs, path)?);
-        }
-        changes.extend(
-            theirs
-                .added_to(&workspace.root, &workspace.files)?
-                .iter()
-                .map(|path| format!("added    {}", path.display())),
-        );
+        let changes = between(&Workspace::of(Edition::of(&self.dir)?)?, &self.dir)?;
         changes.iter().try_for_each(|change| write(None, &format!("{}\n", drawn(change))))?;
         if changes.is_empty() {
             write(None, &format!("{}: only marked sections differ\n", self.dir.display()))?;
         }
         Ok(u8::from(!changes.is_empty()))
     }
+}
+
+/// What of a submission differs where it may not, a line each.
+///
+/// # Errors
+/// Those of reading either; `Exit::Usage` when `dir` is of no edition.
+pub fn between(workspace: &Workspace, dir: &Path) -> Result<Vec<String>> {
+    let edition = Edition::of(dir)?;
+    let theirs = UntrustedFolder::open(dir)?;
+    let mut changes = Vec::new();
+    for path in &workspace.files {
+        changes.extend(change(edition, workspace, &theirs, path)?);
+    }
+    let added = theirs.added_to(&workspace.root, &workspace.files)?;
+    changes.extend(added.iter().map(|path| format!("added    {}", path.display())));
+    Ok(changes)
 }
 
 impl Graft {

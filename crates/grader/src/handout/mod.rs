@@ -7,7 +7,7 @@
 //! Look: `grade starter DIR`, then `diff -r . DIR`.
 
 pub mod changes;
-mod edition;
+pub mod edition;
 pub mod lessons;
 pub mod section;
 pub mod starter;

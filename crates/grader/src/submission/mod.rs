@@ -31,7 +31,6 @@ use crate::sandbox::{FileKind, ROOTS_PATH, SandboxFile, Start};
 use crate::task::Task;
 use find::FoundProgram;
 use kit::Kit;
-use unpack::ArchiveLimits;
 
 /// Most bytes and files of a submission that are copied into the box.
 const MOST_BYTES: u64 = 64 << 20;
@@ -552,9 +551,7 @@ fn unpacked(file: &Path, task: Task, archives: u8) -> Result<Option<Located>> {
     let temp = TempDir::with_prefix("grade-").or_cannot("unpack", file).into_usage()?;
     let into = temp.path().join(stem);
     fs::create_dir(&into).or_cannot("unpack", file).into_usage()?;
-    unpack::unpack(file, kind, &into, ArchiveLimits { bytes: MOST_BYTES, files: MOST_FILES })
-        .or_cannot("unpack", file)
-        .into_usage()?;
+    unpack::unpack(file, kind, &into, unpack::HAND_IN).or_cannot("unpack", file).into_usage()?;
     let Some(mut found) = below(&into, task, archives)? else { return Ok(None) };
     found.notes.insert(0, format!("unpacked {}", file.file_name().unwrap_or_default().to_string_lossy()));
     found.unpacked.get_or_insert(Arc::new(temp));

@@ -64,6 +64,9 @@ pub struct ArchiveLimits {
     pub files: usize,
 }
 
+/// What the archive of one hand-in may hold: no more than is copied into the box.
+pub const HAND_IN: ArchiveLimits = ArchiveLimits { bytes: super::MOST_BYTES, files: super::MOST_FILES };
+
 /// Unpacks `archive` into the folder `into`, which must be empty.
 ///
 /// # Errors

@@ -11,19 +11,20 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Class, Ended, Job, StoredReport, read};
+use super::{Ended, Job, Options, StoredReport, read};
+use crate::class::Where;
 use crate::error::{Error, IntoExit, OrCannot, Result};
 use crate::signals::Signals;
 
 /// Longer than any task takes: the grader's own limits end a hung submission long before. Times `--time-scale`.
-const LIMIT: Duration = Duration::from_secs(3600);
+pub const LIMIT: Duration = Duration::from_secs(3600);
 /// How long one that was asked to end may take before it is killed.
-const GRACE: Duration = Duration::from_secs(60);
+pub const GRACE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One try.
 pub struct Child<'a> {
-    pub class: &'a Class,
+    pub options: &'a Options,
     pub job: &'a Job,
     /// The folder for its files.
     pub part: &'a Path,
@@ -45,7 +46,7 @@ impl Child<'_> {
         let pid = Pid::from_raw(child.id().try_into().unwrap_or(i32::MAX));
         children.add(pid);
         let (mut begun, mut next) = (Instant::now(), Signal::SIGTERM);
-        let mut limit = LIMIT.mul_f64(self.class.time_scale.max(1.0));
+        let mut limit = LIMIT.mul_f64(self.options.time_scale.max(1.0));
         let status = loop {
             if let Some(status) = children.ended(&mut child).or_cannot("start", "grade").into_broken()? {
                 break status;
@@ -70,17 +71,22 @@ impl Child<'_> {
     fn command(&self) -> std::io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         // The files have no names that a comma could split: they are below the current directory.
-        command.current_dir(self.part).process_group(0).arg(self.job.task.id());
-        command.args(["--end-with-parent", "--format"]);
-        command.arg("json=report.json,text=report.txt,junit=junit.xml,gradescope=results.json");
-        command.arg("--hint").arg(self.class.hint.to_string());
-        command.arg("--time-scale").arg(self.class.time_scale.to_string());
+        command.current_dir(self.part).process_group(0);
+        if self.options.place == Where::Vm && !self.options.rejudge {
+            command.arg("in-machine").arg(self.job.task.id()).arg("--end-with-parent");
+            command.arg("--image").arg(std::path::absolute(&self.options.image)?);
+        } else {
+            command.arg(self.job.task.id()).args(["--end-with-parent", "--format"]);
+            command.arg("json=report.json,text=report.txt,junit=junit.xml,gradescope=results.json");
+        }
+        command.arg("--hint").arg(self.options.hint.to_string());
+        command.arg("--time-scale").arg(self.options.time_scale.to_string());
         // The same hand-in has the same seed, and so the same report.
         command.arg("--seed").arg(self.job.stamp.get(..16).unwrap_or("0"));
-        if let Some(kit) = &self.class.kit {
+        if let Some(kit) = &self.options.kit {
             command.arg("--kit").arg(std::path::absolute(kit)?);
         }
-        if self.class.rejudge {
+        if self.options.rejudge {
             let mut runs: Vec<_> =
                 std::fs::read_dir(self.part.join("runs"))?.flatten().map(|it| it.file_name()).collect();
             runs.sort();
@@ -92,7 +98,7 @@ impl Child<'_> {
                 command.arg("--replay-c");
             }
         } else {
-            command.args(["--record", "runs"]).arg("--submission").arg(&self.job.submission);
+            command.args(["--record", "runs"]).arg("--submission").arg(std::path::absolute(&self.job.submission)?);
         }
         Ok(command)
     }

@@ -45,6 +45,12 @@ impl Progress {
         }
     }
 
+    /// Tells something that is no result.
+    pub fn say(&self, line: &str) {
+        // Nobody has to read it.
+        self.bar.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
+    }
+
     /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
