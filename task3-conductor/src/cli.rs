@@ -65,6 +65,8 @@ enum Command {
     Isolation(commands::isolation::Isolation),
     /// Send a signal to the first process of containers
     Kill(commands::kill::Kill),
+    /// Read an image that another tool wrote
+    Load(commands::load::Load),
     /// Show what a detached container has printed
     Logs(commands::logs::Logs),
     /// Print the manual page of conductor, or of one of its commands
@@ -78,6 +80,8 @@ enum Command {
     Peer(commands::peer::Peer),
     /// List containers
     Ps(commands::ps::Ps),
+    /// Fetch an image from a registry
+    Pull(commands::pull::Pull),
     /// Remove containers that have ended
     #[command(visible_alias = "remove")]
     Rm(commands::rm::Rm),
@@ -87,6 +91,8 @@ enum Command {
     Rmi(commands::rmi::Rmi),
     /// Start a container and run a command in it
     Run(commands::run::Run),
+    /// Write an image for other tools
+    Save(commands::save::Save),
     /// Show what containers use, once a second
     Stats(commands::stats::Stats),
     /// End containers and remove everything they held
@@ -179,15 +185,18 @@ impl Command {
             Self::Inspect(inspect) => inspect.run(&store()?)?,
             Self::Isolation(isolation) => isolation.run(&store()?)?,
             Self::Kill(kill) => kill.run(&store()?)?,
+            Self::Load(load) => load.run(&store()?)?,
             Self::Logs(logs) => logs.run(&store()?)?,
             Self::Network(network) => network.run(&store()?)?,
             Self::Pause(pause) => pause.run(&store()?)?,
             Self::Peer(peer) => peer.run(&store()?)?,
             Self::Ps(ps) => ps.run(&store()?, quiet)?,
+            Self::Pull(pull) => pull.run(&store()?)?,
             Self::Rm(rm) => rm.run(&store()?)?,
             Self::Rmcache(rmcache) => rmcache.run(&store()?)?,
             Self::Rmi(rmi) => rmi.run(&store()?)?,
             Self::Run(run) => run.run(&store()?)?,
+            Self::Save(save) => save.run(&store()?)?,
             Self::Stats(stats) => stats.run(&store()?)?,
             Self::Stop(stop) => stop.run(&store()?)?,
             Self::Unpause(unpause) => unpause.run(&store()?)?,

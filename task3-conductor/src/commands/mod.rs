@@ -11,6 +11,7 @@ pub mod images;
 pub mod inspect;
 pub mod isolation;
 pub mod kill;
+pub mod load;
 pub mod logs;
 pub mod manual;
 pub mod network;
@@ -18,10 +19,12 @@ pub mod options;
 pub mod pause;
 pub mod peer;
 pub mod ps;
+pub mod pull;
 pub mod rm;
 pub mod rmcache;
 pub mod rmi;
 pub mod run;
+pub mod save;
 pub mod stats;
 pub mod stop;
 pub mod wait;
@@ -30,6 +33,7 @@ use std::process::ExitCode;
 
 use nsutil::error::Result;
 
+use crate::image::interrupt;
 use crate::output::failure::Failure;
 
 /// How a command prints what it found.
@@ -55,6 +59,17 @@ pub fn each<N>(names: &[N], mut work: impl FnMut(&N) -> Result<()>) -> Result<Ex
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Tells why something was broken off; if that was a signal, it ends the program now, as the shell expects.
+///
+/// # Errors
+/// None that the kernel could have.
+pub fn broken_off(error: nsutil::Error) -> Result<Failure> {
+    let failure = Failure::from(error);
+    failure.tell();
+    interrupt::act()?;
+    Ok(Failure::told(failure.code().into()))
 }
 
 /// Bytes as `du -h` shows them: `4.0K`, `312M`, rounded up.

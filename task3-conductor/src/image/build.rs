@@ -39,6 +39,8 @@ pub struct Recipe<'a> {
     pub context: &'a Path,
     /// Where a distribution's packages come from; none is its usual place.
     pub mirror: Option<&'a str>,
+    /// The base that `FROM docker://REF` names: its layers, the topmost first, and what it runs.
+    pub pulled: Option<(Vec<LayerId>, Settings)>,
 }
 
 /// Makes the image `name`, or makes it anew.
@@ -49,7 +51,7 @@ pub fn build(store: &Store, name: &ImageName, recipe: &Recipe<'_>) -> Result<Ima
     let file = recipe.file;
     let inherited = match &file.from {
         Base::Image(name) => settings_of(&store.image(name)?),
-        _ => Settings::default(),
+        _ => recipe.pulled.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default(),
     };
     let (acts, settings) = plan(file, inherited)?;
     let mut site = Site { store, layers: Layers::open(store)?, image: name, recipe, progress: Progress::on_stderr() };
@@ -86,6 +88,9 @@ impl Site<'_> {
     fn base(&mut self) -> Result<Vec<LayerId>> {
         let Self { store, layers, recipe, progress, .. } = self;
         let from = &recipe.file.from;
+        if let Some((layers, _)) = &recipe.pulled {
+            return Ok(layers.clone());
+        }
         let made_by = format!("FROM {from}");
         progress.begin(&made_by);
         let (id, outcome) = match from {
@@ -97,6 +102,9 @@ impl Site<'_> {
                     return Err(lost.hint(format_args!("build {name} again")));
                 }
                 return Ok(image.layers);
+            }
+            Base::Registry(reference) => {
+                return Err(Error::new("build from", reference, "nobody has pulled it"));
             }
             Base::Host => {
                 let id = host::key()?.id();

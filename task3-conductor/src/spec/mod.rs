@@ -5,5 +5,6 @@ pub mod env;
 pub mod hostname;
 pub mod limits;
 pub mod name;
+pub mod reference;
 pub mod user;
 pub mod volume;
