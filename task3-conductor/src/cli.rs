@@ -49,6 +49,8 @@ enum Command {
     Attack(commands::attack::Attack),
     /// Make an image: a Debian system, or what a Conductorfile says
     Build(commands::build::Build),
+    /// Write a container as a bundle for runc and others
+    Bundle(commands::bundle::Bundle),
     /// Make an image of a container as it is now
     Commit(commands::commit::Commit),
     /// Print a script that completes commands in your shell
@@ -178,6 +180,7 @@ impl Command {
             Self::AddNetwork(add) => add.run(&store()?)?,
             Self::Attack(attack) => attack.run(&store()?)?,
             Self::Build(build) => build.run(&store()?)?,
+            Self::Bundle(bundle) => bundle.run(&store()?)?,
             Self::Commit(commit) => commit.run(&store()?)?,
             Self::Cp(cp) => cp.run(&store()?)?,
             Self::Exec(exec) => exec.run(&store()?, quiet)?,

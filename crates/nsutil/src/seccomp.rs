@@ -16,6 +16,8 @@
 //!
 //! Look: `grep Seccomp /proc/self/status`, `strace -f -e seccomp PROGRAM`. Manual: seccomp(2), the kernel's document "Seccomp BPF".
 
+mod rules;
+
 use std::ops::RangeInclusive;
 
 use seccompiler::sock_filter;
@@ -24,6 +26,8 @@ use crate::capability::Set;
 use crate::error::{OrCannot, Result};
 use crate::namespace::TABLE;
 use crate::step;
+
+pub use rules::{Rule, Test as RuleTest, rules};
 
 /// A filter, ready to be loaded.
 #[derive(Debug, Clone)]
@@ -182,18 +186,7 @@ impl Filter {
     /// The filter of a container that has these capabilities: calls that are of no use without one are let through with
     /// it, for then the capability decides.
     pub fn opened_for(capabilities: Set) -> Self {
-        let opened: Vec<u32> = OPENED_BY
-            .iter()
-            .filter(|(name, _)| has(capabilities, name))
-            .flat_map(|(_, calls)| *calls)
-            .copied()
-            .collect();
-        let audit = has(capabilities, "AUDIT_WRITE");
-        let ranges = ranges(|number| match answer(number) {
-            _ if opened.contains(&number) => Answer::Allow,
-            Answer::Socket { .. } => Answer::Socket { audit },
-            answer => answer,
-        });
+        let ranges = ranges(answers(capabilities));
         let mut program =
             vec![load(OFFSET_ARCH), jump(BPF_JEQ, CONVENTION, 1, 0), give(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
@@ -215,6 +208,18 @@ impl Filter {
         seccompiler::apply_filter(&self.program)
             .map_err(|error| error.to_string())
             .or_cannot("load", "the seccomp filter")
+    }
+}
+
+/// The answers to a container that has these capabilities.
+fn answers(capabilities: Set) -> impl Fn(u32) -> Answer {
+    let opened: Vec<u32> =
+        OPENED_BY.iter().filter(|(name, _)| has(capabilities, name)).flat_map(|(_, calls)| *calls).copied().collect();
+    let audit = has(capabilities, "AUDIT_WRITE");
+    move |number| match answer(number) {
+        _ if opened.contains(&number) => Answer::Allow,
+        Answer::Socket { .. } => Answer::Socket { audit },
+        answer => answer,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod addnetwork;
 pub mod attack;
 pub mod build;
+pub mod bundle;
 pub mod commit;
 pub mod completions;
 pub mod cp;

@@ -33,7 +33,7 @@
 //! Look: `conductor save eg -o eg.tar && tar tf eg.tar`, `skopeo inspect --raw oci-archive:eg.tar`. The documents:
 //! <https://github.com/opencontainers/image-spec>, <https://github.com/opencontainers/runtime-spec>.
 
-//pub mod bundle;
+pub mod bundle;
 pub mod config;
 pub mod digest;
 pub mod image;

@@ -103,16 +103,14 @@ impl<W: Write> Packing<'_, '_, W> {
 
     /// A file that only says something by its name: always the same bytes.
     fn mark(&mut self, path: &Path, entry: &Entry<'_>) -> Result<()> {
-        let mut header = Header::new_ustar();
-        header.set_entry_type(EntryType::Regular);
+        let mut header = empty(EntryType::Regular);
         header.set_mode(0);
         self.append(header, Vec::new(), path.as_os_str().as_bytes(), b"", std::io::empty(), entry)
     }
 
     fn write(&mut self, item: Item<'_>, entry: &Entry<'_>) -> Result<()> {
         let Item { kind, about, path, link, attributes, content } = item;
-        let mut header = Header::new_ustar();
-        header.set_entry_type(kind);
+        let mut header = empty(kind);
         header.set_mode(about.st_mode & 0o7777);
         header.set_uid(about.st_uid.into());
         header.set_gid(about.st_gid.into());
@@ -176,6 +174,17 @@ impl<W: Write> Packing<'_, '_, W> {
         }
         Ok(())
     }
+}
+
+/// A header whose numbers are all there: nobody's, of no size, of 1970.
+fn empty(kind: EntryType) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    header.set_mtime(0);
+    header
 }
 
 /// What is written of a file.
