@@ -67,7 +67,8 @@ struct Draft {
 
 impl Draft {
     fn new(place: &Path) -> Result<Self> {
-        let shown = place.display();
+        let shown = place.display().to_string();
+        let shown = shown.as_str();
         let taken = |why: &str| Error::new("make a bundle at", shown, why.to_owned()).hint("choose another folder");
         let first = fs::read_dir(place).map(|mut entries| entries.next());
         match first {
@@ -81,7 +82,7 @@ impl Draft {
         hidden.push(format!(".{}", std::process::id()));
         let beside = place.with_file_name(hidden);
         // For root alone, as the store: there are set-user-ID programs in it.
-        DirBuilder::new().mode(0o700).create(&beside).or_cannot("make folder", beside.display())?;
+        DirBuilder::new().mode(0o700).create(&beside).or_cannot("make folder", shown)?;
         Ok(Self { beside, place: place.components().collect() })
     }
 

@@ -51,7 +51,8 @@ impl Sink {
     /// # Errors
     /// In words when something is there that must not be replaced; `ENOENT`, `EACCES` … with the path.
     pub fn create(place: &Path) -> Result<Self> {
-        let shown = place.display();
+        let shown = place.display().to_string();
+        let shown = shown.as_str();
         let is_folder = place.is_dir() || place.as_os_str().as_encoded_bytes().ends_with(b"/");
         let about = fs::metadata(place).ok();
         if about.as_ref().is_some_and(|about| !about.is_dir() && !about.is_file()) {
@@ -68,11 +69,11 @@ impl Sink {
         hidden.push(format!(".{}", std::process::id()));
         let beside = place.with_file_name(hidden);
         let kind = if is_folder {
-            fs::create_dir(&beside).or_cannot("make folder", beside.display())?;
+            fs::create_dir(&beside).or_cannot("make folder", shown)?;
             Kind::Folder
         } else {
             let file = File::options().read(true).write(true).create_new(true).open(&beside);
-            Kind::Archive { file: file.or_cannot("write", beside.display())?, names: Vec::new() }
+            Kind::Archive { file: file.or_cannot("write", shown)?, names: Vec::new() }
         };
         let mut sink = Self { place: place.components().collect(), beside, kind, is_finished: false };
         for folder in ["blobs", "blobs/sha256"] {
