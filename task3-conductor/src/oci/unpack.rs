@@ -575,7 +575,7 @@ mod tests {
 
     #[test]
     fn a_time_is_read_to_the_nanosecond_on_both_sides_of_1970() {
-        let read = |text| time(text).map(|time| (time.tv_sec, i64::from(time.tv_nsec)));
+        let read = |text| time(text).map(|time| (time.tv_sec, time.tv_nsec));
         assert_eq!(read("12"), Some((12, 0)));
         assert_eq!(read("12.5"), Some((12, 500_000_000)));
         assert_eq!(read("12.1234567891"), Some((12, 123_456_789)));
