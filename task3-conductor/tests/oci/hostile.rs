@@ -179,7 +179,8 @@ fn a_full_disk_and_ctrl_c_leave_nothing() {
     let small = tempfile::tempdir().unwrap();
     mount(Some("tmpfs"), small.path(), Some("tmpfs"), MsFlags::empty(), Some("size=4m")).unwrap();
     let root = small.path().to_str().unwrap();
-    let full = host.conductor(&["--root", root, "load", "-i", path, "eg"]).output().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_conductor"));
+    let full = command.args(["--root", root, "load", "-i", path, "eg"]).output().unwrap();
     let said = String::from_utf8_lossy(&full.stderr).into_owned();
     assert!(said.contains("unpack large: cannot write it: No space left on device (ENOSPC)"), "{said}");
     assert_eq!(names(&small.path().join(".cache/building")), Vec::<String>::new());
