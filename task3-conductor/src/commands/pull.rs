@@ -21,7 +21,7 @@ use crate::store::Store;
   conductor pull --insecure localhost:5000/web
 Logins, mirrors and registries without TLS: skopeo-login(1), /etc/containers/registries.conf.")]
 pub struct Pull {
-    /// What it is called there: [HOST[:PORT]/]NAME[:TAG] or …@DIGEST
+    /// What it is called there: NAME, NAME:TAG, HOST:PORT/NAME or NAME@DIGEST
     #[arg(value_name = "REF")]
     reference: Reference,
     /// Name for the image; if left out, NAME, or NAME-TAG. One of that name is replaced
