@@ -57,7 +57,8 @@ fn pod(spec: &Spec, service: &Service, files: &Path) -> String {
         .iter()
         .map(|pair| format!("    - {{containerPort: {}, hostPort: {}}}\n", pair.inside, pair.host))
         .collect();
-    let published = if published.is_empty() { format!("    - {{containerPort: {port}}}\n") } else { published };
+    // A port that nobody publishes is not listed: for Kubernetes that changes nothing, and podman would publish it.
+    let published = if published.is_empty() { published } else { format!("    ports:\n{published}") };
     let folder = Path::new(&service.files).file_name().map(|name| name.to_string_lossy().into_owned());
     let inside = quoted(&format!("/{}", folder.unwrap_or_default()));
     let outside = quoted(&files.join(&service.files).display().to_string());
@@ -76,7 +77,6 @@ spec:
     image: {image}
     imagePullPolicy: IfNotPresent
     command: [{words}]
-    ports:
 {published}    readinessProbe:
       httpGet: {{path: {path}, port: {port}}}
     securityContext:
@@ -180,6 +180,7 @@ mod tests {
         assert!(page.contains("command: [\"bash\", \"/external-service/run.sh\", \"http://c2:8080/\"]"), "{page}");
         assert!(page.contains("{containerPort: 8080, hostPort: 3000}"), "{page}");
         assert!(page.contains("hostPath: {path: \"/lab/external-service\", type: Directory}"), "{page}");
+        assert!(!part(&text, "Pod", "c2").contains("containerPort"), "podman would publish it");
         assert!(part(&text, "Service", "c2").contains("{port: 8080, targetPort: 8080}"));
     }
 
