@@ -51,6 +51,8 @@ enum Command {
     Attack(commands::attack::Attack),
     /// Build an image: a Debian system, or from a Conductorfile
     Build(commands::build::Build),
+    /// Write a container as a bundle for runc and other runtimes
+    Bundle(commands::bundle::Bundle),
     /// Create an image from the current files of a container
     Commit(commands::commit::Commit),
     /// Print a shell completion script
@@ -67,6 +69,8 @@ enum Command {
     Isolation(commands::isolation::Isolation),
     /// Send a signal to the first process of containers
     Kill(commands::kill::Kill),
+    /// Load an image that another tool wrote
+    Load(commands::load::Load),
     /// Show the output of a detached container
     Logs(commands::logs::Logs),
     /// Print the manual page of conductor, or of one of its commands
@@ -80,6 +84,8 @@ enum Command {
     Peer(commands::peer::Peer),
     /// List containers
     Ps(commands::ps::Ps),
+    /// Fetch an image from a registry
+    Pull(commands::pull::Pull),
     /// Remove containers that have exited
     #[command(visible_alias = "remove")]
     Rm(commands::rm::Rm),
@@ -89,6 +95,8 @@ enum Command {
     Rmi(commands::rmi::Rmi),
     /// Create a container and run a command in it
     Run(commands::run::Run),
+    /// Write an image for other tools
+    Save(commands::save::Save),
     /// Show the resource usage of containers, once a second
     Stats(commands::stats::Stats),
     /// Stop containers and remove them
@@ -189,6 +197,7 @@ impl Command {
             Self::AddNetwork(add) => add.run(&store()?)?,
             Self::Attack(attack) => attack.run(&store()?)?,
             Self::Build(build) => build.run(&store()?)?,
+            Self::Bundle(bundle) => bundle.run(&store()?)?,
             Self::Commit(commit) => commit.run(&store()?)?,
             Self::Cp(cp) => cp.run(&store()?)?,
             Self::Exec(exec) => exec.run(&store()?, quiet)?,
@@ -196,15 +205,18 @@ impl Command {
             Self::Inspect(inspect) => inspect.run(&store()?)?,
             Self::Isolation(isolation) => isolation.run(&store()?)?,
             Self::Kill(kill) => kill.run(&store()?)?,
+            Self::Load(load) => load.run(&store()?)?,
             Self::Logs(logs) => logs.run(&store()?)?,
             Self::Network(network) => network.run(&store()?)?,
             Self::Pause(pause) => pause.run(&store()?)?,
             Self::Peer(peer) => peer.run(&store()?)?,
             Self::Ps(ps) => ps.run(&store()?, quiet)?,
+            Self::Pull(pull) => pull.run(&store()?)?,
             Self::Rm(rm) => rm.run(&store()?)?,
             Self::Rmcache(rmcache) => rmcache.run(&store()?)?,
             Self::Rmi(rmi) => rmi.run(&store()?)?,
             Self::Run(run) => run.run(&store()?)?,
+            Self::Save(save) => save.run(&store()?)?,
             Self::Stats(stats) => stats.run(&store()?)?,
             Self::Stop(stop) => stop.run(&store()?)?,
             Self::Unpause(unpause) => unpause.run(&store()?)?,

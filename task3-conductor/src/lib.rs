@@ -14,6 +14,7 @@ pub mod fuzz;
 mod hosts_file;
 mod image;
 mod network;
+mod oci;
 mod output;
 mod spec;
 mod store;

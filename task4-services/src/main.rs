@@ -12,6 +12,7 @@ mod deployment;
 mod health;
 mod holders;
 mod host;
+mod kube;
 mod mirror;
 mod progress;
 mod report;
@@ -69,6 +70,8 @@ enum Action {
     },
     /// Try the deployment: reachable, counted, closed where it should be
     Test,
+    /// Print the deployment as YAML for Kubernetes and `podman kube play`
+    Kube,
     /// Remove the containers, in whatever state they are
     Down {
         /// Remove the image too
@@ -94,11 +97,18 @@ fn run(options: Options) -> Result<bool> {
     let workspace = workspace();
     let spec = options.spec.map(absolute).transpose()?;
     let beside_spec = spec.as_ref().and_then(|spec| spec.parent()).map(PathBuf::from);
+    let files = absolute(options.files.or(beside_spec).unwrap_or_else(|| workspace.join("task4-services")))?;
+    if let Action::Kube = options.action {
+        // It needs no tool, and changes nothing.
+        let text = kube::yaml(&Spec::load(spec.as_deref())?, &files)?;
+        anstream::print!("{text}");
+        return Ok(true);
+    }
     let conductor = options.conductor.unwrap_or_else(|| workspace.join("task3-conductor/conductor.sh"));
     let deployment = Deployment {
         spec: Spec::load(spec.as_deref())?,
         conductor: Conductor::at(&conductor, Progress::new(options.explain))?,
-        files: absolute(options.files.or(beside_spec).unwrap_or_else(|| workspace.join("task4-services")))?,
+        files,
     };
     match options.action {
         Action::Up { offline } => {
@@ -108,6 +118,7 @@ fn run(options: Options) -> Result<bool> {
         Action::Status => deployment.status(),
         Action::Logs { service } => deployment.logs(service.as_deref()).map(|()| true),
         Action::Test => deployment.check(),
+        Action::Kube => Ok(true),
         Action::Down { rmi } => deployment.down(rmi).map(|()| true),
     }
 }

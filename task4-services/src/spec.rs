@@ -173,7 +173,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The names in `{NAME}`; a shell's `${NAME}` is not meant.
-fn blanks(word: &str) -> Vec<&str> {
+pub fn blanks(word: &str) -> Vec<&str> {
     let opened = word.match_indices('{').filter(|(at, _)| !word[..*at].ends_with('$'));
     let inside = opened.filter_map(|(at, _)| word[at + 1..].split_once('}').map(|(name, _)| name));
     inside.filter(|name| is_name(name)).collect()

@@ -16,6 +16,8 @@
 //!
 //! Look: `grep Seccomp /proc/self/status`, `strace -f -e seccomp PROGRAM`. Manual: seccomp(2), the kernel's document "Seccomp BPF".
 
+mod rules;
+
 use std::ops::RangeInclusive;
 
 use seccompiler::sock_filter;
@@ -24,6 +26,8 @@ use crate::capability::Set;
 use crate::error::{OrCannot, Result};
 use crate::namespace::TABLE;
 use crate::step;
+
+pub use rules::{Rule, Test as RuleTest, rules};
 
 /// A compiled filter.
 #[derive(Debug, Clone)]
@@ -182,18 +186,7 @@ impl Filter {
     /// The filter of a container with these capabilities: calls that require one of them are allowed, since the kernel
     /// checks the capability.
     pub fn for_capabilities(capabilities: Set) -> Self {
-        let opened: Vec<u32> = ALLOWED_BY_CAPABILITY
-            .iter()
-            .filter(|(name, _)| has(capabilities, name))
-            .flat_map(|(_, calls)| *calls)
-            .copied()
-            .collect();
-        let audit = has(capabilities, "AUDIT_WRITE");
-        let ranges = ranges(|number| match action(number) {
-            _ if opened.contains(&number) => Action::Allow,
-            Action::Socket { .. } => Action::Socket { audit },
-            action => action,
-        });
+        let ranges = ranges(actions(capabilities));
         let mut program =
             vec![load(OFFSET_ARCH), jump(BPF_JEQ, AUDIT_ARCH, 1, 0), ret(RET_KILL_PROCESS), load(OFFSET_NUMBER)];
         if cfg!(target_arch = "x86_64") {
@@ -215,6 +208,22 @@ impl Filter {
         seccompiler::apply_filter(&self.program)
             .map_err(|error| error.to_string())
             .or_cannot("load", "the seccomp filter")
+    }
+}
+
+/// The action for each call of a container with these capabilities.
+fn actions(capabilities: Set) -> impl Fn(u32) -> Action {
+    let opened: Vec<u32> = ALLOWED_BY_CAPABILITY
+        .iter()
+        .filter(|(name, _)| has(capabilities, name))
+        .flat_map(|(_, calls)| *calls)
+        .copied()
+        .collect();
+    let audit = has(capabilities, "AUDIT_WRITE");
+    move |number| match action(number) {
+        _ if opened.contains(&number) => Action::Allow,
+        Action::Socket { .. } => Action::Socket { audit },
+        action => action,
     }
 }
 

@@ -11,12 +11,15 @@ use crate::image::build;
 use crate::image::build::BuildSpec;
 use crate::image::conductorfile;
 use crate::image::conductorfile::Conductorfile;
-use crate::image::interrupt;
+use crate::image::layer::Layers;
+use crate::image::layer_steps::{Settings, plan};
+use crate::oci::registry;
 use crate::output::escape::quoted;
 use crate::output::failure::Failure;
 use crate::output::say;
 use crate::spec::name::ImageName;
 use crate::store::Store;
+use crate::store::layer_id::LayerId;
 
 /// Build an image: a Debian system, or from a Conductorfile
 #[derive(clap::Args)]
@@ -30,7 +33,7 @@ pub struct Build {
     image: ImageName,
     /// Conductorfile, or its folder; default: ./Conductorfile if it exists, otherwise a Debian system
     conductorfile: Option<PathBuf>,
-    /// Base of the image: debian:SUITE, ubuntu:SUITE, host, scratch, or another image
+    /// Base of the image: debian:SUITE, ubuntu:SUITE, docker://REF, host, scratch, or another image
     #[arg(long, value_name = "BASE", conflicts_with = "conductorfile")]
     from: Option<Base>,
     /// Base when neither option is given
@@ -75,19 +78,26 @@ impl Build {
         let context = path.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
         let context = context.unwrap_or(Path::new("."));
         let mirror = self.mirror.0.as_ref().map(|Mirror(address)| address.as_str());
-        let built = build::build(store, &self.image, &BuildSpec { file: &file, context, mirror });
+        // From here on no layer is removed, including those of the base.
+        let layers = Layers::open(store)?;
+        let pulled = pulled(store, &layers, &file);
+        let built = pulled
+            .and_then(|pulled| build::build(store, &self.image, &BuildSpec { file: &file, context, mirror, pulled }));
         match built {
             Ok(record) => say(&format!("Built image {} from {}\n", record.name, record.from))?,
-            Err(error) => {
-                let failure = Failure::from(error);
-                failure.report();
-                // If a signal interrupted the build, the process ends here.
-                interrupt::deliver()?;
-                return Err(Failure::already_reported(failure.code().into()));
-            }
+            // If a signal interrupted the build, the process ends here.
+            Err(error) => return Err(super::broken_off(error)?),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The base that is in a registry, if it is there. Nothing is fetched before the whole file is understood.
+fn pulled(store: &Store, layers: &Layers, file: &Conductorfile) -> nsutil::Result<Option<(Vec<LayerId>, Settings)>> {
+    let Base::Registry(reference) = &file.from else { return Ok(None) };
+    plan(file, Settings::default())?;
+    let base = registry::base(store, layers, reference)?;
+    Ok(Some((base.layers, base.settings)))
 }
 
 impl<T: FromStr> FromStr for Setting<T> {

@@ -4,6 +4,7 @@ pub mod addnetwork;
 pub mod args;
 pub mod attack;
 pub mod build;
+pub mod bundle;
 pub mod commit;
 pub mod completions;
 pub mod cp;
@@ -12,16 +13,19 @@ pub mod images;
 pub mod inspect;
 pub mod isolation;
 pub mod kill;
+pub mod load;
 pub mod logs;
 pub mod manual;
 pub mod network;
 pub mod pause;
 pub mod peer;
 pub mod ps;
+pub mod pull;
 pub mod rm;
 pub mod rmcache;
 pub mod rmi;
 pub mod run;
+pub mod save;
 pub mod stats;
 pub mod stop;
 pub mod wait;
@@ -30,6 +34,7 @@ use std::process::ExitCode;
 
 use nsutil::error::Result;
 
+use crate::image::interrupt;
 use crate::output::failure::Failure;
 
 /// Output format of a command.
@@ -55,6 +60,17 @@ pub fn each<N>(names: &[N], mut work: impl FnMut(&N) -> Result<()>) -> Result<Ex
         }
     }
     failed.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Reports why a command was broken off; if the reason is a signal, the process ends by it, as shells expect.
+///
+/// # Errors
+/// Those of sigaction(2) and kill(2).
+pub fn broken_off(error: nsutil::Error) -> Result<Failure> {
+    let failure = Failure::from(error);
+    failure.report();
+    interrupt::deliver()?;
+    Ok(Failure::already_reported(failure.code().into()))
 }
 
 /// A size in bytes as `du -h` prints it: `4.0K`, `312M`, rounded up.

@@ -35,6 +35,7 @@ impl Rmcache {
         let packages = store.packages_dir();
         let fetched = if packages.exists() { size_on_disk(&packages)? } else { 0 };
         remove_tree(&packages)?;
+        remove_tree(&store.pulled_dir())?;
         say(&match (count, fetched) {
             (0, 0) => "Nothing to remove\n".to_owned(),
             (1, _) => format!("Removed 1 layer ({}) and fetched packages ({})\n", size(bytes), size(fetched)),

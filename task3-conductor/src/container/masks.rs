@@ -19,7 +19,8 @@ use rustix::fs::{FileType, OFlags};
 
 use crate::spec::confinement::Confinement;
 
-const MASKED: [&str; 12] = [
+/// What is masked, below the root.
+pub const MASKED: [&str; 12] = [
     "proc/acpi",
     "proc/asound",
     "proc/interrupts",
@@ -33,7 +34,8 @@ const MASKED: [&str; 12] = [
     "sys/devices/virtual/powercap",
     "sys/firmware",
 ];
-const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
+/// Paths below the root that are made read-only.
+pub const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 /// /dev/null, which masks files; it is checked to be this device (CVE-2025-31133).
 const NULL: (u32, u32) = (1, 3);
 

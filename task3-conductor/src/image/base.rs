@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::output::escape::quoted;
 use crate::spec::name::ImageName;
+use crate::spec::reference::{Reference, SCHEME};
 
 /// The first layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Base {
     Suite(Distribution, Suite),
     /// The layers of another image.
     Image(ImageName),
+    /// The layers of an image in a registry.
+    Registry(Reference),
 }
 
 /// Distribution.
@@ -33,13 +36,16 @@ pub enum Distribution {
 pub struct Suite(String);
 
 /// What may stand after FROM, as errors and help say it.
-pub const FORMS: &str = "debian:SUITE, ubuntu:SUITE, host, scratch, or the name of an image";
+pub const FORMS: &str = "debian:SUITE, ubuntu:SUITE, docker://REFERENCE, host, scratch, or the name of an image";
 
 impl FromStr for Base {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let suite = |distribution, suite: &str| suite.parse().map(|suite| Self::Suite(distribution, suite));
+        if text.starts_with(SCHEME) {
+            return text.parse().map(Self::Registry);
+        }
         match text.split_once(':') {
             Some(("debian", name)) => suite(Distribution::Debian, name),
             Some(("ubuntu", name)) => suite(Distribution::Ubuntu, name),
@@ -58,6 +64,7 @@ impl fmt::Display for Base {
             Self::Scratch => out.write_str("scratch"),
             Self::Suite(distribution, suite) => write!(out, "{distribution}:{suite}"),
             Self::Image(name) => write!(out, "{name}"),
+            Self::Registry(reference) => write!(out, "{reference}"),
         }
     }
 }
@@ -96,14 +103,15 @@ mod tests {
 
     #[test]
     fn a_base_is_read_and_written_back() {
-        for text in ["debian:bookworm", "ubuntu:jammy", "host", "scratch", "my.image-2"] {
+        for text in ["debian:bookworm", "ubuntu:jammy", "host", "scratch", "my.image-2", "docker://localhost:5000/eg:1"]
+        {
             assert_eq!(text.parse::<Base>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn an_invalid_base_is_refused_with_the_valid_forms() {
-        for text in ["", "alpine:3", "a/b", "debian:bookworm:x", "-x", "a b"] {
+        for text in ["", "alpine:3", "a/b", "debian:bookworm:x", "-x", "a b", "docker://"] {
             assert!(text.parse::<Base>().is_err(), "{text:?}");
         }
         assert!("alpine:3".parse::<Base>().unwrap_err().contains(FORMS));

@@ -39,6 +39,8 @@ pub struct BuildSpec<'a> {
     pub context: &'a Path,
     /// Package mirror; none is the distribution's default.
     pub mirror: Option<&'a str>,
+    /// The base that `FROM docker://REF` names: its layers, the topmost first, and what it runs.
+    pub pulled: Option<(Vec<LayerId>, Settings)>,
 }
 
 /// Builds or rebuilds the image `name`.
@@ -49,7 +51,7 @@ pub fn build(store: &Store, name: &ImageName, recipe: &BuildSpec<'_>) -> Result<
     let file = recipe.file;
     let inherited = match &file.from {
         Base::Image(name) => settings_of(&store.image(name)?),
-        _ => Settings::default(),
+        _ => recipe.pulled.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default(),
     };
     let (steps, settings) = plan(file, inherited)?;
     let mut builder =
@@ -87,6 +89,9 @@ impl Builder<'_> {
     fn base(&mut self) -> Result<Vec<LayerId>> {
         let Self { store, layers, recipe, progress, .. } = self;
         let from = &recipe.file.from;
+        if let Some((layers, _)) = &recipe.pulled {
+            return Ok(layers.clone());
+        }
         let made_by = format!("FROM {from}");
         progress.begin(&made_by);
         let (id, outcome) = match from {
@@ -98,6 +103,9 @@ impl Builder<'_> {
                     return Err(lost.hint(format_args!("build {name} again")));
                 }
                 return Ok(image.layers);
+            }
+            Base::Registry(reference) => {
+                return Err(Error::new("build from", reference, "nobody has pulled it"));
             }
             Base::Host => {
                 let id = host::key()?.id();

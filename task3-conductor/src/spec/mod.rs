@@ -4,6 +4,7 @@ pub mod confinement;
 pub mod env;
 pub mod hostname;
 pub mod name;
+pub mod reference;
 pub mod resources;
 pub mod user;
 pub mod volume;

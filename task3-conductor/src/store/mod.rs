@@ -11,6 +11,7 @@
 //! ROOT/.cache/layers/ID                read-only layers (see the module image::layer)
 //!        building/ID                   layers that are being made
 //!        packages/…                    what debootstrap fetched
+//!        pulled/ID                     which layers an image of a registry has
 //! ```
 //!
 //! A command that works on a container holds a lock (flock) on its folder. A folder without a record is a container
@@ -111,6 +112,11 @@ impl Store {
     /// `ROOT/.cache/layers`.
     pub fn layers_dir(&self) -> PathBuf {
         self.cache_dir().join("layers")
+    }
+
+    /// `ROOT/.cache/pulled`: what references to registries led to.
+    pub fn pulled_dir(&self) -> PathBuf {
+        self.cache_dir().join("pulled")
     }
 
     /// `ROOT/.cache/packages`: what debootstrap fetched.
