@@ -59,7 +59,8 @@ impl Batch {
         for entry in fs::read_dir(&cluster).into_iter().flatten() {
             let path = entry.or_cannot("read", &cluster).into_usage()?.path();
             if path.extension().is_some_and(|ending| ending == "part") {
-                fs::remove_dir_all(&path).or_cannot("remove the folder", &path).into_usage()?;
+                // Of a lost node a job may still be writing in it: then it goes another time, and its number is not used again before.
+                let _ = fs::remove_dir_all(&path);
             } else if let Some(number) = number_of(&path) {
                 numbers.push((number, path));
             }
@@ -91,7 +92,7 @@ impl Batch {
             .or_cannot("read", &cluster)
             .into_usage()?
             .flatten()
-            .filter_map(|it| number_of(&it.path()))
+            .filter_map(|it| number_of(&it.path().with_extension("")))
             .max();
         let path = cluster.join((last.unwrap_or(0) + 1).to_string());
         let part = path.with_extension("part");
