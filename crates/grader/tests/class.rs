@@ -118,7 +118,7 @@ fn hand_ins_of_every_shape_have_a_row_each_and_the_exit_code_says_that_some_are_
         ("24m0005", "24m0005,E,0,20,not final,0,", "2 hand-ins: 24m0005 again, 24m0005 first; leave the one"),
         ("24m0006", "24m0006,<b>G</b>,20,20,final,20,", ""),
         ("24m0007", "24m0007,H,0,20,not final,0,", "it is a symbolic link"),
-        ("24m0008", "24m0008,I,0,20,not final,0,", "it cannot be read as a zip"),
+        ("24m0008", "24m0008,I,0,20,not final,0,", "cannot read it as a zip"),
         ("24m0009", "24m0009,J,0,20,final,0,", "nothing was handed in"),
         ("_cmd_____2J", "_cmd_____2J,'=cmd() ␛[2J,20,20,final,20,", "no roll number of the roster stands in its name"),
     ] {

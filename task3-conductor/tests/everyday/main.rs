@@ -132,6 +132,7 @@ fn programs_of_every_day_do_not_notice_the_sandbox() {
     assert!(built.unwrap().success(), "the image could not be built");
 
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS).unwrap();
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
     for words in [
@@ -168,6 +169,7 @@ fn programs_of_every_day_do_not_notice_the_sandbox() {
 #[ignore = "needs root and minutes: make prove"]
 fn a_thousand_containers_in_series_leave_the_host_byte_for_byte_as_it_was() {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS).unwrap();
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
     let store = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("series");

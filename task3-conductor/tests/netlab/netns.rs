@@ -29,11 +29,12 @@ pub struct Netns {
 
 impl Netns {
     pub fn new() -> Self {
-        // Says so when it stands in its new namespaces.
+        // Says so when it stands in its new namespaces. These begin with the machine's own settings: Docker may have made that
+        // a router.
         // Where systemd-resolved is at work, /etc/resolv.conf is a link into /run.
         let script = "resolv=$(readlink -f /etc/resolv.conf) text=$(cat /etc/resolv.conf); mount -t tmpfs tmpfs /run; \
                       case $resolv in /run/*) mkdir -p ${resolv%/*}; echo \"$text\" >$resolv; esac; \
-                      echo in; exec sleep infinity";
+                      echo 0 >/proc/sys/net/ipv4/ip_forward; echo in; exec sleep infinity";
         let mut process = Command::new("unshare")
             .args(["--net", "--mount", "sh", "-c", script])
             .stdin(Stdio::null())

@@ -61,6 +61,8 @@ impl Host {
         }
         // This thread, and the programs it starts. A thread may leave the others in these.
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS).unwrap();
+        // A new network namespace begins with the machine's own settings, and Docker may have made that a router.
+        fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let host = Self { store: folder.join(format!("store-{test}")) };

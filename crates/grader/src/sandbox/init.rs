@@ -220,6 +220,9 @@ fn set_up(plan: &InitPlan) -> Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
         .or_cannot("open", "a socket")?;
     sys::loopback_up(socket.as_fd()).or_cannot("bring", "lo up")?;
+    // A new network namespace begins with the machine's own settings, and a container manager may have made that a router.
+    let forwarding = "/proc/sys/net/ipv4/ip_forward";
+    fs::write(forwarding, "0").or_cannot("write 0 to", forwarding)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     root::enter(&plan.root)?;
     // Where the kernel lets us, the box counts on from a number that no program can guess; else from 2.
