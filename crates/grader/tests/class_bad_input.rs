@@ -1,4 +1,4 @@
-//! A class of hand-ins that nobody would hand in by mistake, and machines that are short of something. For each, the line that the
+//! Hostile hand-ins, and machines that are short of something. For each, the line that the
 //! instructor reads.
 
 #![allow(

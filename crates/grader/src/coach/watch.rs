@@ -205,7 +205,7 @@ fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "the terminal")
 }
 
-/// Columns and rows; those of the first terminals where nobody says.
+/// Columns and rows; 80 and 24 where the terminal does not tell.
 fn size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),

@@ -1,7 +1,7 @@
 //! One task of one submission in a virtual machine of its own, which is thrown away.
 //!
 //! A box of namespaces keeps accidents in, not intent: root in it can attack the kernel that all share. Here that kernel is
-//! the machine's. It has no network and no shared folder, its disk is a copy that nobody keeps, and one disk of a fixed size is
+//! the machine's. It has no network and no shared folder, its disk is a throwaway copy, and one disk of a fixed size is
 //! the only way out of it. qemu needs no root: an ordinary user of a cluster can do this.
 //!
 //! ```text
@@ -85,7 +85,7 @@ impl InMachine {
                 .map_err(|errno| Error::broken(format!("cannot bind its life to its parent's: {errno}")))?;
         }
         let graded = self.grade();
-        // Whatever is left of it has no name that anybody reads.
+        // What is left of it has a temporary name, which no later step reads.
         let _ = fs::remove_dir_all(FOLDER);
         match graded {
             Ok(grade) => {

@@ -1,4 +1,4 @@
-//! What comes out of the machine: one disk of a fixed size with a tar on it. Whoever wrote it had root in there.
+//! What comes out of the machine: one disk of a fixed size with a tar on it. It is hostile input: the submission is root in the machine.
 //!
 //! So it is read as hostile: only the names that are known, only regular files, each once, valid UTF-8, no unknown field. What
 //! it says of marks is not read at all.

@@ -111,7 +111,7 @@ struct Followed {
 }
 
 impl Cluster<'_> {
-    /// One order for each student who has something left to be done.
+    /// One order for each student with a task that is not graded yet.
     fn orders(&self, options: &Options) -> Vec<Order> {
         let mut orders: BTreeMap<&str, Order> = BTreeMap::new();
         for job in self.wanted.iter().filter(|job| !work::is_done(self.folder, job)) {
@@ -265,7 +265,7 @@ impl Cluster<'_> {
                 let Some(order) = batch.orders.get(&index) else { continue };
                 let tries = match (how.starts_with("CANCELLED"), is_rejoined) {
                     (false, _) => order.tries,
-                    // Somebody ended it, and now wants it again.
+                    // It was cancelled, and the same command was typed again.
                     (true, true) => 0,
                     (true, false) => TRIES,
                 };

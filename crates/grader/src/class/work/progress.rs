@@ -47,7 +47,7 @@ impl Progress {
 
     /// Tells something that is no result.
     pub fn say(&self, line: &str) {
-        // Nobody has to read it.
+        // A closed stderr is no reason to stop grading.
         self.bar.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
     }
 
