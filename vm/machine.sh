@@ -86,6 +86,7 @@ stop_machine() {
 # Boots the image once and freezes it, unless that was done for this very image with this very qemu.
 make_ready() {
     "$vm/build" base "$arch" >/dev/null || exit 125
+    try_kvm
     exec {lock}>"$ready.lock"
     flock "$lock"
     local inputs
@@ -138,13 +139,27 @@ boot_with="root=/dev/vda3 ro console=$console quiet mitigations=off"
 
 # Before it is asked what it can do.
 has_qemu "$arch" || "$vm/provision" --vm "$arch" >&2 || exit 125
-# shellcheck disable=SC2207 # words are meant
-qemu=(
-    $(qemu_for "$arch") -m 2048 -smp 2
-    -nodefaults -vga none -display none -device virtio-rng-pci
-    -device virtio-net-pci,netdev=net
-    -kernel "$image.vmlinuz" -initrd "$image.initrd" -append "$boot_with"
-)
+choose_qemu() {
+    # shellcheck disable=SC2207 # words are meant
+    qemu=(
+        $(qemu_for "$arch") -m 2048 -smp 2
+        -nodefaults -vga none -display none -device virtio-rng-pci
+        -device virtio-net-pci,netdev=net
+        -kernel "$image.vmlinuz" -initrd "$image.initrd" -append "$boot_with"
+    )
+}
+choose_qemu
+
+# In a virtual machine KVM may be there, start, and fail at an instruction of the kernel's. Then the processor is emulated.
+try_kvm() {
+    local said
+    if [[ " ${qemu[*]} " != *' kvm '* ]]; then return; fi
+    said=$( (sleep 3 && printf 'info status\nquit\n') | timeout 20 "${qemu[@]}" -netdev user,id=net -monitor stdio 2>/dev/null) || true
+    if [[ $said != *'VM status: running'* ]]; then
+        export VM_ACCEL=tcg
+        choose_qemu
+    fi
+}
 
 open_machine() {
     machine_dir=$(mktemp -d /tmp/docker-lite-vm.XXXXXX)

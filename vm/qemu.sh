@@ -15,10 +15,10 @@ has_qemu() {
     command -v "$program" >/dev/null
 }
 
-# By the hardware when KVM works here, else by emulation of processor $2. A plain old one is faster to emulate than one
+# By the hardware when KVM works here and VM_ACCEL is not tcg, else by emulation of processor $2. A plain old one is faster to emulate than one
 # with every feature.
 processor() {
-    if kvm_works "$1" "${@:3}"; then echo "-accel kvm -cpu host"; else echo "-accel tcg,thread=multi -cpu $2"; fi
+    if [[ ${VM_ACCEL:-} != tcg ]] && kvm_works "$1" "${@:3}"; then echo "-accel kvm -cpu host"; else echo "-accel tcg,thread=multi -cpu $2"; fi
 }
 
 # That /dev/kvm is there says little: inside a virtual machine it may be, and not work. A guest of another

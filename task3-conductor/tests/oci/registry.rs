@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tar::EntryType;
@@ -47,24 +49,29 @@ impl Drop for Registry {
     }
 }
 
-/// Passes on what the registry says, and hangs up after so many bytes: it dies in the middle of a layer.
+/// Passes on what the registry says, and hangs up on everybody after so many bytes in all: it dies in the middle of a layer. skopeo
+/// asks again for the rest, on several connections at once.
 fn dying(port: u16, to: u16, most: usize) {
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let left = Arc::new(AtomicUsize::new(most));
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
             let (mut from, mut there) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             std::thread::spawn(move || std::io::copy(&mut from, &mut there));
-            let (mut server, mut client) = (server, client);
-            let mut buffer = vec![0; most];
-            let mut left = most;
-            while let Ok(length @ 1..) = server.read(&mut buffer[..left]) {
-                left -= length;
-                if client.write_all(&buffer[..length]).is_err() || left == 0 {
-                    break;
+            let (mut server, mut client, left) = (server, client, Arc::clone(&left));
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = server.read(&mut buffer) {
+                    let take = |left: usize| left.checked_sub(length);
+                    let is_dead = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_err();
+                    if is_dead || client.write_all(&buffer[..length]).is_err() {
+                        left.store(0, Ordering::Release);
+                        break;
+                    }
                 }
-            }
-            let _ = (client.shutdown(std::net::Shutdown::Both), server.shutdown(std::net::Shutdown::Both));
+                let _ = (client.shutdown(std::net::Shutdown::Both), server.shutdown(std::net::Shutdown::Both));
+            });
         }
     });
 }
