@@ -86,12 +86,10 @@ stop_machine() {
 # Boots the image once and freezes it, unless that was done for this very image with this very qemu.
 make_ready() {
     "$vm/build" base "$arch" >/dev/null || exit 125
-    try_kvm
     exec {lock}>"$ready.lock"
     flock "$lock"
-    local inputs
-    inputs=$(cat "$image.inputs" <(printf '%s\n' "${qemu[@]}") <("${qemu[0]}" --version) | sha256sum)
-    if [[ $(cat "$ready/inputs" 2>/dev/null) != "$inputs" ]]; then
+    if [[ $(cat "$ready/inputs" 2>/dev/null) != "$(inputs_of_ready)" ]]; then
+        try_kvm
         echo "vm: booting once, to start in seconds from then on" >&2
         rm -rf "$ready"
         mkdir -p "$ready"
@@ -103,10 +101,12 @@ make_ready() {
         in_machine root systemctl is-system-running --wait >/dev/null </dev/null || true
         freeze
         stop_machine
-        echo "$inputs" >"$ready/inputs"
+        inputs_of_ready >"$ready/inputs"
     fi
     exec {lock}>&-
 }
+
+inputs_of_ready() { cat "$image.inputs" <(printf '%s\n' "${qemu[@]}") <("${qemu[0]}" --version) | sha256sum; }
 
 # In the words of tmpfiles.d(5).
 let_key_in() {
@@ -148,14 +148,18 @@ choose_qemu() {
         -kernel "$image.vmlinuz" -initrd "$image.initrd" -append "$boot_with"
     )
 }
+# Left by try_kvm.
+no_kvm=$out/no-kvm
+if [[ -e $no_kvm ]]; then export VM_ACCEL=tcg; fi
 choose_qemu
 
 # In a virtual machine KVM may be there, start, and fail at an instruction of the kernel's. Then the processor is emulated.
 try_kvm() {
     local said
     if [[ " ${qemu[*]} " != *' kvm '* ]]; then return; fi
-    said=$( (sleep 3 && printf 'info status\nquit\n') | timeout 20 "${qemu[@]}" -netdev user,id=net -monitor stdio 2>/dev/null) || true
+    said=$( (sleep 15 && printf 'info status\nquit\n') | timeout 30 "${qemu[@]}" -netdev user,id=net -monitor stdio 2>/dev/null) || true
     if [[ $said != *'VM status: running'* ]]; then
+        touch "$no_kvm"
         export VM_ACCEL=tcg
         choose_qemu
     fi
