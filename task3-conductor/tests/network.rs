@@ -49,7 +49,7 @@ fn nothing_beyond_the_host_is_reached_without_internet_whatever_the_policy() {
         assert_eq!(connected.asks(INTERNET, 80), Some(HOST.to_string()), "{policy}: behind the host's address");
         // Give it the route it lacks, and the world a way to answer: the firewall alone must hold.
         host.world.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
-        assert!(shut_in.pings(gateway(1)), "{policy}: its cable works");
+        assert!(shut_in.pings(gateway(1)), "{policy}: its veth pair works");
         shut_in.run("ip route add default via 192.168.1.1");
         assert!(!shut_in.pings(INTERNET) && !shut_in.pings(NEIGHBOUR), "{policy}");
         assert_eq!(shut_in.asks(INTERNET, 80), None, "{policy}");
@@ -68,7 +68,7 @@ fn containers_reach_each_other_as_peers_only_both_ways_and_by_name() {
         let a = host.networked("a", "-i");
         let b = host.networked("b", "-i");
         let c = host.networked("c", "-i");
-        assert!(a.pings(gateway(2)), "{policy}: the host's end of the other's cable is the host");
+        assert!(a.pings(gateway(2)), "{policy}: the host's end of the other's veth pair is the host");
         assert!(!a.pings(address(2)) && !b.pings(address(1)), "{policy}: no peers yet");
         host.conductor("peer b a");
         assert!(a.pings(address(2)) && b.pings(address(1)), "{policy}: peers, both ways");
@@ -129,7 +129,7 @@ fn a_published_port_answers_from_everywhere_it_should() {
         assert_eq!(
             host.space.asks(gateway(1), 3000),
             Some(gateway(1).to_string()),
-            "{case}: the host's end of the cable"
+            "{case}: the host's end of the veth pair"
         );
         assert_eq!(friend.asks(gateway(2), 3000), Some(address(2).to_string()), "{case}: a peer by its host");
         assert_eq!(friend.asks(address(1), 8080), Some(address(2).to_string()), "{case}: a peer directly");
@@ -184,13 +184,13 @@ fn neighbours_cannot_route_in_nor_reach_the_loopback() {
     host.world.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
     assert_eq!(host.world.asks(address(1), 8080), None, "the container's own address is not for the LAN");
     assert!(!host.world.pings(address(1)));
-    // With route_localnet on its cable, a container might send to 127.0.0.1 of the host.
+    // With route_localnet on its veth pair, a container might send to 127.0.0.1 of the host.
     web.run("ip address flush dev lo");
     web.run("ip link set lo down");
     web.run("ip route add 127.0.0.1 via 192.168.1.1 src 192.168.1.2");
     web.run("sysctl -qw net.ipv4.conf.all.route_localnet=1");
     assert_eq!(web.asks(Ipv4Addr::LOCALHOST, 22), None);
-    assert!(web.pings(INTERNET), "its cable still works");
+    assert!(web.pings(INTERNET), "its veth pair still works");
     assert!(host.space.asks(Ipv4Addr::LOCALHOST, 3000).is_some(), "and so does 127.0.0.1 the other way");
 }
 
@@ -404,7 +404,7 @@ fn a_network_that_cannot_be_made_leaves_nothing() {
     let host = Host::new();
     let (rules, links) = (host.rules(), host.links());
     let web = host.container("web");
-    // Its own end cannot get the address: a link of that name is there, but no cable leads out of it.
+    // Its own end cannot get the address: a link of that name is there, but no veth pair leads out of it.
     web.run("ip link add web-inside type veth peer name elsewhere");
     let said = host.refused("addnetwork web -i -e 3000:8080");
     assert!(said.contains("web-outside"), "{said}");

@@ -207,8 +207,8 @@ impl Deployment {
 
     /// # Lesson 4.b (11 marks): connect a service's container to the world and to its peers
     ///
-    /// The tool is asked only for what is not there yet. Lay the cable of the service itself, with `--internet` and its
-    /// published ports; then, for each of its `peers`, look the other service up in the spec, lay that one's cable too
+    /// The tool is asked only for what is not there yet. Connect the service itself, with `--internet` and its
+    /// published ports; then, for each of its `peers`, look the other service up in the spec, connect that one too
     /// (a peer needs one), and let the two talk by `peer`. Containers that can talk already are left alone. Believe no
     /// exit code: after `peer`, ask again whether they can talk.
     ///
@@ -244,7 +244,7 @@ impl Deployment {
             words.push("--internet");
         }
         words.extend(service.expose.iter().flat_map(|pair| ["--expose", &pair.written]));
-        self.conductor.command(lock, &words, "a cable to the host, and what may pass through it")?;
+        self.conductor.command(lock, &words, "a veth pair to the host, and what may pass through it")?;
         self.address(&service.name).map(|_| ()).map_err(|error| unexpected_state("addnetwork", line(&error)))
     }
 

@@ -120,7 +120,7 @@ fn urls(found: &[ServiceReport<'_>], host: &Host<'_>) -> String {
 const HOST_WIDTH: usize = 40;
 const CONTAINER_WIDTH: usize = 21;
 
-/// The network as the assignment draws it: the host on the left, a cable to each container, links between peers.
+/// The network as the assignment draws it: the host on the left, a veth pair to each container, links between peers.
 fn drawing(found: &[ServiceReport<'_>], host: &Host<'_>) -> String {
     let mut text = String::new();
     for (index, it) in found.iter().enumerate() {
@@ -140,7 +140,7 @@ fn are_peers(one: &ServiceReport<'_>, other: &ServiceReport<'_>) -> bool {
     one.service.peers.contains(&other.service.name) || other.service.peers.contains(&one.service.name)
 }
 
-/// One container and the host's part of its cable.
+/// One container and the host's end of its veth pair.
 fn both(found: &ServiceReport<'_>, host: &Host<'_>, above: bool, below: bool) -> String {
     let service = found.service;
     let address = found.address.as_deref().unwrap_or("-");
@@ -185,9 +185,9 @@ fn both(found: &ServiceReport<'_>, host: &Host<'_>, above: bool, below: bool) ->
     let host_edge = |corners: [char; 2]| format!("{}{}{}", corners[0], "─".repeat(HOST_WIDTH), corners[1]);
     let mut text = format!("{}    {}\n", host_edge(['┌', '┐']), edge(['┌', '┐'], above.then_some('┴')));
     for (row, (left, right)) in left.iter().zip(&right).enumerate() {
-        // The cable ends at the interfaces that it connects.
-        let (out, cable, into) = if row == 4 { ("├", "────", "┤") } else { ("│", "    ", "│") };
-        text += &format!("│{}{out}{cable}{into}{}│\n", fitted(left, HOST_WIDTH), fitted(right, CONTAINER_WIDTH));
+        // The line ends at the interfaces that it connects.
+        let (out, line, into) = if row == 4 { ("├", "────", "┤") } else { ("│", "    ", "│") };
+        text += &format!("│{}{out}{line}{into}{}│\n", fitted(left, HOST_WIDTH), fitted(right, CONTAINER_WIDTH));
     }
     text + &format!("{}    {}\n", host_edge(['└', '┘']), edge(['└', '┘'], below.then_some('┬')))
 }
@@ -211,7 +211,7 @@ mod tests {
     const HOST: Host<'_> = Host { interface: "enp1s0", address: String::new() };
 
     #[test]
-    fn the_drawing_shows_the_host_both_cables_and_the_link_between_peers() {
+    fn the_drawing_shows_the_host_both_veth_pairs_and_the_link_between_peers() {
         let spec = Spec::load(None).unwrap();
         let addresses = ["192.168.1.2", "192.168.2.2"];
         let found: Vec<_> = spec

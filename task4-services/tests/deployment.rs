@@ -28,7 +28,7 @@ fn the_page_is_reached_from_everywhere_and_the_counter_only_by_the_page_and_the_
     assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), first + 2, "another machine");
     assert_eq!(ask(&world.host, C2, 8080, "/get_counter"), Some((200, (first + 3).to_string())), "the counter itself");
     assert_eq!(ask(&world.outside, HOST, 8080, "/get_counter"), None, "no port leads there");
-    // Somebody outside who knows the way to the cables: the host's end answers, and nobody behind it.
+    // Somebody outside who knows the way to the veth pairs: the host's end answers, and nobody behind it.
     world.outside.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
     assert!(world.outside.pings(Ipv4Addr::new(192, 168, 2, 1)));
     assert_eq!(ask(&world.outside, C2, 8080, "/get_counter"), None);
@@ -247,7 +247,10 @@ fn another_deployment_is_a_file() {
     world.host.run(&format!("cp -r {folder} {}", world.folder().display()));
     let words = |action: &str| format!("{action} --spec {}", spec.display());
     let said = world.orchestrate(&words("up --explain"));
-    assert!(said.contains("# a cable to the host") && said.contains("addnetwork web --expose 8888:8080\n"), "{said}");
+    assert!(
+        said.contains("# a veth pair to the host") && said.contains("addnetwork web --expose 8888:8080\n"),
+        "{said}"
+    );
     assert!(said.contains("(no NAT)") && said.contains("Port 8888 → 8080"), "{said}");
     let (status, told) = ask(&world.outside, HOST, 8888, "/").unwrap();
     assert!(status == 502 && told.contains("http://192.168.1.2:9/"), "its own address was asked of it: {told}");

@@ -13,6 +13,7 @@ use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
 use crate::observe::plan::RunPlan;
 use crate::observe::run;
+use crate::record::steps::StepKind;
 use crate::record::{Observer, Run, StdoutKind};
 use crate::rubric::Rubric;
 use crate::sandbox;
@@ -235,18 +236,35 @@ impl Grade {
         }
     }
 
+    /// Where the program, or a command of the tool, panicked first: FILE:LINE:COLUMN.
+    fn panicked_at(&self) -> Option<&str> {
+        let first = |stderr| panics(stderr).first().map(|(place, _)| *place);
+        self.runs.iter().find_map(|run| {
+            let mut commands = run.session.steps.iter().filter_map(|step| match &step.did {
+                StepKind::Command(command) => Some(&command.output.stderr),
+                _ => None,
+            });
+            first(&run.output.stderr).or_else(|| commands.find_map(|stderr| first(stderr)))
+        })
+    }
+
     /// What to do next, in one line.
     pub fn next(&self) -> String {
         if self.build_error.is_some() {
             return "make it build, then grade again".to_owned();
         }
         let first = |wanted: &[Status]| self.verdicts.iter().find(|verdict| wanted.contains(&verdict.status));
-        // What is wrong comes before what is missing: the next lesson builds on it.
-        if let Some(verdict) = first(&[Status::Failed, Status::Partial]) {
+        // What is wrong comes before what is missing: the next lesson builds on it. What could not be tried, though all it
+        // needs is there, is wrong as well.
+        let is_wrong = |verdict: &&Verdict| match verdict.status {
+            Status::Failed | Status::Partial => true,
+            Status::Blocked => verdict.blocked_by.is_empty() && !verdict.waits_for_a_lesson(),
+            _ => false,
+        };
+        if let Some(verdict) = self.verdicts.iter().find(is_wrong) {
             let check = &verdict.check;
-            let panicked = self.runs.iter().flat_map(|run| panics(&run.output.stderr)).map(|(place, _)| place).next();
             let is_absent = verdict.losses.iter().all(|loss| !loss.positive);
-            let place = match (panicked.filter(|_| is_absent), &check.place) {
+            let place = match (self.panicked_at().filter(|_| is_absent), &check.place) {
                 (Some(place), _) => format!(", it panicked at {place}"),
                 (None, Some(place)) => format!(" in {place}"),
                 (None, None) => String::new(),

@@ -126,8 +126,8 @@ add_network() {
     local inside=192.168.$n.2 out=$name-outside in=$name-inside
     echo "Setting up network '$name' with peer ip $inside. Waiting for interface configuration to settle..."
     # One end stays on the host, $out with 192.168.$n.1; the other goes to process $pid's network, $in with $inside.
-    # BEGIN LESSON 3.c (10 marks): lay the cable between a container and its host
-    ip link add "$out" type veth peer name "$in" netns "$pid" || fail "no cable for $name"
+    # BEGIN LESSON 3.c (10 marks): connect a container and its host with a veth pair
+    ip link add "$out" type veth peer name "$in" netns "$pid" || fail "cannot create a veth pair for $name"
     ip address add "192.168.$n.1/24" dev "$out"
     ip link set "$out" up
     inside "$pid" ip link set lo up

@@ -85,14 +85,14 @@ pub enum Streams<'a> {
 /// The caller was just born, in the namespaces of [`CLONE_NAMESPACES`], and still sees the host's files. Everything it has to
 /// do is there as a function; the lesson is the order, for each step shuts a door that an earlier one went through:
 ///
-/// 1. Clear the umask: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the
+/// 1. Set the umask to 0: what is made here has the mode that it is made with. Join the cgroup, and only then unshare the
 ///    cgroup namespace: a view of the tree begins where the caller stands.
 /// 2. Set the host name, if it has one; make all mounts private. Before that, a mount made here could appear on the
 ///    host.
 /// 3. Get hold of what lies on the host's side of the wall (a second mount of the container's own hosts and
-///    resolv.conf, [`hosts_file::FILES`] in `inside.directory`; volumes; and for a privileged one the host's devices), and
-///    enter the root, `rootfs` in that folder. From here on no path leads to a file of the host's. Open the new `/`:
-///    what is still to be done in the root is done below that descriptor.
+///    resolv.conf, [`hosts_file::FILES`] in `inside.directory`, read-only if `inside.read_only`; volumes; and for a
+///    privileged one the host's devices), and enter the root, `rootfs` in that folder. From here on no path leads to a
+///    file of the host's. Open the new `/`: what is still to be done in the root is done below that descriptor.
 /// 4. Mount /proc, /sys and the cgroups, from inside the new namespaces: /proc shows the processes of whoever mounts
 ///    it. If there are `pid_namespace_limits`, apply them. Provide /dev. If the network is its own (it is the host's
 ///    for a `RUN` line), switch `lo` on, let everybody ping, and open the low ports. *Last* mask and protect: what is read-only cannot be

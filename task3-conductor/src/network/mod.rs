@@ -16,7 +16,7 @@
 //! | module | |
 //! |---|---|
 //! | [`subnet`] | which subnet is free |
-//! | [`attach`] | the cable, the addresses, the routes |
+//! | [`attach`] | the veth pair, the addresses, the routes |
 //! | [`rules`] | what the firewall lets through |
 //! | [`publish`] | ports of the host that lead inside |
 //! | [`peer`] | two containers that may talk |

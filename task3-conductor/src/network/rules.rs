@@ -4,15 +4,15 @@
 //! user's rules, jumps to them. The policies of built-in chains are never changed:
 //!
 //! ```text
-//! raw     PREROUTING ─ CONDUCTOR-PREROUTING ─ from its cable ─ conductor-NAME   only its own address may be the sender
+//! raw     PREROUTING ─ CONDUCTOR-PREROUTING ─ from its veth  ─ conductor-NAME   only its own address may be the sender
 //! nat     PREROUTING ─ CONDUCTOR-PREROUTING ─ to this host ─── conductor-NAME   published ports lead inside
 //!         OUTPUT ───── CONDUCTOR-OUTPUT ───── to this host ─── conductor-NAME   … for the host's own packets too
 //!         POSTROUTING  CONDUCTOR-POSTROUTING                                    who must be hidden behind the host
-//! filter  FORWARD ──── CONDUCTOR-FORWARD ──── by its cable ─── conductor-NAME   what passes; the rest does not
+//! filter  FORWARD ──── CONDUCTOR-FORWARD ──── by its veth ──── conductor-NAME   what passes; the rest does not
 //! ```
 //!
 //! Packets to the internet may leave through any interface that is not a container's link, as the routing table
-//! selects: that changes when a VPN comes up or a cable is unplugged. `CONDUCTOR-INTERNET` excludes all containers'
+//! selects: that changes when a VPN comes up or a plug is pulled. `CONDUCTOR-INTERNET` excludes all containers'
 //! links.
 //!
 //! A rule at the end of FORWARD that refuses everything (several distributions have one) acts as a policy: our jump is

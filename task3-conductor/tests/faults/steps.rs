@@ -487,7 +487,7 @@ fn failing_at_each_step(test: &str, scenarios: &[Scenario]) {
             // That the network was given back is noted, where that can be.
             assert_eq!(end.outcome.code, 0, "{end:?}");
         } else if point.contains("/link.delete#") && end.outcome.code == 0 {
-            // It did not come to that: a cable goes with the namespace it ends in, and the kernel was faster this time.
+            // It did not come to that: a veth pair goes with the namespace it ends in, and the kernel was faster this time.
         } else {
             end.assert_told(scenario.codes, "(EIO)");
         }

@@ -66,7 +66,7 @@ fn iptables_that_went_after_the_network_was_made_does_not_keep_the_container() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn iptables_that_fails_at_any_table_leaves_no_rule_and_no_cable() {
+fn iptables_that_fails_at_any_table_leaves_no_rule_and_no_veth_pair() {
     let store = TestStore::new("tools-fails");
     let before = store.baseline(true);
     store.host.start("web");
@@ -155,8 +155,8 @@ fn settings_that_cannot_be_written_are_named_and_what_was_made_is_taken_back() {
 
 #[test]
 #[ignore = "needs root: make test"]
-fn a_cable_that_was_cut_by_hand_is_laid_again_by_addnetwork_and_no_obstacle_to_stop() {
-    let store = TestStore::new("tools-cable");
+fn a_veth_pair_that_was_deleted_by_hand_is_made_again_by_addnetwork_and_no_obstacle_to_stop() {
+    let store = TestStore::new("tools-veth");
     let before = store.baseline(true);
     for repaired in [true, false] {
         store.host.start("web");

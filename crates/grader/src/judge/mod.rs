@@ -31,6 +31,9 @@ use history::History;
 /// From here on, limits that follow the machine's speed cannot tell slow from stuck: what was not seen is undecided.
 const CROWDED: f64 = 12.0;
 
+/// The end of the reason for which a check waits for its lesson, or for an earlier one.
+const NOT_WRITTEN: &str = " is not written yet";
+
 /// What the judge must know of the submission besides its runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -227,6 +230,7 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
         }
         let (mut verdict, held_once) = combined(check, &findings);
         hold_back(&mut verdict, &verdicts, &waiting, task);
+        hint_at_its_end(&mut verdict, runs, task);
         tell_what_was_not_tried(&mut verdict);
         leave_open(&mut verdict, &verdicts, held_once);
         tell_once(&mut verdict, &verdicts);
@@ -505,7 +509,7 @@ fn alone(check: &Check, finding: &Finding) -> Option<Status> {
 fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], task: Task) {
     let own = verdict.check.lesson.as_ref().filter(|lesson| waiting.contains(lesson));
     if let Some(lesson) = own {
-        verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
+        verdict.reason = Some(format!("Lesson {lesson}{NOT_WRITTEN}"));
         verdict.remarks.clear();
         verdict.void(Status::NotStarted);
         return;
@@ -548,7 +552,7 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], tas
             verdict.remarks.push(format!("judged by what ran before Lesson {lesson}, which is not written yet"));
             return;
         }
-        verdict.reason = Some(format!("Lesson {lesson} is not written yet"));
+        verdict.reason = Some(format!("Lesson {lesson}{NOT_WRITTEN}"));
         verdict.blocked_by.clear();
         verdict.remarks.clear();
         verdict.void(Status::Blocked);
@@ -557,6 +561,31 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], tas
     // Only name what is really lost as the thing that blocks.
     let lost = |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status != Status::Passed);
     verdict.blocked_by.retain(lost);
+}
+
+/// Where a program panicked or took too long before it did the thing, the hints are about that, not about the thing.
+fn hint_at_its_end(verdict: &mut Verdict, runs: &[Run], task: Task) {
+    let was_not_seen = !verdict.losses.is_empty() && verdict.losses.iter().all(|loss| !loss.positive);
+    if task.is_tool() || verdict.status != Status::Failed || !was_not_seen {
+        return;
+    }
+    let hints = if runs.iter().any(|run| !words::panics(&run.output.stderr).is_empty()) {
+        [
+            "The program panicked before it came to this. Which line does the message name, and what did that line take for certain?",
+            "A panic says what was not as the code assumed: a value that is not there, an error that nobody looked at.",
+            "Replace unwrap() and expect() on that line by the ? operator: the program then says which call failed, and why.",
+        ]
+    } else if runs.iter().any(|run| matches!(run.end, End::TimedOut(_))) {
+        [
+            "The program did not end by itself. Is it computing, or asleep in a call? What would have to happen for it to go on?",
+            "Computing: a loop whose condition never changes. Asleep in read: the other end of that pipe is still open, or \
+             nobody writes. Asleep in wait4: the child does not end.",
+            "strace -f shows the last call of each process: start with the one that is not waiting for another.",
+        ]
+    } else {
+        return;
+    };
+    verdict.check.hints = hints.map(str::to_owned).to_vec();
 }
 
 /// The reason for which an earlier check could not run here is not told again.
@@ -610,6 +639,11 @@ impl Verdict {
         self.marks = 0;
         self.open = 0;
         self.losses.clear();
+    }
+
+    /// Whether it could not be tried because a lesson before it is not written.
+    pub fn waits_for_a_lesson(&self) -> bool {
+        self.reason.as_deref().is_some_and(|reason| reason.ends_with(NOT_WRITTEN))
     }
 
     /// Marks that are neither given nor open.

@@ -399,11 +399,31 @@ fn shared_namespace(history: &History<'_>, roles: &Roles, kind: &str) -> Outcome
     };
     let mut evidence = vec![history.evidence_of(&second), history.evidence_of(&first)];
     evidence.extend(history.mover(child2, second.at).map(|event| history.evidence(event)));
-    Outcome::wrong(
-        format!("child 2 in {}, where child 1 is", link(kind, *wanted)),
-        format!("child 2 is in {}{whose}", link(kind, *own)),
+    let refused = history.calls("setns").find(|(event, result)| event.pid == child2 && *result < 0);
+    let comes_late = history
+        .moments(child2)
+        .iter()
+        .any(|moment| moment.at > second.at && moment.state.namespaces.get(kind) == Some(wanted));
+    let mut why = Why {
+        expected: format!("child 2 in {}, where child 1 is", link(kind, *wanted)),
+        observed: format!("child 2 is in {}{whose}", link(kind, *own)),
         evidence,
-    )
+        positive: true,
+        ..Why::default()
+    };
+    if let Some((event, _)) = refused {
+        let refused = history.evidence(event);
+        why.observed += &format!("; {}", refused.what);
+        why.evidence.push(refused);
+    } else if comes_late {
+        why.observed += ", when it writes; it enters child 1's only after that";
+        why.hints = Some([
+            "What does child 2 do first: enter the namespace, or say where it is?",
+            "setns(2) changes where a process is from then on. What it has read and written before stays what it was.",
+            "In child 2, the call of setns comes before the lines that it writes.",
+        ]);
+    }
+    Outcome::Lost(Box::new(why))
 }
 
 fn parent_stays(history: &History<'_>, roles: &Roles) -> Finding {
@@ -505,7 +525,11 @@ pub(super) fn host_name(history: &History<'_>) -> Outcome {
             let there = event.state.namespaces.get("uts").copied() == history.host_namespace("uts");
             *result >= 0 && there
         });
-        let by = setter.map(|(event, _)| format!(", by pid {}", box_pid(event))).unwrap_or_default();
+        let by = setter.map(|(event, _)| match event.pid == history.run.root_pid {
+            true => format!(", by the program's first process, pid {}", box_pid(event)),
+            false => format!(", by pid {}", box_pid(event)),
+        });
+        let by = by.unwrap_or_default();
         let mut evidence: Vec<Evidence> = setter.map(|(event, _)| history.evidence(event)).into_iter().collect();
         evidence.push(history.evidence_of(moment));
         return Outcome::wrong(expected, format!("it was renamed {:?}{by}", moment.state.hostname), evidence);

@@ -117,8 +117,13 @@ fn tried_v2(history: &History<'_>, roles: &Roles) -> bool {
     stopped || v2.next().is_some() || ["cgroup", "cpu.max"].iter().any(|word| stderr.contains(word))
 }
 
-/// Whether the program made a cgroup for the cpu controller of v1.
+/// Whether the program made a cgroup for the cpu controller of v1, or complains of a file that only v1 has.
 fn uses_v1(history: &History<'_>) -> bool {
+    // One that is made and removed at once may never be seen.
+    let stderr = &history.run.output.stderr;
+    if ["cpu.cfs_", "/sys/fs/cgroup/cpu/", "/sys/fs/cgroup/cpu,cpuacct/"].iter().any(|name| stderr.contains(name)) {
+        return true;
+    }
     let is_cpu = |cgroup: &String| {
         cgroup.split_once(":/").is_some_and(|(controllers, _)| controllers.split(',').any(|name| name == "cpu"))
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::History;
 use super::words::{command_told, link, link_of, list, plain, probe_told, shortened};
-use super::{Evidence, Finding, Outcome, Style};
+use super::{Evidence, Finding, Outcome, Style, Why};
 use crate::record::steps::{Answer, CommandRun, Link, Look, Network, Process, SessionRecord, StepKind};
 use crate::record::{End, Host};
 use crate::rubric::Check;
@@ -17,6 +17,13 @@ use crate::session::task3::{
     RENAMED, STAMP, STATUS, TWICE, WEB, WORD, mounts_of, new_mounts, processes_of, published, veth_pair,
 };
 use crate::session::{OURS, VOLUME};
+
+/// Hints where a container has no route to an address.
+const NO_ROUTE: [&str; 3] = [
+    "\"Network is unreachable\" is said by the container's own kernel: no packet left. What would it have to know?",
+    "An address gives a link a route to its own /24 and no further. A way to all other addresses is a route of its own.",
+    "ip-route(8): `ip route` in the container lists what it knows. Setting it is part of `addnetwork`.",
+];
 
 /// What stands first in the output of each command.
 const BANNER: &str = "CS695 Conductor that manages containers";
@@ -274,7 +281,18 @@ impl<'a> Judge<'a> {
         let missing = if self.is_rust { self.missing_of_lesson(eg) } else { Vec::new() };
         match missing.as_slice() {
             [] => Outcome::Held,
-            missing => Outcome::wrong("all that the lesson lists", list(missing), self.evidence(eg, "its command")),
+            missing => Outcome::Lost(Box::new(Why {
+                expected: "all that the lesson lists".to_owned(),
+                observed: list(missing),
+                evidence: self.evidence(eg, "its command"),
+                positive: true,
+                hints: Some([
+                    "Which step of the lesson's list makes what is named above, and did your function come to it?",
+                    "A step may also have been undone by a later one, or done in a namespace or a root that is not the container's yet.",
+                    "The list of steps above the function names the helper for each.",
+                ]),
+                ..Why::default()
+            })),
         }
     }
 
@@ -382,8 +400,28 @@ impl<'a> Judge<'a> {
             }
             Some(exec) if exec.state.root == eg.state.root => Outcome::Held,
             Some(exec) => {
-                let whose = if exec.state.root == self.host.root { "the host's" } else { "another one" };
-                Outcome::wrong(expected, format!("it has {whose}"), self.evidence(exec, "exec's command"))
+                let is_hosts = exec.state.root == self.host.root;
+                let whose = if is_hosts { "the host's" } else { "another one" };
+                let evidence = self.evidence(exec, "exec's command");
+                let shares_mounts = exec.state.namespaces.get("mnt") == eg.state.namespaces.get("mnt");
+                if !is_hosts || !shares_mounts {
+                    return Outcome::wrong(expected, format!("it has {whose}"), evidence);
+                }
+                Outcome::Lost(Box::new(Why {
+                    expected: expected.to_owned(),
+                    observed: "it has the host's, which is still the root of the container's mount namespace"
+                        .to_owned(),
+                    evidence,
+                    positive: true,
+                    hints: Some([
+                        "Which directory is `/` for a process that has just joined a mount namespace?",
+                        "setns(2) into a mount namespace puts a process at the root of that namespace. chroot(2) in another process \
+                         has not changed that root; pivot_root(2) does.",
+                        "Either `exec` changes its root as well (chroot(2), nsenter -r), or `run` changes it for the whole mount \
+                         namespace (pivot_root(2)).",
+                    ]),
+                    ..Why::default()
+                }))
             }
         }
     }
@@ -507,7 +545,11 @@ impl<'a> Judge<'a> {
         };
         let (Some(inside), Some(outside)) = (pair.inside, pair.outside) else {
             let said = self.session.command("addnetwork eg").map_or(self.session.not_reached(), command_told);
-            let missing = if pair.inside.is_none() { "no cable in the container" } else { "no other end on the host" };
+            let missing = if pair.inside.is_none() {
+                "no veth pair has an end in the container"
+            } else {
+                "the other end of its veth pair is not on the host"
+            };
             return Finding::whole(Outcome::absent(names, format!("{missing}; {said}")));
         };
         let named = [(&inside.name, "inside"), (&outside.name, "outside")];
@@ -569,7 +611,9 @@ impl<'a> Judge<'a> {
         };
         let from = match self.reached("eg pings host") {
             true => Outcome::Held,
-            false => Outcome::absent("the container reaches the host's end of its cable", self.said("eg pings host")),
+            false => {
+                Outcome::absent("the container reaches the host's end of its veth pair", self.said("eg pings host"))
+            }
         };
         Finding::parts([("to", to), ("from", from)])
     }
@@ -584,7 +628,9 @@ impl<'a> Judge<'a> {
             false => {
                 let failed = self.failed("addnetwork egg");
                 let observed = format!("{}{failed}", self.said("egg calls internet"));
-                Outcome::absent("a container with -i reaches the internet", observed)
+                let expected = "a container with -i reaches the internet".to_owned();
+                let hints = observed.contains("Network is unreachable").then_some(NO_ROUTE);
+                Outcome::Lost(Box::new(Why { expected, observed, hints, ..Why::default() }))
             }
         };
         let attempts = [
@@ -712,12 +758,12 @@ impl<'a> Judge<'a> {
         let processes = held_or("no process of the container", processes, None);
         let mounts = held_or("no mount of a container", self.mounts_left(before, end), None);
         let excused = self.excused(before);
-        let had_cable = self.veth_of(EG).is_some_and(|pair| pair.outside.is_some());
+        let had_pair = self.veth_of(EG).is_some_and(|pair| pair.outside.is_some());
         let untried = |tried: bool, check: &'static [&'static str]| {
             (!tried).then(|| Outcome::NotTried(check, "there was nothing to take away".to_owned()))
         };
         let links =
-            held_or("no link of a container", self.new_links(before, end, &excused), untried(had_cable, &["net.pair"]));
+            held_or("no link of a container", self.new_links(before, end, &excused), untried(had_pair, &["net.pair"]));
         let had_rules = self.session.look("all run").is_some_and(|look| look.rules != before.rules);
         let tried = had_rules || self.reached("egg calls internet");
         let left = self.rules_left(before, end, &excused);
@@ -1120,7 +1166,7 @@ fn is_date(text: &str) -> bool {
     lengths == [4, 2, 2] && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// `x.y.N` of a cable whose ends have the addresses `x.y.N.1/24` and `x.y.N.2/24` and no other. Which x and y is for the
+/// `x.y.N` of a veth pair whose ends have the addresses `x.y.N.1/24` and `x.y.N.2/24` and no other. Which x and y is for the
 /// tool's settings to say.
 fn subnet_of(outside: &Link, inside: &Link) -> Option<String> {
     let of = |link: &Link, last: &str| match link.addresses.as_slice() {

@@ -780,6 +780,23 @@ fn a_limit_of_v2_cannot_be_judged_where_the_controller_is_in_v1() {
 }
 
 #[test]
+fn a_program_that_went_for_v1_and_stopped_is_judged_where_the_controller_is_in_v1() {
+    let mut stopped = without_controller();
+    let c = containers()[2].pid;
+    stopped.events.retain(|event| event.pid != c);
+    stopped.samples.clear();
+    (stopped.host.cpu_controller, stopped.host.cpu_enabled) = (Some("v1".to_owned()), false);
+    stopped.end = End::Exited(1);
+    // The cgroup was removed before anybody saw it.
+    stopped.cgroups_made.clear();
+    stopped.after.cgroups.clear();
+    stopped.output.stderr = "cannot write(\"/sys/fs/cgroup/cpu/mine/cgroup.procs\", \"0\"): ENOENT\n".to_owned();
+    let verdicts = judge(Task::Task2, &Rubric::of(Task::Task2).unwrap(), &[stopped], RUST);
+    assert!(verdicts.iter().all(|verdict| verdict.status != Status::Skipped), "{verdicts:#?}");
+    assert!(verdicts.iter().any(|verdict| verdict.check.id == "root.filled" && verdict.lost() > 0));
+}
+
+#[test]
 fn a_limit_on_2b_as_well_costs_a_mark() {
     let mut run = right2();
     let mut sample = run.samples[0].clone();

@@ -666,7 +666,7 @@ impl<'a> Session<'a> {
         };
         let wall = self.begun.elapsed();
         let refused = self.host.refused();
-        // The box first: the cables to it go with it.
+        // The box first: the veth pairs to it go with it.
         let not_clean = self.host.take_down();
         Run {
             observer: Observer::Between,

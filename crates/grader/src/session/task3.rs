@@ -379,8 +379,7 @@ impl Conductor<'_, '_> {
         let found =
             look.zip(process.as_ref()).and_then(|(look, process)| veth_pair(look, process, &self.session.host_state()));
         // Without an address, an unused one: the probe fails, and its record says so.
-        found
-            .map_or(("192.168.255.254".to_owned(), "192.168.255.253".to_owned()), |cable| (cable.inside, cable.outside))
+        found.map_or(("192.168.255.254".to_owned(), "192.168.255.253".to_owned()), |pair| (pair.inside, pair.outside))
     }
 
     /// `stop`: first `eg`, to see what becomes of it and of the others, then all.

@@ -773,10 +773,13 @@ fn first_cargo_error(messages: &[serde_json::Value], stderr: &str) -> String {
         let diagnostic = message.get("message")?;
         let is_error = diagnostic.get("level")?.as_str()? == "error";
         is_error.then(|| {
-            diagnostic
-                .get("rendered")?
-                .as_str()
-                .map(|text| text.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" "))
+            let text = diagnostic.get("rendered")?.as_str()?;
+            let place = text.lines().take(2).map(str::trim).collect::<Vec<_>>().join(" ");
+            // What the compiler writes below the source line: "expected `&Path`, found `&str`".
+            let spans = diagnostic.get("spans").and_then(|spans| spans.as_array()).into_iter().flatten();
+            let primary = |span: &&serde_json::Value| span.get("is_primary").and_then(|it| it.as_bool()) == Some(true);
+            let label = spans.filter(primary).find_map(|span| span.get("label")?.as_str().map(str::to_owned));
+            Some(label.map_or_else(|| place.clone(), |label| format!("{place}: {label}")))
         })?
     });
     let own =
@@ -1074,9 +1077,13 @@ mod tests {
     fn the_first_error_of_the_compiler_is_told_in_one_line() {
         let messages = [
             serde_json::json!({"message": {"level": "warning", "rendered": "warning: x"}}),
-            serde_json::json!({"message": {"level": "error", "rendered": "error[E0308]: mismatched types\n  --> src/main.rs:3:9\n   |\n"}}),
+            serde_json::json!({"message": {"level": "error", "rendered": "error[E0308]: mismatched types\n  --> src/main.rs:3:9\n   |\n",
+                "spans": [{"is_primary": true, "label": "expected `u8`, found `&str`"}]}}),
         ];
-        assert_eq!(first_cargo_error(&messages, ""), "error[E0308]: mismatched types --> src/main.rs:3:9");
+        assert_eq!(
+            first_cargo_error(&messages, ""),
+            "error[E0308]: mismatched types --> src/main.rs:3:9: expected `u8`, found `&str`"
+        );
         assert_eq!(first_cargo_error(&[], "error: no such package\n"), "error: no such package");
     }
 }

@@ -67,7 +67,7 @@ impl Netlink {
         let VethNames { here, there: other } = ends;
         step!("link.veth",
             call: "sendto(netlink, RTM_NEWLINK {{ kind veth, \"{here}\", peer \"{other}\" in the host's namespace }})";
-            why: "a virtual cable with one end in each network namespace: the container's only connection";
+            why: "a veth pair with one end in each network namespace: the container's only connection";
             shell: "ip link add {here} type veth peer name {other} netns 1");
         let peer =
             LinkMessageBuilder::<LinkUnspec>::new().name(other.as_str()).setns_by_fd(there.as_fd().as_raw_fd()).build();

@@ -7,7 +7,7 @@
 //! | module | the kernel's noun | manual |
 //! |---|---|---|
 //! | [`netns`] | the namespace: entered by a thread that ends there | network_namespaces(7) |
-//! | [`link`] | interfaces; a veth pair is a cable between two namespaces | veth(4), ip-link(8) |
+//! | [`link`] | interfaces; a veth pair connects two namespaces | veth(4), ip-link(8) |
 //! | [`address`] | addresses, subnets, routes | ip-address(8), ip-route(8) |
 //! | [`nat`] | the firewall's tables: what passes, and under which address | iptables(8) |
 //! | [`conntrack`] | the connections that the firewall remembers | conntrack(8) |

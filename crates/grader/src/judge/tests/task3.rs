@@ -140,7 +140,7 @@ fn proc_is_judged_by_whose_processes_it_shows_and_by_where_it_is_seen() {
 }
 
 #[test]
-fn each_property_of_the_cable_has_marks_of_its_own() {
+fn each_property_of_the_veth_pair_has_marks_of_its_own() {
     let named = |name: &'static str| changed(move |s| link_of_eg(s, true, |link| link.name = name.into()));
     assert_eq!(named("eg-in"), expect([("net.pair", 2)]));
     let address =
