@@ -20,10 +20,11 @@ mod tests;
 mod transcript;
 pub mod words;
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::record::steps::StepKind;
-use crate::record::{End, Namespaces, Output, Pid, Run};
+use crate::record::{End, EventKind, Namespaces, Output, Pid, Run};
 use crate::rubric::{Check, Edition, Rubric};
 use crate::task::Task;
 use history::History;
@@ -85,7 +86,7 @@ pub struct Verdict {
 }
 
 /// A part of a claim that is false.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Loss {
     /// The part, as `points` of the rubric calls it; empty when the check is all or nothing.
     pub part: String,
@@ -225,7 +226,7 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
             as_far_as_seen(finding, history.run)
         });
         let mut findings: Vec<Finding> = findings.collect();
-        if !waiting.is_empty() {
+        if !waiting.is_empty() || runs.iter().any(|run| crash(run).is_some()) {
             believe_what_was_seen(&mut findings);
         }
         let (mut verdict, held_once) = combined(check, &findings);
@@ -351,7 +352,19 @@ fn ran_out_of_time(run: &Run) -> bool {
     matches!(run.end, End::TimedOut(_)) || run.session.steps.iter().any(|step| hung(&step.did))
 }
 
-/// Of a program that stops at an unwritten section: what held in one run did happen, though another saw nothing of it. One
+/// The first process that a fault of its own ended, and the signal: signal(7).
+fn crash(run: &Run) -> Option<(Pid, Signal)> {
+    const FAULTS: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT];
+    run.events.iter().find_map(|event| match event.what {
+        EventKind::Exited { signal: Some(signal), .. } => {
+            let signal = Signal::try_from(signal).ok().filter(|signal| FAULTS.contains(signal))?;
+            Some((event.state.inner_pids.get(1).copied().unwrap_or(event.pid), signal))
+        }
+        _ => None,
+    })
+}
+
+/// Of a program that stops at an unwritten section or crashes: what held in one run did happen, though another saw nothing of it. One
 /// observer sees a process that stops before its first line, the other does not.
 fn believe_what_was_seen(findings: &mut [Finding]) {
     let held: Vec<&'static str> = findings
@@ -456,8 +469,14 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
         return Status::Failed;
     }
     if let Some((needs, why)) = not_tried {
+        if needs.contains(&verdict.check.id.as_str()) {
+            // This is the check that would have made it.
+            let expected = verdict.check.claim.clone();
+            verdict.losses.push(Loss { part: part.to_owned(), marks, expected, observed: why, ..Loss::default() });
+            return Status::Failed;
+        }
         verdict.reason.get_or_insert(why);
-        for need in needs.iter().filter(|need| **need != verdict.check.id) {
+        for need in needs {
             if !verdict.blocked_by.iter().any(|known| known == need) {
                 verdict.blocked_by.push((*need).to_owned());
             }
@@ -533,6 +552,12 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], tas
         verdict.open = verdict.check.marks;
         return;
     }
+    // A lesson that comes before the unwritten one had its turn: what it lost is its own.
+    let comes_first = |first: &String| verdict.check.lesson.as_ref().is_some_and(|own| own < first);
+    if verdict.marks == 0 && verdict.open == 0 && waiting.first().is_some_and(comes_first) {
+        keep_what_is_lost(verdict, earlier);
+        return;
+    }
     // The program stopped at a section that is still to be written: what did not happen after it says nothing.
     let follows = verdict.check.lesson.is_none() || verdict.losses.iter().all(|loss| !loss.positive);
     // A tool's commands are called one by one; any other program comes to its lessons in their order.
@@ -558,22 +583,36 @@ fn hold_back(verdict: &mut Verdict, earlier: &[Verdict], waiting: &[String], tas
         verdict.void(Status::Blocked);
         return;
     }
-    // Only name what is really lost as the thing that blocks.
+    keep_what_is_lost(verdict, earlier);
+}
+
+/// Of the checks that block this one, only those that are really lost.
+fn keep_what_is_lost(verdict: &mut Verdict, earlier: &[Verdict]) {
     let lost = |id: &String| earlier.iter().any(|other| other.check.id == *id && other.status != Status::Passed);
     verdict.blocked_by.retain(lost);
 }
 
-/// Where a program panicked or took too long before it did the thing, the hints are about that, not about the thing.
+/// Where a program panicked, crashed or took too long before it did the thing, the hints are about that, not about the thing.
 fn hint_at_its_end(verdict: &mut Verdict, runs: &[Run], task: Task) {
-    let was_not_seen = !verdict.losses.is_empty() && verdict.losses.iter().all(|loss| !loss.positive);
+    let was_not_seen = !verdict.losses.is_empty() && verdict.losses.iter().all(|loss| loss.evidence.is_empty());
     if task.is_tool() || verdict.status != Status::Failed || !was_not_seen {
         return;
+    }
+    if let (Some((pid, signal)), Some(loss)) = (runs.iter().find_map(crash), verdict.losses.first_mut()) {
+        loss.observed += &format!("; {signal} ended its process {pid}");
     }
     let hints = if runs.iter().any(|run| !words::panics(&run.output.stderr).is_empty()) {
         [
             "The program panicked before it came to this. Which line does the message name, and what did that line take for certain?",
             "A panic says what was not as the code assumed: a value that is not there, an error that nobody looked at.",
             "Replace unwrap() and expect() on that line by the ? operator: the program then says which call failed, and why.",
+        ]
+    } else if runs.iter().any(|run| crash(run).is_some()) {
+        [
+            "A process of the program used memory that is not its own. Which one, and what was it given to work with?",
+            "clone(2) of the C library takes the end of the new stack, not its begin: a stack grows downwards. A NULL that a \
+             failed call returned is another common cause.",
+            "Compile with -g -fsanitize=address, or run it under `strace -f`: the last call before SIGSEGV is near the place.",
         ]
     } else if runs.iter().any(|run| matches!(run.end, End::TimedOut(_))) {
         [

@@ -5,9 +5,9 @@
 //! takes the place of the real one, so that a build needs neither the network nor minutes. A tool that looks for a suite's
 //! script or a distribution's keyring before it calls debootstrap finds those as well.
 //!
-//! `apt` says of what the box or an image has that it is installed. What task 4's services ask it for, a compiler and python3
-//! with flask and requests, an image has when their files ask: it is much to copy. flask and requests are small ones of our
-//! own, since a grader's machine seldom has the real ones.
+//! `apt` says of what the box or an image has that it is installed. What task 4's services need besides (perl, which every
+//! Debian has; a compiler, and python3 with flask and requests, which they ask apt for), an image has when their files name
+//! it: it is much to copy. flask and requests are small ones of our own, since a grader's machine seldom has the real ones.
 
 use std::path::{Path, PathBuf};
 
@@ -33,12 +33,17 @@ pub fn package() -> Vec<SandboxFile> {
 /// What the services among `prepared`, the submission's files, need of an image besides a small root: the files by which
 /// debootstrap knows, and the programs that this machine must have.
 pub fn services(prepared: &[SandboxFile]) -> (Vec<SandboxFile>, Vec<&'static str>) {
+    // A service's own script names a program anywhere; any other script where it installs it.
     let has = |word: &str| {
         let says = |file: &SandboxFile| match &file.what {
-            FileKind::File { bytes, .. } => String::from_utf8_lossy(bytes).contains(word),
+            FileKind::File { bytes, .. } if file.path.extension().is_some_and(|end| end == "sh") => {
+                let is_service = file.path.ends_with("run.sh");
+                let text = String::from_utf8_lossy(bytes);
+                text.lines().any(|line| line.contains(word) && (is_service || line.contains("install")))
+            }
             _ => false,
         };
-        prepared.iter().filter(|file| file.path.ends_with("run.sh")).any(says)
+        prepared.iter().any(says)
     };
     let is_cpp =
         |file: &SandboxFile| file.path.extension().is_some_and(|end| ["cpp", "cc", "cxx"].iter().any(|it| end == *it));
@@ -51,6 +56,10 @@ pub fn services(prepared: &[SandboxFile]) -> (Vec<SandboxFile>, Vec<&'static str
     if has("python3") {
         wanted += "python\n";
         programs.push("python3");
+    }
+    if has("perl") || prepared.iter().any(|file| file.path.extension().is_some_and(|end| end == "pl")) {
+        wanted += "perl\n";
+        programs.push("perl");
     }
     if wanted.is_empty() {
         return (Vec::new(), programs);
@@ -77,6 +86,10 @@ mod tests {
         assert_eq!(asked(&[run("task4/counter-service/run.sh", "exec ./counter-service 8080\n")]), Vec::<&str>::new());
         assert_eq!(asked(&[run("counter-service/run.sh", "apt install -y build-essential\nmake\n")]), ["gcc", "make"]);
         assert_eq!(asked(&[run("external-service/run.sh", "apt install -y python3 python3-flask\n")]), ["python3"]);
+        assert_eq!(asked(&[run("counter-service/run.sh", "exec perl counter.pl 8080 1\n")]), ["perl"]);
+        assert_eq!(asked(&[run("a/run.sh", "exec ./counter.pl\n"), run("a/counter.pl", "")]), ["perl"]);
+        let inside = "conduct exec c1 -- apt-get install -y python3 python3-flask\n# then make the peers\n";
+        assert_eq!(asked(&[run("task4/service-orchestrator.sh", inside)]), ["python3"]);
         let (files, _) = services(&[run("a/run.sh", "make"), run("a/main.cpp", "")]);
         let wanted = files.iter().find(|file| file.path.ends_with("wanted")).unwrap();
         assert!(matches!(&wanted.what, FileKind::File { bytes, .. } if bytes == b"compiler cc1plus\n"));

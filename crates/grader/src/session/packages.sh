@@ -1,4 +1,4 @@
-# What services ask apt for, of this machine: a C compiler with make, python3 with a small flask and requests. Read by the
+# What services need of this machine: a C compiler with make, perl, python3 with a small flask and requests. Read by the
 # box's debootstrap with $target set; each function says nothing and copies what is there.
 
 # put PATH…: copies files, links followed, with the libraries they need, to their places in the image.
@@ -38,6 +38,12 @@ put_compiler() {
         put "$(type -P g++)" "$(gcc -print-file-name=libstdc++.so)"
         cp -rL --parents -t "$target" /usr/include/c++
     fi
+}
+
+# perl-base alone, which is all that a Debian has from the start.
+put_perl() {
+    put "$(type -P perl)"
+    dpkg -L perl-base | grep -E '/perl-base$' | xargs -r cp -rL --parents -t "$target"
 }
 
 # What is compiled is copied with its date, by which python3 knows that it still fits.
