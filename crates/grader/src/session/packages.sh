@@ -6,7 +6,7 @@ put() {
     local path
     { printf '%s\n' "$@"; ldd "$@" 2>/dev/null | grep -o '/[^ :]*'; } | sort -u | while read -r path; do
         [[ -e $path && ! -d $path && ! -e $target$path ]] && printf '%s\n' "$path"
-    done | xargs -r cp -L --parents -t "$target"
+    done | xargs -r cp -L --parents -t "$target" 2> >(grep -v 'specified more than once' >&2)
 }
 
 put_compiler() {

@@ -467,8 +467,9 @@ impl Conductor<'_, '_> {
         let all: Vec<Process> = pids.into_iter().filter_map(|pid| self.session.process(pid)).collect();
         if let Some(waiter) = unshare_of(&first, &all, &host) {
             self.end_process(waiter)?;
-            let goes_on = self.session.process(first.pid).filter(|now| !now.zombie);
-            if goes_on.is_some() {
+            let pid = first.pid;
+            let gone = |session: &Session<'_>| session.process(pid).is_none_or(|now| now.zombie).then_some(());
+            if self.session.until(self.session.scaled(CLEARING), gone)?.is_none() {
                 self.session.look("twice left alone");
             }
         }
