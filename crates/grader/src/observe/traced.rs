@@ -71,6 +71,7 @@ pub fn watch(
         pending: HashMap::new(),
         threads: HashMap::new(),
         dead: Vec::new(),
+        faults: HashMap::new(),
     };
     let mut end = FirstEnd { status: None, wall: Duration::ZERO };
     while let Ok(Some(event)) = sys::wait_any(true) {
@@ -136,7 +137,14 @@ struct Tracer<'a> {
     threads: HashMap<Pid, (Pid, ProcessState)>,
     /// Processes that ended and whose parent has not been told: process and parent.
     dead: Vec<(Pid, Pid)>,
+    /// How often each first process of a PID namespace got a signal for a fault of its own.
+    faults: HashMap<Pid, (i32, u32)>,
 }
+
+/// The signals that the kernel sends for an instruction that cannot be carried out: signal(7).
+const FAULTS: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+/// So many of them in a row: the instruction is tried again and again.
+const MOST_FAULTS: u32 = 50;
 
 /// A call between its entry and its return.
 struct Pending {
@@ -175,12 +183,31 @@ impl Tracer<'_> {
             }
             libc::PTRACE_EVENT_STOP => self.watch.note_stopped(pid, false),
             0 if signal == libc::SIGTRAP | 0x80 => self.leaving(pid),
-            0 => passed_on = signal,
+            0 => {
+                passed_on = signal;
+                self.end_if_it_faults_for_ever(pid, signal);
+            }
             _ => {}
         }
         let how = if self.pending.contains_key(&pid) { Resume::ToCallEnd } else { Resume::Run };
         // ESRCH: it was killed in this very moment, and its end will be told.
         let _ = sys::resume(pid, how, passed_on);
+    }
+
+    /// A fault ends the first process of a PID namespace like any other process, but not while it is traced: the kernel
+    /// then protects it from the signal, and it tries the instruction again for ever. See pid_namespaces(7).
+    fn end_if_it_faults_for_ever(&mut self, pid: Pid, signal: i32) {
+        let is_first = self.threads.get(&pid).is_some_and(|(_, state)| state.inner_pids.last() == Some(&1));
+        if !is_first || !FAULTS.contains(&signal) {
+            return;
+        }
+        let (last, times) = self.faults.entry(pid).or_default();
+        *times = if *last == signal { *times + 1 } else { 1 };
+        *last = signal;
+        if *times >= MOST_FAULTS {
+            // ESRCH: it is gone already.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
     }
 
     fn forked(&mut self, pid: Pid) {
@@ -332,7 +359,9 @@ impl Tracer<'_> {
                 // An orphan's parent is init, which collects every child: that is not a wait of the program.
                 let has_own_parent = parent != self.host.init() && proc::stat(parent).is_some_and(|stat| !stat.exiting);
                 let is_collected = has_own_parent && !self.waits(parent);
-                let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+                let fault =
+                    self.faults.remove(&pid).filter(|(_, times)| *times >= MOST_FAULTS).map(|(signal, _)| signal);
+                let signal = fault.or_else(|| libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)));
                 let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
                 self.recorder.note(pid, state.clone(), EventKind::Exited { code, signal });
                 // Gone already, and no wait was under way: the parent ignores SIGCHLD, and the kernel keeps no zombie for it.
