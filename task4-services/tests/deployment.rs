@@ -28,7 +28,7 @@ fn the_page_is_reached_from_everywhere_and_the_counter_only_by_the_page_and_the_
     assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), first + 2, "another machine");
     assert_eq!(ask(&world.host, C2, 8080, "/get_counter"), Some((200, (first + 3).to_string())), "the counter itself");
     assert_eq!(ask(&world.outside, HOST, 8080, "/get_counter"), None, "no port leads there");
-    // Somebody outside who knows the way to the veth pairs: the host's end answers, and nobody behind it.
+    // Another machine with a route to the veth pairs: the host's end answers, a container does not.
     world.outside.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
     assert!(world.outside.pings(Ipv4Addr::new(192, 168, 2, 1)));
     assert_eq!(ask(&world.outside, C2, 8080, "/get_counter"), None);

@@ -787,7 +787,7 @@ fn a_program_that_went_for_v1_and_stopped_is_judged_where_the_controller_is_in_v
     stopped.samples.clear();
     (stopped.host.cpu_controller, stopped.host.cpu_enabled) = (Some("v1".to_owned()), false);
     stopped.end = End::Exited(1);
-    // The cgroup was removed before anybody saw it.
+    // The cgroup is removed before the observer's next look.
     stopped.cgroups_made.clear();
     stopped.after.cgroups.clear();
     stopped.output.stderr = "cannot write(\"/sys/fs/cgroup/cpu/mine/cgroup.procs\", \"0\"): ENOENT\n".to_owned();
