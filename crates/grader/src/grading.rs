@@ -13,7 +13,6 @@ use crate::judge::words::panics;
 use crate::judge::{self, Status, Style, Verdict};
 use crate::observe::plan::RunPlan;
 use crate::observe::run;
-use crate::record::steps::StepKind;
 use crate::record::{Observer, Run, StdoutKind};
 use crate::rubric::Rubric;
 use crate::sandbox;
@@ -238,14 +237,8 @@ impl Grade {
 
     /// Where the program, or a command of the tool, panicked first: FILE:LINE:COLUMN.
     fn panicked_at(&self) -> Option<&str> {
-        let first = |stderr| panics(stderr).first().map(|(place, _)| *place);
-        self.runs.iter().find_map(|run| {
-            let mut commands = run.session.steps.iter().filter_map(|step| match &step.did {
-                StepKind::Command(command) => Some(&command.output.stderr),
-                _ => None,
-            });
-            first(&run.output.stderr).or_else(|| commands.find_map(|stderr| first(stderr)))
-        })
+        let outputs = self.runs.iter().flat_map(Run::outputs);
+        outputs.flat_map(|output| panics(&output.stderr)).map(|(place, _)| place).next()
     }
 
     /// What to do next, in one line.

@@ -24,7 +24,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::record::steps::StepKind;
-use crate::record::{End, EventKind, Namespaces, Output, Pid, Run};
+use crate::record::{End, EventKind, Namespaces, Pid, Run};
 use crate::rubric::{Check, Edition, Rubric};
 use crate::task::Task;
 use history::History;
@@ -226,7 +226,7 @@ pub fn judge(task: Task, rubric: &Rubric, runs: &[Run], style: Style) -> Vec<Ver
             as_far_as_seen(finding, history.run)
         });
         let mut findings: Vec<Finding> = findings.collect();
-        if !waiting.is_empty() || runs.iter().any(|run| crash(run).is_some()) {
+        if !waiting.is_empty() || crashes_alike(runs) {
             believe_what_was_seen(&mut findings);
         }
         let (mut verdict, held_once) = combined(check, &findings);
@@ -287,15 +287,7 @@ pub fn tells_of_unwritten_lessons(runs: &[Run], rubric: &Rubric) -> bool {
 /// The lessons whose sections still hold the starter's `todo!`, in the order in which they spoke up.
 fn unwritten_lessons(runs: &[Run], rubric: &Rubric) -> Vec<String> {
     let mut lessons = Vec::new();
-    let commands = |run: &'_ Run| {
-        let of_steps = run.session.steps.iter().filter_map(|step| match &step.did {
-            StepKind::Command(command) => Some(&command.output),
-            _ => None,
-        });
-        of_steps.cloned().chain([run.output.clone()]).collect::<Vec<_>>()
-    };
-    let outputs: Vec<Output> = runs.iter().flat_map(commands).collect();
-    for text in outputs.iter().flat_map(|output| [&output.stderr, &output.stdout]) {
+    for text in runs.iter().flat_map(Run::outputs).flat_map(|output| [&output.stderr, &output.stdout]) {
         for rest in text.split("not yet implemented: Lesson ").skip(1) {
             let lesson: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
             let lesson = lesson.trim_end_matches('.').to_owned();
@@ -354,18 +346,26 @@ fn ran_out_of_time(run: &Run) -> bool {
 
 /// The first process that a fault of its own ended, and the signal: signal(7).
 fn crash(run: &Run) -> Option<(Pid, Signal)> {
-    const FAULTS: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT];
+    const CRASHES: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT];
     run.events.iter().find_map(|event| match event.what {
         EventKind::Exited { signal: Some(signal), .. } => {
-            let signal = Signal::try_from(signal).ok().filter(|signal| FAULTS.contains(signal))?;
+            let signal = Signal::try_from(signal).ok().filter(|signal| CRASHES.contains(signal))?;
             Some((event.state.inner_pids.get(1).copied().unwrap_or(event.pid), signal))
         }
         _ => None,
     })
 }
 
-/// Of a program that stops at an unwritten section or crashes: what held in one run did happen, though another saw nothing of it. One
-/// observer sees a process that stops before its first line, the other does not.
+/// Whether a process of the program crashes, and its runs wrote as much all the same: a program that goes on further while
+/// it is watched is another matter.
+fn crashes_alike(runs: &[Run]) -> bool {
+    let lines = |run: &Run| run.output.stdout.lines().count();
+    let are_alike = runs.windows(2).all(|pair| lines(&pair[0]) == lines(&pair[1]));
+    are_alike && runs.iter().any(|run| crash(run).is_some())
+}
+
+/// Of a program that stops at an unwritten section, or crashes: what held in one run did happen, though another saw nothing
+/// of it. One observer sees a process that stops before its first line, the other does not.
 fn believe_what_was_seen(findings: &mut [Finding]) {
     let held: Vec<&'static str> = findings
         .iter()
@@ -469,14 +469,14 @@ fn settle(verdict: &mut Verdict, part: &str, marks: u32, outcomes: Vec<Outcome>)
         return Status::Failed;
     }
     if let Some((needs, why)) = not_tried {
-        if needs.contains(&verdict.check.id.as_str()) {
-            // This is the check that would have made it.
+        // This check itself would have made it, and has nothing else to say.
+        if needs.contains(&verdict.check.id.as_str()) && held == 0 && verdict.losses.is_empty() {
             let expected = verdict.check.claim.clone();
             verdict.losses.push(Loss { part: part.to_owned(), marks, expected, observed: why, ..Loss::default() });
             return Status::Failed;
         }
         verdict.reason.get_or_insert(why);
-        for need in needs {
+        for need in needs.iter().filter(|need| **need != verdict.check.id) {
             if !verdict.blocked_by.iter().any(|known| known == need) {
                 verdict.blocked_by.push((*need).to_owned());
             }
@@ -592,35 +592,46 @@ fn keep_what_is_lost(verdict: &mut Verdict, earlier: &[Verdict]) {
     verdict.blocked_by.retain(lost);
 }
 
-/// Where a program panicked, crashed or took too long before it did the thing, the hints are about that, not about the thing.
+/// Hints where the program panicked before it did the thing.
+const PANICKED: [&str; 3] = [
+    "The program panicked before it came to this. Which line does the message name, and what did that line take for certain?",
+    "A panic says what was not as the code assumed: a value that is not there, an error that nobody looked at.",
+    "Replace unwrap() and expect() on that line by the ? operator: the program then says which call failed, and why.",
+];
+/// Hints where one of its processes crashed.
+const CRASHED: [&str; 3] = [
+    "A process of the program used memory that is not its own. Which one, and what was it given to work with?",
+    "clone(2) of the C library takes the end of the new stack, not its begin: a stack grows downwards. A NULL that a failed \
+     call returned is another common cause.",
+    "Compile with -g -fsanitize=address, or run it under `strace -f`: the last call before SIGSEGV is near the place.",
+];
+/// Hints where it took too long.
+const TOOK_TOO_LONG: [&str; 3] = [
+    "The program did not end by itself. Is it computing, or asleep in a call? What would have to happen for it to go on?",
+    "Computing: a loop whose condition never changes. Asleep in read: the other end of that pipe is still open, or nobody \
+     writes. Asleep in wait4: the child does not end.",
+    "strace -f shows the last call of each process: start with the one that is not waiting for another.",
+];
+
+/// Where a program panicked, crashed or took too long before it did the thing, the hints are about that, not about the
+/// thing.
 fn hint_at_its_end(verdict: &mut Verdict, runs: &[Run], task: Task) {
     let was_not_seen = !verdict.losses.is_empty() && verdict.losses.iter().all(|loss| loss.evidence.is_empty());
     if task.is_tool() || verdict.status != Status::Failed || !was_not_seen {
         return;
     }
-    if let (Some((pid, signal)), Some(loss)) = (runs.iter().find_map(crash), verdict.losses.first_mut()) {
+    let crashed = runs.iter().find_map(crash);
+    // Where the program itself crashed, its end says so already.
+    let is_told = runs.iter().any(|run| matches!(run.end, End::Signaled(_)));
+    if let (Some((pid, signal)), Some(loss), false) = (crashed, verdict.losses.first_mut(), is_told) {
         loss.observed += &format!("; {signal} ended its process {pid}");
     }
     let hints = if runs.iter().any(|run| !words::panics(&run.output.stderr).is_empty()) {
-        [
-            "The program panicked before it came to this. Which line does the message name, and what did that line take for certain?",
-            "A panic says what was not as the code assumed: a value that is not there, an error that nobody looked at.",
-            "Replace unwrap() and expect() on that line by the ? operator: the program then says which call failed, and why.",
-        ]
-    } else if runs.iter().any(|run| crash(run).is_some()) {
-        [
-            "A process of the program used memory that is not its own. Which one, and what was it given to work with?",
-            "clone(2) of the C library takes the end of the new stack, not its begin: a stack grows downwards. A NULL that a \
-             failed call returned is another common cause.",
-            "Compile with -g -fsanitize=address, or run it under `strace -f`: the last call before SIGSEGV is near the place.",
-        ]
+        PANICKED
+    } else if crashed.is_some() {
+        CRASHED
     } else if runs.iter().any(|run| matches!(run.end, End::TimedOut(_))) {
-        [
-            "The program did not end by itself. Is it computing, or asleep in a call? What would have to happen for it to go on?",
-            "Computing: a loop whose condition never changes. Asleep in read: the other end of that pipe is still open, or \
-             nobody writes. Asleep in wait4: the child does not end.",
-            "strace -f shows the last call of each process: start with the one that is not waiting for another.",
-        ]
+        TOOK_TOO_LONG
     } else {
         return;
     };

@@ -345,6 +345,18 @@ fn state_of_host(inner: &[Pid]) -> ProcessState {
 }
 
 #[test]
+fn a_crash_gives_no_marks_to_a_program_that_does_more_while_it_is_watched() {
+    let mut good = traced(&people());
+    let mut crashed = good.events.iter().rfind(|event| event.pid != good.root_pid).unwrap().clone();
+    crashed.what = EventKind::Exited { code: 139, signal: Some(11) };
+    good.events.push(crashed);
+    let mut nothing = Film::new(Observer::Frozen, StdoutKind::Pipe).run;
+    nothing.end = End::Exited(0);
+    let verdict = verdict(Task::Task1, &[good, nothing], RUST, "child1.uts");
+    assert_eq!((verdict.status, verdict.marks), (Status::Undecided, 0));
+}
+
+#[test]
 fn runs_that_differ_without_proof_are_undecided_and_cost_nothing_for_sure() {
     let good = traced(&people());
     let mut nothing = Film::new(Observer::Frozen, StdoutKind::Pipe).run;

@@ -74,6 +74,15 @@ pub struct Run {
 }
 
 impl Run {
+    /// What came out of each command of a tool, and of the program.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        let commands = self.session.steps.iter().filter_map(|step| match &step.did {
+            steps::StepKind::Command(command) => Some(&command.output),
+            _ => None,
+        });
+        commands.chain([&self.output])
+    }
+
     /// The number of `pid` in the box: the one that the submission's own ps(1) shows, and so the one for people.
     pub fn number_of(&self, pid: Pid) -> Pid {
         let own = self.events.iter().find_map(|event| match &event.what {
