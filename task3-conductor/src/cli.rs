@@ -11,7 +11,7 @@ use crate::commands;
 use crate::container::reexec;
 use crate::output::failure::Failure;
 use crate::output::say;
-use crate::output::sequence::Drawing;
+use crate::output::sequence::Recording;
 use crate::spec::name::ContainerName;
 use crate::store::Store;
 
@@ -61,6 +61,8 @@ enum Command {
     Cp(commands::cp::Cp),
     /// Run a command in a running container
     Exec(commands::exec::Exec),
+    /// Show the layers of an image
+    History(commands::history::History),
     /// List images
     Images(commands::images::Images),
     /// Show the details of a container as JSON
@@ -75,7 +77,7 @@ enum Command {
     Logs(commands::logs::Logs),
     /// Print the manual page of conductor, or of one of its commands
     Manual(commands::manual::Manual),
-    /// Check the networks of containers, or restore them
+    /// Check the networks of containers, draw or restore them
     #[command(subcommand)]
     Network(commands::network::Network),
     /// Suspend all processes of containers
@@ -162,7 +164,7 @@ impl Conductor {
             None => (),
             Some(None) => nsutil::step::print_to(anstream::stderr()),
             Some(Some(file)) => {
-                let drawing = Drawing::begin(file)?;
+                let drawing = Recording::begin(file)?;
                 let outcome = self.go();
                 let drawn = drawing.finish();
                 return match outcome {
@@ -201,6 +203,7 @@ impl Command {
             Self::Commit(commit) => commit.run(&store()?)?,
             Self::Cp(cp) => cp.run(&store()?)?,
             Self::Exec(exec) => exec.run(&store()?, quiet)?,
+            Self::History(history) => history.run(&store()?, quiet)?,
             Self::Images(images) => images.run(&store()?, quiet)?,
             Self::Inspect(inspect) => inspect.run(&store()?)?,
             Self::Isolation(isolation) => isolation.run(&store()?)?,

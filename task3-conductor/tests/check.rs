@@ -114,3 +114,55 @@ fn after_a_flush_of_all_tables_reload_brings_every_permission_back_at_the_same_a
     }
     assert_eq!(host.rules().lines().filter(|rule| rule.contains("onductor") || rule.contains("CONDUCTOR")).count(), 0);
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_drawing_shows_what_the_kernel_has_and_names_what_it_lacks() {
+    let host = Host::new();
+    assert_eq!(host.conductor("-q network draw"), "No networks found\n");
+    let _containers = three_networks(&host);
+    let draw = || host.conductor("-q network draw");
+    let drawn = draw();
+    for line in [
+        "├─ a-outside 192.168.2.1/24   ── a-inside 192.168.2.2/24 ── a\n│     reaches b\n",
+        "├─ b-outside 192.168.3.1/24   ── b-inside 192.168.3.2/24 ── b\n│     reaches a\n",
+        "└─ web-outside 192.168.1.1/24 ── web-inside 192.168.1.2/24 ── web\n",
+        "      is reached at port 3000/tcp of the host, its 8080\n",
+        "      is reached at port 53/udp of the host, its 5353\n",
+        "      reaches the internet\n",
+        "forwards packets; to the internet through up0\n",
+    ] {
+        assert!(drawn.contains(line), "{line:?} in\n{drawn}");
+    }
+    assert!(!drawn.contains("missing"), "{drawn}");
+    for (broken, gone, said) in [
+        ("iptables -F conductor-a", "reaches b", "missing: rules in filter: -A conductor-a"),
+        ("iptables -t nat -F conductor-web", "3000/tcp", "missing: rules in nat: -A conductor-web"),
+        ("ip address flush dev web-outside", "web-outside 192", "missing: link web-outside"),
+        ("ip link set b-outside down", "b-outside 192.168.3.1/24  ", "b-outside 192.168.3.1/24 (down)"),
+        ("sysctl -qw net.ipv4.ip_forward=0", ": forwards packets", "does not forward packets"),
+    ] {
+        host.space.run(broken);
+        let drawn = draw();
+        assert!(drawn.contains(said), "{broken}: {drawn}");
+        assert!(!drawn.contains(gone), "{broken}: {drawn}");
+        host.conductor("network reload");
+        assert!(!draw().contains("missing"), "after {broken}: {}", draw());
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_drawing_as_a_file_has_a_box_for_each_container_and_an_arrow_for_each_permission() {
+    let host = Host::new();
+    let _containers = three_networks(&host);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("networks.svg");
+    host.conductor(&format!("network draw {}", file.display()));
+    let svg = std::fs::read_to_string(&file).unwrap();
+    // Three containers and the host; two peers, two ports, one internet.
+    assert_eq!((svg.matches("<rect").count(), svg.matches("url(#head)").count()), (4, 5), "{svg}");
+    let refused = host.command().args(["network", "draw", "/proc/no/networks.svg"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("cannot write /proc/no/networks.svg") && said.lines().count() == 1, "{said}");
+}

@@ -9,6 +9,7 @@ pub mod commit;
 pub mod completions;
 pub mod cp;
 pub mod exec;
+pub mod history;
 pub mod images;
 pub mod inspect;
 pub mod isolation;

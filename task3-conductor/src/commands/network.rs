@@ -1,25 +1,35 @@
-//! `conductor network check | reload`: verify the networks of containers, or restore them.
+//! `conductor network check | draw | reload`: verify the networks of containers, draw them, or restore them.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use nsutil::Result;
+use nsutil::error::{OrCannot, Result};
 use nsutil::net::address::Subnet;
 
 use crate::network::check;
 use crate::network::check::Finding;
+use crate::network::draw::Picture;
 use crate::network::subnet;
 use crate::output::say;
 use crate::output::table::table;
 use crate::store::Store;
 
-/// Check the networks of containers, or restore them
+/// Check the networks of containers, draw or restore them
 #[derive(clap::Subcommand)]
 #[command(after_help = "Examples:
   conductor network check
+  conductor network draw networks.svg
   iptables -F && conductor network reload")]
 pub enum Network {
     /// Check every link, address, sysctl and firewall rule; exit code 1 if one is missing
     Check,
+    /// Draw the networks as the kernel has them
+    Draw {
+        /// Write an SVG drawing to this file, instead of letters to stdout
+        #[arg(value_name = "FILE.svg")]
+        file: Option<PathBuf>,
+    },
     /// Restore what is missing
     Reload {
         /// Address pool of the subnets, if it is not the default
@@ -32,17 +42,16 @@ pub enum Network {
 const MISSING: u8 = 1;
 
 impl Network {
-    /// Runs the check or the reload and prints the result.
+    /// Checks, draws or reloads, and prints the result.
     ///
     /// # Errors
-    /// Those of [`check::check`] and [`check::reload`].
+    /// Those of [`check::check`], [`check::reload`] and [`Picture::take`]; of write(2).
     pub fn run(self, store: &Store) -> Result<ExitCode> {
         match self {
             Self::Check => {
                 let findings = check::check(store)?;
                 if findings.is_empty() {
-                    say("No networks found\n")?;
-                    return Ok(ExitCode::SUCCESS);
+                    return nothing_found();
                 }
                 say(&table(
                     &[20, 8],
@@ -52,6 +61,15 @@ impl Network {
                 let all_there = findings.iter().all(|finding| finding.is_there);
                 Ok(if all_there { ExitCode::SUCCESS } else { ExitCode::from(MISSING) })
             }
+            Self::Draw { file } => {
+                let picture = Picture::take(store)?;
+                match file {
+                    _ if picture.is_empty() => return nothing_found(),
+                    None => say(&picture.to_string())?,
+                    Some(file) => fs::write(&file, picture.svg()).or_cannot("write", file.display())?,
+                }
+                Ok(ExitCode::SUCCESS)
+            }
             Self::Reload { pool } => {
                 for name in check::reload(store, pool)? {
                     say(&format!("{name}\n"))?;
@@ -60,6 +78,10 @@ impl Network {
             }
         }
     }
+}
+
+fn nothing_found() -> Result<ExitCode> {
+    say("No networks found\n").map(|()| ExitCode::SUCCESS)
 }
 
 fn cells(finding: &Finding) -> Vec<String> {

@@ -45,32 +45,41 @@ pub fn check(store: &Store) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (name, record) in &networks.all {
         let Some(init) = store.container(name)?.running()? else { continue };
-        let mut found = |what: String, is_there: bool| {
-            findings.push(Finding { container: name.clone(), what, is_there });
-        };
-        for (what, is_there) in check_veth(name, record, &init)? {
-            found(what, is_there);
-        }
-        if record.needs_forwarding(&networks.peers_of(name)) {
-            found("the host forwards packets".to_owned(), sysctl::read(IP_FORWARD)? == "1");
-        }
-        let Some(wanted) = networks.permissions(name) else { continue };
         let firewall = Firewall::of(record.firewall)?;
-        let foreign_traffic =
-            foreign_traffic(store, None, &firewall).or_cannot("look up", "the rules for foreign traffic")?;
-        for table in Table::ALL {
-            let (what, is_there) = check_rules(table, &firewall.rules(table)?, name, &wanted, &foreign_traffic);
-            found(what, is_there);
-        }
-        for (what, is_there) in check_ports(record, &firewall)? {
-            found(what, is_there);
-        }
+        let mut found = check_parts(store, &networks, name, record, &init, &firewall)?;
+        found.extend(check_ports(record, &firewall)?);
         if let Some(way) = &record.internet {
-            let (what, is_there) = packet_leaves_host(way, record, &init, &firewall)?;
-            found(what, is_there);
+            found.push(packet_leaves_host(way, record, &init, &firewall)?);
         }
+        let finding = |(what, is_there)| Finding { container: name.clone(), what, is_there };
+        findings.extend(found.into_iter().map(finding));
     }
     Ok(findings)
+}
+
+/// Checks what one network consists of: the veth pair, forwarding, the firewall rules.
+///
+/// # Errors
+/// Those of netlink(7) and of the firewall tool.
+pub(super) fn check_parts(
+    store: &Store,
+    networks: &Networks,
+    name: &ContainerName,
+    record: &NetworkRecord,
+    init: &PidFd,
+    firewall: &Firewall,
+) -> Result<Vec<(String, bool)>> {
+    let mut found = check_veth(name, record, init)?;
+    if record.needs_forwarding(&networks.peers_of(name)) {
+        found.push(("the host forwards packets".to_owned(), sysctl::read(IP_FORWARD)? == "1"));
+    }
+    let Some(wanted) = networks.permissions(name) else { return Ok(found) };
+    let foreign_traffic =
+        foreign_traffic(store, None, firewall).or_cannot("look up", "the rules for foreign traffic")?;
+    for table in Table::ALL {
+        found.push(check_rules(table, &firewall.rules(table)?, name, &wanted, &foreign_traffic));
+    }
+    Ok(found)
 }
 
 /// Restores the networks of all running containers; existing parts stay. Returns their names.

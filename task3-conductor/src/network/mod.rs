@@ -22,11 +22,13 @@
 //! | [`peer`] | two containers that may talk |
 //! | [`crate::hosts_file`] | hosts and resolv.conf |
 //! | [`check`] | whether it all still is as it was asked for |
+//! | [`draw`] | a picture of what the kernel has |
 //!
 //! Look: `conductor addnetwork NAME --explain`, `ip address`, `conductor exec NAME -- ip route`.
 
 pub mod attach;
 pub mod check;
+pub mod draw;
 pub mod peer;
 pub mod publish;
 pub mod rules;

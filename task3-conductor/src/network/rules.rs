@@ -104,7 +104,7 @@ pub fn serves_other_stores(firewall: &Firewall, own: &BTreeSet<ContainerName>) -
     let now = firewall.rules(Table::Filter)?;
     let shut = hook_chain("FORWARD");
     let mut others = of_other_stores(&now, &shut, own);
-    let internet = hook_chain(INTERNET);
+    let internet = internet_chain();
     let is_let_through = |rule: &str| {
         let target = option_value(rule, "-j");
         (target == Some("ACCEPT") || target == Some(internet.as_str()))
@@ -271,6 +271,11 @@ fn short(name: &ContainerName, room: usize) -> String {
 /// Our chain for a built-in one.
 pub fn hook_chain(built_in: &str) -> String {
     format!("CONDUCTOR-{built_in}")
+}
+
+/// Our chain for packets to the internet.
+pub fn internet_chain() -> String {
+    hook_chain(INTERNET)
 }
 
 /// A rule of one of the hook chains.
@@ -452,7 +457,7 @@ fn filter(name: &ContainerName, wanted: &Permissions) -> TableRules {
     let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned()];
     rules.extend(wanted.peers.iter().map(|peer| format!("-i {link} -o {} -j ACCEPT", host_link(peer))));
     rules.extend(wanted.internet.iter().map(|way| match way {
-        Uplink::Any => format!("-i {link} -j {}", hook_chain(INTERNET)),
+        Uplink::Any => format!("-i {link} -j {}", internet_chain()),
         Uplink::Interface(interface) => format!("-i {link} -o {interface} -j ACCEPT"),
     }));
     // Packets to a published port, from outside and from the container itself.

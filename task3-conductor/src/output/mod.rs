@@ -4,6 +4,7 @@ pub mod advice;
 pub mod escape;
 pub mod failure;
 pub mod sequence;
+pub mod svg;
 pub mod table;
 
 use std::fmt::Display;

@@ -2,7 +2,6 @@
 //!
 //! Look: `conductor run --explain=birth.svg --rm IMAGE NAME -- true`, then open the file in a browser.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,21 +9,23 @@ use std::path::{Path, PathBuf};
 use nsutil::error::{OrCannot, Result};
 use nsutil::step::journal::{Entry, Journal};
 
+use super::svg::Drawing;
+
 const WIDTH: usize = 420;
 const HEIGHT: usize = 20;
 const TOP: usize = 60;
 /// As many letters as fit in a column.
 const LETTERS: usize = 54;
 
-/// A drawing of all steps from here on.
+/// A recording of all steps from here on, to be drawn.
 #[derive(Debug)]
-pub struct Drawing {
+pub struct Recording {
     journal: Journal,
     file: File,
     path: PathBuf,
 }
 
-impl Drawing {
+impl Recording {
     /// Makes the file, so that it is known before the first step whether it can be written, and begins to listen.
     ///
     /// # Errors
@@ -54,19 +55,7 @@ fn svg(title: &str, entries: &[Entry]) -> String {
         }
     }
     let column_of = |pid: i32| columns.iter().position(|column| column.pid == pid).unwrap_or_default();
-    let (width, height) = (WIDTH * columns.len().max(1), TOP + HEIGHT * (entries.len() + 1));
-    let mut svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
-<title>{}</title>
-<style>
-svg {{ color-scheme: light dark; color: CanvasText; background: Canvas; font: 12px monospace; }}
-text {{ fill: currentColor; }} .head {{ font-weight: bold; }} line, path {{ stroke: currentColor; fill: none; }}
-.life {{ opacity: .3; }}
-</style>
-<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8"/></marker></defs>
-"#,
-        escaped(title)
-    );
+    let mut svg = Drawing::new(title, WIDTH * columns.len().max(1), TOP + HEIGHT * (entries.len() + 1));
     for (nth, first) in columns.iter().enumerate() {
         let x = nth * WIDTH + 10;
         let name = match (nth, first.own_pid == first.pid) {
@@ -76,39 +65,24 @@ text {{ fill: currentColor; }} .head {{ font-weight: bold; }} line, path {{ stro
         };
         let start = entries.iter().position(|entry| entry.pid == first.pid).unwrap_or_default();
         let end = entries.iter().rposition(|entry| entry.pid == first.pid).unwrap_or_default();
-        let _ = write!(
-            svg,
-            "<text class=\"head\" x=\"{x}\" y=\"{}\">{}</text>\n<line class=\"life\" x1=\"{x}\" y1=\"{}\" x2=\"{x}\" y2=\"{}\"/>\n",
-            TOP - 24,
-            escaped(&name),
-            y(start) - HEIGHT / 2,
-            y(end) + HEIGHT / 2,
-        );
+        svg.text("head", (x, TOP - 24), &name);
+        svg.line("life", (x, y(start) - HEIGHT / 2), (x, y(end) + HEIGHT / 2));
     }
     let mut known = 1;
     for (row, entry) in entries.iter().enumerate() {
         let (column, y) = (column_of(entry.pid), y(row));
-        let x = column * WIDTH + 18;
         if column == known {
             // Whoever made it is the last to have called clone3 before.
             let parent = entries.iter().take(row).rfind(|earlier| earlier.call.starts_with("clone3"));
-            let from = parent.map_or(0, |parent| column_of(parent.pid)) * WIDTH + 10;
+            let from = parent.map_or(0, |parent| column_of(parent.pid));
             let at = y - HEIGHT / 2 + 2;
-            let to = column * WIDTH + 8;
-            let _ =
-                writeln!(svg, "<line x1=\"{from}\" y1=\"{at}\" x2=\"{to}\" y2=\"{at}\" marker-end=\"url(#head)\"/>");
+            svg.arrow((from * WIDTH + 10, at), (column * WIDTH + 8, at));
             known += 1;
         }
-        let _ = writeln!(
-            svg,
-            "<g><title>{}\n{}</title><text x=\"{x}\" y=\"{}\">{}</text></g>",
-            escaped(&entry.call),
-            escaped(&entry.why),
-            y + 4,
-            escaped(&shortened(&entry.call)),
-        );
+        let details = format!("{}\n{}", entry.call, entry.why);
+        svg.text_with_details((column * WIDTH + 18, y + 4), &shortened(&entry.call), &details);
     }
-    svg + "</svg>\n"
+    svg.finish()
 }
 
 fn y(row: usize) -> usize {
@@ -120,21 +94,6 @@ fn shortened(text: &str) -> String {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),
     }
-}
-
-/// What XML gives a meaning to, and characters that it forbids.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut safe, letter| {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            letter if letter.is_control() => safe.push('\u{fffd}'),
-            letter => safe.push(letter),
-        }
-        safe
-    })
 }
 
 #[cfg(test)]

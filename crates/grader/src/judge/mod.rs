@@ -616,6 +616,10 @@ const TOOK_TOO_LONG: [&str; 3] = [
 /// Where a program panicked, crashed or took too long before it did the thing, the hints are about that, not about the
 /// thing.
 fn hint_at_its_end(verdict: &mut Verdict, runs: &[Run], task: Task) {
+    if verdict.losses.iter().any(|loss| loss.observed.contains(words::STILL_COMPUTING)) {
+        verdict.check.hints = TOOK_TOO_LONG.map(str::to_owned).to_vec();
+        return;
+    }
     let was_not_seen = !verdict.losses.is_empty() && verdict.losses.iter().all(|loss| loss.evidence.is_empty());
     if task.is_tool() || verdict.status != Status::Failed || !was_not_seen {
         return;

@@ -54,6 +54,7 @@ impl<'a> Judge<'a> {
             Some(End::Exited(code)) => format!("ended with exit status {code}"),
             Some(End::Signaled(signal)) => format!("was ended by signal {signal}"),
             Some(End::TimedOut(stood)) => format!("took too long, {stood}"),
+            Some(End::StillComputing(cpu)) => format!("was still computing after {} s of CPU time", cpu.as_secs()),
             Some(End::OverLimit(limit)) => format!("hit a limit: {limit}"),
             Some(End::Unknown) => "ended in a way that was not seen".to_owned(),
         };

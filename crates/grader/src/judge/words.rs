@@ -52,6 +52,9 @@ pub fn command_told(run: &CommandRun) -> String {
     }
 }
 
+/// Said of a command that had to be ended, and was in no call.
+pub const STILL_COMPUTING: &str = "it was still computing";
+
 /// How a program ended.
 pub fn end_told(end: &End) -> String {
     match end {
@@ -61,6 +64,7 @@ pub fn end_told(end: &End) -> String {
             Err(_) => format!("signal {signal} ended it"),
         },
         End::TimedOut(stood) => format!("it took too long, {stood}"),
+        End::StillComputing(cpu) => format!("{STILL_COMPUTING} after {} s of CPU time", cpu.as_secs()),
         End::OverLimit(limit) => format!("it hit a limit: {limit}"),
         End::Unknown => "its end was not seen".to_owned(),
     }

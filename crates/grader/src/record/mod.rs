@@ -292,6 +292,8 @@ pub enum End {
     Signaled(i32),
     /// It had to be ended; where it stood, such as `asleep in wait4 on child 2`.
     TimedOut(String),
+    /// It had to be ended, and had done nothing but compute; the CPU time that it and its children had used.
+    StillComputing(Duration),
     /// A limit of the box was hit: output, processes, memory.
     OverLimit(String),
     /// The observer lost it.

@@ -293,6 +293,14 @@ impl SessionRecord {
         }
     }
 
+    /// All command lines that were run.
+    pub fn commands(&self) -> impl Iterator<Item = &CommandRun> {
+        self.steps.iter().filter_map(|step| match &step.did {
+            StepKind::Command(command) => Some(command),
+            _ => None,
+        })
+    }
+
     /// The look that was taken under this name.
     pub fn look(&self, name: &str) -> Option<&Look> {
         match self.step(name)? {

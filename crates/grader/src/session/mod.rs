@@ -81,6 +81,9 @@ const LAST_RESORT: Duration = Duration::from_secs(1);
 /// How long a process may take to appear once its command has been started; and once one did not.
 const APPEARANCE: Duration = Duration::from_secs(40);
 const NEXT_APPEARANCE: Duration = Duration::from_secs(5);
+/// A command that had to be ended computes without end if it, and what it started, used so much CPU time, and half of all
+/// time that it had.
+const COMPUTING: Duration = Duration::from_secs(10);
 /// How long it may take after the end of that command.
 const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks for what the kernel gives no sign of: that a process became another program, that a link is gone.
@@ -251,7 +254,7 @@ impl<'a> Session<'a> {
     /// Runs a command of the submission in its folder, without a terminal, and waits for its end.
     ///
     /// What it leaves in the background may go on holding its stdout: its end counts, not its streams'. A command that
-    /// takes too long is ended; [`End::TimedOut`] says where it stood.
+    /// takes too long is ended; [`End::TimedOut`] says where it stood, [`End::StillComputing`] that it was in no call at all.
     ///
     /// # Errors
     /// `Exit::Interrupted`, `Exit::Broken`.
@@ -339,16 +342,24 @@ impl<'a> Session<'a> {
         let ended =
             |session: &Session<'_>| session.programs.iter().any(|p| p.name == name && p.end.is_some()).then_some(());
         if self.until(limit, ended)?.is_none() {
-            if let Some(program) =
-                self.programs.iter_mut().find(|program| program.name == name && program.end.is_none())
-            {
-                let stood = sampler::where_it_stands(program.held.pid(), &sampler::Watch::default());
+            let computed = self.endless_computing(name);
+            let running = |program: &&mut RunningCommand| program.name == name && program.end.is_none();
+            if let Some(program) = self.programs.iter_mut().find(running) {
+                let end = match computed {
+                    Some(cpu) => End::StillComputing(cpu),
+                    None => End::TimedOut(sampler::where_it_stands(program.held.pid(), &sampler::Watch::default())),
+                };
+                let children = proc::descendants(program.held.pid());
                 program.kill();
-                program.end = Some((End::TimedOut(stood), program.began.elapsed()));
+                program.end = Some((end, program.began.elapsed()));
                 self.hung += 1;
                 if self.hung >= MOST_HUNG {
-                    self.broken_off = self.cut.is_none() || self.broken_off;
+                    self.broken_off |= self.cut.is_none() && computed.is_none();
                     self.cut.get_or_insert_with(|| format!("{MOST_HUNG} commands took too long, the last one {name}"));
+                }
+                // What loops in a child would keep a processor from all that follows.
+                for (pid, _) in children.into_iter().filter(|_| computed.is_some()) {
+                    self.kill(pid);
                 }
             }
         }
@@ -361,6 +372,26 @@ impl<'a> Session<'a> {
         let run = program.written_down();
         self.write_down(name, at, StepKind::Command(run.clone()));
         Ok(run)
+    }
+
+    /// Ends what was started as `name` if it does nothing but compute: more time brings nothing of an endless loop.
+    ///
+    /// # Errors
+    /// `Exit::Interrupted`, `Exit::Broken`.
+    pub fn end_endless_computing(&mut self, name: &str) -> Result<()> {
+        if self.endless_computing(name).is_some() { self.finish(name, Duration::ZERO).map(drop) } else { Ok(()) }
+    }
+
+    /// The CPU time that what was started as `name` and its children have used, if it is all that they do.
+    fn endless_computing(&self, name: &str) -> Option<Duration> {
+        let program = self.programs.iter().find(|program| program.name == name && program.end.is_none())?;
+        let pid = program.held.pid();
+        let all = proc::descendants(pid).into_iter().map(|(pid, _)| pid).chain([pid]);
+        let cpu: Duration = all.filter_map(|pid| Some(proc::stat(pid)?.cpu)).sum();
+        let had = program.began.elapsed().div_f64(self.pace.average());
+        // Once a command was seen to do so, it is not waited for that long again.
+        let enough = if self.hung == 0 { COMPUTING } else { COMPUTING / 5 };
+        (cpu >= self.scaled(enough) && cpu * 2 >= had).then_some(cpu)
     }
 
     /// Whether what was started as `name` has ended.

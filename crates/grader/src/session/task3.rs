@@ -211,7 +211,11 @@ impl Conductor<'_, '_> {
         if !self.session.start(&command, &line, Terminal::No)? {
             return Ok(None);
         }
-        self.session.find(step, &command, |argv| is_sleep(argv, &number))
+        let found = self.session.find(step, &command, |argv| is_sleep(argv, &number))?;
+        if found.is_none() {
+            self.session.end_endless_computing(&command)?;
+        }
+        Ok(found)
     }
 
     /// `exec NAME -- sleep N`, in the background.
@@ -221,7 +225,11 @@ impl Conductor<'_, '_> {
         if !self.session.start(step, &line, Terminal::No)? {
             return Ok(None);
         }
-        self.session.find(&found, step, |argv| is_sleep(argv, &number))
+        let found = self.session.find(&found, step, |argv| is_sleep(argv, &number))?;
+        if found.is_none() {
+            self.session.end_endless_computing(step)?;
+        }
+        Ok(found)
     }
 
     /// What is asked in and of a container that runs. Nothing that it started goes on afterwards: what a tool does while a

@@ -14,6 +14,7 @@ use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
 use nix::errno::Errno;
 use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 
 use super::Netlink;
@@ -102,6 +103,26 @@ impl Netlink {
             Ok(()) | Err(Cause::Kernel(Errno::EEXIST)) => Ok(()),
             Err(cause) => Err(Error::new(attempt, link, cause)),
         }
+    }
+
+    /// The IPv4 addresses of a link with the lengths of their prefixes; none for a link that does not exist.
+    ///
+    /// # Errors
+    /// Those of netlink(7).
+    pub fn addresses(&self, link: &str) -> Result<Vec<(Ipv4Addr, u8)>> {
+        let Some(index) = self.find(link)? else { return Ok(Vec::new()) };
+        let all = async {
+            let found = self.handle.address().get().set_link_index_filter(index).execute();
+            found.try_collect::<Vec<_>>().await
+        };
+        let found = self.ask(all).or_cannot("list the addresses of", link)?;
+        let read = found.iter().filter_map(|message| {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(IpAddr::V4(own)) => Some((*own, message.header.prefix_len)),
+                _ => None,
+            })
+        });
+        Ok(read.collect())
     }
 
     /// Adds or replaces a route to `to` through the neighbour `gateway`.
