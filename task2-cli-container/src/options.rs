@@ -67,7 +67,7 @@ impl What {
 }
 
 impl Cpus {
-    /// What the assignment asks for.
+    /// The limit of the assignment.
     const HALF_OF_ONE: Self = Self { hundredths: 50 };
     const PERIOD_US: u32 = 100_000;
 
