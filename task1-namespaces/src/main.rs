@@ -1,7 +1,7 @@
 //! `namespace_prog`: two children in one pair of namespaces.
 //!
-//! Child 1 is created in a new UTS and a new PID namespace and names its host. Child 2 is created later and joins it there:
-//! it sees the same host name and is process 2. The parent stays in the namespaces that it was started in.
+//! Child 1 is created in a new UTS and a new PID namespace and sets its host name. Child 2 is created later and joins
+//! both: it sees the same host name and is process 2. The parent stays in the namespaces in which it was started.
 //!
 //! The three functions tagged `# Lesson` are the exercise. They make the system calls; the rest prints, waits and cleans up.
 //! Look: `namespace_prog --explain`, `namespace_prog --pause`. Manual: namespaces(7), clone(2), setns(2), pidfd_open(2).
@@ -53,9 +53,9 @@ fn main() -> ExitCode {
 
 /// # Lesson 1.a (6 marks): create child 1 in new namespaces
 ///
-/// Create a child that has a new UTS namespace (the host name) and a new PID namespace (process numbers) from its first
-/// instruction: one [`clone3`], with a flag for each. In the child, set the host name to [`CHILD1_HOSTNAME`], then go on
-/// with [`live_as_child1`]; [`Report::run`] runs these two and brings an error home to the parent.
+/// Create a child that has a new UTS namespace (the host name) and a new PID namespace (PIDs) from its first
+/// instruction: one [`clone3`], with a flag for each. In the child, set the host name to [`CHILD1_HOSTNAME`], then call
+/// [`live_as_child1`]; [`Report::run`] runs these two and returns an error to the parent.
 ///
 /// Checks: child1.uts child1.pid child1.name
 ///
@@ -72,10 +72,10 @@ fn create_child1(report: Report) -> Result<PidFd> {
 
 /// # Lesson 1.b (4 marks): create child 2 in child 1's PID namespace
 ///
-/// A process keeps its number for life, so no process can *move* into a PID namespace: [`setns`] with the flag for PID
-/// only decides where the caller's next child is created. Three calls, in an order that you have to find: get a
-/// descriptor of child 1, join its PID namespace, create child 2. No flag for a new namespace this time. In the child,
-/// go on with [`live_as_child2`], which needs the descriptor too.
+/// A process keeps its PID for life, so it cannot *move* into a PID namespace: [`setns`] with the flag for PID only
+/// decides where the caller's next child is created. Make three calls, in an order that you have to find: get a
+/// descriptor of child 1, join its PID namespace, create child 2. Use no flag for a new namespace this time. In the
+/// child, call [`live_as_child2`], which needs the descriptor too.
 ///
 /// Checks: child2.pid method
 ///
@@ -88,9 +88,9 @@ fn create_child2(child1: Pid, report: Report, done: &Gate) -> Result<PidFd> {
 
 /// # Lesson 1.c (6 marks): let child 2 join child 1's UTS namespace
 ///
-/// Child 2 runs this. Here [`setns`] moves the caller, at once. Made in the parent, the same call would take the parent out
-/// of the host's UTS namespace, and from then on the parent's host would be called Child1Hostname. Join child 1's UTS
-/// namespace, and let child 2 introduce itself: [`introduce`]`("Child2")`. Which of the two comes first?
+/// Child 2 runs this. Here [`setns`] moves the caller at once. In the parent, the same call would move the parent out
+/// of the host's UTS namespace, and the parent would see the host name Child1Hostname. Join child 1's UTS namespace,
+/// and let child 2 introduce itself: [`introduce`]`("Child2")`. Which of the two comes first?
 ///
 /// Checks: child2.uts parent.stays
 ///
@@ -125,7 +125,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// All that child 1 does once its host has a name: introduces itself, and waits for the parent to end it.
+/// Child 1 after it has set its host name: introduces itself and waits until the parent kills it.
 fn live_as_child1(report: &mut Report) -> Result<i32> {
     introduce("Child1")?;
     report.ready()?;
@@ -134,7 +134,7 @@ fn live_as_child1(report: &mut Report) -> Result<i32> {
     }
 }
 
-/// All that child 2 does: joins, introduces itself, and ends when the parent is done looking.
+/// Child 2: joins the UTS namespace, introduces itself, and exits when the parent opens the gate.
 fn live_as_child2(child1: &PidFd, report: &mut Report, done: &Gate) -> Result<i32> {
     join_and_introduce(child1)?;
     report.ready()?;
@@ -142,7 +142,7 @@ fn live_as_child2(child1: &PidFd, report: &mut Report, done: &Gate) -> Result<i3
     Ok(0)
 }
 
-/// Says who this process is, as it sees itself.
+/// Prints the PID and the host name of this process, as it sees them.
 fn introduce(who: &str) -> Result<()> {
     let host = gethostname().or_cannot("ask for", "the host name")?;
     say(&format!("{who} Process PID: {}\n{who} Hostname: {}\n", getpid(), host.to_string_lossy()))?;
@@ -153,13 +153,13 @@ fn separator() -> Result<()> {
     say("----------------------------------------\n")
 }
 
-/// Writes to stdout at once, so that the order of lines is the order of events, also into a pipe.
+/// Writes to stdout and flushes, so that lines appear in the order of events, also in a pipe.
 fn say(text: &str) -> Result<()> {
     let mut out = io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "stdout")
 }
 
-/// Shows both children to the user while they live.
+/// Prints commands that inspect both children, and waits for Enter.
 fn let_the_user_look(child1: &Child, child2: &Child) -> Result<()> {
     let (child1, child2) = (child1.pid(), child2.pid());
     eprint!(

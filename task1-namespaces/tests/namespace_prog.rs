@@ -1,4 +1,4 @@
-//! `namespace_prog` as a user runs it: what it prints, what the kernel says meanwhile, and what is left afterwards.
+//! Runs `namespace_prog` as a user does and checks its output, the kernel's view of it, and what is left afterwards.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -135,7 +135,7 @@ fn a_wrong_option_is_refused_with_exit_code_2() {
     assert!(stderr(&out).contains("a similar argument exists: '--explain'"), "{}", stderr(&out));
 }
 
-/// Compares with `expected/output.txt`; what stands in `<…>` may be anything, but the same everywhere it stands.
+/// Compares with `expected/output.txt`; a blank `<…>` matches any value, but the same value wherever it occurs.
 fn assert_matches_reference(output: &str, host: &str) {
     let reference = include_str!("../expected/output.txt");
     let mut blanks = BTreeMap::from([("<host>", host), ("<child1-host>", "Child1Hostname")]);
@@ -152,7 +152,7 @@ fn assert_matches_reference(output: &str, host: &str) {
     }
 }
 
-/// `namespace_prog --pause`, stopped while both children live.
+/// `namespace_prog --pause`, paused while both children run.
 struct Paused {
     process: Child,
     told: String,
@@ -171,7 +171,7 @@ impl Paused {
         Self { process, told }
     }
 
-    /// The two children, as the pause names them in `lsns -p PID`.
+    /// The PIDs of the two children, from the printed commands `lsns -p PID`.
     fn children(&self) -> [u32; 2] {
         let pids = self.told.lines().filter_map(|line| line.trim().strip_prefix("sudo lsns -p ")?.parse().ok());
         pids.collect::<Vec<_>>().try_into().unwrap()
@@ -216,7 +216,7 @@ fn own_namespace(kind: &str) -> u64 {
     namespace(std::process::id(), kind)
 }
 
-/// The number a process has in its own PID namespace: the last one of `NSpid`.
+/// The PID of a process in its own PID namespace: the last one of `NSpid`.
 fn inner_pid(pid: u32) -> u32 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
@@ -243,12 +243,12 @@ fn wait_until(mut holds: impl FnMut() -> bool, claim: &str) {
     }
 }
 
-/// A copy of the program under a name of its own, where any user may run it: the build folder may be closed to them.
+/// A copy of the program under another name, where any user may run it: the build folder may not be accessible to all.
 fn copy_called(name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join(name);
-    // Not open for writing in here: a child of another test would have it open too, and the kernel would not execute it.
+    // By cp(1): a child of another test could inherit a descriptor open for writing, and execve would fail (ETXTBSY).
     assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
     (dir, program)
 }

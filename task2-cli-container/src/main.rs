@@ -1,10 +1,10 @@
 //! `simple_container`: one program, three containers, each one kind of isolation further.
 //!
-//! 2a gives `container_prog` a root directory of its own, 2b process numbers and a host name, 2c message queues and half
-//! of a processor core. What is borrowed from the kernel for that is given back whatever happens: the program may
-//! crash, the user may press Ctrl-C, this process may be killed.
+//! 2a gives `container_prog` its own root directory, 2b its own PIDs and host name, 2c its own IPC objects and half of
+//! a CPU core. Everything is cleaned up when the program crashes or the user presses Ctrl-C. If this process is killed,
+//! the container's processes end with it and the next run removes the cgroup.
 //!
-//! The exercise is in [`subtask`]; the rest is the stage for it.
+//! The exercise is in [`subtask`]; the other files prepare and clean up.
 //! Look: `simple_container --explain`. Manual: chroot(2), namespaces(7), cgroups(7).
 
 mod options;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
     match run(&options) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
-        // As a shell tells it: 130 after Ctrl-C.
+        // As in a shell: 130 after Ctrl-C.
         Ok(Ended::OnRequest(signal)) => ExitCode::from(128 + signal as u8),
         Err(error) => {
             eprintln!("simple_container: {}", line(&error));
@@ -45,11 +45,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// How a run came to its end.
+/// How a run ended.
 enum Ended {
-    /// Everything has been shown.
+    /// All subtasks were shown.
     Done,
-    /// The user asked for the end, and everything has been given back.
+    /// A termination signal arrived, and everything was cleaned up.
     OnRequest(Signal),
 }
 
@@ -72,7 +72,7 @@ fn run(options: &Options) -> Result<Ended> {
     Ok(Ended::Done)
 }
 
-/// Runs `container_prog` in one kind of container to its end, or until the user asks for that.
+/// Runs `container_prog` in one kind of container until it exits or a termination signal arrives.
 fn show(subtask: Subtask, container: &Container, requests: &mut TerminationSignals) -> Result<Ended> {
     say(&format!("Output Subtask {subtask}"))?;
     let running = subtask.start(container)?;
@@ -112,7 +112,7 @@ fn program() -> Result<PathBuf> {
     }
 }
 
-/// Writes a line to stdout at once: the container's lines follow it.
+/// Writes a line to stdout and flushes, so that the container's lines follow it.
 fn say(text: &str) -> Result<()> {
     let mut out = io::stdout();
     out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush()).or_cannot("write to", "stdout")

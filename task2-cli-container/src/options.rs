@@ -1,4 +1,4 @@
-//! The command line: parsed here into values that cannot be wrong.
+//! The command line, parsed into types that can only hold valid values.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ pub enum What {
     All,
 }
 
-/// CPU time per time, in hundredths of a core: at least one, at most what the machine has.
+/// A CPU limit in hundredths of a core: at least one, at most all cores of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpus {
     hundredths: u32,
@@ -67,11 +67,11 @@ impl What {
 }
 
 impl Cpus {
-    /// What the assignment asks for.
+    /// The limit of the assignment.
     const HALF_OF_ONE: Self = Self { hundredths: 50 };
     const PERIOD_US: u32 = 100_000;
 
-    /// The same as CPU time in a period of 100 ms.
+    /// The limit as CPU time in a period of 100 ms.
     pub fn quota(self) -> Quota {
         Quota { quota_us: self.hundredths * (Self::PERIOD_US / 100), period_us: Self::PERIOD_US }
     }
@@ -81,12 +81,12 @@ impl FromStr for Cpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A machine that does not tell has at least the processor this runs on.
+        // If sysconf(3) does not know, there is at least one.
         let most = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
         let range = || format!("a number of cores from 0.01 to {most}, this machine's, is needed");
         let cores: f64 = text.parse().map_err(|_| range())?;
         if (0.01..=most as f64).contains(&cores) {
-            // In range, so it fits: no machine has forty million cores.
+            // It is in range, so it fits: no machine has forty million cores.
             Ok(Self { hundredths: (cores * 100.0).round() as u32 })
         } else {
             Err(range())

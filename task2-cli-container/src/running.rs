@@ -1,4 +1,4 @@
-//! A container from its start to its end: waited for, and taken down whatever happens.
+//! A running container: waiting for its end, and cleaning up in every case.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -7,8 +7,8 @@ use nsutil::cgroup::Cgroup;
 use nsutil::error::Result;
 use nsutil::process::{Child, Exit, PidFd, Report, kill_descendants, prepare_for_exec};
 
-/// What a child does from its first instruction on: `work`, which ends in an execve(2) and so never returns. Its error goes
-/// to the parent by `report`. The program is to find no descriptor and no blocked signal of this one.
+/// The body of a child: runs `work`, which ends in execve(2) and so returns only an error; `report` sends that to the
+/// parent. The new program inherits no descriptors except 0, 1 and 2, and no blocked signals.
 pub fn in_child(report: Report, work: impl FnOnce() -> Result<Infallible>) -> i32 {
     report.run(|_| {
         prepare_for_exec()?;
@@ -16,26 +16,26 @@ pub fn in_child(report: Report, work: impl FnOnce() -> Result<Infallible>) -> i3
     })
 }
 
-/// A container that runs. Dropped, it takes its processes and its cgroup along.
+/// A running container. Dropping it kills its processes and removes its cgroup.
 #[derive(Debug)]
 pub struct Running {
-    // They go in this order: when the cgroup's turn comes nobody is in it any more.
+    // Fields are dropped in this order, so the cgroup is empty when it is removed.
     child: Child,
     descendants: Descendants,
     limit: Option<Cgroup>,
 }
 
-/// Whatever the program has started itself. In a PID namespace it ends with process 1; 2a has none.
+/// Processes that the program started. In a PID namespace they end with process 1; 2a has no PID namespace.
 ///
-/// It falls to this process when its parent ends, see [`nsutil::process::become_subreaper`].
+/// When their parent exits, this process becomes their parent: see [`nsutil::process::become_subreaper`].
 #[derive(Debug)]
 struct Descendants;
 
 impl Running {
-    /// Takes charge of a container, when its child has become `container_prog`.
+    /// Waits until the child has executed `container_prog`, and takes ownership of the container.
     ///
     /// # Errors
-    /// The child's own, if it did not get that far.
+    /// The child's error, if it failed before that.
     pub fn new(mut child: Child, limit: Option<Cgroup>) -> Result<Self> {
         child.ready()?;
         Ok(Self { child, descendants: Descendants, limit })
@@ -51,10 +51,10 @@ impl Running {
         self.limit.as_ref().and_then(Cgroup::directory_in_v1)
     }
 
-    /// Waits for its first process's end, then takes the rest down.
+    /// Waits until its first process exits, then kills the others and removes the cgroup.
     ///
     /// # Errors
-    /// The first of: the child's, one of ending what it has left, one of removing the cgroup. All are tried.
+    /// The first error of: the child, killing the others, removing the cgroup. All steps are tried.
     pub fn finish(self) -> Result<Exit> {
         let Self { child, descendants, limit } = self;
         let exit = child.wait();
@@ -63,10 +63,10 @@ impl Running {
         exit.and_then(|exit| ended.and(removed).map(|()| exit))
     }
 
-    /// Kills all its processes and takes it down.
+    /// Kills all its processes and removes the cgroup.
     ///
     /// # Errors
-    /// As [`Running::finish`].
+    /// Those of [`Running::finish`].
     pub fn abort(self) -> Result<()> {
         let Self { child, descendants, limit } = self;
         drop(child);
@@ -83,7 +83,7 @@ impl Descendants {
 
 impl Drop for Descendants {
     fn drop(&mut self) {
-        // Who wants to know calls `end`.
+        // Use `end` to get the error.
         let _ = self.end();
     }
 }

@@ -1,7 +1,7 @@
 //! The three containers, each built on the one before.
 //!
 //! The functions tagged `# Lesson` are the exercise. Each starts `container_prog` in one kind of container and returns
-//! at once; `main.rs` waits for the program and takes everything down again.
+//! at once; `main.rs` waits for the program and cleans up.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,39 +14,39 @@ use nsutil::syscall::{CloneArgs, CloneFlags, chdir, chroot, clone3, execve, read
 
 use crate::running::{Running, in_child};
 
-/// What the three have in common.
+/// Settings that the three containers have in common.
 #[derive(Debug)]
 pub struct Container {
     /// The folder that becomes its root directory.
     pub root: Rootfs,
     /// `container_prog` on the host.
     pub program: PathBuf,
-    /// What 2c allows.
+    /// The CPU limit of 2c.
     pub cpu: Quota,
 }
 
-/// Which container, by the assignment's names.
+/// The three containers, named as in the assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subtask {
-    /// A root directory of its own.
+    /// Its own root directory.
     TwoA,
-    /// And process numbers and a host name.
+    /// Also its own PIDs and host name.
     TwoB,
-    /// And System V IPC and a limit of CPU time.
+    /// Also its own System V IPC, and a CPU limit.
     TwoC,
 }
 
-/// Where `container_prog` stands in the container's root.
+/// The path of `container_prog` in the container.
 const INSIDE: &str = "/container_prog";
 
 /// # Lesson 2.a (8 marks): a program in a root directory of its own
 ///
-/// Put `container_prog` into the container's root, as [`INSIDE`], with everything that it needs to start: its loader
-/// and its libraries, each at the path where it will be looked for ([`Rootfs::add_program`] does that). The root may be
-/// empty, or half full from a run that broke off. Then create a child, with `flags` for [`clone3`]. The child does what
-/// `first` says; makes the container's root its root directory, and goes into it, because [`chroot`] leaves the working
-/// directory where it was; and becomes `container_prog`, with its own name and `subtask` as arguments and no environment.
-/// [`in_child`] runs all that and brings an error home to the parent.
+/// Copy `container_prog` into the container's root, as [`INSIDE`], with everything that it needs to start: its loader
+/// and its libraries, each at the path where it is looked up ([`Rootfs::add_program`] does that). The root may be
+/// empty, or incomplete after an interrupted run. Then create a child, with `flags` for [`clone3`]. The child calls
+/// `first`; makes the container's root its root directory and its working directory, because [`chroot`] does not change
+/// the latter; and executes `container_prog`, with its own name and `subtask` as arguments and an empty environment.
+/// [`in_child`] runs all that and returns an error to the parent.
 ///
 /// Checks: root.filled root.isolated
 ///
@@ -72,7 +72,7 @@ fn start_in_own_root(
 /// # Lesson 2.b (8 marks): process numbers and a host name of its own
 ///
 /// As 2.a, with a new PID namespace, so that the program is process 1, and a new UTS namespace, so that no other process
-/// sees the name that it gives its host. The child has nothing to do first. `subtask` is `subtask2`.
+/// sees the host name that it sets. The child has nothing to do first. `subtask` is `subtask2`.
 ///
 /// Checks: pid.one uts.isolated
 ///
@@ -84,18 +84,18 @@ fn start_isolated(container: &Container, report: Report) -> Result<PidFd> {
 
 /// # Lesson 2.c (10 marks): IPC of its own, and half of one core
 ///
-/// As 2.b, with a new IPC namespace as well, and in a cgroup that allows `container.cpu`: by default 50 ms of CPU time in
-/// each 100 ms, for all processes of the container together. `subtask` is `subtask3`.
+/// As 2.b, with a new IPC namespace as well, and in a cgroup limited to `container.cpu`: by default 50 ms of CPU time
+/// in each 100 ms, for all processes of the container together. `subtask` is `subtask3`.
 ///
-/// 1. Make a cgroup: [`Cgroup::for_cpu`]`("2c")` does, and enables the cpu controller in the cgroup above.
-/// 2. Set the limit: write `QUOTA PERIOD`, both in microseconds, into `cpu.max` in its [`directory`](Cgroup::directory).
+/// 1. Create a cgroup: [`Cgroup::for_cpu`]`("2c")` does so, and enables the cpu controller in the parent cgroup.
+/// 2. Set the limit: write `QUOTA PERIOD`, both in microseconds, to `cpu.max` in its [`directory`](Cgroup::directory).
 ///    On a host whose cpu controller is in cgroup v1 ([`Cgroup::directory_in_v1`] has a value then), there are two files:
-///    the period goes into `cpu.cfs_period_us`, after that the quota into `cpu.cfs_quota_us`.
-/// 3. Read back what you wrote. If the kernel holds another value, that is an error.
-/// 4. Put the child in before it becomes the program: a process that writes `0` into `cgroup.procs` moves itself there.
-///    Moved in later, the program would have run without a limit until then, and its children would stay outside.
+///    first write the period to `cpu.cfs_period_us`, then the quota to `cpu.cfs_quota_us`.
+/// 3. Read back what you wrote. If the kernel holds another value, return an error.
+/// 4. Move the child in before it executes the program: a process that writes `0` to `cgroup.procs` moves itself in.
+///    If moved later, the program would run without a limit until then, and its earlier children would stay outside.
 ///
-/// Hand back both, child and cgroup: a cgroup that is dropped is removed.
+/// Return both child and cgroup: dropping a cgroup removes it.
 ///
 /// Checks: ipc.isolated limit.set limit.enabled limit.works limit.all
 ///
@@ -127,7 +127,7 @@ impl Subtask {
     /// Starts its container.
     ///
     /// # Errors
-    /// Those of the lessons; nothing is left behind then.
+    /// Those of the lessons; then nothing is left behind.
     pub fn start(self, container: &Container) -> Result<Running> {
         let mut limit = None;
         let child = Child::created(|report| match self {

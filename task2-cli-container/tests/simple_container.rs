@@ -1,4 +1,4 @@
-//! `simple_container` as a user runs it: what it prints, what the kernel says meanwhile, and what is left afterwards.
+//! Runs `simple_container` as a user does and checks its output, the kernel's view of it, and what is left afterwards.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end in a panic")]
 
@@ -75,7 +75,7 @@ fn asked_to_end_at_any_moment_it_leaves_nothing() {
         std::thread::sleep(Duration::from_micros(300 * step));
         run.ask(signal);
         let (_, status, told) = run.end();
-        // In its first instructions it holds no signal back yet, and owns nothing either.
+        // At first it has blocked no signals yet, but owns nothing either.
         let at_once = std::os::unix::process::ExitStatusExt::signal(&status) == Some(signal as i32);
         assert!(status.code() == Some(code) || at_once, "{status}: {told}");
         assert_eq!(place.left(), Left::default(), "{signal} after {} µs", 300 * step);
@@ -104,7 +104,7 @@ fn killed_outright_its_processes_end_and_its_cgroup_goes_with_the_next_run() {
     run.end();
     wait_until(|| place.left().processes.is_empty(), "its processes end with it");
     assert!(directory.is_dir(), "nobody was there to remove the cgroup");
-    // One of somebody who lives, by the same scheme: it must not be touched.
+    // The cgroup of a live run, named in the same way, must not be removed.
     let mut other = place.start(&["2c"]);
     other.read_to("Computation Benchmark:");
     assert!(!directory.exists(), "the next run removes it");
@@ -169,7 +169,7 @@ fn a_program_that_fails_or_crashes_is_one_line_and_exit_code_1_and_leaves_nothin
 #[test]
 #[ignore = "needs root: make test"]
 fn what_a_program_leaves_running_ends_with_it_also_without_a_pid_namespace() {
-    // It and its child ignore polite requests; the child's child has no parent any more.
+    // The program and its child ignore SIGTERM and SIGHUP; the grandchild is an orphan.
     let background = "#!/usr/bin/perl\n$SIG{TERM} = $SIG{HUP} = 'IGNORE';\nexit 0 if fork;\nfork;\n1 while 1;\n";
     for what in ["2a", "2b", "2c"] {
         let place = Place::with_program(background);
@@ -295,7 +295,7 @@ fn container_prog_takes_exactly_one_of_three_words() {
 
 const LINE: &str = "_ _ _ _ _ _ _ _ _ _ _ _ _ _";
 
-/// A folder of its own with the two programs in it, so that their processes can be told from others.
+/// A temporary folder with copies of the two programs, so that their processes can be recognised.
 struct Place {
     folder: TempDir,
     /// All runs share one tree of cgroups: one test leaves a cgroup on purpose, which any other run would remove.
@@ -306,11 +306,12 @@ static TURN: Mutex<()> = Mutex::new(());
 
 impl Place {
     fn new() -> Self {
-        // A test that failed has said so; the others go on.
+        // A failed test poisons the lock; the others go on.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::with_prefix("task 2 ").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // Not open for writing in here: a child of another test would have them open too, and the kernel would not execute them.
+        // By cp(1): a child of another test could inherit a descriptor open for writing, and execve would fail
+        // (ETXTBSY).
         assert!(Command::new("cp").args(PROGRAMS).arg(folder.path()).status().unwrap().success());
         Self { folder, _turn: turn }
     }
@@ -338,7 +339,7 @@ impl Place {
         Run { process, stdout, text: String::new() }
     }
 
-    /// What is there of its runs.
+    /// What its runs have left: processes, cgroups, mounts.
     fn left(&self) -> Left {
         let folder = fs::canonicalize(self.folder.path()).unwrap();
         let is_ours = |pid: &i32| {
@@ -348,9 +349,9 @@ impl Place {
         };
         let mut cgroups = BTreeSet::new();
         collect_cgroups(Path::new("/sys/fs/cgroup"), &mut cgroups);
-        // Of a run that goes on beside this test, somebody else's.
+        // Not those of another program's run beside this test.
         cgroups.retain(|path| !maker_lives(path));
-        // Mountinfo writes a blank as \040; what comes after it is ours alone.
+        // Mountinfo writes a blank as \040; the part after it is unique to this test.
         let mark = folder.to_str().unwrap().rsplit(' ').next().unwrap().to_owned();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let mounts = mounts.lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect();
@@ -377,7 +378,7 @@ fn collect_cgroups(folder: &Path, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// Whether the process whose number is in the name is there.
+/// Whether the process whose PID is in the name exists.
 fn maker_lives(cgroup: &Path) -> bool {
     let name = cgroup.file_name().unwrap().to_str().unwrap();
     Path::new("/proc").join(name.split('-').nth(3).unwrap()).exists()
@@ -413,7 +414,7 @@ impl Run {
         children.trim().parse().unwrap_or_else(|_| panic!("one child, not {children:?}"))
     }
 
-    /// Reads to the end: all of stdout, how it ended, and stderr.
+    /// Waits for its end; returns all of stdout, the exit status, and stderr.
     fn end(mut self) -> (String, ExitStatus, String) {
         self.stdout.read_to_string(&mut self.text).unwrap();
         let mut told = String::new();
@@ -429,7 +430,7 @@ impl Drop for Run {
     }
 }
 
-/// A CPU limit as the kernel holds it: read through the process that is under it.
+/// The CPU limit of a process, as the kernel holds it.
 #[derive(Debug)]
 struct Limit {
     directory: PathBuf,
@@ -463,7 +464,7 @@ fn limit_of(pid: i32) -> Limit {
     }
 }
 
-/// CPU time per time that these processes get together.
+/// CPU time that these processes use together, in cores, measured over `time`.
 fn cores_used(processes: &[i32], time: Duration) -> f64 {
     let ticks = || -> u64 {
         let of = |pid: &i32| {
@@ -475,7 +476,7 @@ fn cores_used(processes: &[i32], time: Duration) -> f64 {
     };
     let (begin, before) = (Instant::now(), ticks());
     std::thread::sleep(time);
-    // A tick is a hundredth of a second on every Linux that is about.
+    // A tick is a hundredth of a second (USER_HZ).
     (ticks() - before) as f64 / 100.0 / begin.elapsed().as_secs_f64()
 }
 
@@ -486,14 +487,14 @@ fn own_kinds(pid: i32) -> Vec<&'static str> {
     kinds.into_iter().filter(|kind| inode(&pid.to_string(), kind) != inode("self", kind)).collect()
 }
 
-/// The number a process has in its own PID namespace: the last one of `NSpid`.
+/// The PID of a process in its own PID namespace: the last one of `NSpid`.
 fn inner_pid(pid: i32) -> i32 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
     numbers.split_whitespace().last().unwrap().parse().unwrap()
 }
 
-/// Compares with `expected/output.txt`; what stands in `<…>` may be anything, but the same everywhere it stands.
+/// Compares with `expected/output.txt`; a blank `<…>` matches any value, but the same value wherever it occurs.
 fn assert_matches_reference(output: &str, root: &Path) {
     let mut entries: Vec<String> =
         fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -522,7 +523,7 @@ fn assert_matches_reference(output: &str, root: &Path) {
     }
     assert_eq!(lines.next(), None, "{output}");
     for time in ["<time-2b>", "<time-2c>"] {
-        // A hundred million random numbers take no machine less than 0.1 s, or half an hour.
+        // On any machine, a hundred million random numbers take at least 0.1 s and less than half an hour.
         assert!((100..1_800_000).contains(&blanks[time].parse::<u64>().unwrap()), "{time} in ms: {}", blanks[time]);
     }
 }

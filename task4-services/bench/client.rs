@@ -1,4 +1,4 @@
-//! Many visitors at the same moment, each on a connection that it keeps.
+//! Concurrent visitors, each with a persistent connection.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What became of one request.
+/// The outcome of one request.
 pub struct Outcome {
     pub begin: Instant,
     pub end: Instant,
-    /// The visitor's number; none when there was no greeting.
+    /// The visitor's number; none if there was no greeting.
     pub number: Option<u64>,
 }
 
-/// How many visits are wanted, and how many greetings there were so far.
+/// The number of wanted visits, and the number of greetings so far.
 pub struct Visits {
     wanted: usize,
     begun: AtomicUsize,
@@ -41,11 +41,11 @@ impl Visits {
     }
 }
 
-/// How long a visitor who was turned away waits before the next try.
+/// How long a visitor waits after a failed request.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// As many visits as are wanted by so many visitors at a time, from the network namespace of this thread. One that fails
-/// does not count as one of them.
+/// Makes the wanted number of visits with `visitors` concurrent visitors, from the network namespace of this thread.
+/// Failed visits do not count.
 pub fn visit(to: (Ipv4Addr, u16), visitors: usize, visits: &Arc<Visits>) -> Vec<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -77,7 +77,7 @@ async fn visitor(to: SocketAddr, visits: Arc<Visits>) -> Vec<Outcome> {
     outcomes
 }
 
-/// One request on the connection, or on a new one.
+/// Sends one request on the connection, or on a new one.
 async fn ask(connection: &mut Option<SendRequest<Empty<Bytes>>>, to: SocketAddr) -> Option<u64> {
     let mut open = match connection.take() {
         Some(open) if open.is_ready() => open,

@@ -1,9 +1,11 @@
-//! `make bench`, task 4: what port forwarding, two containers and the link between them cost, and whether each visit counts.
+//! `make bench`, task 4: measures the cost of port forwarding, two containers and the link between them, and checks
+//! that each visit is counted.
 //!
-//! The same two services run twice on one host: in containers, reached through the forwarded port, and without any. The
-//! client is on another machine, 64 requests at a time, and asks both in turn, so that a slow moment of this machine hits
-//! both. Then the counter's container is stopped and made anew in the middle of a run: requests may fail while it is gone,
-//! and none afterwards. All of it is on network namespaces of its own. Usage: `load FOLDER_OF_BINARIES [REQUESTS]`, as root.
+//! The same two services run twice on one host: in containers, reached through the forwarded port, and without
+//! containers. The client is on another machine, sends 64 requests at a time, and alternates between both, so that a
+//! slow moment of this machine affects both. Then the counter's container is stopped and recreated during a run:
+//! requests may fail while it is gone, and none afterwards. Everything runs in separate network namespaces. Usage:
+//! `load FOLDER_OF_BINARIES [REQUESTS]`, as root.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,11 +28,11 @@ use std::time::{Duration, Instant};
 use client::{Outcome, Visits, visit};
 use netns::{HOST, Netns, host_and_internet};
 
-/// How many requests are on their way at the same moment.
+/// Number of concurrent requests.
 const CLIENTS: usize = 64;
-/// In how many parts the two are asked in turn.
+/// Number of rounds; both deployments are measured in each.
 const ROUNDS: usize = 10;
-/// The page without containers; its counter is at the next port.
+/// Port of the page without containers; its counter has the next port.
 const PLAIN: u16 = 8080;
 /// The host's port that leads to container c1.
 const FORWARDED: u16 = 3000;
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
     if well == [true, true] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A host with both kinds of deployment, and another machine.
+/// A host with both deployments, and another machine.
 struct Stage {
     host: Netns,
     outside: Netns,
@@ -83,7 +85,7 @@ impl Stage {
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
     }
 
-    /// One of the services on the host itself: the same program, and its log in a file as well.
+    /// Starts one of the services on the host itself: the same program, also with its log in a file.
     fn start(&mut self, service: &str, words: &[&str]) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(service).join(service);
         let log = format!("{service}.log");
@@ -101,7 +103,7 @@ impl Stage {
         File::options().create(true).append(true).open(self.folder.path().join(name)).unwrap()
     }
 
-    /// The counter of the containers, asked directly.
+    /// The counter in the container, queried directly.
     fn counter(&self) -> u64 {
         let mut curl = Command::new("nsenter");
         curl.args(["--net", "--target", &self.host.pid().to_string(), "curl", "--silent", "--max-time", "10"]);
@@ -120,13 +122,13 @@ impl Drop for Stage {
     }
 }
 
-/// Asks both in turn; whether every visit counted once.
+/// Measures both in turn; returns whether every visit was counted once.
 fn compare(stage: &Stage, requests: usize) -> bool {
     let (mut plain, mut contained) = (Measured::default(), Measured::default());
     let before = stage.counter();
     for round in 0..ROUNDS {
         let mut both = [(PLAIN, &mut plain), (FORWARDED, &mut contained)];
-        // Whoever comes second may find the machine warmer.
+        // Alternate the order: the second one may find warmer caches.
         both.rotate_left(round % 2);
         for (port, measured) in both {
             let begin = Instant::now();
@@ -144,7 +146,7 @@ fn compare(stage: &Stage, requests: usize) -> bool {
     exact
 }
 
-/// Stops the counter's container and makes it anew while it is asked; whether requests failed only meanwhile.
+/// Stops and recreates the counter's container under load; returns whether requests failed only meanwhile.
 fn interrupt(stage: &Stage, requests: usize) -> bool {
     let visits = Visits::wanted(requests);
     let (outcomes, gone, back) = thread::scope(|scope| {
@@ -161,7 +163,7 @@ fn interrupt(stage: &Stage, requests: usize) -> bool {
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.number.is_none()).collect();
     let early = failed.iter().filter(|outcome| outcome.end < gone).count();
     let late = failed.iter().filter(|outcome| outcome.begin > back).count();
-    // The new counter began at 1 again: each number that it gave out must have reached somebody.
+    // The new counter began at 1 again: each number that it returned must have reached a visitor.
     let told: BTreeSet<u64> = outcomes.iter().filter(|it| it.end > gone).filter_map(|it| it.number).collect();
     let given = stage.counter() - 1;
     let missing = (1..=given).filter(|number| !told.contains(number)).count();
@@ -175,10 +177,10 @@ fn word(exact: bool) -> &'static str {
     if exact { "exact" } else { "WRONG" }
 }
 
-/// All turns of one kind.
+/// All rounds of one deployment.
 #[derive(Default)]
 struct Measured {
-    /// Requests in a second, by turn.
+    /// Requests per second, by round.
     rates: Vec<f64>,
     times: Vec<Duration>,
     numbers: Vec<u64>,
@@ -193,7 +195,7 @@ impl Measured {
         self.numbers.extend(visits.iter().filter_map(|visit| visit.number));
     }
 
-    /// Whether the numbers follow one another, none missing and none twice.
+    /// Whether the numbers are consecutive, none missing and none twice.
     fn exact(&self) -> bool {
         let mut numbers = self.numbers.clone();
         numbers.sort_unstable();

@@ -1,7 +1,7 @@
-//! A command in the background, and the wait for what it is to bring about.
+//! Starts a command in the background and waits until it has taken effect.
 //!
-//! It may go on as long as that lasts, or end with code 0 after it has left that to another process: some tools' `run`
-//! does, and some services' `run.sh`. Who was left is seen by who writes to the log.
+//! The command may run as long as its container or service, or exit with code 0 and leave that to another process, as
+//! some tools' `run` and some services' `run.sh` do. Such a process is recognised because it writes to the log.
 
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
@@ -20,13 +20,13 @@ pub struct Background<'a> {
     conductor: &'a Conductor,
     service: &'a str,
     process: Child,
-    /// Who wrote to the service's log before.
+    /// The processes that wrote to the service's log before the start.
     earlier: Vec<Pid>,
     began: Instant,
 }
 
 impl<'a> Background<'a> {
-    /// Starts it; what it prints is added to the service's log.
+    /// Starts it; its output is appended to the service's log.
     ///
     /// # Errors
     /// When it cannot be started or the log cannot be written.
@@ -36,16 +36,16 @@ impl<'a> Background<'a> {
         Ok(Self { conductor, service, process, earlier, began: Instant::now() })
     }
 
-    /// Waits until something is so.
+    /// Waits until `is_so` returns true.
     ///
     /// # Errors
-    /// When the command has ended without it, or it takes too long; with the last words of the log.
+    /// When the command has ended before that, or it takes too long; with the last line of the log.
     pub fn wait_until(mut self, is_so: impl Fn() -> bool) -> Result<()> {
         while !is_so() {
             let why = match self.process.try_wait().or_cannot("ask after", "a command in the background")? {
                 Some(status) if !self.lost_race(status)? => format!("its command ended with {status}"),
                 _ if self.began.elapsed() < PATIENCE => {
-                    // Nothing tells us when another process is ready, so we ask again.
+                    // There is no event for another process being ready, so poll.
                     std::thread::sleep(Duration::from_millis(20));
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Trying a deployment out: what should answer, what should count, and what should be closed.
+//! Tests a deployment: which ports answer, whether visits are counted, and which ports are closed.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
@@ -10,18 +10,18 @@ use crate::health::{answer, is_healthy};
 use crate::host;
 use crate::spec::Service;
 
-/// What became of a claim.
+/// The result of a check.
 enum Outcome {
     Holds,
     Lost,
-    /// It is more than the assignment asks for, and this tool does without.
+    /// This tool lacks it, and the assignment does not require it.
     Without,
-    /// It cannot be tried here, for this reason.
+    /// It cannot be checked here, for this reason.
     NotTried(&'static str),
 }
 
 impl Deployment {
-    /// Tries every published port and every service; whether all was as it should be.
+    /// Checks every published port and every service; returns whether all checks passed.
     ///
     /// # Errors
     /// When a container cannot be asked for its address.
@@ -65,12 +65,12 @@ impl Deployment {
         Ok(all_well)
     }
 
-    /// What the service itself says at the moment.
+    /// The service's current answer at its own address.
     fn same_as(&self, service: &Service) -> Option<(u16, String)> {
         answer(&self.health_url(service).ok()?).ok()
     }
 
-    /// Asks for the neighbour that the host's own packets to the world are given to.
+    /// Pings the host's default gateway from the container.
     fn reaches_out(&self, service: &Service) -> Outcome {
         let Some((_, neighbour)) = host::default_route() else {
             return Outcome::NotTried("the host itself has no way out");
@@ -95,7 +95,7 @@ impl From<bool> for Outcome {
     }
 }
 
-/// Whether two answers carry a number each, the second one more than the first.
+/// Whether both answers contain a number, and the second is one greater than the first.
 fn counts_on(first: &str, second: &str) -> bool {
     let number = |url: &str| {
         let (status, text) = answer(url).ok()?;

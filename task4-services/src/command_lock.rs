@@ -1,11 +1,11 @@
-//! One at a time: an orchestrator waits for its turn, and for commands that a killed one left half-way.
+//! A lock: one orchestrator at a time changes a deployment, also after another one was killed.
 //!
-//! Whoever is killed with SIGKILL cannot say what it had begun. The kernel can: the turn is a lock on a file
-//! (`.services/lock`), and each command that changes something has that file as its stdin. The file is empty, so reading
-//! it says "end of input", as /dev/null does; but the lock is held as long as anybody has the file open in this way. So it
-//! is free when the orchestrator *and* the command it had just started have ended, and not before.
+//! An orchestrator that is killed by SIGKILL cannot record what it had begun. The kernel knows it: each command that
+//! changes something has the locked file (`.services/lock`) as its stdin. The file is empty, so reading it returns end
+//! of file, as for /dev/null. The lock lasts as long as any process has this open file description: it is free only
+//! when the orchestrator *and* its last command have ended.
 //!
-//! Whose turn it was tells the list of locks: when that one lives, it is left alone with its commands.
+//! /proc/locks names the process that took the lock. While that process lives, it and its commands are left alone.
 //!
 //! Look: `lslocks`, `ls -l /proc/PID/fd`. Manual: flock(2), open(2) for what an open file description is.
 
@@ -20,37 +20,37 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::holders::{end, holding, taker_of_lock};
 
-/// How long is waited for another's command.
+/// How long to wait for another orchestrator's command.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long no command must have been seen before that is believed: between two looks one may end, or have its stdin
-/// elsewhere for a moment, as a shell does while it redirects.
+/// How long no command must have been found before giving up: between two checks a command may end, or have another
+/// stdin for a moment, as a shell does while it redirects.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// The right to change the deployment; given back when dropped.
+/// The right to change the deployment; released when dropped.
 #[derive(Debug)]
 pub struct CommandLock {
     file: File,
 }
 
 impl CommandLock {
-    /// Waits until nobody else changes the deployment whose notes are in `folder`.
+    /// Takes the lock of the deployment whose notes are in `folder`; waits while another orchestrator holds it.
     ///
     /// # Errors
-    /// When another orchestrator is at work and goes on; when the folder cannot be written.
+    /// When another orchestrator keeps holding it; when the folder cannot be written.
     pub fn take(folder: &Path) -> Result<Self> {
         Self::take_within(folder, PATIENCE)
     }
 
     fn take_within(folder: &Path, patience: Duration) -> Result<Self> {
         let path = folder.join("lock");
-        // Nobody is looked for before.
+        // Holders of the lock are looked up only after this time.
         let mut silent_since = Instant::now() + patience;
         loop {
             fs::create_dir_all(folder).or_cannot("make folder", folder.display()).map_err(why_refused)?;
             let file = File::options().create(true).truncate(false).write(true).read(true).open(&path);
             let file = file.or_cannot("open", path.display()).map_err(why_refused)?;
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // Whoever had it before may have removed it with the whole deployment.
+                // The previous holder may have removed the file with the deployment.
                 if is_at(&file, &path) {
                     return Ok(Self { file });
                 }
@@ -68,12 +68,12 @@ impl CommandLock {
                     return Err(Error::new("begin", "", what).hint(format!("see it by: fuser -v {}", path.display())));
                 }
             }
-            // The kernel would wake us when the lock is free, but not when it is time to stop waiting.
+            // Poll: a blocking flock(2) has no timeout.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// What a command gets as its stdin, so that its turn lasts until it has ended.
+    /// The stdin for a command, so that the lock is held until the command has ended.
     ///
     /// # Errors
     /// `EMFILE` when too many files are open.
@@ -82,7 +82,7 @@ impl CommandLock {
     }
 }
 
-/// Adds to a refusal what a user can do about it.
+/// Adds a hint to `EACCES`.
 fn why_refused(error: Error) -> Error {
     let refused = Some(rustix::io::Errno::ACCESS.raw_os_error());
     if error.errno().map(|errno| errno as i32) == refused {
@@ -124,7 +124,7 @@ mod tests {
         assert!(is_free());
     }
 
-    /// The turn of one that is dead: flock(1) took it and ended, and a command of it holds it.
+    /// The lock of a dead orchestrator: flock(1) took it and exited, and its command still holds it.
     fn left_to(folder: &Path, command: &str) -> String {
         let script = format!("exec 5<>lock; flock 5; {command} & echo $!");
         let mut bash = Command::new("bash");

@@ -1,10 +1,10 @@
-//! Driving the `conductor` command, or any tool with the assignment's command line.
+//! Runs the `conductor` command, or any tool with the assignment's command line.
 //!
-//! Each command line is shown as it would be typed, in the folder of the tool. Only what the assignment itself uses is
-//! used here, and only what the assignment promises is read back: the first column of `ps` and `images`, what a command
-//! inside prints, and the container's root at `.containers/NAME/rootfs` beside the tool. So `run` has no `-d` here: it goes
-//! to the background. A command that ends with another code than 0 has failed; one that ends with 0 may have, too, so what
-//! it should have done is looked at.
+//! Each command line is printed as a user would type it in the folder of the tool. Only commands of the assignment are
+//! used, and only results that it specifies are read: the first column of `ps` and `images`, the output of a command
+//! inside, and the container's root at `.containers/NAME/rootfs` beside the tool. So `run` has no `-d` here and is
+//! started in the background. A command with an exit code other than 0 has failed; one with 0 may have failed too, so
+//! its effect is checked.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -19,15 +19,15 @@ use crate::command_lock::CommandLock;
 use crate::holders::holding;
 use crate::progress::Progress;
 
-/// What a container is asked to say, to show that it runs. No tool says this of itself.
+/// The text that a container echoes to show that it runs. No tool prints it by itself.
 const ALIVE: &str = "alive-and-well";
 
-/// The tool, and where it keeps its containers.
+/// The tool, and the folder of its containers.
 #[derive(Debug)]
 pub struct Conductor {
     program: PathBuf,
     folder: PathBuf,
-    /// Where its command lines are told.
+    /// Prints its command lines.
     pub progress: Progress,
 }
 
@@ -47,7 +47,7 @@ impl Conductor {
         Ok(Self { program, folder, progress })
     }
 
-    /// Where the tool is, and its settings.
+    /// The folder of the tool and its settings.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -57,20 +57,20 @@ impl Conductor {
         self.folder.join(".containers").join(container).join("rootfs")
     }
 
-    /// Where our own notes are: logs, and whose turn it is. `down` removes it.
+    /// The folder of our own notes: logs and the lock. `down` removes it.
     pub fn notes(&self) -> PathBuf {
         self.folder.join(".services")
     }
 
-    /// Where is kept what a service, and the commands behind it, print.
+    /// The log file with the output of a service and of the commands that run it.
     pub fn log(&self, service: &str) -> PathBuf {
         self.notes().join(format!("{service}.log"))
     }
 
-    /// The processes whose output goes to the log of a service: the commands that hold it up, and itself.
+    /// The processes whose output goes to the log of a service: the commands that run it, and the service itself.
     ///
     /// # Errors
-    /// When /proc cannot be looked at.
+    /// When /proc cannot be read.
     pub fn writers(&self, service: &str) -> Result<Vec<Pid>> {
         match File::open(self.log(service)) {
             Ok(log) => holding(&log, &[1, 2]),
@@ -79,7 +79,7 @@ impl Conductor {
         }
     }
 
-    /// Whether an image of this name is there.
+    /// Whether an image of this name exists.
     ///
     /// # Errors
     /// When the tool fails.
@@ -96,15 +96,15 @@ impl Conductor {
         Ok(is_listed || self.rootfs(container).is_dir())
     }
 
-    /// Whether a command in a container is carried out, which shows that it runs.
+    /// Whether a command can be executed in a container, which shows that it runs.
     pub fn is_running(&self, container: &str) -> bool {
         self.ask(container, &["echo", ALIVE]).is_ok_and(|said| said.lines().any(|line| line.trim() == ALIVE))
     }
 
-    /// Runs a command to its end, showing it with its reason and what it prints.
+    /// Runs a command and waits for it; prints its command line, its reason and its output.
     ///
     /// # Errors
-    /// In words when it ends with another code than 0.
+    /// In words when its exit code is not 0.
     pub fn command(&self, lock: &CommandLock, arguments: &[&str], why: &str) -> Result<()> {
         self.progress.command(&self.line(arguments), why);
         let stdin = lock.inherit()?;
@@ -116,7 +116,7 @@ impl Conductor {
         Err(Error::new("do", self.line(arguments), format!("it ended with {status}")))
     }
 
-    /// Starts a command that goes on by itself; what it prints is added to the service's log.
+    /// Starts a command in the background; its output is appended to the service's log.
     ///
     /// # Errors
     /// When it cannot be started or the log cannot be written.
@@ -125,7 +125,7 @@ impl Conductor {
         let log = self.log(service);
         let out = File::options().create(true).append(true).open(&log).or_cannot("open", log.display())?;
         let err = out.try_clone().or_cannot("open", log.display())?;
-        // A process group of its own: Ctrl-C here is not meant for it.
+        // A process group of its own, so that Ctrl-C does not reach it.
         let mut command = self.prepared(arguments);
         command.stdout(out).stderr(err).process_group(0).spawn().or_cannot("run", self.program.display())
     }
@@ -133,17 +133,17 @@ impl Conductor {
     /// Removes a container.
     ///
     /// # Errors
-    /// When the tool fails, or says that it did it and the container is still there.
+    /// When the tool fails, or reports success but the container still exists.
     pub fn stop(&self, lock: &CommandLock, container: &str, why: &str) -> Result<()> {
         self.command(lock, &["stop", container], why)?;
         let still_there = "it ended with code 0, and the container is still there";
         if self.has_container(container)? { Err(Error::new("stop", container, still_there)) } else { Ok(()) }
     }
 
-    /// What a command in a container prints.
+    /// Runs a command in a container and returns its stdout.
     ///
     /// # Errors
-    /// In words when it ends with another code than 0.
+    /// In words when its exit code is not 0.
     pub fn ask(&self, container: &str, question: &[&str]) -> Result<String> {
         let mut arguments = vec!["exec", container, "--"];
         arguments.extend(question);
@@ -153,13 +153,13 @@ impl Conductor {
     /// Whether an address answers a container's ping.
     pub fn pings(&self, container: &str, address: &str) -> bool {
         let said = self.ask(container, &["ping", "-c", "1", "-W", "1", address]);
-        // An answer's time to live; the other words depend on the language.
+        // The time to live of a reply; the other words depend on the locale.
         said.is_ok_and(|said| said.contains("ttl="))
     }
 
     fn first_column(&self, table: &str) -> Result<Vec<String>> {
         let text = self.silent(&[table])?;
-        // The banner and the header are no rows, but their first words are nobody's names either.
+        // The banner and the header are not rows, but their first words are not used as names.
         Ok(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
     }
 

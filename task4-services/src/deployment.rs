@@ -1,4 +1,4 @@
-//! Bringing a deployment up, by the steps of the assignment; each first looks whether it is done already.
+//! `up`: brings a deployment up by the steps of the assignment; each step is skipped if it is done already.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -15,31 +15,31 @@ use crate::host;
 use crate::mirror;
 use crate::spec::{Service, Spec, missing};
 
-/// After a step that failed.
+/// Hint after a failed step.
 const WHAT_NOW: &str = "`up` goes on from there, `down` removes what stands";
-/// An image of this host's own programs.
+/// The Conductorfile of an image made from this host's programs.
 const OFFLINE: &str = include_str!("../Conductorfile.offline");
 
-/// A deployment and the tool that carries it out.
+/// A deployment and the tool that performs it.
 pub struct Deployment {
     /// What is deployed.
     pub spec: Spec,
-    /// By what.
+    /// The tool.
     pub conductor: Conductor,
-    /// Where the services' folders are.
+    /// The folder that contains the services' folders.
     pub files: PathBuf,
 }
 
 /// What the image is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A Debian system where a mirror answers, else this host's programs.
+    /// A Debian system if a mirror answers, otherwise this host's programs.
     Mirror,
     /// This host's programs.
     Host,
 }
 
-/// The steps of the assignment, by its numbers. Step 5, the address of a container, is asked whenever it is needed.
+/// The steps of the assignment, by its numbers. Step 5, the address of a container, is queried whenever it is needed.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Image = 1,
@@ -53,19 +53,19 @@ enum Step {
 impl Deployment {
     /// # Lesson 4.a (6 marks): bring everything up, step by step
     ///
-    /// What is up already is left alone. Take the `lock` first: nobody else brings up or takes down meanwhile. Tell
-    /// `progress` how many steps to expect (one for the image, five for each service) and, when all are done, that it is
-    /// the end. Then the steps of the assignment, each through `step`: build the image; launch each container; copy each
-    /// service's files; connect each; start each service, those first that others ask (`in_start_order`); try each one's
-    /// ports. One step for all services before the next step begins: a service can be told another's address only when
-    /// that one has been connected.
+    /// What is up already is left unchanged. Take the `lock` first, so that no other `up` or `down` runs meanwhile.
+    /// Tell `progress` how many steps to expect (one for the image, five for each service) and, when all are done, that
+    /// it is the end. Run the steps of the assignment, each through `step`: build the image; launch each container;
+    /// copy each service's files; connect each; start each service, dependencies first (`in_start_order`); try each
+    /// one's ports. Finish a step for all services before the next step: a service can be given another's address only
+    /// after that one has been connected.
     ///
     /// Checks: apart.services up.again
     ///
     /// You may want: [`CommandLock::take`], [`Progress::expect`](crate::progress::Progress::expect), [`Spec::in_start_order`], and the methods below
     ///
     /// # Errors
-    /// The step that failed; what stands by then stays, for the next `up` or for `down`.
+    /// The step that failed; what was deployed by then stays, for the next `up` or for `down`.
     pub fn up(&self, source: Source) -> Result<()> {
         let lock = CommandLock::take(&self.conductor.notes())?;
         let services = &self.spec.services;
@@ -90,12 +90,12 @@ impl Deployment {
         Ok(())
     }
 
-    /// The address of a service's container, as the container itself tells it.
+    /// The address of a service's container, queried inside the container.
     ///
     /// # Errors
     /// When it does not run or has no address.
     pub fn address(&self, name: &str) -> Result<String> {
-        // The assignment's question. Where no route leads beyond the host, the addresses themselves are asked for.
+        // The assignment's command. Without a default route it fails: then list the addresses.
         let asked = self.conductor.ask(name, &["ip", "route", "get", "1"]);
         if let Some(address) = asked.ok().and_then(|route| word_after("src", &route)) {
             return Ok(address);
@@ -105,7 +105,7 @@ impl Deployment {
         first.ok_or("it has none").or_cannot("ask for the address of", name)
     }
 
-    /// The URL at which the host asks a service how it is.
+    /// The URL of a service's health check, for requests from the host.
     ///
     /// # Errors
     /// When its container does not run or has no address.
@@ -167,7 +167,7 @@ impl Deployment {
 
     fn start_container(&self, lock: &CommandLock, service: &Service) -> Result<()> {
         let name = &service.name;
-        // One that an orchestrator started before it was killed may be on its way.
+        // A container that a killed orchestrator started may not run yet.
         wait(PATIENCE, || Ok(self.conductor.is_running(name) || self.conductor.writers(name)?.is_empty()))?;
         if self.conductor.is_running(name) {
             return Ok(());
@@ -189,7 +189,7 @@ impl Deployment {
         if are_equal(&from, &to.join(from.file_name().unwrap_or_default()))? {
             return Ok(());
         }
-        // As it would be typed in the folder of the tool.
+        // As a user would type it in the folder of the tool.
         let beside = self.conductor.folder().parent().and_then(|parent| from.strip_prefix(parent).ok());
         let shown = beside.map_or_else(|| from.clone(), |path| Path::new("..").join(path));
         self.conductor.progress.command(
@@ -207,10 +207,10 @@ impl Deployment {
 
     /// # Lesson 4.b (11 marks): connect a service's container to the world and to its peers
     ///
-    /// The tool is asked only for what is not there yet. Connect the service itself, with `--internet` and its
-    /// published ports; then, for each of its `peers`, look the other service up in the spec, connect that one too
-    /// (a peer needs one), and let the two talk by `peer`. Containers that can talk already are left alone. Believe no
-    /// exit code: after `peer`, ask again whether they can talk.
+    /// Run only commands whose effect is missing. Connect the service itself, with `--internet` and its published
+    /// ports; then, for each of its `peers`, look up the other service in the spec, connect that one too (a peer needs
+    /// a network), and let the two talk by `peer`. Containers that can talk already are left unchanged. Do not trust
+    /// the exit code: after `peer`, check again whether they can talk.
     ///
     /// Checks: reach.outside reach.host apart.counter internet
     ///
@@ -255,10 +255,10 @@ impl Deployment {
 
     /// # Lesson 4.c (8 marks): start a service and wait until it answers
     ///
-    /// One that answers at its health URL already is left alone. Its command is `exec NAME -- …` with the words of the
-    /// spec's `start`, in which `{NAME}` stands for the address that another container has *now*: ask, do not write it
-    /// down. The tool stays as long as the service does, so it goes to the background; the service is up when it
-    /// answers, and not after a sleep. Say then where it answers.
+    /// A service that already answers at its health URL is left unchanged. The command is `exec NAME -- …` with the
+    /// words of the spec's `start`, in which `{NAME}` stands for the *current* address of another container: query it,
+    /// do not store it. The tool runs as long as the service, so start it in the background; the service is up when it
+    /// answers, and not after a sleep. Then print where it answers.
     ///
     /// Checks: count.next count.asked
     ///
@@ -279,7 +279,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Puts addresses in the place of `{NAME}`.
+    /// Replaces each `{NAME}` by the address of that service's container.
     fn with_addresses(&self, word: &str) -> Result<String> {
         let mut text = word.to_owned();
         for service in &self.spec.services {
@@ -292,7 +292,7 @@ impl Deployment {
     }
 }
 
-/// A tool that ended with code 0, and yet what it was to do is not there.
+/// The error for a tool that ended with code 0 but without the expected effect.
 fn unexpected_state(command: &str, seen: impl Display) -> Error {
     Error::new("see what came of", format_args!("`{command}`"), format!("it ended with code 0, but {seen}"))
 }
@@ -301,7 +301,7 @@ fn word_after(word: &str, text: &str) -> Option<String> {
     text.split_whitespace().skip_while(|&it| it != word).nth(1).map(str::to_owned)
 }
 
-/// Whether every port of the host that should lead to the service does.
+/// Checks that every published port of the host leads to the service.
 fn try_ports(service: &Service) -> Result<()> {
     for pair in &service.expose {
         let url = format!("http://{}:{}{}", host::address(), pair.host, service.health);
@@ -319,7 +319,7 @@ fn are_equal(one: &Path, other: &Path) -> Result<bool> {
     Ok(output.status.success())
 }
 
-/// Waits until something is so, but no longer than that.
+/// Waits until `is_so` returns true, but at most `longest`.
 pub fn wait(longest: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let begin = Instant::now();
     while !is_so()? && begin.elapsed() < longest {

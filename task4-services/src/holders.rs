@@ -1,7 +1,7 @@
-//! Who has a file open: what the kernel knows of processes that we started and did not write down.
+//! The processes that have a file open: so processes that we started are found without a record of them.
 //!
-//! `/proc/PID/fd/N` leads to the open file itself, not to a path, so it is found although it was renamed or removed, and
-//! although the process lives in a container where no path leads to it.
+//! `/proc/PID/fd/N` leads to the open file itself, not to a path. So the file is found even if it was renamed or
+//! removed, or if the process is in a container where no path leads to it.
 //!
 //! Look: `ls -l /proc/PID/fd`, `fuser -v FILE`, `lslocks`. Manual: proc_pid_fd(5), proc_locks(5).
 
@@ -13,13 +13,13 @@ use nsutil::error::{OrCannot, Result};
 use procfs::LockType;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// How long a process may take to end when it is asked to.
+/// How long a process may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The processes that have `file` open as one of these descriptors: 0 is their stdin, 1 and 2 their outputs.
+/// The processes that have `file` open as one of these descriptors: 0 is stdin, 1 stdout, 2 stderr.
 ///
 /// # Errors
-/// When the file or /proc cannot be looked at.
+/// When the file or /proc cannot be read.
 pub fn holding(file: &File, descriptors: &[u32]) -> Result<Vec<Pid>> {
     let wanted = file.metadata().or_cannot("look at", "a file of ours")?;
     let is_it = |about: Metadata| is_same(&about, &wanted);
@@ -28,7 +28,7 @@ pub fn holding(file: &File, descriptors: &[u32]) -> Result<Vec<Pid>> {
     Ok(processes
         .filter(|process| {
             let numbers = descriptors.iter();
-            // One that has just ended holds nothing.
+            // A process that has just ended has no open files.
             let mut open = numbers
                 .filter_map(|number| fs::metadata(format!("/proc/{}/fd/{number}", process.as_raw_nonzero())).ok());
             open.any(is_it)
@@ -36,18 +36,18 @@ pub fn holding(file: &File, descriptors: &[u32]) -> Result<Vec<Pid>> {
         .collect())
 }
 
-/// The process that took the flock(2) on `file`, when it lives and still has the file open.
+/// The process that took the flock(2) on `file`, if it is alive and still has the file open.
 ///
-/// The lock itself belongs to nobody: it lasts as long as anybody has the file open in that way. The list tells who once took
-/// it, even after that one's end.
+/// An flock belongs to an open file description, not to a process: it lasts until the last process has closed it.
+/// /proc/locks names the process that took it, even after that process has ended.
 ///
 /// # Errors
-/// When the file or /proc cannot be looked at.
+/// When the file or /proc cannot be read.
 pub fn taker_of_lock(file: &File) -> Result<Option<Pid>> {
     let wanted = file.metadata().or_cannot("look at", "a file of ours")?;
     let locks = procfs::locks().map_err(|error| error.to_string()).or_cannot("read", "/proc/locks")?;
-    // Of a file system such as btrfs the list has another device than stat(2), so only the inode is compared: it is the open
-    // file that decides.
+    // On file systems such as btrfs /proc/locks has another device number than stat(2). So only the inode is compared
+    // here; the check of the open file below compares both.
     let of_this_inode =
         locks.into_iter().filter(|lock| lock.lock_type == LockType::FLock && lock.inode == wanted.ino());
     let has_it_open = |process: &Pid| {
@@ -61,10 +61,10 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Asks processes to end, and ends those that do not.
+/// Sends processes SIGTERM, and SIGKILL to those that do not end.
 ///
 /// # Errors
-/// `EPERM` when they are somebody else's.
+/// `EPERM` when one belongs to another user.
 pub fn end(processes: &[Pid]) -> Result<()> {
     for signal in [Signal::TERM, Signal::KILL] {
         for &process in processes {

@@ -1,13 +1,13 @@
-//! The host as the world sees it: the interface of its default route, and its address there.
+//! The host's default route: its interface and gateway, and the host's address there.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-/// Reserved for documentation (RFC 5737): nobody is there, but the way there begins like the way to anybody.
+/// Reserved for documentation (RFC 5737): no host has it, but its route is that of any remote host.
 const FAR_AWAY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
-/// The address at which the host's ports are asked for: that of its default route, or its loopback when it has none.
+/// The address for requests to the host's ports: that of its default route, or loopback without one.
 ///
-/// Connecting a datagram socket sends nothing; it only has the kernel choose a route.
+/// Connecting a datagram socket sends nothing; the kernel only chooses a route.
 pub fn address() -> IpAddr {
     let chosen = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect(FAR_AWAY)?;
@@ -16,7 +16,7 @@ pub fn address() -> IpAddr {
     chosen.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
-/// The interface of the default route, and the neighbour who passes packets on.
+/// The interface and the gateway of the default route.
 pub fn default_route() -> Option<(String, Ipv4Addr)> {
     first_default(&std::fs::read_to_string("/proc/net/route").ok()?)
 }

@@ -1,9 +1,9 @@
-//! `service-orchestrator kube`: the same deployment in the words of Kubernetes.
+//! `service-orchestrator kube`: the same deployment as Kubernetes objects.
 //!
-//! What `up` does by commands in order, Kubernetes is told as a state to be reached: a *Pod* is a container that is to run,
-//! a *Service* gives it a name and a port that stay, a *NetworkPolicy* says who may talk to it. Order is nobody's business
-//! there: a service that finds its peer missing ends, and is started again. The image is the one that `up` builds; the
-//! folder with the program is mounted, where `up` copies it.
+//! `up` runs commands in order. Kubernetes is given the desired state instead: a *Pod* is a container to run, a
+//! *Service* gives it a stable name and port, a *NetworkPolicy* says which pods may talk to it. There is no start
+//! order: a service whose peer is missing exits and is restarted. The image is the one that `up` builds; the folder
+//! with the program is mounted at the path to which `up` copies it.
 //!
 //! Look: `service-orchestrator kube | podman kube play -` (podman has no policies: there, containers of one network can all talk
 //! to each other). Source: <https://kubernetes.io/docs/concepts/services-networking/network-policies/>.
@@ -18,7 +18,7 @@ use crate::spec::{Service, Spec, blanks};
 /// The deployment as YAML; `files` is where the folders of the services are.
 ///
 /// # Errors
-/// In words when a name is none for Kubernetes.
+/// In words when a name is not valid in Kubernetes.
 pub fn yaml(spec: &Spec, files: &Path) -> Result<String> {
     let order = spec.in_start_order().map_err(|why| Error::new("understand", "the deployment", why))?;
     let mut text = format!(
@@ -34,7 +34,7 @@ pub fn yaml(spec: &Spec, files: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Kubernetes makes a host name of it.
+/// Checks a name, which Kubernetes uses as a host name.
 fn check(name: &str) -> Result<()> {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = name.bytes().all(is_part)
@@ -57,7 +57,7 @@ fn pod(spec: &Spec, service: &Service, files: &Path) -> String {
         .iter()
         .map(|pair| format!("    - {{containerPort: {}, hostPort: {}}}\n", pair.inside, pair.host))
         .collect();
-    // A port that nobody publishes is not listed: for Kubernetes that changes nothing, and podman would publish it.
+    // Unpublished ports are not listed: for Kubernetes that changes nothing, and podman would publish them.
     let published = if published.is_empty() { published } else { format!("    ports:\n{published}") };
     let folder = Path::new(&service.files).file_name().map(|name| name.to_string_lossy().into_owned());
     let inside = quoted(&format!("/{}", folder.unwrap_or_default()));
@@ -106,8 +106,8 @@ spec:
     )
 }
 
-/// Who may talk to it: its peers, and for a published port everybody. Whom it may talk to: its peers, names, and the world if
-/// it was asked for.
+/// The policy of a service. Ingress: from its peers, and to published ports from everywhere. Egress: to its peers, to
+/// DNS, and to the internet if requested.
 fn policy(spec: &Spec, service: &Service) -> String {
     let Service { name, port, .. } = service;
     let is_peer = |other: &&Service| other.peers.contains(name) || service.peers.contains(&other.name);
@@ -131,7 +131,7 @@ spec:
     for pair in &service.expose {
         let _ = writeln!(ingress, "  - ports: [{{port: {}}}]", pair.inside);
     }
-    // An empty list lets nobody in.
+    // An empty list denies all ingress.
     text.push_str(&if ingress.is_empty() { "  ingress: []\n".to_owned() } else { format!("  ingress:\n{ingress}") });
     text.push_str("  egress:\n  - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]\n");
     for peer in &peers {
@@ -139,18 +139,18 @@ spec:
         let _ = writeln!(text, "    ports: [{{port: {}}}]", peer.port);
     }
     if service.internet {
-        // The world and not the other pods, whose addresses are private ones.
+        // The internet without the other pods, whose addresses are private.
         text.push_str("  - to: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}}]\n");
     }
     text
 }
 
-/// In the place of a service's address stands its name, which Kubernetes' name server knows.
+/// Replaces each `{NAME}` by the service's name, which the DNS of Kubernetes resolves.
 fn addressed(word: &str) -> String {
     blanks(word).iter().fold(word.to_owned(), |word, name| word.replace(&format!("{{{name}}}"), name))
 }
 
-/// A text as YAML and JSON have it. A `$(NAME)` would be a variable of Kubernetes: `$$` is one `$`.
+/// Quotes a text for YAML (and JSON). Kubernetes would expand `$(NAME)`, so its `$` is doubled.
 fn quoted(text: &str) -> String {
     let escaped = |letter: char| match letter {
         '"' | '\\' => format!("\\{letter}"),

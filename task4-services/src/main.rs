@@ -1,8 +1,8 @@
-//! `service-orchestrator`: two services in two containers, brought up, looked at, tried, and taken down.
+//! `service-orchestrator`: deploys two services in two containers, shows and tests them, and removes them.
 //!
-//! It drives the `conductor` command as a person would, with the lines of the assignment, and prints each as it would be
-//! typed; any tool with that command line will do. Nothing is remembered between two calls: what runs is asked of the
-//! tool, and how a service is, of the service. So `up` may be called in any state, and so may `down`.
+//! It runs the `conductor` command with the command lines of the assignment, and prints each; any tool with that
+//! command line works. It stores no state between two calls: it asks the tool what runs, and each service whether it is
+//! healthy. So `up` and `down` may be called in any state.
 
 mod background;
 mod check;
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what was asked; false when it was done and the answer is no.
+/// Performs the action; false if it succeeded with a negative result.
 fn run(options: Options) -> Result<bool> {
     nsutil::process::reset_sigchld()?;
     let workspace = workspace();
@@ -123,12 +123,12 @@ fn run(options: Options) -> Result<bool> {
     }
 }
 
-/// The tool runs in a folder of its own, so a path must not depend on where we are.
+/// Makes a path absolute: the tool runs in another working directory.
 fn absolute(path: PathBuf) -> Result<PathBuf> {
     std::path::absolute(&path).or_cannot("find", path.display())
 }
 
-/// The workspace: `target/PROFILE/service-orchestrator` stands two folders below it.
+/// The workspace: this program is at `target/PROFILE/service-orchestrator` in it.
 fn workspace() -> PathBuf {
     let program = std::env::current_exe().ok();
     program.as_ref().and_then(|program| program.ancestors().nth(3)).map_or_else(|| PathBuf::from("."), PathBuf::from)

@@ -1,21 +1,21 @@
-//! Whether a Debian mirror answers: without one there is nothing to build a Debian system from.
+//! Checks whether a Debian mirror answers; without one, no Debian system can be built.
 //!
-//! Asked with wget(1), since debootstrap(8) fetches with it: the same proxies, the same names.
+//! Uses wget(1), as debootstrap(8) does: so the same proxies and name resolution apply.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nsutil::error::{Error, Result};
 
-/// Where packages come from when the tool's settings say nothing.
+/// The mirror if the tool's settings name none.
 const USUAL: &str = "http://deb.debian.org/debian";
 /// Every mirror has it; the release itself does not matter.
 const ASKED_FOR: &str = "dists/stable/Release";
 
-/// Asks the mirror that the tool in `folder` would use; where it needs none, nobody is asked.
+/// Asks the mirror that the tool in `folder` would use; does nothing if it needs none.
 ///
 /// # Errors
-/// That it does not answer, and which one it was.
+/// When the mirror does not answer; the error names it.
 pub fn answers(folder: &Path) -> Result<()> {
     let config = std::fs::read_to_string(folder.join("config.sh")).unwrap_or_default();
     let mirror = setting(&config, "MIRROR").unwrap_or_else(|| USUAL.to_owned());
@@ -29,7 +29,7 @@ pub fn answers(folder: &Path) -> Result<()> {
     wget.args(["--quiet", "--spider", "--tries=1", "--timeout=5", &url]);
     wget.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let why = match wget.status() {
-        // 8: the server answered with an error, such as for another path. It is there.
+        // 8: the server answered with an error status, for example for another path. So it is up.
         Ok(status) if status.success() || status.code() == Some(8) => return Ok(()),
         Ok(_) => "no answer".to_owned(),
         Err(error) => format!("wget: {error}"),

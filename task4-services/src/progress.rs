@@ -1,49 +1,49 @@
-//! What is told while it happens: each command line as it would be typed, and on a terminal how far it is.
+//! Progress output: each command line as a user would type it, and on a terminal a progress bar.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Tells the user what is done and how far it is.
+/// Prints command lines and shows progress.
 #[derive(Debug)]
 pub struct Progress {
-    /// On stderr, and only if that is a terminal: in a file or another program a bar is noise.
+    /// On stderr, and only if that is a terminal.
     bar: ProgressBar,
     explain: bool,
 }
 
 impl Progress {
-    /// `explain` adds why before each command line.
+    /// `explain` adds the reason before each command line.
     pub fn new(explain: bool) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The template is ours, so it is well formed; if not, the default one will do.
+        // The template is constant and valid; the default style avoids a panic.
         let style = ProgressStyle::with_template("  {bar:20} {pos:>2}/{len:<2} {msg} ({elapsed})");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { bar, explain }
     }
 
-    /// So many steps there will be.
+    /// Sets the number of steps and starts the bar.
     pub fn expect(&self, steps: usize) {
         self.bar.set_length(steps as u64);
         self.bar.enable_steady_tick(Duration::from_millis(100));
     }
 
-    /// A step begins.
+    /// Begins a step.
     pub fn begin(&self, step: &str) {
         self.bar.set_message(step.to_owned());
     }
 
-    /// It is done.
+    /// Counts a step as done.
     pub fn done(&self) {
         self.bar.inc(1);
     }
 
-    /// A command line, and why it is typed.
+    /// Prints a command line and its reason.
     pub fn command(&self, line: &str, why: &str) {
         self.line(&format!("\x1b[1m$ {line}\x1b[0m"), why);
     }
 
-    /// A line of its own.
+    /// Prints a line.
     pub fn say(&self, text: &str) {
         self.line(text, "");
     }
@@ -57,12 +57,12 @@ impl Progress {
         });
     }
 
-    /// Does something that may write to the terminal itself.
+    /// Runs `work`, which may write to the terminal, with the bar hidden.
     pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
         self.bar.suspend(work)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }

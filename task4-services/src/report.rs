@@ -1,4 +1,4 @@
-//! What is told at the end: the services, the URLs, and a drawing of the network.
+//! The report: a drawing of the network, the state of the services, and their URLs.
 
 use nsutil::Result;
 
@@ -7,30 +7,30 @@ use crate::health;
 use crate::host;
 use crate::spec::Service;
 
-/// Where a service's container stands, as it was found.
+/// The state of a service and the address of its container.
 pub struct ServiceReport<'a> {
     service: &'a Service,
     state: State,
     address: Option<String>,
 }
 
-/// From nothing to well.
+/// The states of a service, from absent to healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// There is no container.
     Absent,
     /// Its first process has ended.
     Ended,
-    /// It runs, and has no address.
+    /// It runs, but has no address.
     Unconnected,
-    /// It has an address, and nobody answers there.
+    /// It has an address, but the health check fails.
     Silent,
-    /// The service says that it is well.
+    /// The health check succeeds.
     Well,
 }
 
 impl Deployment {
-    /// Looks at every service.
+    /// Determines the state of every service.
     ///
     /// # Errors
     /// When the tool cannot list its containers.
@@ -54,7 +54,7 @@ impl Deployment {
         Ok(ServiceReport { service, state, address })
     }
 
-    /// Prints the state of every service; whether all are well.
+    /// Prints the state of every service; returns whether all are healthy.
     ///
     /// # Errors
     /// When the tool cannot list its containers.
@@ -64,7 +64,7 @@ impl Deployment {
         Ok(found.iter().all(|found| found.state == State::Well))
     }
 
-    /// Prints the drawing, the state of every service and where to go; whether all are well.
+    /// Prints the drawing, the state of every service and the URLs; returns whether all are healthy.
     ///
     /// # Errors
     /// When the tool cannot list its containers.
@@ -108,7 +108,7 @@ fn urls(found: &[ServiceReport<'_>], host: &Host<'_>) -> String {
         for pair in &service.expose {
             let at = |address: &str| format!("http://{address}:{}", pair.host);
             let (local, everywhere) = (at("127.0.0.1"), at(&host.address));
-            // Not every tool forwards what the host asks of itself.
+            // Not every tool forwards connections from the host to 127.0.0.1.
             let here = if health::is_healthy(&format!("{local}{}", service.health)) { &local } else { &everywhere };
             text += &format!("\nOpen {here}/ here, {everywhere}/ from anywhere\n");
         }
@@ -116,7 +116,7 @@ fn urls(found: &[ServiceReport<'_>], host: &Host<'_>) -> String {
     text
 }
 
-/// How wide the two boxes are inside: what stands in them is cut or filled up to that.
+/// Inner widths of the two boxes in the drawing; their text is cut or padded.
 const HOST_WIDTH: usize = 40;
 const CONTAINER_WIDTH: usize = 21;
 
@@ -197,7 +197,7 @@ fn inner_boxes(left: char, line: char, right: char) -> String {
     format!("{} {}", one(16), one(17))
 }
 
-/// A blank, then text cut or filled up to `width` letters in all.
+/// A blank and the text, cut or padded to `width` characters in all.
 fn fitted(text: &str, width: usize) -> String {
     let text: String = format!(" {text}").chars().take(width).collect();
     format!("{text:<width$}")

@@ -1,7 +1,7 @@
-//! A small HTTP server that is a good first process of a container: it logs each request and ends when asked.
+//! A small HTTP server that can be process 1 of a container: it logs each request and ends on SIGTERM.
 //!
-//! The kernel gives process 1 of a PID namespace no default action for SIGTERM: without a handler the signal is dropped
-//! and `stop` has to wait for its deadline. So the handler is set before the port is opened. See pid_namespaces(7).
+//! For process 1 of a PID namespace, the kernel drops SIGTERM if there is no handler, and `stop` has to wait for its
+//! timeout. So the handler is installed before the port is opened. See pid_namespaces(7).
 
 use std::future::IntoFuture;
 use std::io::{self, Write};
@@ -15,15 +15,15 @@ use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long open requests may take after the end was asked for.
+/// How long open requests may take after SIGTERM or SIGINT.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Serves `routes` on every address of the container at `port` until SIGTERM or SIGINT, then lets open requests finish.
 ///
-/// `threads` is how many requests are worked on at the same moment; 0 counts as 1.
+/// `threads` is the number of worker threads; 0 counts as 1.
 ///
 /// # Errors
-/// `EADDRINUSE` when the port is taken, `EACCES` for a port below 1024 without the right to it.
+/// `EADDRINUSE` when the port is in use, `EACCES` for a port below 1024 without `CAP_NET_BIND_SERVICE`.
 pub fn serve(name: &str, port: u16, threads: usize, routes: Router) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start {threads} threads: {error}"))?;
@@ -39,7 +39,7 @@ pub fn serve(name: &str, port: u16, threads: usize, routes: Router) -> Result<()
         let (tell, asked) = tokio::sync::oneshot::channel();
         let served = axum::serve(listener, service).with_graceful_shutdown(async move {
             ended(&mut terminate, &mut interrupt).await;
-            // Nobody listens any more when serving has failed already.
+            // Fails only if serving has failed already and the receiver is gone.
             let _ = tell.send(());
         });
         let in_time = tokio::select! {
@@ -54,10 +54,10 @@ pub fn serve(name: &str, port: u16, threads: usize, routes: Router) -> Result<()
     })
 }
 
-/// Waits until the end was asked for and open requests have had their time: a client that says nothing must not hold it up.
+/// Waits for the termination signal and then for [`LAST_ANSWERS`]: an idle client must not delay the end.
 async fn out_of_time(asked: tokio::sync::oneshot::Receiver<()>) {
     if asked.await.is_err() {
-        // Serving has failed, and tells so itself.
+        // Serving has failed; the caller reports that error.
         std::future::pending::<()>().await;
     }
     tokio::time::sleep(LAST_ANSWERS).await;
@@ -70,10 +70,10 @@ async fn ended(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// One line a request: who, what, the answer, how long it took.
+/// Logs one line for each request: client, request, status, duration.
 async fn log_request(ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
-    // Debug escapes control characters: a path may hold what a terminal obeys.
+    // Debug formatting escapes control characters, which would affect a terminal.
     let asked = format!("{} {:?}", request.method(), request.uri().path());
     let response = next.run(request).await;
     log(&format!("{} {asked} {} {} us", client.ip(), response.status().as_u16(), begin.elapsed().as_micros()));

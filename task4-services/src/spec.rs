@@ -1,4 +1,4 @@
-//! What is to be deployed: a small TOML file, checked once when it is read.
+//! The description of a deployment: a TOML file, validated when it is read.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,9 +34,9 @@ pub struct Service {
     pub after: Vec<String>,
     /// Port it listens on in its container.
     pub port: u16,
-    /// Path of a request that it answers when it is well.
+    /// Path of a request that it answers when it is healthy.
     pub health: String,
-    /// Whether it reaches what is beyond the host.
+    /// Whether it can reach the internet.
     #[serde(default)]
     pub internet: bool,
     /// Ports of the host that lead to it.
@@ -47,7 +47,7 @@ pub struct Service {
     pub peers: Vec<String>,
 }
 
-/// A port of the host that leads to a port of a container: `3000:8080`, and for a tool of the lab's older edition
+/// A port of the host that leads to a port of a container: `3000:8080`, or for a tool of the lab's older edition
 /// `8080-3000`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -56,15 +56,15 @@ pub struct PublishedPort {
     pub host: u16,
     /// Port of the container.
     pub inside: u16,
-    /// As it stands in the file: it is passed on to the tool like this.
+    /// As written in the file; passed to the tool unchanged.
     pub written: String,
 }
 
 impl Spec {
-    /// Reads the deployment from a file, or takes the assignment's.
+    /// Reads the deployment from a file; without one, returns the assignment's.
     ///
     /// # Errors
-    /// When the file cannot be read, is no TOML of this shape, or names services that do not exist.
+    /// When the file cannot be read, is not valid, or names services that do not exist.
     pub fn load(file: Option<&Path>) -> Result<Self> {
         match file {
             None => Self::parse(DEFAULT).or_cannot("understand", "the built-in deployment"),
@@ -106,10 +106,10 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The services, each after those that it waits for.
+    /// The services, each after those in its `after`.
     ///
     /// # Errors
-    /// When two wait for each other.
+    /// When services wait for each other in a cycle.
     pub fn in_start_order(&self) -> Result<Vec<&Service>, String> {
         let mut ordered: Vec<&Service> = Vec::new();
         while ordered.len() < self.services.len() {
@@ -126,7 +126,7 @@ impl Spec {
 }
 
 impl Service {
-    /// What can be wrong with one alone.
+    /// Checks one service by itself.
     fn check(&self) -> Result<(), String> {
         let name = &self.name;
         if !is_name(name) {
@@ -164,7 +164,7 @@ impl TryFrom<String> for PublishedPort {
     }
 }
 
-/// What a name may consist of. It becomes a word of command lines and a part of paths.
+/// The characters of a name, which is used in command lines and paths.
 const NAMES: &str = "letters, digits, '-', '_' and '.', the first a letter or digit";
 
 fn is_name(text: &str) -> bool {
@@ -172,21 +172,21 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(is_plain) && text.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
-/// The names in `{NAME}`; a shell's `${NAME}` is not meant.
+/// The names in `{NAME}`; a shell's `${NAME}` is left out.
 pub fn blanks(word: &str) -> Vec<&str> {
     let opened = word.match_indices('{').filter(|(at, _)| !word[..*at].ends_with('$'));
     let inside = opened.filter_map(|(at, _)| word[at + 1..].split_once('}').map(|(name, _)| name));
     inside.filter(|name| is_name(name)).collect()
 }
 
-/// What the parser says, in one line.
+/// The parser's message with the line number, in one line.
 fn with_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let place = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1)).unwrap_or_default();
     format!("{place}{}", error.message().replace('\n', ", "))
 }
 
-/// For callers that hold a name that the spec has checked already.
+/// The error for a service that the deployment does not have.
 pub fn missing(name: &str) -> Error {
     Error::new("find", format_args!("service {name}"), "the deployment does not have it")
 }

@@ -1,4 +1,4 @@
-//! Taking a deployment down: in any state, and after an orchestrator that was killed.
+//! `down`: removes a deployment in any state, also after an orchestrator was killed.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::command_lock::CommandLock;
 use crate::deployment::{Deployment, wait};
 use crate::holders::end;
 
-/// How long a container may take that is being made.
+/// How long a container that is being created may take.
 const START_GRACE: Duration = Duration::from_secs(10);
-/// How long what was in a container may take to end after the container.
+/// How long processes that write to the log may take to end after their container.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Deployment {
     /// # Lesson 4.d (5 marks): take everything down, in whatever state it is
     ///
-    /// Take the `lock`, so that no `up` is at work meanwhile. Remove every container, last made first, and the image too
-    /// if that is wished (otherwise it stays for the next `up`). Try all of them: one that fails must not keep the others
-    /// standing. Then tell every failure, or, if there was none, remove the folder of our `notes`.
+    /// Take the `lock`, so that no `up` runs meanwhile. Remove every container, the last created first, and the image
+    /// too if requested (otherwise it stays for the next `up`). Try all of them, even if one fails. Then return every
+    /// failure or, if there was none, remove the folder of our `notes`.
     ///
     /// Checks: down.gone
     ///
     /// You may want: [`CommandLock::take`], and the methods below
     ///
     /// # Errors
-    /// All that failed; what is left then can be tried again.
+    /// All failures; calling it again removes what is left.
     pub fn down(&self, with_image: bool) -> Result<()> {
         let lock = CommandLock::take(&self.conductor.notes())?;
         let services = self.spec.services.iter().rev();
@@ -43,8 +43,8 @@ impl Deployment {
 
     fn remove(&self, lock: &CommandLock, name: &str) -> Result<()> {
         let writers = || self.conductor.writers(name);
-        // An orchestrator that was killed may have started a `run` that has not come as far as its container: not every
-        // tool can stop one that is half made.
+        // A killed orchestrator may have started a `run` that has not created its container yet, and not every tool can
+        // stop a half-created container.
         wait(START_GRACE, || Ok(self.conductor.is_running(name) || writers()?.is_empty()))?;
         self.stop_if_there(lock, name)?;
         wait(GRACE, || Ok(writers()?.is_empty()))?;

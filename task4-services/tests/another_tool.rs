@@ -1,4 +1,4 @@
-//! Driving a conductor that is not ours: one that knows the assignment's commands and nothing else.
+//! Tests with another conductor, which has only the assignment's commands.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,13 +12,13 @@ use netlab::{World, ask, kill, number, text, typed, wait_for};
 
 const C2: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 2);
 
-/// The tool with one text in it replaced.
+/// The tool's source with one text replaced.
 fn changed(tool: &str, from: &str, to: &str) -> String {
     assert_eq!(tool.matches(from).count(), 1, "{from} stands in the tool once");
     tool.replace(from, to)
 }
 
-/// Ports in the spelling of the lab's older edition alone.
+/// Makes the tool accept ports only in the notation of the lab's older edition.
 fn container_port_first(tool: String) -> String {
     changed(&tool, "    [[ $ports == *:* ]] && ports=${ports#*:}-${ports%:*}\n", "")
 }
@@ -96,7 +96,7 @@ fn killed_while_a_command_of_it_is_at_work_up_goes_on_from_there_and_down_leaves
     world.orchestrate("up");
     world.orchestrate("down");
     assert_eq!((0..).take_while(|&nth| world.survives_a_kill_at(nth, false, "down")).count(), 9);
-    // Its `run` copies the image first: that takes a while, and is not to be begun twice.
+    // Its `run` copies the image first: that takes a while, and must not be started twice.
     for nth in [0, 1] {
         assert!(world.survives_a_kill_at(nth, true, "down"));
     }

@@ -1,6 +1,7 @@
 //! The page in a real browser, headless, on another machine than the host.
 //!
-//! Not run by the usual harness, which knows only "passed" and "failed": without Chromium this is neither, and says so.
+//! It does not use the usual harness, which knows only "passed" and "failed": without Chromium it reports that it did
+//! not run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -60,10 +61,10 @@ fn a_browser_on_another_machine_shows_the_number_and_each_look_counts_once() {
     assert!(page.contains("The counter service cannot be reached: http://192.168.2.2:8080/"), "{page}");
 }
 
-/// The page as the browser has it after it was loaded and its scripts, if it had any, were run.
+/// The page in the browser after loading and running its scripts, if any.
 fn look(world: &World, profile: &Path) -> String {
     let mut chromium = world.outside.command("chromium");
-    // Root has no sandbox to give; the page is our own.
+    // Chromium has no sandbox for root; the page is our own.
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", "--timeout=20000"]);
     chromium.arg(format!("--user-data-dir={}", profile.display()));
     let output = chromium.arg("--dump-dom").arg(format!("http://{HOST}:3000/")).output().unwrap();

@@ -1,5 +1,5 @@
-//! The assignment's deployment, on a host of its own with a world behind it. Every "no" stands behind a "yes" by the same
-//! way, so that a broken network is not taken for isolation.
+//! Tests of the assignment's deployment, on a host in its own network namespace with an outside network. Every "cannot
+//! reach" follows a "can reach" by the same path, so that a broken network is not taken for isolation.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -28,7 +28,7 @@ fn the_page_is_reached_from_everywhere_and_the_counter_only_by_the_page_and_the_
     assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), first + 2, "another machine");
     assert_eq!(ask(&world.host, C2, 8080, "/get_counter"), Some((200, (first + 3).to_string())), "the counter itself");
     assert_eq!(ask(&world.outside, HOST, 8080, "/get_counter"), None, "no port leads there");
-    // Another machine with a route to the veth pairs: the host's end answers, a container does not.
+    // Another machine with a route to the veth pairs: the host side answers, the container does not.
     world.outside.run(&format!("ip route add 192.168.0.0/16 via {HOST}"));
     assert!(world.outside.pings(Ipv4Addr::new(192, 168, 2, 1)));
     assert_eq!(ask(&world.outside, C2, 8080, "/get_counter"), None);
@@ -95,7 +95,7 @@ fn a_missing_counter_is_reported_with_its_cause_and_up_restarts_it() {
     let mut answer = None;
     wait_for("the counter to be missed", || {
         answer = ask(&world.host, LOCAL, 3000, "/");
-        // Just at its death the cause is another: a connection that was there breaks off.
+        // At the moment of its death the cause is different: an open connection is reset.
         answer.as_ref().is_some_and(|(status, told)| *status == 502 && told.contains("Connection refused"))
     });
     let (_, told) = answer.unwrap();
@@ -122,13 +122,13 @@ fn a_missing_counter_is_reported_with_its_cause_and_up_restarts_it() {
 fn a_counter_that_went_without_a_word_costs_one_visitor_an_answer_and_no_more() {
     let world = World::new();
     world.orchestrate("up");
-    // Many at the same moment: the page keeps a connection to the counter for each.
+    // Concurrent visits: the page keeps a connection to the counter for each.
     std::thread::scope(|scope| {
         for _ in 0..32 {
             scope.spawn(|| number(&ask(&world.host, HOST, 3000, "/")));
         }
     });
-    // Its end is not heard of.
+    // With the link down, the page does not notice the counter's end.
     world.host.run("ip link set c2-outside down");
     world.conductor("stop c2");
     world.orchestrate("up");
@@ -140,7 +140,7 @@ fn a_counter_that_went_without_a_word_costs_one_visitor_an_answer_and_no_more() 
 #[ignore = "needs root: make test"]
 fn killed_while_a_command_is_at_work_up_goes_on_from_there_and_down_leaves_nothing() {
     let world = World::new();
-    // Where there is no image yet, the first line builds it; the first time that takes long, then its layers are there.
+    // Without an image, the first line builds it; that takes long only the first time, then the layers are cached.
     for then_up in [false, true] {
         assert!(world.survives_a_kill_at(0, then_up, "down --rmi"));
     }
@@ -169,7 +169,7 @@ fn killed_at_any_moment_up_goes_on_from_there_and_down_leaves_the_host_as_it_was
         let case = format!("round {round}, killed after {moment:?} of {whole:?}");
         let mut killed = world.orchestrator("up").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(moment);
-        // nsenter(1) has become the orchestrator: only that is killed, and what it started goes on.
+        // nsenter(1) has executed the orchestrator: only that is killed, and its children keep running.
         killed.kill().unwrap();
         killed.wait().unwrap();
         if round % 3 == 0 {
@@ -238,7 +238,7 @@ fn a_step_that_fails_is_named_and_what_stands_can_be_taken_down() {
 fn another_deployment_is_a_file() {
     let world = World::new();
     let spec = world.folder().join("web.toml");
-    // One service, with no way out and a port of its own, made of the page that has no counter.
+    // One service without internet access and with its own port: the page without a counter.
     let deployment = "image = \"service-image\"\n[[service]]\nname = \"web\"\nfiles = \"external-service\"\nport = 8080\n\
         health = \"/health\"\nexpose = [\"8888:8080\"]\n\
         start = [\"bash\", \"/external-service/run.sh\", \"http://{web}:9/\"]\n";
@@ -255,14 +255,14 @@ fn another_deployment_is_a_file() {
     let (status, told) = ask(&world.outside, HOST, 8888, "/").unwrap();
     assert!(status == 502 && told.contains("http://192.168.1.2:9/"), "its own address was asked of it: {told}");
     assert!(world.orchestrate(&words("logs web")).contains("web  external-service: listening on port 8080"));
-    // Its files are made anew while it runs.
+    // Its files change while it runs.
     let program = world.folder().join("external-service/external-service");
     let mut file = fs::File::options().append(true).open(program).unwrap();
     file.write_all(b"other").unwrap();
     drop(file);
     let said = world.refused(&words("up"));
     assert!(said.contains("a service that runs cannot be replaced: `down`, then `up`"), "{said}");
-    // Paths may be relative, and have no folder in them.
+    // Paths may be relative and consist of a file name only.
     let mut beside = Command::new(env!("CARGO_BIN_EXE_service-orchestrator"));
     beside.current_dir(world.folder()).args(["logs", "--spec", "web.toml", "--conductor", "conductor.sh"]);
     assert!(text(&beside.output().unwrap()).contains("web  external-service: listening on port 8080"));
@@ -282,7 +282,7 @@ fn without_a_mirror_that_answers_the_image_is_made_of_the_hosts_programs_and_one
     assert!(said.contains("$ ./conductor.sh build service-image .services/Conductorfile\n"), "{said}");
     assert_eq!(number(&ask(&world.outside, HOST, 3000, "/")), 1);
     world.orchestrate("down --rmi");
-    // One that answers, though it has nothing to give: then the assignment's own line is typed, and is what fails.
+    // A mirror that answers but has no files: then the assignment's own command is run, and fails.
     let mut command = world.outside.command("python3");
     command.args(["-m", "http.server", "80", "--directory", "/run"]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut server = command.spawn().unwrap();

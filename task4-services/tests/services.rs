@@ -1,4 +1,4 @@
-//! The two services, each as a process of its own: what they count, what they say, and how they end.
+//! Tests of the two services, each in its own process: counting, answers, and termination.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running service; ended with this value.
+/// A running service. Dropping it ends it.
 struct Service {
     process: Child,
     log: tempfile::NamedTempFile,
@@ -48,7 +48,7 @@ impl Service {
         }
     }
 
-    /// Asks it to end; how it did, how long that took, and the last line of its log.
+    /// Sends the signal; returns the exit status, the time until the end, and the last line of the log.
     fn end(mut self, signal: Signal) -> (ExitStatus, Duration, String) {
         let begin = Instant::now();
         kill_process(Pid::from_raw(self.process.id() as i32).unwrap(), signal).unwrap();
@@ -114,7 +114,7 @@ fn the_log_has_one_line_for_each_request_and_no_control_character_of_the_caller(
 fn asked_to_end_it_ends_at_once_with_code_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let counter = Service::counter("2");
-        // A client that keeps its connection open is no reason to stay.
+        // A client's open connection does not delay the end.
         let mut kept = TcpStream::connect((Ipv4Addr::LOCALHOST, counter.port)).unwrap();
         kept.write_all(b"GET /get_counter HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = [0; 12];

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees of it, and what becomes of it when they press Ctrl-C.
+//! Tests of the output on a terminal, and of Ctrl-C.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,14 +15,14 @@ use netlab::{World, ask, number, text, wait_for};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// Where a shell of the person's own is the terminal's session leader, as it is everywhere. It goes when Enter is pressed: a
-/// terminal is hung up with its leader, and what nobody has read by then is lost.
+/// A shell is the terminal's session leader, as usual. It ends only when Enter is pressed: the terminal is hung up when
+/// its leader exits, and unread output is lost then.
 const SHELL: &str = "trap : INT; \"$@\"; echo \"ended with $?\"; read -r";
 
-/// How wide the terminal is.
+/// Width of the terminal.
 const COLUMNS: u16 = 80;
 
-/// A person's terminal with the orchestrator at it.
+/// A user's terminal with the orchestrator running on it.
 struct Person {
     master: File,
     child: Child,
@@ -30,7 +30,7 @@ struct Person {
 }
 
 impl Person {
-    /// The streams that are not the terminal are given by `redirect`, in the shell's words.
+    /// `redirect` redirects streams away from the terminal, in shell syntax.
     fn types(world: &World, words: &str, redirect: &str) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -41,7 +41,7 @@ impl Person {
         Self { master: File::from(master), child, seen: String::new() }
     }
 
-    /// Reads until the text shows.
+    /// Reads until the text appears.
     fn sees(&mut self, text: &str) {
         while !self.seen.contains(text) {
             assert!(self.reads_on(), "{text:?} did not show: {:?}", self.seen);
@@ -52,7 +52,7 @@ impl Person {
         self.master.write_all(key.as_bytes()).unwrap();
     }
 
-    /// Everything that was shown, once it is over.
+    /// Waits for the end; returns everything that was shown.
     fn waits(mut self) -> String {
         self.sees("ended with ");
         self.presses("\r");
@@ -61,7 +61,7 @@ impl Person {
         self.seen
     }
 
-    /// False when nobody has the terminal open any more.
+    /// Reads more output; false when no process has the terminal open any more.
     fn reads_on(&mut self) -> bool {
         let mut buffer = [0; 4096];
         let count = self.master.read(&mut buffer).unwrap_or(0);
@@ -82,7 +82,7 @@ fn at_terminal(orchestrator: Command, redirect: &str, slave: &OwnedFd) -> Comman
     shell
 }
 
-/// A screen with everything on it that was shown: higher than the person's, so that nothing has left it.
+/// The lines of a screen with everything that was shown; it is high enough that nothing scrolls off.
 fn screen(shown: &str) -> Vec<String> {
     let size = |number: u16| NonZero::new(number).unwrap();
     let mut terminal = vt100::Parser::new(size(200), size(COLUMNS), 0);
@@ -139,7 +139,7 @@ fn ctrl_c_at_any_step_leaves_what_down_removes_and_up_goes_on_from() {
         person.sees(step);
         person.presses("\x03");
         let shown = person.waits();
-        // What it had begun may have its last word after the shell.
+        // A command that it started may print after the shell's last line.
         assert!(shown.contains("ended with 130\r\n"), "{step}: {shown:?}");
         if step == "connect c1" {
             world.orchestrate("up");

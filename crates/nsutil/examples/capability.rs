@@ -1,4 +1,4 @@
-//! Root with eleven of its forty-one powers. Needs root.
+//! A root process with eleven of the forty-one capabilities. Needs root.
 //!
 //! Run: `sudo cargo run --example capability`
 

@@ -1,4 +1,4 @@
-//! A child held to half of one core and to three processes. Needs root.
+//! A child limited to half of one core and to three processes. Needs root.
 //!
 //! Run: `sudo cargo run --example cgroup`
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while Instant::now() < end {
             std::hint::spin_loop();
         }
-        // It is one of the three itself.
+        // The child itself is one of the three.
         let mut children = Vec::new();
         while children.len() < 10 {
             match spawn(SpawnOptions::default(), |_| Ok(0)) {

@@ -1,4 +1,4 @@
-//! A mount that is nowhere yet, restricted before anybody can see it, and then put in its place. Needs root.
+//! A detached mount, made read-only before it is attached. Needs root.
 //!
 //! Run: `sudo cargo run --example detached`
 

@@ -1,4 +1,4 @@
-//! A root that cannot be left, with a /proc of its own; on the host nothing is mounted. Needs root.
+//! A root entered by pivot_root, with its own /proc; nothing is mounted on the host. Needs root.
 //!
 //! Run: `sudo cargo run --example mount`
 

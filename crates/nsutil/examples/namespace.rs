@@ -1,4 +1,4 @@
-//! Which namespaces am I in, and what changes when I make new ones? Needs root.
+//! The namespaces of this process, and what changes with a new one. Needs root.
 //!
 //! Run: `sudo cargo run --example namespace`
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("\nunshare(CLONE_NEWUTS): {outside} became {inside}");
     assert_ne!(outside, inside);
 
-    // A child can go back: its parent's parent still holds the old namespace open.
+    // A child can go back: its parent's parent is still in the old namespace.
     let shell = PidFd::open(nix::unistd::getppid())?;
     let child = spawn(SpawnOptions::default(), |_| {
         join(&shell, &[Kind::Uts])?;

@@ -1,4 +1,4 @@
-//! A network of one's own: the one link in it, an address and where that leads. Needs root.
+//! A new network namespace: its one link, an address, and what the address reaches. Needs root.
 //!
 //! Run: `sudo cargo run --example net`
 
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     links.add_address(only, Ipv4Addr::new(10, 1, 2, 3), 32)?;
     links.set_up(only)?;
     println!("the way out: {:?}", links.default_interface()?);
-    // What is sent to the new address comes back: nothing else has been set.
+    // A packet to the link's own address is delivered locally: it needs no further route.
     let receiver = std::net::UdpSocket::bind((Ipv4Addr::new(10, 1, 2, 3), 0))?;
     receiver.send_to(b"hello", receiver.local_addr()?)?;
     let mut received = [0; 5];

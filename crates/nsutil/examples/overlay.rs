@@ -1,4 +1,4 @@
-//! Two folders seen as one, and a third that takes what is written. Needs root.
+//! Two folders shown as one, and a third that receives the writes. Needs root.
 //!
 //! Run: `sudo cargo run --example overlay`
 
@@ -10,7 +10,7 @@ use nsutil::mount::{Mount, make_all_private};
 use nsutil::namespace::{Kind, unshare};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // In a mount namespace of our own, on memory of our own: nothing of this is seen outside, nothing stays.
+    // In a new mount namespace, on a tmpfs: nothing is visible outside, and nothing remains.
     unshare(&[Kind::Mount])?;
     make_all_private()?;
     let stage = PathBuf::from("/mnt");

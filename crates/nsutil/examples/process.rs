@@ -1,4 +1,4 @@
-//! A child with a PID namespace of its own: process 1 inside, another number outside. And one that fails. Needs root.
+//! A child in a new PID namespace: process 1 inside, another PID outside. And a child that fails. Needs root.
 //!
 //! Run: `sudo cargo run --example process`
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("outside: it ended by {exit:?}, which a shell shows as {}", exit.code());
     assert_eq!(exit, Exit::Signal(Signal::SIGKILL));
 
-    // A child that nobody waits for does not stay: its guard ends it.
+    // Dropping a child that was not waited for kills and reaps it.
     let pid = spawn(SpawnOptions::default(), |_| {
         loop {
             pause();
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let alive = std::fs::exists(format!("/proc/{pid}"))?;
     println!("dropped: process {pid} is {}", if alive { "still there" } else { "gone" });
 
-    // What goes wrong in the child comes back as a value.
+    // An error in the child is returned to the parent as a value.
     let mut failing =
         spawn(SpawnOptions::default(), |_| match exec(Path::new("/no/such/program"), &["program"], &[])? {})?;
     let error = failing.ready().err().ok_or("the child should have failed")?;

@@ -1,4 +1,4 @@
-//! A first process that is only a reaper: its command is process 2, leaves an orphan, and is asked to end. Needs root.
+//! A reaper as process 1: its command is process 2, leaves an orphan, and is ended by SIGTERM. Needs root.
 //!
 //! Run: `sudo cargo run --example reaper`
 
@@ -9,7 +9,7 @@ use nsutil::namespace::Kind;
 use nsutil::process::{SpawnOptions, exec, spawn};
 use nsutil::reaper::run_under_reaper;
 
-/// Its child starts another and ends, so the grandchild falls to process 1; which has waited for it when its number is free.
+/// Its child starts another process and exits, so process 1 adopts the grandchild; once reaped, its PID is free.
 const COMMAND: &str = "echo \"the command is process $$\"
     sh -c 'true & echo $! > /tmp/orphan-of-example'
     while kill -0 $(cat /tmp/orphan-of-example) 2> /dev/null; do sleep 0.01; done
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for line in lines.by_ref().take(2) {
         println!("{}", line?);
     }
-    // sleep has no handler for it: as process 1 it would not even notice.
+    // sleep has no handler for SIGTERM: as process 1 it would not receive it.
     first.signal(Signal::SIGTERM)?;
     println!("asked to end, it ended with {}", first.wait()?.code());
     Ok(())

@@ -1,4 +1,4 @@
-//! A program started in a root directory that holds nothing else. Needs root.
+//! A program started in a root directory that contains only what it needs. Needs root.
 //!
 //! Run: `sudo cargo run --example rootfs`, or with another program and its arguments:
 //! `sudo cargo run --example rootfs -- /bin/ls -l /`

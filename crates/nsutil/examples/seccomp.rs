@@ -1,4 +1,4 @@
-//! The same call before and after a filter. Needs root, to show that it is not root's powers that are missing.
+//! The same call before and after loading a filter. Needs root, so that no capability is missing.
 //!
 //! Run: `sudo cargo run --example seccomp`
 

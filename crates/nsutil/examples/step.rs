@@ -1,4 +1,4 @@
-//! The story of a child's birth, told by the steps themselves. Needs root.
+//! The steps of creating a child, as they are announced. Needs root.
 //!
 //! Run: `sudo cargo run --example step`
 

@@ -1,4 +1,4 @@
-//! What the calls behind `unsafe` do: a child of two return values, and descriptors that an exec closes.
+//! Calls that need `unsafe`: clone3, which returns twice, close_range, and rand.
 //!
 //! Run: `cargo run --example sys`
 
@@ -11,11 +11,11 @@ use nix::sys::wait::waitpid;
 use nsutil::sys;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The same call returns in two processes. The child ends with what its closure returns.
+    // clone3 returns in two processes. The child exits with the value of its closure.
     let (child, _descriptor) = sys::clone3(CloneFlags::empty(), None, || 7)?;
     println!("clone3: child {child} ended: {:?}", waitpid(child, None)?);
 
-    // Rust opens files close-on-exec; a shell, or C, may leave some open for whoever comes next.
+    // Rust opens files close-on-exec; a shell or a C program may leave some open across exec.
     let file = fs::File::open("/dev/null")?;
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());

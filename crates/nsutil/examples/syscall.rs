@@ -1,5 +1,5 @@
-//! The calls by their own names: a child in a mount namespace and a root of its own, what it is refused, and how it ends.
-//! Needs root.
+//! The system calls by name: a child with its own mount namespace and root, and the errors of calls that fail. Needs
+//! root.
 //!
 //! Run: `sudo cargo run --example syscall`
 

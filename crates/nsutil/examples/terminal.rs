@@ -1,4 +1,4 @@
-//! A pseudo-terminal: what is written at one end is typed at the other, and it has a size. Needs root, for a devpts.
+//! A pseudo-terminal: bytes written to the master are input for the slave; it has a size. Needs root, for a devpts.
 //!
 //! Run: `sudo cargo run --example terminal`
 

@@ -1,4 +1,4 @@
-//! Capabilities: root's power in pieces.
+//! Capabilities: the rights that make up root's power.
 //!
 //! For a privileged operation the kernel does not check whether a process is root, but whether it has one of some forty
 //! capabilities. Root in a container keeps those that it needs to act as root *inside* (change owners, bind low ports,
@@ -151,7 +151,7 @@ impl From<caps::errors::CapsError> for Cause {
     }
 }
 
-/// As in the manual: `CAP_CHOWN`.
+/// As in capabilities(7): `CAP_CHOWN`.
 impl fmt::Display for Capability {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(out)

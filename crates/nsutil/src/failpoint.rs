@@ -1,18 +1,18 @@
 //! Fault injection: a program is killed, fails or waits just before a chosen step.
 //!
-//! What a program leaves behind when it dies between two system calls is not found by waiting for that to happen. Every
-//! step on the kernel has a name and is announced before it is taken (see the module `step`), so a test can choose one,
-//! by the environment variable [`VARIABLE`]:
+//! A test of what a program leaves behind when it dies between two system calls cannot wait for that to happen by
+//! chance. Every step on the kernel has a name and is announced before it is taken (see the module `step`), so a test
+//! can choose one by the environment variable [`VARIABLE`]:
 //!
 //! | value | what happens |
 //! |---|---|
-//! | `tell:FILE` | the point of each step is added to FILE, a line each |
+//! | `tell:FILE` | the point of each step is appended to FILE, one per line |
 //! | `kill@POINT` | the process is killed there |
-//! | `fail:ERRNO@POINT` | the step is not taken and fails with this number |
-//! | `wait:DIR@POINT` | the point is added to `DIR/hit`; the process goes on when a byte comes through the FIFO `DIR/go` |
+//! | `fail:ERRNO@POINT` | the step is not taken and fails with this errno, a number |
+//! | `wait:DIR@POINT` | the point is appended to `DIR/hit`; the process waits for a byte from the FIFO `DIR/go` |
 //!
-//! A second variable, [`STRUCK`], names a file to which the point of an injected fault is appended. So a test can check
-//! that its fault was actually injected.
+//! A second variable, [`STRUCK`], names a file to which the point of an injected fault is appended, so that a test can
+//! check that its fault was injected.
 //!
 //! A point is `LINEAGE/STEP#N`: the N-th time that a process reaches the step. The lineage distinguishes the processes
 //! of a command: empty for the program itself, `2` for its second child, `2.1` for the first child of that.
@@ -37,7 +37,7 @@ use crate::sys;
 pub const VARIABLE: &str = "NSUTIL_FAILPOINT";
 /// Variable with the file that records injected faults.
 pub const STRUCK: &str = "NSUTIL_FAILPOINT_STRUCK";
-/// Exit code of a killed process in a shell: 128 + 9.
+/// Exit code of a killed process as in a shell: 128 + 9.
 const KILLED: i32 = 137;
 
 /// What a function returns when its step is not taken.
@@ -182,7 +182,6 @@ fn append_line(mut file: &File, point: &str) -> Result<()> {
 
 fn die_as_if_killed() -> ! {
     // For process 1 of a PID namespace the kernel drops even SIGKILL from within. See pid_namespaces(7).
-    //
     let _ = raise(Signal::SIGKILL);
     sys::exit_now(KILLED)
 }

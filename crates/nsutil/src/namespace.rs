@@ -23,7 +23,7 @@ use crate::syscall::{self, PidFd, flags, joined};
 
 pub use crate::syscall::{Kind, Row, TABLE};
 
-/// Which namespace it is: the same kind and the same inode is the same namespace.
+/// Identity of a namespace: the same kind and the same inode number mean the same namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     kind: Kind,
@@ -34,7 +34,7 @@ impl Identity {
     /// The namespace of this kind that process `pid` is in.
     ///
     /// # Errors
-    /// `ENOENT` when there is no such process (any more); `EACCES` when it is another user's.
+    /// `ENOENT` when there is no such process; `EACCES` when it belongs to another user.
     pub fn of(pid: Pid, kind: Kind) -> Result<Self> {
         Self::read(PathBuf::from(format!("/proc/{pid}/ns/{}", kind.row().file)), kind)
     }
@@ -60,9 +60,9 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Moves the caller into namespaces of another process, all by one descriptor of it and one call.
+/// Moves the caller into namespaces of another process, by one pidfd and one call.
 ///
-/// For [`Kind::Pid`] the caller stays, and its next child is created there. See setns(2).
+/// For [`Kind::Pid`] the caller stays; its next child is created there. See setns(2).
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN` over the namespace; `ESRCH` when the process has ended; `EINVAL` for
@@ -73,7 +73,7 @@ pub fn join(process: &PidFd, kinds: &[Kind]) -> Result<()> {
     })
 }
 
-/// Gives the caller new namespaces in place of those it is in. For [`Kind::Pid`], its next child will be process 1.
+/// Moves the caller into new namespaces. For [`Kind::Pid`] the caller stays; its next child will be process 1 there.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN` (not needed for [`Kind::User`]); `ENOSPC` when a limit under
@@ -84,11 +84,11 @@ pub fn unshare(kinds: &[Kind]) -> Result<()> {
 
 /// Puts the caller into a user namespace of its own, in which it is root.
 ///
-/// The privileges of that root apply only to what belongs to the new namespace: enough to create further namespaces and
-/// set a host name in them. See user_namespaces(7).
+/// Its privileges apply only to objects of the new namespace: it can create further namespaces and set a host name in
+/// them. See user_namespaces(7).
 ///
 /// # Errors
-/// `EPERM` or `ENOSPC` where the kernel or its administrator forbids user namespaces; the hint says which setting.
+/// `EPERM` or `ENOSPC` where the kernel or its administrator forbids user namespaces; the hint names the settings.
 pub fn become_root_of_own_user_namespace() -> Result<()> {
     let (uid, gid) = (getuid(), getgid());
     unshare(&[Kind::User]).map_err(|error| {
@@ -110,7 +110,7 @@ pub fn become_root_of_own_user_namespace() -> Result<()> {
     Ok(())
 }
 
-/// `uts, pid namespaces`, for an error's text.
+/// Names for an error's text: `uts, pid namespaces`.
 pub(crate) struct Named<'a>(pub &'a [Kind]);
 
 impl fmt::Display for Named<'_> {

@@ -260,7 +260,7 @@ impl Child {
         }
     }
 
-    /// Lets it run when this value is dropped, without reaping it.
+    /// Drops this value but lets the child run, without reaping it.
     ///
     /// It still dies with its parent, unless it called [`Report::outlive_parent`].
     pub fn release(mut self) {
@@ -344,7 +344,7 @@ impl Drop for Child {
 }
 
 impl PidFd {
-    /// Opens a descriptor of process `pid`; to be sure that it is the process you mean, see [`syscall::pidfd_open`].
+    /// Opens a pidfd of process `pid`; for when the PID can be trusted, see [`syscall::pidfd_open`].
     ///
     /// # Errors
     /// `ESRCH` when the process does not exist; `EINVAL` for a thread that is not the main thread.
@@ -356,7 +356,7 @@ impl PidFd {
     /// Sends the process a signal.
     ///
     /// # Errors
-    /// `ESRCH` when it has been waited for; `EPERM` when it is another user's.
+    /// `ESRCH` when it has been reaped; `EPERM` when it belongs to another user.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.send(SignalNumber::of(signal))
     }
@@ -599,7 +599,6 @@ pub fn close_inherited_descriptors() -> Result<()> {
         .collect();
     for descriptor in open {
         // The directory's own descriptor is already closed.
-        //
         if descriptor > 2 && sys::outlives_exec(descriptor).unwrap_or(false) {
             nix::unistd::close(descriptor).or_cannot("close", format_args!("descriptor {descriptor}"))?;
         }

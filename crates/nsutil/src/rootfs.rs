@@ -5,9 +5,9 @@
 //! program's loader and libraries have to be there too, each at the path where it is looked up:
 //! [`Rootfs::add_program`].
 //!
-//! chroot alone is no jail. It changes only what `/` is: a process with root privileges can chroot again and leave with
-//! `..`, a descriptor of an outside folder leads out, and processes, network and host name stay shared. A container
-//! enters its root by pivot_root (see [`crate::mount`]) in its own mount namespace.
+//! chroot alone does not confine. It changes only what `/` is: a process with root privileges can chroot again and
+//! leave with `..`, a descriptor of an outside folder leads out, and processes, network and host name stay shared. A
+//! container enters its root by pivot_root (see [`crate::mount`]) in its own mount namespace.
 //!
 //! A container can change the folder, including its symbolic links. A link `lib -> /etc` must not lead a copy into the
 //! *host's* /etc. So all paths are looked up in a [`Root`].

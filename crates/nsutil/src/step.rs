@@ -5,8 +5,8 @@
 //! Announcements are events of the `tracing` crate under the target [`TARGET`]; without a subscriber one costs a load
 //! and a branch, and its text is not formatted.
 //!
-//! A program's `--explain` listens with [`print_to`]. A step is also the point at which tests inject a fault (see the module
-//! `failpoint`, which no installed program has), so "what if it is killed just before the mount" has a name.
+//! A program's `--explain` subscribes with [`print_to`]. Tests inject faults at steps, for example a kill just before a
+//! mount (see the module `failpoint`, which installed programs do not contain).
 //!
 //! Look: `namespace_prog --explain`, beside `strace -f namespace_prog`.
 

@@ -1,6 +1,6 @@
-//! The few calls that need `unsafe`: one a function, each with the reason why it holds.
+//! The calls that need `unsafe`: one per function, each with the reason why it is sound.
 //!
-//! Everything else in the workspace goes through nix, rustix and procfs, whose interfaces are safe; a lint keeps it so.
+//! Everything else in the workspace uses nix, rustix and procfs, whose interfaces are safe; a lint enforces this.
 
 #![allow(unsafe_code)]
 
@@ -21,14 +21,14 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// Exit code of a child whose closure panicked (sysexits.h: internal software error).
 const PANICKED: i32 = 70;
 
-/// Forks a child into new namespaces and, on cgroup v2, straight into a cgroup; returns its number and a descriptor of it.
+/// Forks a child into new namespaces and, on cgroup v2, directly into a cgroup; returns its PID and a pidfd.
 ///
-/// The child runs `inside` and ends with the code it returns; nothing of the parent's stack is unwound in it. It is a
-/// fork without glibc's fork handlers, so the caller must have one thread only, or the child may find a lock held by
-/// a thread it does not have. Source: clone(2), "clone3()".
+/// The child runs `inside` and exits with the code it returns; it does not unwind the parent's stack. glibc's fork
+/// handlers do not run, so the caller must be single-threaded: otherwise the child could wait for a lock held by a
+/// thread that it does not have. Source: clone(2), "clone3()".
 ///
 /// # Errors
-/// Those of clone(2): `EPERM` without the right to make the namespaces, `ENOSPC` at a limit, `EBADF` when `cgroup` is
+/// Those of clone(2): `EPERM` without the right to create the namespaces, `ENOSPC` at a limit, `EBADF` when `cgroup` is
 /// not a cgroup v2 directory, `EBUSY` when it has controllers enabled for its children, `EAGAIN` at a process limit.
 pub fn clone3(
     flags: CloneFlags,
@@ -64,7 +64,7 @@ pub fn clone3(
             exit_now(code)
         }
         pid => {
-            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+            // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok((Pid::from_raw(pid as i32), pidfd))
         }
@@ -76,8 +76,8 @@ pub fn clone3(
 /// For a process that remains after its child has called exec: descriptors that both have open, such as a lock or the
 /// end of a pipe, would never be closed otherwise. See close_range(2).
 pub fn close_from_and_exit_with(first: u32, exit_code_of: impl FnOnce() -> i32) -> ! {
-    // SAFETY: whoever owns these numbers is on the stack of this process, which never returns there and ends without
-    // dropping anything; only what `exit_code_of` opens from here on is used.
+    // SAFETY: the owners of these descriptors are on the stack of this process, which never returns to them and exits
+    // without dropping them; from here on only descriptors that `exit_code_of` opens are used.
     let _ = unsafe { libc::close_range(first, u32::MAX, 0) };
     let code = catch_unwind(AssertUnwindSafe(exit_code_of)).unwrap_or(PANICKED);
     exit_now(code)
@@ -104,7 +104,7 @@ pub fn exit_status_of(process: BorrowedFd<'_>) -> Result<i32, Errno> {
     // _IOWR(0xFF, 11, struct pidfd_info)
     const GET_INFO: libc::c_ulong = (3 << 30) | ((size_of::<Info>() as libc::c_ulong) << 16) | (0xff << 8) | 11;
     let mut info = Info { mask: EXIT, ..Info::default() };
-    // SAFETY: `info` has the size that the request's number names, and outlives the call.
+    // SAFETY: `info` has the size that the request number encodes, and outlives the call.
     let outcome = unsafe { libc::ioctl(process.as_raw_fd(), GET_INFO as _, &raw mut info) };
     Errno::result(outcome)?;
     if info.mask & EXIT == 0 { Err(Errno::ESRCH) } else { Ok(info.exit_code) }
@@ -112,8 +112,8 @@ pub fn exit_status_of(process: BorrowedFd<'_>) -> Result<i32, Errno> {
 
 /// Exits without running the exit handlers inherited from the parent. See _exit(2).
 pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes any number and does not return; no destructor that matters is pending in a forked child, nor in
-    // a process that is to end as if it had been killed.
+    // SAFETY: _exit takes any number and does not return; a forked child, or a process that is to end as if killed, has
+    // no pending destructors that must run.
     unsafe { libc::_exit(code) }
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
 /// # Errors
 /// `EINVAL` before Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: the flag only marks descriptors, so none that Rust owns is closed behind its back.
+    // SAFETY: with this flag the call only marks descriptors, and closes none that Rust owns.
     let outcome = unsafe { libc::close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
     Errno::result(outcome).map(drop)
 }
@@ -130,33 +130,34 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 /// Whether a descriptor stays open across exec. See fcntl(2) `F_GETFD`.
 ///
 /// # Errors
-/// `EBADF` when there is none of that number.
+/// `EBADF` when the descriptor is not open.
 pub fn outlives_exec(descriptor: RawFd) -> Result<bool, Errno> {
-    // SAFETY: it only reads a flag, of whatever is open there, if anything is.
+    // SAFETY: `F_GETFD` only reads a flag; a number that is not open is an error.
     let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
     Errno::result(flags).map(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
 /// Starts `command` with `root` as its root and working directory. See chroot(2).
 ///
-/// Errors are returned when it is started: `EPERM` without `CAP_SYS_CHROOT`.
+/// Starting it then fails with `EPERM` without `CAP_SYS_CHROOT`.
 pub fn start_in_root(command: &mut Command, root: OwnedFd) {
     let enter = move || {
         rustix::process::fchdir(&root)?;
         rustix::process::chroot(c".").map_err(io::Error::from)
     };
-    // SAFETY: between fork and exec it makes two system calls and touches neither the heap nor any lock, so it does not
-    // matter which of them another thread holds.
+    // SAFETY: between fork and exec the closure makes two system calls and uses neither the heap nor a lock, so locks
+    // held by other threads do not matter.
     unsafe { command.pre_exec(enter) };
 }
 
 /// Sends a signal by number, including real-time signals and 0, to the process of a pidfd. See pidfd_send_signal(2).
 ///
 /// # Errors
-/// `EINVAL` for a number that no signal has; `ESRCH` when the process has been waited for; `EPERM` when it is another's.
+/// `EINVAL` for an invalid signal number; `ESRCH` when the process has been reaped; `EPERM` when it belongs to another
+/// user.
 pub fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let no_information: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: the information about the signal may be left out, as here, by a null pointer.
+    // SAFETY: the pointer to the signal's information may be null.
     let outcome = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, no_information, 0) };
     Errno::result(outcome).map(drop)
 }
@@ -166,17 +167,17 @@ pub fn pidfd_send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Err
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
 pub fn default_action(signal: Signal) -> Result<(), Errno> {
-    // SAFETY: the default action is no function of ours, so none can run where it must not.
+    // SAFETY: the default action is not a handler, so no code of this program can run inside a signal.
     unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.map(drop)
 }
 
 /// Whether this process ignores a signal, like SIGHUP after nohup(1). See sigaction(2).
 pub fn is_ignored(signal: Signal) -> Result<bool, Errno> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: with a null pointer for the new action nothing changes; the old one is written to memory of its size.
+    // SAFETY: a null pointer for the new action changes nothing; the old one is written to memory of its size.
     let outcome = unsafe { libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr()) };
     Errno::result(outcome)?;
-    // SAFETY: the call has succeeded, so it has written the whole of it.
+    // SAFETY: the call succeeded, so it has initialised `action`.
     let action = unsafe { action.assume_init() };
     Ok(action.sa_sigaction == libc::SIG_IGN)
 }
@@ -230,7 +231,7 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, add: u64, take_away: u64, scope: Mou
 pub fn join_new_session_keyring() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;
     let no_name: *const libc::c_char = std::ptr::null();
-    // SAFETY: this operation takes a name or, as here, a null pointer.
+    // SAFETY: this operation accepts a null pointer instead of a name.
     let outcome = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) };
     Errno::result(outcome).map(drop)
 }
@@ -241,14 +242,14 @@ pub fn join_new_session_keyring() -> Result<(), Errno> {
 /// `EINVAL` when the range is not page-aligned or is locked in memory.
 pub(crate) fn dont_need(pages: Range<usize>) -> Result<(), Errno> {
     let start: *mut libc::c_void = std::ptr::without_provenance_mut(pages.start);
-    // SAFETY: the one caller passes mappings of files without a page that differs from the file, so that the kernel finds
-    // the same content again when the memory is used next.
+    // SAFETY: the only caller passes file mappings without modified pages, so the kernel reads the same content again
+    // when the memory is used next.
     let outcome = unsafe { libc::madvise(start, pages.len(), libc::MADV_DONTNEED) };
     Errno::result(outcome).map(drop)
 }
 
 /// Takes ownership of a descriptor just received over a socket.
 pub(crate) fn take_ownership(number: RawFd) -> OwnedFd {
-    // SAFETY: the one caller passes a number out of a message it has just received: nobody else knows it.
+    // SAFETY: the only caller passes a number from a message it has just received, so nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(number) }
 }

@@ -102,7 +102,7 @@ pub fn is_terminal(descriptor: BorrowedFd<'_>) -> bool {
 /// Its size in rows and columns.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal.
+/// `ENOTTY` when it is not a terminal.
 pub fn size(terminal: BorrowedFd<'_>) -> Result<Size> {
     rustix::termios::tcgetwinsize(terminal).or_cannot("ask for the size of", "the terminal")
 }
@@ -110,7 +110,7 @@ pub fn size(terminal: BorrowedFd<'_>) -> Result<Size> {
 /// Sets its size; the foreground process at the other end gets SIGWINCH.
 ///
 /// # Errors
-/// `ENOTTY` when it is no terminal.
+/// `ENOTTY` when it is not a terminal.
 pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
     rustix::termios::tcsetwinsize(terminal, size).or_cannot("set the size of", "the terminal")
 }

@@ -1,4 +1,4 @@
-//! What `elf::needs` says, beside what ldd(1) says, and where ldd has no answer.
+//! Compares `elf::needs` with ldd(1), and tests cases for which ldd has no answer.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end in a panic")]
 
@@ -14,14 +14,14 @@ use nsutil::elf::{Library, Needs, needs};
 use nsutil::error::line;
 use tempfile::TempDir;
 
-/// Every program once, however many names it has.
+/// Every program once, even if it has several names.
 fn programs_of(folder: &str) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = entries.filter_map(|path| fs::canonicalize(path).ok()).filter(|path| path.is_file());
     files.filter(|path| fs::metadata(path).unwrap().permissions().mode() & 0o111 != 0).collect()
 }
 
-/// The paths that ldd prints; none if it says that the file is no dynamic program.
+/// The paths that ldd prints; none if it says that the file is not a dynamic program.
 fn ldd(program: &Path) -> Option<BTreeSet<PathBuf>> {
     let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -81,13 +81,13 @@ fn every_program_of_this_machine_needs_what_ldd_says() {
         "/usr/bin: {dynamic} dynamic, {fixed} static, {scripts} scripts, {broken} scripts without their interpreter; \
          all as ldd says\n"
     );
-    // Past the test harness, which would keep it back.
+    // Directly to stderr: the test harness would capture it.
     std::io::stderr().write_all(summary.as_bytes()).unwrap();
     assert_eq!(dynamic + fixed + scripts + broken, programs.len());
     assert!(dynamic > 20, "{summary}");
 }
 
-/// A folder with a blank in its name, in which small C programs are built.
+/// A folder with a blank in its name, where small C programs are built.
 struct Bench(TempDir);
 
 impl Bench {
@@ -116,7 +116,7 @@ impl Bench {
         self.path(output)
     }
 
-    /// `bin/run` needs `lib/libouter.so`, which needs `lib/libinner.so`; both are found by way of `$ORIGIN`.
+    /// `bin/run` needs `lib/libouter.so`, which needs `lib/libinner.so`; both are found through `$ORIGIN`.
     fn program_with_libraries(&self) -> PathBuf {
         fs::create_dir_all(self.path("lib")).unwrap();
         self.compile("lib/libinner.so", "int inner(void) { return 0; }", &["-shared", "-fPIC"]);
@@ -179,13 +179,13 @@ fn a_program_for_another_machine_is_refused_with_both_names() {
     let bench = Bench::new();
     let program = bench.compile("alone", "int main(void) { return 0; }", &[]);
     let mut bytes = fs::read(&program).unwrap();
-    // e_machine of elf(5); 40 is ARM, which has 32 bits as a rule but need not have for this test.
+    // e_machine of elf(5); 40 is ARM, normally with 32 bits, which does not matter here.
     bytes[18] = 40;
     bytes[19] = 0;
     let other = bench.file("other", &bytes, 0o755);
     let told = refusal(&other);
     assert!(told.contains("it is for ARM (64 bits), this machine is "), "{told}");
-    // The class says that addresses have 32 bits: another machine, even with the same processor.
+    // The ELF class says 32-bit addresses: another machine, even with the same processor.
     let mut narrow = vec![0; 52];
     narrow[..16].copy_from_slice(&bytes[..16]);
     narrow[4] = 1;
@@ -200,7 +200,7 @@ fn a_program_for_another_machine_is_refused_with_both_names() {
 fn scripts_lead_to_their_interpreters_and_so_on() {
     let bench = Bench::new();
     let inner = bench.file("inner", b"#!  /bin/sh -e\n", 0o755);
-    // The kernel ends the interpreter's name at a blank, so the folder's has to have none.
+    // The kernel ends the interpreter's path at a blank, so this folder's name must not contain one.
     let folder = TempDir::new().unwrap();
     let short = folder.path().join("inner");
     fs::copy(&inner, &short).unwrap();

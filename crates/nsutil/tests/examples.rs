@@ -1,4 +1,4 @@
-//! Each module's example, run as a child process: it ends with 0 and shows what its module says.
+//! Runs each module's example as a child process: it exits with 0 and prints what the module promises.
 //!
 //! cargo builds the examples before it runs this test, and puts them beside it.
 
@@ -137,7 +137,7 @@ fn cgroup_shows_half_of_a_core_and_three_processes() {
         let line = shown.lines().find_map(|line| line.strip_prefix(start)?.strip_suffix(end)).unwrap();
         line.parse().unwrap()
     };
-    // Half of 600 ms, and one quota of 50 ms that a period's edge may add; emulated machines are coarser.
+    // Half of 600 ms, and up to one more quota of 50 ms at a period boundary; emulated machines are less precise.
     let used = number("parent  busy for 600 ms, it got ", " ms of CPU time");
     assert!((1..500).contains(&used), "{shown}");
     assert_eq!(number("parent  it could start ", " processes besides itself"), 2, "{shown}");
@@ -187,12 +187,12 @@ fn net_shows_a_network_of_its_own_with_lo_and_no_way_out() {
     assert_eq!(run("net"), "lo is link number Some(1), eth0 is None\nthe way out: None\nreceived: hello\n");
 }
 
-/// Runs an example to its end and returns what it printed.
+/// Runs an example and returns its stdout.
 fn run(example: &str) -> String {
     run_and_listen(example).0
 }
 
-/// The same, with what it told on stderr.
+/// The same, and its stderr.
 fn run_and_listen(example: &str) -> (String, String) {
     let program = built(example);
     assert!(
@@ -207,7 +207,7 @@ fn run_and_listen(example: &str) -> (String, String) {
     (shown, told)
 }
 
-/// `target/debug/examples/NAME`, seen from `target/debug/deps/THIS_TEST`.
+/// `target/debug/examples/NAME`, relative to `target/debug/deps/THIS_TEST`.
 fn built(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().parent().unwrap().join("examples").join(example)

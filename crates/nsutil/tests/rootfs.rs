@@ -1,4 +1,4 @@
-//! A root filled by `Rootfs::add_program`: programs start in it, and nothing outside of it is touched.
+//! Tests of `Rootfs::add_program`: programs start in the root, and nothing outside it is changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end in a panic")]
 
@@ -142,7 +142,7 @@ fn libraries_beside_a_program_move_along_with_it() {
 #[ignore = "needs root: make test"]
 fn a_library_that_only_the_loaders_cache_knows_is_found_inside_by_a_copy_of_it() {
     let folder = TempDir::new().unwrap();
-    // /etc/ld.so.cache is another one only in this shell's own mount namespace.
+    // /etc/ld.so.cache is replaced only in this shell's own mount namespace.
     let shell = "mkdir far && echo 'int far(void) { return 0; }' | cc -shared -fPIC -x c - -o far/libfar.so && \
         echo 'int far(void); int main(void) { return far(); }' | cc -x c - -o run -Lfar -lfar && \
         echo \"$PWD/far\" > conf && cat /etc/ld.so.conf >> conf && /sbin/ldconfig -X -f conf -C cache && \
@@ -154,12 +154,12 @@ fn a_library_that_only_the_loaders_cache_knows_is_found_inside_by_a_copy_of_it()
     assert!(said(&ran).contains("ended with code 0"), "{}", said(&ran));
 }
 
-/// `target/debug/examples/NAME`, seen from `target/debug/deps/THIS_TEST`.
+/// `target/debug/examples/NAME`, relative to `target/debug/deps/THIS_TEST`.
 fn example(name: &str) -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
-/// Everything below a folder that is not below the root: path to inode, size and time of change.
+/// Everything below the folder but outside the root: path to inode, size and time of change.
 fn outside(place: &Place) -> BTreeMap<PathBuf, (u64, u64, i64)> {
     let mut all = BTreeMap::new();
     let mut folders = vec![place.folder.path().join("host")];
@@ -188,7 +188,7 @@ fn links_inside_never_lead_a_copy_out() {
         assert_eq!(fs::canonicalize(place.inside("/lib")).unwrap(), host, "from outside, {target} leads out");
         symlink(host.join("x86_64-linux-gnu/libc.so.6"), place.inside("/container_prog")).unwrap();
         let before = outside(&place);
-        // Inside, such a link leads nowhere: the copy is refused, or lands inside.
+        // Inside the root the link is dangling: the copy is refused, or is made inside the root.
         let outcome = place.root.add_program(Path::new("/bin/true"), Path::new("/container_prog"));
         if let Err(error) = &outcome {
             assert!(line(error).contains("a dangling symbolic link is in the way"), "{}", line(error));
@@ -227,7 +227,7 @@ fn what_cannot_be_a_root_is_refused_with_the_reason() {
 #[test]
 #[ignore = "needs root: make test"]
 fn the_hosts_own_files_and_things_in_the_way_are_left_alone() {
-    // As if `--root` named a folder of the host in which the program's own file stands.
+    // As if `--root` named the host folder that contains the program's own file.
     let place = Place::new();
     let program = place.inside("/container_prog");
     fs::copy("/bin/true", &program).unwrap();

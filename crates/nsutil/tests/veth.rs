@@ -1,4 +1,4 @@
-//! A veth pair between two network namespaces, with an address at each end. Stays behind with the solution: it is most of
+//! A veth pair between two network namespaces, with an address at each end. Not part of the starter: it is most of
 //! lesson 3.c.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
@@ -19,7 +19,7 @@ use nsutil::process::PidFd;
 #[ignore = "needs root: make test"]
 fn a_veth_pair_connects_two_namespaces_and_each_sees_its_own_end() {
     let parent = std::thread::spawn(|| {
-        // This thread plays the host, in a network of its own; another process holds the container's.
+        // This thread is the host, in its own network namespace; another process is in the container's.
         unshare(&[Kind::Net]).unwrap();
         let mut container = Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().unwrap();
         let pid = Pid::from_raw(container.id() as i32);

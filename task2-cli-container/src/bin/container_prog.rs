@@ -1,8 +1,8 @@
-//! `container_prog SUBTASK`: the program that task 2 puts into a container, and that tells what it sees there.
+//! `container_prog SUBTASK`: the program that task 2 runs in a container; it prints what it sees there.
 //!
-//! It prints its own process number and that of a child, what is in its root directory and, depending on the subtask,
-//! the host's name after it has changed it, and how long a fixed amount of work takes. Run it outside of any container
-//! to compare. But not `subtask2`: without a UTS namespace of its own it renames the machine.
+//! It prints its PID and that of a child, the entries of its root directory and, depending on the subtask, the host
+//! name after changing it, and the time of a fixed amount of computation. Run it outside a container to compare, except
+//! `subtask2`: without its own UTS namespace it renames the machine.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -19,11 +19,11 @@ use nsutil::sys;
 const USAGE: &str = "usage: container_prog subtask1|subtask2|subtask3";
 const NEW_HOSTNAME: &str = "new_hostname";
 const SEPARATOR: &str = "_ _ _ _ _ _ _ _ _ _ _ _ _ _";
-/// The seed and the rounds decide the sum that the benchmark prints.
+/// The seed and the rounds determine the sum that the benchmark prints.
 const SEED: u32 = 10111;
 const ROUNDS: u32 = 10_000;
 
-/// Which part of the task it runs in: what it shows besides processes and files.
+/// The subtask: what it shows besides processes and files.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ProgramMode {
     /// Nothing.
@@ -74,7 +74,7 @@ fn run(mode: ProgramMode) -> Result<()> {
     Ok(())
 }
 
-/// A child tells its own number: it is born where its parent is, namespaces, root, cgroup and all.
+/// Creates a child that prints its PID; it inherits its parent's namespaces, root and cgroup.
 fn show_child() -> Result<()> {
     let child = spawn(SpawnOptions::default(), |_| {
         say(&format!("Child Process PID: {}\n", getpid()))?;
@@ -86,7 +86,7 @@ fn show_child() -> Result<()> {
     }
 }
 
-/// The names in `/`, in the order in which the directory holds them.
+/// Prints the names in `/` in directory order.
 fn show_root() -> Result<()> {
     let mut root = Dir::open("/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).or_cannot("open", "/")?;
     let mut text = format!("{SEPARATOR}\nFiles/Directories in root directory:\n").into_bytes();
@@ -99,7 +99,7 @@ fn show_root() -> Result<()> {
     write(&text)
 }
 
-/// Work for a processor, the same on every run: its time shows how much of one this process got.
+/// A fixed amount of computation: its duration shows how much CPU time this process got.
 fn benchmark() -> Result<()> {
     say("Computation Benchmark:\n")?;
     sys::srand(SEED);
@@ -107,7 +107,7 @@ fn benchmark() -> Result<()> {
     let mut sum: u64 = 0;
     for _ in 0..ROUNDS {
         for _ in 0..ROUNDS {
-            // The C library's numbers are never negative.
+            // rand(3) never returns a negative number.
             sum += u64::from(sys::rand().unsigned_abs());
         }
     }
@@ -118,7 +118,7 @@ fn say(text: &str) -> Result<()> {
     write(text.as_bytes())
 }
 
-/// Writes to stdout at once, so that lines of two processes come in the order in which they were written.
+/// Writes to stdout and flushes, so that lines of two processes appear in the order in which they were written.
 fn write(text: &[u8]) -> Result<()> {
     let mut out = io::stdout();
     out.write_all(text).and_then(|()| out.flush()).or_cannot("write to", "stdout")

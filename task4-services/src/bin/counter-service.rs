@@ -1,10 +1,10 @@
-//! `counter-service PORT THREADS`: counts, for whoever asks.
+//! `counter-service PORT THREADS`: a counter over HTTP.
 //!
 //! | request | answer, as text/plain |
 //! |---|---|
-//! | `GET /get_and_increment_counter` | the counter; it is one more afterwards |
+//! | `GET /get_and_increment_counter` | the counter, which is then incremented |
 //! | `GET /get_counter` | the counter |
-//! | `GET /reset_counter` | 1, which the counter is from then on |
+//! | `GET /reset_counter` | 1, to which the counter is reset |
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use axum::routing::get;
 use clap::Parser;
 use task4_services::server::serve;
 
-/// What the first visitor is told.
+/// Initial value of the counter.
 const FIRST: u64 = 1;
 
 /// Counts, for whoever asks over HTTP
@@ -31,7 +31,7 @@ struct CounterOptions {
     threads: u16,
 }
 
-/// One atomic number: an addition can be neither lost nor doubled, whichever threads meet at it.
+/// An atomic number: concurrent increments are neither lost nor doubled.
 type Counter = Arc<AtomicU64>;
 
 fn main() -> ExitCode {

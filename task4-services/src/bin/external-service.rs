@@ -1,8 +1,8 @@
-//! `external-service COUNTER_URL`: greets each visitor with the number that the counter service gives out.
+//! `external-service COUNTER_URL`: greets each visitor with a number from the counter service.
 //!
-//! Listens on port 8080. `GET /` is a visit: a browser gets a page, anybody else plain text. When the counter cannot be
-//! reached the answer is 502 and says why; nothing is remembered of that, so it recovers as soon as the counter does.
-//! `GET /health` answers `ok` and counts nobody.
+//! Listens on port 8080. `GET /` is a visit: the answer is HTML for a browser, otherwise plain text. If the counter
+//! cannot be reached, the answer is 502 with the cause; no state is kept, so the service recovers as soon as the
+//! counter does. `GET /health` answers `ok` without counting.
 
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,9 +19,9 @@ use ureq::Agent;
 
 const PORT: u16 = 8080;
 const THREADS: usize = 4;
-/// How long a visitor waits for the counter before being told that it does not answer.
+/// Timeout of a request to the counter.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How many connections to the counter are kept for the next visitors: more than come at the same moment.
+/// Maximum number of idle connections to the counter that are kept: more than there are concurrent visitors.
 const KEPT: usize = 256;
 const PAGE: &str = include_str!("../page.html");
 
@@ -34,10 +34,10 @@ struct PageOptions {
     counter_url: String,
 }
 
-/// The counter service, and how to ask it.
+/// A client of the counter service.
 struct CounterClient {
     url: String,
-    /// Keeps connections open, and asks on each once: what was asked twice might be counted twice.
+    /// Keeps connections open, and sends each request once: a repeated request could be counted twice.
     agent: RwLock<Agent>,
 }
 
@@ -64,7 +64,7 @@ fn base_url(text: &str) -> Result<String, String> {
 
 async fn greet(State(counter): State<Arc<CounterClient>>, headers: HeaderMap) -> Response {
     let asked = Arc::clone(&counter);
-    // Asking blocks, so it happens beside the threads that answer.
+    // The request blocks, so it does not run on the worker threads.
     let number = tokio::task::spawn_blocking(move || asked.next()).await;
     let (status, title, text) = match number.unwrap_or_else(|error| Err(error.to_string())) {
         Ok(number) => (StatusCode::OK, format!("{number}"), format!("Hello! You are visitor number {number}.")),
@@ -87,7 +87,7 @@ impl CounterClient {
         let url = format!("{}/get_and_increment_counter", self.url);
         let agent = self.agent.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = ask(&agent, &url).map_err(|error| {
-            // A counter that went without a word leaves connections that nobody answers on. None of them is tried again.
+            // If the counter vanished without closing its connections, all of them are dead: none is used again.
             *self.agent.write().unwrap_or_else(PoisonError::into_inner) = new_agent();
             format!("{url}: {error}")
         })?;

@@ -1,4 +1,4 @@
-//! A host of its own for each test, with a tool to drive, the services to deploy, and a world behind it.
+//! A separate host for each test, with a tool, the services to deploy, and an outside network.
 //!
 //! ```text
 //!   c1, c2 ── NAME-outside  host  up0 ───── up0-far  world (another machine, and the internet)
@@ -28,7 +28,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// An answer: status and text.
 pub type Answer = Option<(u16, String)>;
 
-/// The host, what is outside of it, and the folder of the tool.
+/// The host, the outside network, and the folder of the tool.
 pub struct World {
     pub host: Netns,
     pub outside: Netns,
@@ -36,8 +36,8 @@ pub struct World {
 }
 
 impl World {
-    /// The folders lie as in the workspace, the tool's beside the services'. No mirror answers, and none is asked: what
-    /// `build` begins with is this host.
+    /// The folders are arranged as in the workspace, the tool's beside the services'. No mirror answers, and none is
+    /// asked: `build` starts from this host's programs.
     pub fn new() -> Self {
         let world = Self::with_a_mirror("");
         let config = world.folder().join("config.sh");
@@ -46,7 +46,7 @@ impl World {
         world
     }
 
-    /// What `build` begins with is Debian, from this mirror.
+    /// `build` starts from Debian, from this mirror.
     pub fn with_a_mirror(mirror: &str) -> Self {
         let (host, outside) = host_and_internet();
         let top = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -63,8 +63,8 @@ impl World {
         world
     }
 
-    /// The tool is another one, in bash: the grader's, which does what the assignment says and not a word more. `change`
-    /// makes of it what the test needs. Its debootstrap is the grader's, too, which takes the host's programs.
+    /// With another tool, the grader's in bash, which does only what the assignment says. `change` adapts its source to
+    /// the test. Its debootstrap is also the grader's, which uses the host's programs.
     pub fn with_another_tool(change: impl Fn(String) -> String) -> Self {
         let world = Self::with_a_mirror("");
         let grader = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/grader");
@@ -73,22 +73,22 @@ impl World {
         fs::write(world.folder().join("config.sh"), "DEFAULT_IFC=up0\nMIRROR=file:///srv/debian\n").unwrap();
         fs::create_dir(world.folder().join("bin")).unwrap();
         let debootstrap = grader.join("src/session/debootstrap.sh");
-        // It tells how far it is on descriptor 3, if it has one; ours leads to some file of whoever started the tests.
+        // It reports progress on descriptor 3 if that is open; here it may be some file inherited by the tests.
         let script = format!("#!/bin/sh\nexec bash '{}' \"$@\" 3>&-\n", debootstrap.display());
         fs::write(world.folder().join("bin/debootstrap"), script).unwrap();
         let runnable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(world.folder().join("bin/debootstrap"), runnable).unwrap();
-        // A tool of this kind does not set this back.
+        // This tool does not reset it.
         world.host.run_script("echo 1 >/proc/sys/net/ipv4/ip_forward");
         world
     }
 
-    /// Where the tool is and keeps its state.
+    /// The folder of the tool and its state.
     pub fn folder(&self) -> PathBuf {
         self.top.path().join("task3-conductor")
     }
 
-    /// The orchestrator, with words as they would be typed.
+    /// The orchestrator with these command-line words.
     pub fn orchestrator(&self, words: &str) -> Command {
         let files = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(files.join("counter-service/counter-service").exists(), "no services yet: task4-services/bundle");
@@ -101,15 +101,15 @@ impl World {
         command
     }
 
-    /// It must succeed; what it prints.
+    /// Runs the orchestrator, which must succeed; returns its output.
     pub fn orchestrate(&self, words: &str) -> String {
         let output = in_time(self.orchestrator(words)).output().unwrap();
         assert!(output.status.success(), "{words}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Kills `up` while its command line of this number is at work, counted from 0, and takes down what there is, after
-    /// another `up` or at once: nothing may be left. False when `up` typed no such line any more.
+    /// Kills `up` while its command number `nth` runs, counted from 0, and takes the deployment down, after another
+    /// `up` or at once: nothing may be left. False if `up` ran fewer commands.
     pub fn survives_a_kill_at(&self, nth: usize, then_up: bool, down: &str) -> bool {
         let before = self.snapshot();
         let Some(line) = self.killed_at_line(nth) else {
@@ -129,13 +129,13 @@ impl World {
         true
     }
 
-    /// What it started goes on.
+    /// Kills `up` at that line; what it started keeps running.
     fn killed_at_line(&self, nth: usize) -> Option<String> {
-        // nsenter(1) has become the orchestrator: only that is killed.
+        // nsenter(1) has executed the orchestrator: only that is killed.
         let mut up = self.orchestrator("up").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
         let line = lines.by_ref().filter(|line| line.starts_with("$ ")).nth(nth);
-        // It is told before it is begun; and one that is quick may be over before we look.
+        // The line is printed before the command starts; a quick command may end before we look.
         if let Some(words) = line.as_deref().and_then(|line| line.strip_prefix("$ ./conductor.sh ")) {
             let begin = Instant::now();
             while !self.is_at_work(words.trim_end_matches(" &")) && begin.elapsed() < within(Duration::from_secs(1)) {}
@@ -147,7 +147,7 @@ impl World {
         line
     }
 
-    /// Whether a process of the tool does what these words say.
+    /// Whether a process of the tool with these command-line words is running.
     fn is_at_work(&self, words: &str) -> bool {
         self.belonging().into_iter().any(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -156,7 +156,7 @@ impl World {
         })
     }
 
-    /// It must fail; its one line.
+    /// Runs the orchestrator, which must fail; returns its one line of error.
     pub fn refused(&self, words: &str) -> String {
         let output = in_time(self.orchestrator(words)).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output));
@@ -164,7 +164,7 @@ impl World {
         said.lines().last().unwrap_or_default().to_owned()
     }
 
-    /// A command on the host that knows where the program of task 3 is.
+    /// A command on the host that can find the program of task 3.
     pub fn command(&self, program: &str) -> Command {
         let conductor = Path::new(env!("CARGO_BIN_EXE_service-orchestrator")).with_file_name("conductor");
         assert!(conductor.exists(), "no conductor yet: cargo build -p task3-conductor");
@@ -176,7 +176,7 @@ impl World {
         command
     }
 
-    /// Words of the tool's command line; what it prints, whatever became of it.
+    /// Runs the tool with these words; returns its output, whether it succeeds or not.
     pub fn conductor(&self, words: &str) -> String {
         let tool = self.folder().join("conductor.sh");
         let mut command = self.command(tool.to_str().unwrap());
@@ -184,14 +184,14 @@ impl World {
         text(&in_time(command).output().unwrap())
     }
 
-    /// A line for a shell in a container of the deployment; what it prints.
+    /// Runs a shell line in a container of the deployment; returns its output.
     pub fn inside(&self, container: &str, line: &str) -> String {
         let tool = self.folder().join("conductor.sh");
         let words = ["-q", "exec", container, "--", "bash", "-c", line];
         text(&self.command(tool.to_str().unwrap()).args(words).output().unwrap()).trim_end().to_owned()
     }
 
-    /// The host side's number of the process that runs this program in a container.
+    /// The PID, on the host, of the process that runs this program in a container.
     pub fn process(&self, program: &str) -> u32 {
         let found = self.belonging().into_iter().find(|pid| {
             let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -220,7 +220,7 @@ impl World {
         .collect()
     }
 
-    /// All of the host that a deployment changes.
+    /// The state of the host that a deployment changes.
     pub fn snapshot(&self) -> String {
         let tables = ["raw", "mangle", "nat", "filter"].map(|table| self.host.run(&format!("iptables -t {table} -S")));
         let links = self.host.run("ip -oneline -brief address");
@@ -239,7 +239,7 @@ impl World {
         names.flat_map(|name| found(name).lines().map(PathBuf::from).collect::<Vec<_>>()).collect()
     }
 
-    /// Takes down what an earlier assertion left standing.
+    /// Removes what is left after a failed assertion.
     fn clear(&self) {
         for name in ["c1", "c2", "only", "web"] {
             self.conductor(&format!("stop {name}"));
@@ -253,7 +253,7 @@ impl Drop for World {
     }
 }
 
-/// What a page answers to somebody in a space.
+/// The answer of a page to a request from this network namespace.
 pub fn ask(from: &Netns, address: impl Into<IpAddr>, port: u16, path: &str) -> Answer {
     let url = format!("http://{}:{port}{path}", address.into());
     from.inside(|| {
@@ -271,7 +271,7 @@ pub fn number(answer: &Answer) -> u64 {
     digits.parse().unwrap_or_else(|_| panic!("no number in {text:?}"))
 }
 
-/// Waits for something that comes by itself.
+/// Waits until `is_so` returns true.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
@@ -280,7 +280,7 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The same command, ended when it hangs.
+/// The same command with a timeout.
 fn in_time(command: Command) -> Command {
     let mut timeout = Command::new("timeout");
     timeout
@@ -292,12 +292,12 @@ fn in_time(command: Command) -> Command {
     timeout
 }
 
-/// The command lines among what the orchestrator told.
+/// The command lines in the orchestrator's output.
 pub fn typed(said: &str) -> Vec<&str> {
     said.lines().filter_map(|line| line.strip_prefix("$ ")).collect()
 }
 
-/// Ends a process without asking it.
+/// Kills a process.
 pub fn kill(pid: u32) {
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
 }
@@ -309,7 +309,7 @@ pub fn text(output: &Output) -> String {
 fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // The tool's own locks, which say nothing of a deployment.
+        // The tool's own locks are not part of a deployment.
         if !entry.file_name().to_string_lossy().ends_with(".lock") {
             found.push(entry.path().display().to_string());
         }

@@ -32,7 +32,7 @@ impl Hierarchy {
     /// nearest that can be changed.
     pub(super) fn parent_for(&self, controllers: &[Controller]) -> Result<PathBuf> {
         if self.version == Version::V1 {
-            // Every v1 cgroup has its tree's controllers.
+            // Every v1 cgroup has its hierarchy's controllers.
             return self.ancestors().next().ok_or(Errno::ENOENT).or_cannot("look at", self.mount.display());
         }
         let is_ready = |parent: &PathBuf| v2::missing_for_children(parent, controllers) == Ok(Vec::new());
@@ -43,7 +43,7 @@ impl Hierarchy {
         for parent in self.ancestors() {
             match v2::enable_for_children(&parent, controllers) {
                 Ok(()) => return Ok(parent),
-                // The outermost cgroup's error says most: what is missing there is missing further in as well.
+                // The outermost cgroup's error is the most useful: what is missing there is missing further in as well.
                 Err(error) => refusal = error,
             }
         }
@@ -200,7 +200,7 @@ mod tests {
         let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());
         let start = format!("cannot limit cpu: cannot enable +cpu for children of {}", folder.path().display());
         assert!(told.starts_with(&start) && told.contains(": it has no cpu controller itself; "), "{told}");
-        // As at the top of a cgroup namespace: no root, and the caller is in it.
+        // As at the root of a cgroup namespace: not the real root, and the caller is in it.
         fs::write(folder.path().join("cgroup.type"), "domain\n").unwrap();
         fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
         let told = line(&hierarchy.parent_for(&[Controller::Cpu]).unwrap_err());

@@ -202,7 +202,7 @@ mod tests {
         tree.join(format!("docker-lite-{name}-{}", std::process::id()))
     }
 
-    /// Where there is no `cgroup.kill`. Each process of this chain makes the next one and ends.
+    /// As where there is no `cgroup.kill`. Each process of this chain forks the next one and exits.
     #[test]
     #[ignore = "needs root: make test"]
     fn killed_one_by_one_those_that_fork_meanwhile_are_killed_too() {

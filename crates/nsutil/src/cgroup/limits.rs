@@ -1,4 +1,4 @@
-//! Limits in a cgroup's directory: which file takes which, and whether the kernel holds what was written.
+//! Sets limits in a cgroup's directory, and checks that the kernel holds what was written.
 //!
 //! `cpu` lets all processes together run a number of microseconds in each period; then they wait for the next. `memory`
 //! counts pages; at the limit the kernel reclaims some, and if that does not help it kills (OOM). `pids` makes fork
@@ -194,7 +194,7 @@ impl From<cgroups_rs::error::Error> for Cause {
 mod tests {
     use super::*;
 
-    /// Plain files hold what is written: what is seen here is which file gets which text.
+    /// Plain files instead of a cgroup: the test checks which file gets which text.
     fn directory(files: &[&str]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         files.iter().for_each(|file| fs::write(directory.path().join(file), "").unwrap());
@@ -241,7 +241,7 @@ mod tests {
         let limit = || set(directory.path(), Version::V2, Controller::Pids, &limits).unwrap_err();
         assert_eq!(limit().errno(), Some(Errno::ENOENT));
         assert!(!directory.path().join("pids.max").exists());
-        // A file of the kernel's that takes any number and holds it in its own way.
+        // A kernel file that accepts any number but holds a different one.
         std::os::unix::fs::symlink("/proc/self/coredump_filter", directory.path().join("pids.max")).unwrap();
         let told = crate::error::line(&limit());
         assert!(told.ends_with("20 was written, the kernel holds 14"), "{told}");

@@ -16,10 +16,10 @@
 //! | file | |
 //! |---|---|
 //! | this one | the type, and what the kernel counts for it |
-//! | `limits` | which file takes which limit; each is read back |
-//! | `freeze` | stops its processes and lets them run again |
-//! | `kill` | ends the processes of a directory and removes it |
-//! | `v1`, `v2` | where the trees are mounted; passing controllers on |
+//! | `limits` | sets limits and reads each back |
+//! | `freeze` | freezes and thaws its processes |
+//! | `kill` | kills the processes of a directory and removes it |
+//! | `v1`, `v2` | where the hierarchies are mounted; enabling controllers |
 //! | `caller` | the cgroups around the calling process |
 //! | `owner` | cgroups that a killed program has left behind |
 //!
@@ -54,7 +54,7 @@ pub struct Cgroup {
     is_owned: bool,
 }
 
-/// A cgroup's directory in one tree.
+/// A cgroup's directory in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Directory {
     path: PathBuf,
@@ -205,7 +205,7 @@ impl Cgroup {
             .collect()
     }
 
-    /// Its directory in v1, if it has one: worth mentioning to a user who expects v2.
+    /// Its directory in v1, if it has one; a user who expects v2 should be told.
     pub fn directory_in_v1(&self) -> Option<&Path> {
         let in_v1 = self.directories.iter().find(|directory| directory.version == Version::V1);
         in_v1.map(|directory| directory.path.as_path())

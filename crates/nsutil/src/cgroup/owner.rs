@@ -1,4 +1,4 @@
-//! The owner of a cgroup below a caller's: its name says which process created it.
+//! The owner of a cgroup: the name of the cgroup says which process created it.
 //!
 //! A killed program cannot remove its cgroup. The next run finds it by name and removes it if its creator is dead.
 

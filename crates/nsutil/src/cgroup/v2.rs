@@ -73,7 +73,7 @@ pub(super) fn enable_for_children(parent: &Path, controllers: &[Controller]) -> 
     write_existing(&parent.join("cgroup.subtree_control"), &names).or_cannot(attempt, shown)
 }
 
-/// Those of `controllers` that `named`, a list of the kernel, lacks.
+/// Those of `controllers` that are not in `named`, a list from the kernel.
 fn without(controllers: &[Controller], named: &str) -> Vec<Controller> {
     let is_missing = |controller: &Controller| !named.split_whitespace().any(|name| name == controller.name());
     controllers.iter().copied().filter(is_missing).collect()

@@ -56,7 +56,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// For example of a container's proc: no devices, no set-user-ID programs, no execution.
+    /// For example for a container's proc: no devices, no set-user-ID programs, no execution.
     pub const DATA_ONLY: Self = Self { read_only: false, no_devices: true, no_set_user_id: true, no_execution: true };
 
     /// The same, and read-only.

@@ -10,9 +10,9 @@
 //!
 //! | file | |
 //! |---|---|
-//! | this one | mount(2), umount2(2), pivot_root(2): each by path, all at once |
-//! | [`detached`] | fsopen(2), open_tree(2), move_mount(2): a mount that is made first and attached last |
-//! | [`overlay`] | many folders seen as one, and one that takes the changes |
+//! | this one | mount(2), umount2(2), pivot_root(2), by path |
+//! | [`detached`] | fsopen(2), open_tree(2), move_mount(2): a mount is configured first and attached last |
+//! | [`overlay`] | several layers shown as one tree, and a folder for the changes |
 //!
 //! Look: `findmnt -o TARGET,PROPAGATION`, `cat /proc/PID/mountinfo`, `nsenter --target PID --mount findmnt`.
 //! Manual: mount_namespaces(7), mount(2), pivot_root(2), umount(2).
@@ -50,25 +50,25 @@ impl Mount {
     /// Bind-mounts the file or tree `source` on `target`, including the mounts below it.
     ///
     /// # Errors
-    /// `ENOENT` when one of the two is not there; `ENOTDIR` when one is a folder and the other is not; `EPERM` without
-    /// `CAP_SYS_ADMIN`.
+    /// `ENOENT` when one of the two does not exist; `ENOTDIR` when one is a folder and the other is not; `EPERM`
+    /// without `CAP_SYS_ADMIN`.
     pub fn bind(source: &Path, target: &Path) -> Result<Self> {
         Self::make(Some(source), target, None, MsFlags::MS_BIND | MsFlags::MS_REC, None)
     }
 
-    /// Mounts a new proc file system: the processes of the PID namespace that the caller is in, and no others.
+    /// Mounts a new proc file system, which shows only the processes of the caller's PID namespace.
     ///
     /// # Errors
-    /// `EPERM` without `CAP_SYS_ADMIN` over that PID namespace; `ENOENT` when `target` is not there.
+    /// `EPERM` without `CAP_SYS_ADMIN` over that PID namespace; `ENOENT` when `target` does not exist.
     pub fn proc(target: &Path) -> Result<Self> {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         Self::make(Some(Path::new("proc")), target, Some("proc"), flags, None)
     }
 
-    /// Mounts an empty file system in memory that takes at most `size_bytes`.
+    /// Mounts an empty tmpfs of at most `size_bytes`.
     ///
     /// # Errors
-    /// `EPERM` without `CAP_SYS_ADMIN`; `ENOENT` when `target` is not there.
+    /// `EPERM` without `CAP_SYS_ADMIN`; `ENOENT` when `target` does not exist.
     pub fn tmpfs(target: &Path, size_bytes: u64) -> Result<Self> {
         let data = format!("size={size_bytes},mode=755");
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;

@@ -35,7 +35,6 @@ pub struct Overlay<'a> {
     pub layers: &'a [PathBuf],
     /// Receives the writes. It must not be on an overlay itself, nor be used by another overlay: the caller has to
     /// ensure that, the kernel would only log a warning.
-    /// kernel would only log a line.
     pub upper: &'a Path,
     /// An empty folder on the same file system as `upper`, for the kernel's own use.
     pub work: &'a Path,
@@ -140,9 +139,9 @@ impl Overlay<'_> {
     }
 }
 
-/// A name for a folder: its path, or if that is too long for fsconfig(2), a descriptor of it.
+/// A name for a folder: its path, or if that is too long for fsconfig(2), the path of a descriptor of it.
 fn short_path(folder: &Path, path: OsString, open: &mut Vec<OwnedFd>) -> nix::Result<OsString> {
-    /// Less the NUL at the end.
+    /// Without the final NUL.
     const LONGEST: usize = 255;
     if path.len() <= LONGEST {
         return Ok(path);

@@ -1,7 +1,7 @@
 //! Addresses, subnets and routes.
 //!
-//! An address on a link means two things: "this is me" and, by its prefix length, "these are my neighbours on this
-//! link". Every other destination needs a route: through which link, and which neighbour forwards it.
+//! An address on a link has two meanings: the host's own address there and, by its prefix length, which addresses are
+//! neighbours on the link. Every other destination needs a route: the link to use, and the neighbour that forwards.
 //!
 //! Look: `ip address`, `ip route`, `ip route get 1.1.1.1`. Manual: ip-address(8), ip-route(8), rtnetlink(7).
 
@@ -29,7 +29,7 @@ pub struct Subnet(Ipv4Net);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Route {
     to: Subnet,
-    /// Number of the link it goes out by.
+    /// Index of its outgoing link.
     link: Option<u32>,
     metric: u32,
     table: u32,
@@ -42,7 +42,7 @@ impl Subnet {
         Ipv4Net::new(address, prefix).ok().map(|net| Self(net.trunc()))
     }
 
-    /// Its first address, which stands for the subnet itself.
+    /// Its first address, which denotes the subnet itself.
     pub fn network(self) -> Ipv4Addr {
         self.0.network()
     }
@@ -52,13 +52,13 @@ impl Subnet {
         self.0.prefix_len()
     }
 
-    /// Its address number `n`; none if it has fewer.
+    /// Its address number `n`, counted from 0; none if it has fewer.
     pub fn host(self, n: u32) -> Option<Ipv4Addr> {
         let address = Ipv4Addr::from_bits(self.network().to_bits().checked_add(n)?);
         self.0.contains(&address).then_some(address)
     }
 
-    /// Its subnets with a prefix of `prefix` bits, in order; none if it is smaller than those.
+    /// Its subnets with a prefix of `prefix` bits, in order; none if it is smaller than that.
     pub fn parts(self, prefix: u8) -> impl Iterator<Item = Self> {
         self.0.subnets(prefix).into_iter().flatten().map(Self)
     }

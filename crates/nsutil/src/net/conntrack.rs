@@ -42,7 +42,7 @@ const NFGENMSG: usize = 4;
 
 /// Deletes every entry in which the address is sender or receiver, before or after NAT; returns their number.
 ///
-/// A kernel that offers no such list (nf_conntrack_netlink) is nothing to do: it remembers until they time out.
+/// Does nothing if the kernel does not offer the list (nf_conntrack_netlink): its entries stay until they time out.
 ///
 /// # Errors
 /// `EPERM` without `CAP_NET_ADMIN`; others by netlink(7).
@@ -61,7 +61,7 @@ pub fn delete_by_address(address: Ipv4Addr) -> Result<usize> {
 /// them; returns their number.
 ///
 /// # Errors
-/// As [`delete_by_address`].
+/// Those of [`delete_by_address`].
 pub fn delete_by_udp_port(port: u16) -> Result<usize> {
     step!("conntrack.forget",
         call: "sendto(netlink, IPCTNL_MSG_CT_DELETE {{ every flow over UDP to port {port} }})";

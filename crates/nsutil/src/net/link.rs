@@ -84,7 +84,7 @@ impl Netlink {
     /// The index of a link; none if it does not exist.
     ///
     /// # Errors
-    /// `ENODEV` is no error here; others by netlink(7).
+    /// Those of netlink(7), except `ENODEV`.
     pub fn find(&self, name: &str) -> Result<Option<u32>> {
         match self.ask(self.index(name)) {
             Ok(index) => Ok(Some(index)),
@@ -129,7 +129,7 @@ impl Netlink {
     /// Whether the link exists and carries packets.
     ///
     /// # Errors
-    /// `ENODEV` is no error here; others by netlink(7).
+    /// Those of netlink(7), except `ENODEV`.
     pub fn is_on(&self, name: &str) -> Result<bool> {
         match self.runtime.block_on(self.is_up(name)) {
             Ok(is_up) => Ok(is_up),

@@ -4,14 +4,14 @@
 //! *netlink*, a socket that takes messages ("create a link", "add a route"); `ip` is a program that sends such
 //! messages.
 //!
-//! | module | the kernel's noun | manual |
+//! | module | what it is about | manual |
 //! |---|---|---|
-//! | [`netns`] | the namespace: entered by a thread that ends there | network_namespaces(7) |
+//! | [`netns`] | the namespace, entered by a thread that ends there | network_namespaces(7) |
 //! | [`link`] | interfaces; a veth pair connects two namespaces | veth(4), ip-link(8) |
 //! | [`address`] | addresses, subnets, routes | ip-address(8), ip-route(8) |
-//! | [`nat`] | the firewall's tables: what passes, and under which address | iptables(8) |
-//! | [`conntrack`] | the connections that the firewall remembers | conntrack(8) |
-//! | [`sysctl`] | the knobs under /proc/sys/net | sysctl(8) |
+//! | [`nat`] | the firewall's tables: filtering and address translation | iptables(8) |
+//! | [`conntrack`] | connection tracking: deleting entries | conntrack(8) |
+//! | [`sysctl`] | the settings under /proc/sys/net | sysctl(8) |
 //!
 //! A netlink socket belongs to the network namespace in which it was created. So [`Netlink`] has no parameter for the
 //! namespace: it is that of the thread that opened it.

@@ -49,9 +49,9 @@ pub enum Backend {
 pub enum Table {
     /// Before everything else, even connection tracking.
     Raw,
-    /// Addresses rewritten, once for each connection.
+    /// Rewrites addresses, once for each connection.
     Nat,
-    /// What passes.
+    /// Accepts or drops packets.
     Filter,
 }
 

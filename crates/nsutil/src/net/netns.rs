@@ -1,7 +1,7 @@
 //! Network namespaces, entered for a moment.
 //!
-//! To create an interface in another namespace a thread has to be there. `setns` moves only the calling *thread*, so a
-//! new thread joins, works, and ends; the caller stays in its namespace whatever fails.
+//! A thread must be in a namespace to create an interface there. `setns` moves only the calling *thread*, so a new
+//! thread joins, works, and ends; the caller stays in its namespace even if something fails.
 //!
 //! Look: `nsenter --target PID --net ip address`. Manual: network_namespaces(7), setns(2).
 
@@ -13,7 +13,7 @@ use crate::error::{Error, OrCannot, Result};
 use crate::namespace::{self, Kind};
 use crate::process::PidFd;
 
-/// A network namespace that another process is in.
+/// The network namespace of another process.
 #[derive(Debug, Clone, Copy)]
 pub struct NetNs<'a> {
     holder: &'a PidFd,

@@ -14,7 +14,7 @@ use crate::step;
 /// Reads a sysctl, such as `net/ipv4/ip_forward`.
 ///
 /// # Errors
-/// `ENOENT` when the kernel has none of that name.
+/// `ENOENT` when the kernel has no sysctl of that name.
 pub fn read(key: &str) -> Result<String> {
     let path = path(key);
     fs::read_to_string(&path).map(|text| text.trim_end().to_owned()).or_cannot("read", path.display())
@@ -23,7 +23,7 @@ pub fn read(key: &str) -> Result<String> {
 /// Writes a sysctl. `why` is for the step's text.
 ///
 /// # Errors
-/// `ENOENT` when the kernel has none of that name; `EROFS` when /proc/sys is read-only here, as in a container.
+/// `ENOENT` when the kernel has no sysctl of that name; `EROFS` when /proc/sys is read-only here, as in a container.
 pub fn write(key: &str, value: &str, why: &str) -> Result<()> {
     let path = path(key);
     step!("sysctl.write",

@@ -90,7 +90,7 @@ impl Tree {
 /// Returns what could not be copied, one line each; the rest was copied.
 ///
 /// # Errors
-/// `ENOENT` when `from`, or the folder above `to`, is not there; `ENOTDIR` for a folder onto a file; `ENOSPC` ….
+/// `ENOENT` when `from`, or the folder above `to`, does not exist; `ENOTDIR` for a folder onto a file; `ENOSPC` ….
 pub fn copy(source: &Tree, from: &Path, target: &Tree, to: &Path) -> Result<Vec<String>> {
     let (from_text, to_text) = (from.as_os_str().as_bytes(), to.as_os_str().as_bytes());
     let contents_only = from_text.ends_with(b"/.") || from_text == b".";
@@ -247,7 +247,7 @@ impl<'a> Copier<'a> {
                 })?;
                 self.set_owner(&destination, &about)
             }
-            // A socket is of no use without the process that listened on it.
+            // A socket is useless without the process that listened on it.
             FileType::Socket if self.purpose == Purpose::Commit => Ok(()),
             kind => {
                 let error =

@@ -8,10 +8,10 @@
 //!
 //! | file | |
 //! |---|---|
-//! | this one | looking a path up; making the folders of a path |
-//! | `walk` | all that is in a folder |
-//! | [`copy`] | a tree copied from one root into another |
-//! | `remove` | a tree removed, however deep it is |
+//! | this one | looks up a path; creates the folders of a path |
+//! | `walk` | walks everything below a folder |
+//! | [`copy`] | copies a tree from one root into another |
+//! | `remove` | removes a tree of any depth |
 //!
 //! Look: `strace -e openat2,openat PROGRAM`. Manual: openat2(2), path_resolution(7).
 

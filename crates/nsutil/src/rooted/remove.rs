@@ -1,8 +1,8 @@
 //! Removes a file tree that a container has written.
 //!
-//! The tree can be deeper than a path, a stack or the descriptors allow. So the recursion is limited: deeper folders
-//! are moved up to the top, where they are emptied next. Usual trees need no move, and so no space on a full disk.
-//! Mounts in the tree might be the user's own: they are never entered.
+//! The tree can be deeper than the limits for paths, the stack or descriptors. So the recursion is limited: deeper
+//! folders are moved up to the top, where they are emptied next. Usual trees need no move, and so no space on a full
+//! disk. Mounts in the tree might be the user's own: they are never entered.
 //!
 //! Manual: unlink(2), rename(2), openat2(2) `RESOLVE_NO_XDEV`.
 

@@ -1,4 +1,4 @@
-//! Walks a file tree by descriptor: a name that becomes a link meanwhile is not followed.
+//! Walks a file tree by descriptor: a name that is replaced by a link meanwhile is not followed.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,17 +15,17 @@ use crate::error::{Error, OrCannot, Result};
 pub struct Entry<'a> {
     pub(super) folder: BorrowedFd<'a>,
     pub(super) name: &'a OsStr,
-    /// As errors call it.
+    /// Its path in error messages.
     pub(super) shown: String,
 }
 
 impl<'a> Entry<'a> {
-    /// The name `name` in `folder`; errors call it `shown`.
+    /// The name `name` in `folder`; error messages show it as `shown`.
     pub fn new(folder: BorrowedFd<'a>, name: &'a OsStr, shown: String) -> Self {
         Self { folder, name, shown }
     }
 
-    /// As errors call it.
+    /// Its path in error messages.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -33,7 +33,7 @@ impl<'a> Entry<'a> {
     /// Its metadata; a link is not followed.
     ///
     /// # Errors
-    /// `ENOENT` when it has gone.
+    /// `ENOENT` when it no longer exists.
     pub fn stat(&self) -> Result<Stat> {
         rustix::fs::statat(self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW).or_cannot("look at", &self.shown)
     }

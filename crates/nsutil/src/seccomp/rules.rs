@@ -1,37 +1,37 @@
-//! The same filter as a list of rules, for another program that is to load it (`config.json` of an OCI runtime bundle).
+//! The same filter as a list of rules, for an OCI runtime to load (`config.json` of a runtime bundle).
 //!
-//! A rule there allows or refuses a call whose arguments pass some tests, and the tests know *equal under a mask* only, if the
-//! upper half of a number must not count (the kernel looks at the lower one of these arguments, and so do we). "Any other
-//! than these" is therefore cut into pieces that agree in their first bits.
+//! A rule allows or refuses a call whose arguments pass a list of tests. The upper 32 bits of an argument must be
+//! ignored, as the kernel does for these arguments; the only test that can ignore them is *equal under a mask*. "Any
+//! value except these" is therefore split into ranges of numbers that agree in their leading bits.
 //!
 //! Look: `jq .linux.seccomp config.json`. Manual: seccomp_rule_add(3).
 
 use super::{AUDIT, Action, ArgumentCheck, LAST_KNOWN, VSOCK, actions};
 use crate::capability::Set;
 
-/// One rule; a call that none fits is not there (`ENOSYS`).
+/// One rule. A call that matches no rule fails with `ENOSYS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// The call's number on this machine.
     pub number: u32,
-    /// What its arguments have to pass, all of it.
+    /// Tests on its arguments; all must pass.
     pub tests: Vec<Test>,
-    /// What it is refused with; none lets it through.
+    /// The errno with which it is refused; none allows it.
     pub errno: Option<i32>,
 }
 
-/// Passed when an argument, under the mask, is that value.
+/// A test that passes if an argument, under the mask, equals the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Test {
-    /// 0 to 5.
+    /// Index of the argument, 0 to 5.
     pub argument: u8,
-    /// The bits that count.
+    /// The bits to compare.
     pub mask: u32,
-    /// What they have to be.
+    /// Their required value.
     pub value: u32,
 }
 
-/// The rules of a container that has these capabilities.
+/// The rules of a container with these capabilities.
 pub fn rules(capabilities: Set) -> Vec<Rule> {
     let action = actions(capabilities);
     (0..=LAST_KNOWN).flat_map(|number| rules_of(number, action(number))).collect()
@@ -76,14 +76,14 @@ fn rules_of(number: u32, action: Action) -> Vec<Rule> {
     }
 }
 
-/// Tests that any number passes that is none of `values`, and passes only once.
+/// Tests for "none of `values`": any other number passes exactly one of them.
 fn others(argument: u8, values: &[u32]) -> impl Iterator<Item = Test> {
     let mut pieces = Vec::new();
     split(values, 32, 0, &mut pieces);
     pieces.into_iter().map(move |(mask, value)| Test { argument, mask, value })
 }
 
-/// Numbers that agree with `value` in all but their last `bits` bits, without `values`.
+/// Adds to `pieces` the numbers that agree with `value` in all but their last `bits` bits, without `values`.
 fn split(values: &[u32], bits: u32, value: u32, pieces: &mut Vec<(u32, u32)>) {
     let mask = u32::MAX.checked_shl(bits).unwrap_or(0);
     let inside: Vec<u32> = values.iter().copied().filter(|other| other & mask == value).collect();

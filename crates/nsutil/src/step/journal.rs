@@ -1,7 +1,8 @@
-//! The steps of a program and of all processes that it creates, kept to be drawn when they have been taken.
+//! Records the steps of a program and of all processes that it creates, so that they can be drawn afterwards.
 //!
-//! A socket collects them: each process sends its steps to the one that began, and the kernel adds who sent them (`SCM_CREDENTIALS`,
-//! unix(7)), as a number that means something to the reader. What a process in a container says of itself would be 1.
+//! Each process sends its steps through a socket to the process that began the journal. The kernel adds the sender's
+//! PID in the reader's PID namespace (`SCM_CREDENTIALS`, unix(7)): a process in a container may see itself as process
+//! 1.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -18,23 +19,23 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use super::{StepText, TARGET};
 use crate::error::{OrCannot, Result};
 
-/// What the socket may hold: more than all steps of a build.
+/// Size of the socket's send buffer in bytes: more than all steps of a build.
 const BYTES: usize = 8 << 20;
-/// A step is shorter; one that is not loses its end.
+/// Maximum length of a step in bytes; a longer one is truncated.
 const LONGEST: usize = 8 << 10;
-/// Between the texts of a step, which have none of it.
+/// Separates the texts of a step, which do not contain it.
 const SEPARATOR: char = '\0';
 
-/// The steps taken since it was begun.
+/// A record of the steps since [`Journal::begin`].
 #[derive(Debug)]
 pub struct Journal(OwnedFd);
 
-/// A step that was announced.
+/// An announced step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Who took it, as a number of the reader's PID namespace.
+    /// PID of the process that took it, in the reader's PID namespace.
     pub pid: i32,
-    /// The same process as a number of its own PID namespace.
+    /// PID of the same process in its own PID namespace.
     pub own_pid: i32,
     /// The system call with its arguments.
     pub call: String,
@@ -45,7 +46,8 @@ pub struct Entry {
 struct Sender(OwnedFd);
 
 impl Journal {
-    /// Begins to keep the steps of this process and the children it forks. Has no effect when somebody listens already.
+    /// Begins to record the steps of this process and of the children it forks. Has no effect if there is a subscriber
+    /// already.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is free; `EPERM` without `CAP_NET_ADMIN`.
@@ -56,7 +58,7 @@ impl Journal {
         setsockopt(&reader, PassCred, &true).or_cannot("ask a socket for", "its senders")?;
         setsockopt(&sender, SndBufForce, &BYTES).or_cannot("enlarge", "a socket")?;
         let listener = tracing_subscriber::registry().with(Sender(sender));
-        // Fails only when somebody listens already: then they hear the steps.
+        // Fails only if there is a subscriber already, which then gets the steps.
         let _ = tracing::subscriber::set_global_default(listener);
         Ok(Self(reader))
     }
@@ -105,7 +107,7 @@ impl<S: tracing::Subscriber> Layer<S> for Sender {
         let own = std::process::id();
         let mut bytes = format!("{own}{SEPARATOR}{}{SEPARATOR}{}", text.call, text.why).into_bytes();
         bytes.truncate(LONGEST);
-        // The picture is a companion: where a step cannot be kept, the work goes on.
+        // Failure to record a step does not stop the work.
         let _ = send(self.0.as_fd().as_raw_fd(), &bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
     }
 }

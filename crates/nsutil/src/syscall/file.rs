@@ -12,7 +12,7 @@ use crate::step;
 /// Reads a file as text. See open(2), read(2).
 ///
 /// # Errors
-/// `ENOENT` when it is not there; `EACCES` when it may not be read.
+/// `ENOENT` when it does not exist; `EACCES` when it may not be read.
 pub fn read_file(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     fs::read_to_string(path).or_cannot("read", path.display())

@@ -1,13 +1,13 @@
-//! The kinds of namespace, each with its flag and its other names.
+//! The kinds of namespace, each with its flag, file name, command option and manual page.
 
 use std::fmt;
 
 use nix::sched::CloneFlags;
 
-/// The kinds of namespace, in the order of their kernel names.
+/// The kinds of namespace, in alphabetical order of their kernel names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Where the process stands in the tree of cgroups: its own cgroup looks like the root.
+    /// The view of the cgroup tree: the process's own cgroup appears as the root.
     Cgroup,
     /// System V IPC objects and POSIX message queues.
     Ipc,
@@ -15,15 +15,15 @@ pub enum Kind {
     Mount,
     /// Network interfaces, addresses, routes, ports, firewall rules.
     Net,
-    /// Process numbers: the first process inside is 1.
+    /// PIDs: the first process inside is 1.
     Pid,
-    /// User and group numbers, and which objects root's powers reach.
+    /// User and group IDs, and the objects to which root's capabilities apply.
     User,
     /// Host name and NIS domain name.
     Uts,
 }
 
-/// What there is to know about a kind: one row of [`TABLE`].
+/// The properties of a kind: one row of [`TABLE`].
 #[derive(Debug)]
 pub struct Row {
     /// The kind this row is about.
@@ -36,15 +36,15 @@ pub struct Row {
     pub flag_name: &'static str,
     /// The option of unshare(1) and nsenter(1).
     pub option: &'static str,
-    /// What a process in its own has for itself.
+    /// What the namespace isolates.
     pub isolates: &'static str,
     /// Its manual page.
     pub manual: &'static str,
 }
 
-/// All kinds that clone(2) can make.
+/// All kinds that clone(2) can create, except time.
 ///
-/// The time namespace is not among them: its flag shares a bit with clone's exit signal, and none of the tasks needs it.
+/// The flag of the time namespace shares a bit with clone's exit signal, and none of the tasks needs it.
 #[rustfmt::skip]
 pub const TABLE: [Row; 7] = [
     Row { kind: Kind::Cgroup, file: "cgroup", flag: CloneFlags::CLONE_NEWCGROUP, flag_name: "CLONE_NEWCGROUP", option: "--cgroup", isolates: "view of the cgroup tree", manual: "cgroup_namespaces(7)" },
@@ -59,24 +59,24 @@ pub const TABLE: [Row; 7] = [
 impl Kind {
     /// Its row of the [`TABLE`].
     pub fn row(self) -> &'static Row {
-        // The rows stand in the order of the variants; a test holds them to it.
+        // The rows are in the order of the variants; a test checks that.
         &TABLE[self as usize]
     }
 }
 
-/// The flags of several kinds in one.
+/// The combined flags of several kinds.
 pub(crate) fn flags(kinds: &[Kind]) -> CloneFlags {
     kinds.iter().map(|kind| kind.row().flag).collect()
 }
 
-/// The rows of the namespaces that flags name.
+/// The rows of the namespaces in `flags`.
 pub(super) fn rows(flags: CloneFlags) -> impl Iterator<Item = &'static Row> + Clone {
     TABLE.iter().filter(move |row| flags.contains(row.flag))
 }
 
 /// `--uts --pid`: the options of unshare(1) and nsenter(1) for these flags.
 pub(super) struct Options(pub CloneFlags);
-/// `host name, process numbers`: what a process in such namespaces has for itself.
+/// `host name, process numbers`: what these namespaces isolate.
 pub(super) struct Isolated(pub CloneFlags);
 
 impl fmt::Display for Options {
@@ -91,7 +91,7 @@ impl fmt::Display for Isolated {
     }
 }
 
-/// Writes words with something between them.
+/// Writes words separated by `between`.
 pub(crate) fn joined<'a>(
     out: &mut fmt::Formatter<'_>,
     words: impl Iterator<Item = &'a str>,

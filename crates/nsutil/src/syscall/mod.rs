@@ -57,7 +57,7 @@ macro_rules! system_call {
 }
 use system_call;
 
-/// Adds a hint that holds for every call.
+/// Adds a hint to `EPERM`.
 fn needs_root(error: Error) -> Error {
     match error.errno() {
         Some(nix::errno::Errno::EPERM) => error.hint("this requires root (CAP_SYS_ADMIN): try with sudo"),
@@ -65,7 +65,7 @@ fn needs_root(error: Error) -> Error {
     }
 }
 
-/// The names of flags, as C spells them: `MS_REC|MS_PRIVATE`, or `0`.
+/// The names of flags as in C: `MS_REC|MS_PRIVATE`, or `0`.
 struct Names<F>(F);
 
 macro_rules! names_of {

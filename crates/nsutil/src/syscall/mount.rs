@@ -40,8 +40,8 @@ pub fn chdir(path: impl AsRef<Path>) -> Result<()> {
 /// Mounts a file system, or changes a mount. See mount(2).
 ///
 /// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN`; `ENOENT` when source or target is not there; `EINVAL` when `target` had to be a mount
-/// and is none; `ENODEV` when the kernel has no such file system.
+/// `EPERM` without `CAP_SYS_ADMIN`; `ENOENT` when source or target does not exist; `EINVAL` when `target` must be a
+/// mount and is not; `ENODEV` when the kernel has no such file system.
 pub fn mount(
     source: Option<&Path>,
     target: impl AsRef<Path>,
@@ -88,7 +88,7 @@ pub fn umount2(target: impl AsRef<Path>, flags: MntFlags) -> Result<()> {
 /// Makes a mount the root of the caller's mount namespace, and puts the old root at `put_old`. See pivot_root(2).
 ///
 /// # Errors
-/// `EINVAL` when `new_root` is no mount, or mounts are shared; `EBUSY` when it is the root already; `EPERM` without
+/// `EINVAL` when `new_root` is not a mount, or mounts are shared; `EBUSY` when it is the root already; `EPERM` without
 /// `CAP_SYS_ADMIN`.
 pub fn pivot_root(new_root: impl AsRef<Path>, put_old: impl AsRef<Path>) -> Result<()> {
     let (new_root, put_old) = (new_root.as_ref(), put_old.as_ref());
@@ -136,7 +136,7 @@ impl<T: fmt::Display> fmt::Display for OrNull<T> {
     }
 }
 
-/// The mount(8) that does the same.
+/// The equivalent mount(8) command.
 struct Shell<'a> {
     source: Option<&'a Path>,
     target: &'a Path,
@@ -145,7 +145,7 @@ struct Shell<'a> {
     data: Option<&'a str>,
 }
 
-/// Flags by the names that mount(8) has for them.
+/// Flags and their names as options of mount(8).
 const OPTIONS: [(MsFlags, &str); 6] = [
     (MsFlags::MS_RDONLY, "ro"),
     (MsFlags::MS_NOSUID, "nosuid"),

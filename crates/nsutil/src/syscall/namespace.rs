@@ -9,13 +9,13 @@ use super::kind::{Isolated, Options};
 use super::{Names, PidFd, needs_root, system_call};
 use crate::error::{Error, Result};
 
-/// Moves the caller into the namespaces of another process that `flags` (`CLONE_NEW…`) name. See setns(2).
+/// Moves the caller into those namespaces of another process that `flags` (`CLONE_NEW…`) select. See setns(2).
 ///
-/// With `CLONE_NEWPID` the caller stays: its next child is created there.
+/// With `CLONE_NEWPID` the caller stays; its next child is created there.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN` over the namespace; `ESRCH` when the process has ended; `EINVAL` for no flag, and for
-/// `CLONE_NEWUSER` or `CLONE_NEWNS` from a process that has more than one thread.
+/// `EPERM` without `CAP_SYS_ADMIN` over the namespace; `ESRCH` when the process has ended; `EINVAL` without a flag, and
+/// for `CLONE_NEWUSER` or `CLONE_NEWNS` from a multi-threaded process.
 pub fn setns(process: &PidFd, flags: CloneFlags) -> Result<()> {
     let pid = process.pid();
     system_call!("setns", call: "setns(pidfd of process {pid}, {})", Names(flags);
@@ -25,9 +25,9 @@ pub fn setns(process: &PidFd, flags: CloneFlags) -> Result<()> {
     .map_err(needs_root)
 }
 
-/// Gives the caller new namespaces in place of those it is in. See unshare(2).
+/// Moves the caller into new namespaces. See unshare(2).
 ///
-/// With `CLONE_NEWPID` the caller stays: its next child is process 1 of the new one.
+/// With `CLONE_NEWPID` the caller stays; its next child is process 1 of the new namespace.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN` (not needed for `CLONE_NEWUSER`); `ENOSPC` when a limit under
@@ -40,7 +40,7 @@ pub fn unshare(flags: CloneFlags) -> Result<()> {
     .map_err(explain_clone)
 }
 
-/// Which process setns with these flags moves.
+/// Describes which process setns moves with these flags.
 fn effect_of_setns(flags: CloneFlags) -> &'static str {
     match (flags.contains(CloneFlags::CLONE_NEWPID), flags == CloneFlags::CLONE_NEWPID) {
         (_, true) => "the caller stays, its next child is created there: a process never changes its PID",

@@ -32,9 +32,9 @@ pub struct PidFd {
 /// always set, so that the child has a pidfd.
 #[derive(Debug, Clone, Copy)]
 pub struct CloneArgs<'a> {
-    /// The namespaces that are made for the child (`CLONE_NEW…`); it shares the others with its parent.
+    /// The namespaces to create for the child (`CLONE_NEW…`); it shares the others with its parent.
     pub flags: CloneFlags,
-    /// The cgroup v2 directory that the child is created in (`CLONE_INTO_CGROUP`); without one it is its parent's.
+    /// The cgroup v2 directory to create the child in (`CLONE_INTO_CGROUP`); by default its parent's cgroup.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
@@ -43,13 +43,13 @@ pub struct CloneArgs<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalNumber(i32);
 
-/// Creates a child process. It runs `child` and ends with the exit code that this returns. See clone(2), "clone3()".
+/// Creates a child process, which runs `child` and exits with the code that it returns. See clone(2), "clone3()".
 ///
-/// The caller must have one thread only.
+/// The caller must be single-threaded.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN`, when a namespace is to be made; `ENOSPC` at a limit of namespaces; `EAGAIN` at a limit
-/// of processes; `ENOMEM` when process 1 of the PID namespace that it would be in has ended.
+/// `EPERM` without `CAP_SYS_ADMIN`, if a namespace is to be created; `ENOSPC` at a limit of namespaces; `EAGAIN` at a
+/// limit of processes; `ENOMEM` when process 1 of the child's PID namespace has ended.
 pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd> {
     let flags = args.flags;
     let (and, too) = if args.cgroup.is_some() { (true, ", and is in its cgroup from the start") } else { (false, "") };
@@ -68,13 +68,13 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<PidFd
     Ok(PidFd { pid, descriptor })
 }
 
-/// Makes the caller another program. `program` is a path, not a name to search for. See execve(2).
+/// Replaces the caller's program. `program` is a path, not a name to search for. See execve(2).
 ///
-/// What the caller has open and is not close-on-exec stays open, a signal that it blocks or ignores stays so
-/// (`process::prepare_for_exec` undoes both).
+/// Descriptors without close-on-exec stay open, and blocked or ignored signals stay so (`process::prepare_for_exec`
+/// changes both).
 ///
 /// # Errors
-/// Only errors return: `ENOENT` when the program is not there, *or its interpreter or loader is not*; `EACCES` when it
+/// Returns only on error: `ENOENT` when the program, *its interpreter or its loader* does not exist; `EACCES` when it
 /// may not be executed; `ENOEXEC` when it is not for this machine.
 pub fn execve(program: impl AsRef<Path>, arguments: &[&str], environment: &[&str]) -> Result<Infallible> {
     let program = program.as_ref();
@@ -100,10 +100,10 @@ pub fn execve(program: impl AsRef<Path>, arguments: &[&str], environment: &[&str
 
 /// Opens a descriptor of a process. See pidfd_open(2).
 ///
-/// To be sure that it is the process you mean, be its parent and do not have reaped it.
+/// PIDs are reused: only the parent of a process, before it reaps it, can be sure to open the intended one.
 ///
 /// # Errors
-/// `ESRCH` when there is no such process; `EINVAL` for a thread that is not a process's first.
+/// `ESRCH` when there is no such process; `EINVAL` for a thread that is not the main thread.
 pub fn pidfd_open(pid: Pid) -> Result<PidFd> {
     let open = || {
         let asked = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(rustix::io::Errno::SRCH)?;
@@ -119,7 +119,7 @@ pub fn pidfd_open(pid: Pid) -> Result<PidFd> {
 /// Sends a signal to a process. See pidfd_send_signal(2).
 ///
 /// # Errors
-/// `ESRCH` when it has been waited for; `EPERM` when it is another user's.
+/// `ESRCH` when it has been reaped; `EPERM` when it belongs to another user.
 pub fn pidfd_send_signal(process: &PidFd, signal: SignalNumber) -> Result<()> {
     let pid = process.pid;
     system_call!("pidfd_send_signal", call: "pidfd_send_signal(pidfd of process {pid}, {signal})";
@@ -128,12 +128,12 @@ pub fn pidfd_send_signal(process: &PidFd, signal: SignalNumber) -> Result<()> {
         make: sys::pidfd_send_signal(process.as_fd(), signal.0))
 }
 
-/// Waits for a child to end, as `options` say, and takes its exit status. See waitid(2).
+/// Waits for a change of a child's state, as `options` select, and returns its status. See waitid(2).
 ///
 /// Not announced: it changes only the caller's list of children.
 ///
 /// # Errors
-/// `ECHILD` when it is no child of the caller's, or has been waited for; `EINTR` when a signal came.
+/// `ECHILD` when it is not a child of the caller, or has been reaped; `EINTR` when a signal was caught.
 pub fn waitid(process: &PidFd, options: WaitIdOptions) -> Result<Option<WaitIdStatus>> {
     rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
         .map_err(|errno| Error::new(format_args!("waitid(pidfd of process {})", process.pid), "", errno))
@@ -146,7 +146,7 @@ impl Default for CloneArgs<'_> {
 }
 
 impl PidFd {
-    /// The number that the process had when the descriptor was made, as the opener sees it.
+    /// The PID of the process when the descriptor was opened, in the opener's PID namespace.
     pub fn pid(&self) -> Pid {
         self.pid
     }
@@ -159,9 +159,9 @@ impl AsFd for PidFd {
 }
 
 impl SignalNumber {
-    /// Of no signal at all.
+    /// Number 0: no signal is sent.
     pub const NONE: Self = Self(0);
-    /// The first and the last real-time signal; the C library keeps the two before them for itself.
+    /// The first and the last real-time signal; the C library reserves the two before them.
     pub const REAL_TIME: (i32, i32) = (34, 64);
 
     /// The number of a signal that has a name.
@@ -169,7 +169,7 @@ impl SignalNumber {
         Self(signal as i32)
     }
 
-    /// Takes a number; none when no signal has it.
+    /// The signal with this number; none if there is no such signal.
     pub fn new(number: i32) -> Option<Self> {
         let (first, last) = Self::REAL_TIME;
         let is_one = number == 0 || (first..=last).contains(&number) || Signal::try_from(number).is_ok();
