@@ -95,7 +95,7 @@ fn a_session_that_hangs_is_ended_by_a_signal_at_once() {
         assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(143), "{script}");
         // A second of patience, and what it takes to take a box down: far from the minutes that a session may last.
-        assert!(start.elapsed() < Duration::from_secs(15), "{script}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{script}: {:?}", start.elapsed());
         assert_eq!(cgroups(pid), Vec::<PathBuf>::new());
     }
 }
