@@ -613,11 +613,25 @@ const TOOK_TOO_LONG: [&str; 3] = [
     "strace -f shows the last call of each process: start with the one that is not waiting for another.",
 ];
 
-/// Where a program panicked, crashed or took too long before it did the thing, the hints are about that, not about the
-/// thing.
+/// Hints where a script could not be read to its end.
+const DOES_NOT_PARSE: [&str; 3] = [
+    "The shell could not read the script: nothing from that place on was run. `bash -n FILE` says the same at once, without \
+     running it.",
+    "The line that it names is where it gave up. The mistake is there or before: a quote, a bracket or a `{` that nobody \
+     closes, an `if` without its `fi`, a `do` without its `done`.",
+    "`shellcheck FILE` names the line on which it began. If it knows no answer either: take out half of the script, and see \
+     whether `bash -n` is content; then half of the half that it was not content with.",
+];
+
+/// Where a program panicked, crashed, took too long or could not be read before it did the thing, the hints are about that,
+/// not about the thing.
 fn hint_at_its_end(verdict: &mut Verdict, runs: &[Run], task: Task) {
     if verdict.losses.iter().any(|loss| loss.observed.contains(words::STILL_COMPUTING)) {
         verdict.check.hints = TOOK_TOO_LONG.map(str::to_owned).to_vec();
+        return;
+    }
+    if verdict.losses.iter().any(|loss| words::does_not_parse(&loss.observed)) {
+        verdict.check.hints = DOES_NOT_PARSE.map(str::to_owned).to_vec();
         return;
     }
     let was_not_seen = !verdict.losses.is_empty() && verdict.losses.iter().all(|loss| loss.evidence.is_empty());
@@ -636,6 +650,8 @@ fn hint_at_its_end(verdict: &mut Verdict, runs: &[Run], task: Task) {
         CRASHED
     } else if runs.iter().any(|run| matches!(run.end, End::TimedOut(_))) {
         TOOK_TOO_LONG
+    } else if runs.iter().any(|run| words::does_not_parse(&run.output.stderr)) {
+        DOES_NOT_PARSE
     } else {
         return;
     };

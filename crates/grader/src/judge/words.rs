@@ -84,6 +84,20 @@ pub fn first_said(text: &str) -> Option<String> {
     Some(whole.chars().take(LONGEST).collect())
 }
 
+/// Whether a shell said that it cannot read a script, or Python.
+pub fn does_not_parse(text: &str) -> bool {
+    // Of bash, dash and Python. "syntax error: operand expected" is said of one calculation.
+    const SAID: [&str; 6] = [
+        "syntax error near unexpected",
+        "syntax error: unexpected end of file",
+        "unexpected EOF while looking for",
+        "Syntax error: ",
+        "SyntaxError: ",
+        "IndentationError: ",
+    ];
+    SAID.iter().any(|words| text.contains(words))
+}
+
 /// The panics of Rust programs in what they said on stderr: where, as FILE:LINE:COLUMN, and why.
 pub fn panics(stderr: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
