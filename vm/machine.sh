@@ -66,6 +66,7 @@ reboot_machine() {
     local deadline=$((SECONDS + 300))
     until [[ $(in_machine root cat /proc/sys/kernel/random/boot_id 2>/dev/null </dev/null) != @("$before"|"") ]]; do
         ((SECONDS < deadline)) || machine_failed "did not come back within 300 s after a reboot"
+        reset_after_panic
         sleep 1
     done
 }
@@ -176,7 +177,7 @@ open_machine() {
         -netdev user,id=net,hostfwd=tcp:127.0.0.1:0-:22 \
         -serial "file:$machine_dir/console" \
         -chardev "pipe,id=monitor,path=$machine_dir/monitor" -mon monitor "$@" </dev/null 2>"$machine_dir/qemu" &
-    machine_pid=$!
+    machine_pid=$! resets=0
     exec {to_qemu}<>"$machine_dir/monitor.in" {from_qemu}<>"$machine_dir/monitor.out"
 
     local port
@@ -191,8 +192,22 @@ wait_until_reachable() {
     until in_machine root true 2>/dev/null </dev/null; do
         kill -0 "$machine_pid" 2>/dev/null || machine_failed "ended"
         ((SECONDS < deadline)) || machine_failed "cannot be reached by ssh after $1 s"
+        reset_after_panic
         sleep 0.2
     done
+}
+
+# On an emulated processor the kernel dies now and then in its first seconds, before any of our programs has run.
+reset_after_panic() {
+    local panics
+    panics=$(grep --text --count '\] Kernel panic' "$machine_dir/console") || true
+    if ((panics > resets)); then
+        ((panics < 3)) || machine_failed "panicked $panics times"
+        resets=$panics
+        echo "vm: the kernel of the virtual machine panicked; resetting it. The console said last:" >&2
+        last_words 40 >&2
+        tell_qemu system_reset
+    fi
 }
 
 tell_qemu() { echo "$1" >&"$to_qemu"; }
@@ -213,7 +228,9 @@ answer_of_qemu() {
 machine_failed() {
     {
         echo "vm: the virtual machine $*; qemu and the console said last:"
-        tail -n 5 "$machine_dir/qemu" "$machine_dir/console" 2>/dev/null
+        last_words 5
     } >&2
     exit 125
 }
+
+last_words() { tail -n "$1" "$machine_dir/qemu" "$machine_dir/console" 2>/dev/null; }

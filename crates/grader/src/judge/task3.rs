@@ -1110,9 +1110,13 @@ impl<'a> Judge<'a> {
         let mut seen = 0;
         for run in commands {
             let text = plain(&run.output.stdout);
-            if text.lines().find(|line| !line.trim().is_empty()).map(str::trim) != Some(BANNER) {
-                let first = text.lines().next().unwrap_or("nothing").to_owned();
-                return Outcome::wrong(expected, format!("`{}` begins with {first:?}", run.line()), Vec::new());
+            let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+            if first != Some(BANNER) {
+                let observed = match first {
+                    Some(line) => format!("`{}` begins with {line:?}", run.line()),
+                    None => printed_nothing(run),
+                };
+                return Outcome::wrong(expected, observed, Vec::new());
             }
             seen += 1;
         }
@@ -1124,7 +1128,11 @@ impl<'a> Judge<'a> {
             let run = self.session.command(name);
             let observed = run.map_or(self.session.not_reached(), |run| {
                 let lines: Vec<String> = rows(run).map(|row| format!("{:?}", row.trim())).collect();
-                format!("`{}` printed {}", run.line(), list(&lines))
+                if lines.is_empty() {
+                    printed_nothing(run)
+                } else {
+                    format!("`{}` printed {}", run.line(), list(&lines))
+                }
             });
             Outcome::absent(expected, observed)
         };
@@ -1155,6 +1163,11 @@ impl<'a> Judge<'a> {
         }
         Outcome::Held
     }
+}
+
+fn printed_nothing(run: &CommandRun) -> String {
+    let what = if plain(&run.output.stdout).trim().is_empty() { "nothing" } else { "no row below the banner" };
+    format!("`{}` printed {what}; {}", run.line(), command_told(run))
 }
 
 /// The rows of a table: what was printed below the banner.

@@ -84,16 +84,14 @@ pub fn first_said(text: &str) -> Option<String> {
     Some(whole.chars().take(LONGEST).collect())
 }
 
-/// Whether a shell said that it cannot read a script, or Python.
+/// Whether a shell said that it cannot read a script.
 pub fn does_not_parse(text: &str) -> bool {
-    // Of bash, dash and Python. "syntax error: operand expected" is said of one calculation.
-    const SAID: [&str; 6] = [
+    // Of bash and dash. "syntax error: operand expected" is said of one calculation.
+    const SAID: [&str; 4] = [
         "syntax error near unexpected",
         "syntax error: unexpected end of file",
         "unexpected EOF while looking for",
         "Syntax error: ",
-        "SyntaxError: ",
-        "IndentationError: ",
     ];
     SAID.iter().any(|words| text.contains(words))
 }
@@ -135,4 +133,27 @@ pub fn probe_told(probe: &Probe) -> String {
 /// `text` without colours.
 pub fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_says_of_a_script_that_it_cannot_read() {
+        let said = |shell: &str, script: &str| {
+            let run = std::process::Command::new(shell).args(["-c", script]).env("LC_ALL", "C").output().unwrap();
+            String::from_utf8(run.stderr).unwrap()
+        };
+        for shell in ["bash", "dash"] {
+            for script in ["if true; then :", "for i in 1; do :;\n}", "echo 'open", "f() { :", ":; fi"] {
+                let text = said(shell, script);
+                assert!(does_not_parse(&text), "{shell}: {script:?}: {text:?}");
+            }
+            for script in ["echo $((1+))", "none-such-command", ": >/proc/none", "cd /none"] {
+                let text = said(shell, script);
+                assert!(!text.is_empty() && !does_not_parse(&text), "{shell}: {script:?}: {text:?}");
+            }
+        }
+    }
 }
