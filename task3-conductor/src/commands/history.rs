@@ -74,10 +74,11 @@ impl History {
         let title = format!("Layers of the image {}", self.image);
         let mut svg = Drawing::new(&title, WIDTH, TOP + LAYER * (layers.len() + 1) + 20);
         svg.text("head", (LEFT, 30), &title);
+        svg.rectangle("missing", (LEFT, TOP), WIDTH - 2 * LEFT, LAYER);
         svg.text("missing", (LEFT + 10, TOP + 28), "a container's own layer: the only one that it writes to");
         for (row, layer) in layers.iter().enumerate() {
             let top = TOP + LAYER * (row + 1);
-            svg.rectangle((LEFT, top), WIDTH - 2 * LEFT, LAYER);
+            svg.rectangle("", (LEFT, top), WIDTH - 2 * LEFT, LAYER);
             let head = format!("{}  {}", layer.record.made_by, size(layer.record.size_bytes));
             svg.text_with_details((LEFT + 10, top + 20), &head, &layer.id.to_string());
             svg.text("", (LEFT + 10, top + 38), &layer.shared());

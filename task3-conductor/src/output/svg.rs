@@ -76,9 +76,10 @@ impl Drawing {
         self.add(Group::new().add(Title::new(printable(details))).add(path));
     }
 
-    /// A rectangle by its upper left corner, its width and its height.
-    pub fn rectangle(&mut self, (x, y): Point, width: usize, height: usize) {
-        self.add(Rectangle::new().set("x", x).set("y", y).set("width", width).set("height", height));
+    /// A rectangle by its upper left corner, its width and its height, with a class of the style or none.
+    pub fn rectangle(&mut self, class: &str, (x, y): Point, width: usize, height: usize) {
+        let shape = Rectangle::new().set("x", x).set("y", y).set("width", width).set("height", height);
+        self.add(shape.set("class", class));
     }
 
     /// The whole file.

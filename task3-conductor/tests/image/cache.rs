@@ -119,3 +119,26 @@ fn rmcache_does_not_guess_when_a_record_is_damaged() {
     build_test.host.ok(&["rmcache"]);
     assert_eq!(build_test.cache("layers"), Vec::<String>::new());
 }
+
+#[test]
+#[ignore = "needs root: make test"]
+fn the_history_of_an_image_lists_its_layers_and_draws_whose_they_are() {
+    let build_test = BuildTest::new("history");
+    build_test.host.ok(&["build", "--from", "host", "base"]);
+    build_test.build_log("FROM base\nRUN echo '<&>' > /one\nRUN echo two > /two\n");
+    let listed = build_test.host.ok(&["-q", "history", "made"]);
+    assert_eq!(listed.lines().collect::<Vec<_>>(), build_test.layers_of("made"));
+    let table = build_test.host.ok(&["history", "made"]);
+    assert!(table.lines().nth(1).unwrap().ends_with("RUN echo two > /two"), "{table}");
+
+    let file = build_test.context.path().join("layers.svg");
+    build_test.host.ok(&["history", "made", file.to_str().unwrap()]);
+    let drawn = fs::read_to_string(&file).unwrap();
+    // Three of the image, and the one that a container adds.
+    assert_eq!(drawn.matches("<rect").count(), 4, "{drawn}");
+    assert!(drawn.contains("echo '&lt;&amp;&gt;'"), "escaped: {drawn}");
+    assert_eq!(drawn.matches("read-only, shared with base").count(), 1, "{drawn}");
+
+    let outcome = build_test.host.run(&["history", "none"]);
+    assert_eq!((outcome.code, outcome.err.lines().count()), (125, 1), "{outcome:?}");
+}

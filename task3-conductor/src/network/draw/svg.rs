@@ -30,7 +30,7 @@ impl Picture {
             svg.text("head", (x, TOP - 50), &head);
             svg.text("", (x, TOP - 50 + LINE), below);
         }
-        svg.rectangle((HOST.0, TOP - 20), HOST.1 - HOST.0, height - TOP);
+        svg.rectangle("", (HOST.0, TOP - 20), HOST.1 - HOST.0, height - TOP);
         for (row, container) in self.containers.iter().enumerate() {
             self.row(&mut svg, row, container);
         }
@@ -40,7 +40,7 @@ impl Picture {
     fn row(&self, svg: &mut Drawing, row: usize, container: &Container) {
         let Container { name, outside, inside, permitted, missing } = container;
         let (top, middle) = (TOP + row * ROW, TOP + row * ROW + HEIGHT / 2);
-        svg.rectangle((CONTAINER.0, top), CONTAINER.1 - CONTAINER.0, HEIGHT);
+        svg.rectangle("", (CONTAINER.0, top), CONTAINER.1 - CONTAINER.0, HEIGHT);
         svg.text("head", (CONTAINER.0 + INDENT, middle - 6), name.as_str());
         svg.text("", (CONTAINER.0 + INDENT, middle - 6 + LINE), &inside.to_string());
         let class = if inside.is_up && outside.is_up { "" } else { "missing" };
