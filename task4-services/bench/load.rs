@@ -15,8 +15,6 @@
 )]
 
 mod client;
-#[path = "../../task3-conductor/tests/netlab/netns.rs"]
-mod netns;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -26,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::{Outcome, Visits, visit};
-use netns::{HOST, Netns, host_and_internet};
+use testlab::netns::{HOST, Netns, host_and_internet};
 
 /// Number of concurrent requests.
 const CLIENTS: usize = 64;

@@ -2,7 +2,7 @@
 //!
 //! `up` runs commands in order. Kubernetes is given the desired state instead: a *Pod* is a container to run, a
 //! *Service* gives it a stable name and port, a *NetworkPolicy* says which pods may talk to it. There is no start
-//! order: a service whose peer is missing exits and is restarted. The image is the one that `up` builds; the folder
+//! order: while the counter is not there yet, the page answers 502. The image is the one that `up` builds; the folder
 //! with the program is mounted at the path to which `up` copies it.
 //!
 //! Look: `service-orchestrator kube | podman kube play -` (podman has no policies: there, containers of one network can all talk

@@ -4,15 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code)]
-#[path = "../faults/tally.rs"]
-mod tally;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
-use tally::Tally;
+use testlab::tally::Tally;
 
 /// A program, what is typed, and what it must print.
 const PROGRAMS: &[(&str, &str, &str)] = &[

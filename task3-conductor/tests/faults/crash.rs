@@ -9,8 +9,8 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::{copy_program, within};
 use crate::test_store::{IMAGE, TestStore, until};
+use testlab::host::{copy_program, within};
 
 #[test]
 #[ignore = "needs root: make test"]

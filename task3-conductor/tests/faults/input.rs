@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use crate::host::Outcome;
-use crate::tally::Tally;
 use crate::test_store::{IMAGE, TestStore};
+use testlab::host::Outcome;
+use testlab::tally::Tally;
 
 /// What no name may be: paths, options, shell's words, letters that only look alike or turn the line round, and lengths.
 pub fn names() -> Vec<String> {

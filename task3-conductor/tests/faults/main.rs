@@ -8,9 +8,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod crash;
-#[allow(dead_code)]
-#[path = "../runtime/host.rs"]
-mod host;
 mod hung;
 mod input;
 mod process;
@@ -18,7 +15,6 @@ mod random;
 mod resources;
 mod state;
 mod steps;
-mod tally;
 mod test_store;
 mod together;
 mod tools;

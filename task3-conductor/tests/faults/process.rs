@@ -9,9 +9,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::within;
-use crate::tally::{Tally, is_full};
 use crate::test_store::{IMAGE, TestStore, until};
+use testlab::host::within;
+use testlab::tally::{Tally, is_full};
 
 #[test]
 #[ignore = "needs root: make test"]

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::host::within;
-use crate::tally::{Tally, is_full};
 use crate::test_store::{IMAGE, Snapshot, TestStore};
+use testlab::host::within;
+use testlab::tally::{Tally, is_full};
 
 /// How often each of the six commands is killed.
 fn rounds() -> u32 {

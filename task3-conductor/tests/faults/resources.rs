@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::host::{Outcome, copy_program};
-use crate::tally::Tally;
 use crate::test_store::{IMAGE, TestStore, until};
+use testlab::host::{Outcome, copy_program};
+use testlab::tally::Tally;
 
 fn outcome(output: &Output) -> Outcome {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

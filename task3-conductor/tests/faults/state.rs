@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::tally::Tally;
 use crate::test_store::{IMAGE, TestStore, entries};
+use testlab::tally::Tally;
 
 type Damage = (&'static str, fn(&Path));
 

@@ -4,8 +4,8 @@
 
 use nix::sys::signal::Signal;
 
-use crate::tally::{Tally, is_full};
 use crate::test_store::{End, IMAGE, TestStore, until};
+use testlab::tally::{Tally, is_full};
 
 /// A command to be hurt, and what must hold for its users afterwards.
 struct Scenario {

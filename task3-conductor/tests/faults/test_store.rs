@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::{Host, Outcome, within};
+use testlab::host::{Host, Outcome, within};
 
 /// The image of all tests here.
 pub const IMAGE: &str = "img";

@@ -3,9 +3,9 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::host::within;
-use crate::tally::is_full;
 use crate::test_store::{IMAGE, TestStore, until};
+use testlab::host::within;
+use testlab::tally::is_full;
 
 fn start(store: &TestStore, words: &[&str]) -> Child {
     store.host.piped(words)

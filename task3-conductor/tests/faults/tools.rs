@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::host::copy_program;
 use crate::test_store::{IMAGE, TestStore, entries};
+use testlab::host::copy_program;
 
 fn ip(words: &str) {
     assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success(), "ip {words}");

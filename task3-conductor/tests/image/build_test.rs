@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, Outcome, within};
+use testlab::host::{Host, Outcome, within};
 
 /// A private host, and a folder that Conductorfiles stand in.
 pub struct BuildTest {

@@ -159,7 +159,7 @@ fn holes_and_hard_links_stay_what_they_are_and_paths_may_be_of_any_length() {
         "FROM host\nCOPY tree /tree\nRUN bash -c '{}'\n",
         script("/run-made").replace('\'', "'\\''")
     ));
-    assert!(begun.elapsed() < crate::host::within(std::time::Duration::from_secs(15)), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < testlab::host::within(std::time::Duration::from_secs(15)), "{:?}", begun.elapsed());
     let looks = "stat -c '%s %b' /tree/hole; stat -c %h /tree/a /tree/b; \
                  for top in /tree /run-made; do cd $top; while cd 0* 2> /dev/null; do :; done; cat file; done";
     assert_eq!(build_test.inside(looks), "2147483648 0\n2\n2\nbottom\nbottom\n");

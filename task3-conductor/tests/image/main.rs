@@ -9,7 +9,4 @@ mod cache;
 mod copy;
 mod debootstrap;
 mod faults;
-#[allow(dead_code)]
-#[path = "../runtime/host.rs"]
-mod host;
 mod life;

@@ -11,15 +11,13 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod netns;
-
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-pub use netns::{HOST, INTERNET, NEIGHBOUR, Netns, host_and_internet};
+pub use testlab::netns::{HOST, INTERNET, NEIGHBOUR, Netns, host_and_internet};
 
 /// A host with conductor on it, and the world.
 pub struct Host {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::host::Host;
 use crate::{has, sh};
+use testlab::host::Host;
 
 /// What differs, and why. Each must differ: else its line has to go.
 const DIFFERENT: [(&str, &str); 4] = [

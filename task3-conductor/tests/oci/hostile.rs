@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use serde_json::json;
 use tar::EntryType::{self, Block, Directory, Link, Regular, Symlink};
 
-use crate::host::{Host, within};
 use crate::planted::{Forged, add, alone, archive};
 use crate::sh;
+use testlab::host::{Host, within};
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)

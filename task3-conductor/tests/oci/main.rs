@@ -6,9 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod bundles;
-#[allow(dead_code)]
-#[path = "../runtime/host.rs"]
-mod host;
 mod hostile;
 mod planted;
 mod registry;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::host::Host;
+use testlab::host::Host;
 
 /// A host whose store shares no cache with other tests: what is in there is this test's.
 pub fn alone(test: &str) -> Host {

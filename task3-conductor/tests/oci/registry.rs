@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tar::EntryType;
 
-use crate::host::within;
 use crate::planted::{Forged, add, alone, archive, layers};
 use crate::{has, sh};
+use testlab::host::within;
 
 /// A registry that ends with the test.
 struct Registry(Child);

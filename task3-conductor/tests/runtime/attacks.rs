@@ -8,9 +8,9 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::host::{Host, Snapshot, copy_program};
 use crate::life::wait_for;
-use crate::tally::Tally;
+use testlab::host::{Host, Snapshot, copy_program};
+use testlab::tally::Tally;
 
 /// Copies the program of attacks and what it needs below a root.
 pub fn install_attacks(root: &Path) {

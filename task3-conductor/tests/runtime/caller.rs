@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::host::Host;
+use testlab::host::Host;
 
 #[test]
 #[ignore = "needs root: make test"]

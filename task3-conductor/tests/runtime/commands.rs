@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, within};
 use crate::life::wait_for;
+use testlab::host::{Host, within};
 
 #[test]
 #[ignore = "needs root: make test"]

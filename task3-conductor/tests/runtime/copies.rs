@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::host::{Host, file_of};
+use testlab::host::{Host, file_of};
 
 /// The store is where its scripts stand, and "copy all that is here" is said there.
 #[test]

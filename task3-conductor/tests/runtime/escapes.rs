@@ -5,9 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use crate::attacks::{STOPPED, install_attacks, outcomes};
-use crate::host::{Host, feed};
 use crate::life::wait_for;
-use crate::tally::{Tally, is_full};
+use testlab::host::{Host, feed};
+use testlab::tally::{Tally, is_full};
 
 #[test]
 #[ignore = "needs root: make test"]

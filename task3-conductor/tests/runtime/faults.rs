@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::{Host, within};
 use crate::life::wait_for;
+use testlab::host::{Host, within};
 
 #[test]
 #[ignore = "needs root: make test"]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::host::{Host, Snapshot, within};
 use crate::life::wait_for;
+use testlab::host::{Host, Snapshot, within};
 
 /// Whoever waits for another signal than SIGTERM is `deaf`; where a thread is `alone`, the first one has ended.
 const DEAF: [&str; 2] = ["sigwait deaf", "thread-alone deaf"];

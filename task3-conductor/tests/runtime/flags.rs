@@ -4,15 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use crate::host::{Host, Outcome};
 use crate::life::wait_for;
-
-impl Host {
-    /// Runs a shell's text in a new container with further options, and removes it.
-    fn with(&self, options: &[&str], script: &str) -> Outcome {
-        self.run(&[&["-q", "run", "--rm"], options, &["img", "eg", "--", "bash", "-c", script]].concat())
-    }
-}
+use testlab::host::Host;
 
 /// An image with a user database of its own.
 fn peopled(host: &Host, name: &str) {
@@ -111,7 +104,7 @@ fn a_container_that_runs_as_another_user_ends_with_its_starter() {
 #[ignore = "needs root: make test"]
 fn a_process_starts_in_its_folder_and_never_outside_of_the_container() {
     let host = Host::new("workdir-flag");
-    assert_eq!(host.with(&["-w", "/usr/bin"], "pwd").out, "/usr/bin\n");
+    assert_eq!(host.inside_with("eg", &["-w", "/usr/bin"], "pwd").out, "/usr/bin\n");
     host.start("web");
     assert!(host.ok(&["exec", "-w", "/etc", "web", "--", "pwd"]).ends_with("\n/etc\n"));
     for (folder, why) in [
@@ -139,12 +132,12 @@ fn variables_come_from_files_and_what_is_typed_goes_before() {
     fs::write(&other, "C=$(id)\r\n").unwrap();
     let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
     let options = ["--env-file", one, "--env-file", other, "-e", "A=typed"];
-    assert_eq!(host.with(&options, "echo \"$A|$B|$C\"").out, "typed|\"as it stands\"|$(id)\n");
+    assert_eq!(host.inside_with("eg", &options, "echo \"$A|$B|$C\"").out, "typed|\"as it stands\"|$(id)\n");
     host.start("web");
     let exec = [&["-q", "exec"], &options[..], &["web", "--", "bash", "-c", "echo \"$A|$B|$C\""]].concat();
     assert!(host.run(&exec).out.ends_with("typed|\"as it stands\"|$(id)\n"));
     fs::write(one, "A=1\nPATH\n").unwrap();
-    let refused = host.with(&options, "true");
+    let refused = host.inside_with("eg", &options, "true");
     assert_eq!(refused.code, 125);
     assert!(refused.err.contains("one.env:2: \"PATH\" is not a variable"), "{refused:?}");
 }
@@ -158,7 +151,8 @@ fn a_volume_is_the_hosts_own_folder_and_read_only_holds() {
     fs::write(shared.join("file"), "of the host\n").unwrap();
     let before = host.snapshot();
     let volume = |place: &str| format!("{}:{place}", shared.display());
-    let outcome = host.with(
+    let outcome = host.inside_with(
+        "eg",
         &[
             "-v",
             &volume("/a/b/c"),
@@ -176,7 +170,7 @@ fn a_volume_is_the_hosts_own_folder_and_read_only_holds() {
     assert_eq!(host.snapshot(), before, "and nothing of it is mounted on the host");
     // The folder is whose it was, and still there with all it held when the container goes.
     assert_eq!(fs::metadata(&shared).unwrap().uid(), 0);
-    let missing = host.with(&["-v", &format!("{}/missing:/x", shared.display())], "true");
+    let missing = host.inside_with("eg", &["-v", &format!("{}/missing:/x", shared.display())], "true");
     assert_eq!(missing.code, 125);
     assert!(missing.err.contains("missing: No such file or directory (ENOENT)"), "{missing:?}");
 }
@@ -191,7 +185,7 @@ fn what_is_mounted_below_a_volume_comes_along_and_is_as_read_only() {
     nix::mount::mount(Some("tmpfs"), &below, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
     fs::write(below.join("file"), "below\n").unwrap();
     let volume = format!("{}:/v:ro", shared.display());
-    let outcome = host.with(&["-v", &volume], "cat /v/below/file; touch /v/below/x");
+    let outcome = host.inside_with("eg", &["-v", &volume], "cat /v/below/file; touch /v/below/x");
     nix::mount::umount2(&below, nix::mount::MntFlags::MNT_DETACH).unwrap();
     assert_eq!(outcome.out, "below\n");
     assert!(outcome.err.contains("Read-only file system"), "{outcome:?}");
@@ -252,7 +246,7 @@ fn a_volumes_place_that_is_swapped_for_a_link_during_the_start_leads_nowhere_els
     let mut refused = 0;
     for _ in 0..40 {
         let check = "grep -c ' /proc/sys .*shared-inner\\| /proc/sys rw' /proc/self/mountinfo; echo x > /proc/sys/kernel/core_pattern";
-        let outcome = host.with(&["-v", &outer_volume, "-v", &inner_volume], check);
+        let outcome = host.inside_with("eg", &["-v", &outer_volume, "-v", &inner_volume], check);
         if outcome.code == 125 {
             refused += 1;
         } else {
@@ -272,7 +266,7 @@ fn a_read_only_container_writes_to_its_memory_and_its_volumes_only() {
     let volume = format!("{}:/data", shared.display());
     let script =
         "touch /x; touch /etc/hosts-x; touch /dev/shm/fine && touch /data/fine && echo fine; mount -o remount,rw /";
-    let outcome = host.with(&["--read-only", "-v", &volume], script);
+    let outcome = host.inside_with("eg", &["--read-only", "-v", &volume], script);
     assert_eq!(outcome.out, "fine\n", "{outcome:?}");
     assert_eq!(outcome.err.matches("Read-only file system").count(), 2, "{outcome:?}");
     host.ok(&["run", "-d", "--read-only", "img", "web", "--", "sleep", "infinity"]);
@@ -315,8 +309,11 @@ fn limits_are_what_the_kernel_holds_and_go_with_the_container() {
 #[ignore = "needs root: make test"]
 fn a_limit_holds_what_it_says() {
     let host = Host::new("held");
-    let forks =
-        host.with(&["--pids-limit", "12"], "for i in $(seq 30); do sleep 5 & done 2> /dev/null; echo not reached");
+    let forks = host.inside_with(
+        "eg",
+        &["--pids-limit", "12"],
+        "for i in $(seq 30); do sleep 5 & done 2> /dev/null; echo not reached",
+    );
     assert!(!forks.out.contains("not reached") || forks.code != 0, "{forks:?}");
     // One core's worth of work in a quarter of a core: the kernel counts the periods in which it had to wait.
     let busy = "timeout 1 bash -c 'while :; do :; done'; grep -h nr_throttled /sys/fs/cgroup/cpu.stat";
@@ -373,13 +370,13 @@ fn a_controller_that_is_missing_is_named_and_without_the_limit_it_runs() {
     // This test's own view of the host only.
     nix::mount::umount2(tree, nix::mount::MntFlags::MNT_DETACH).unwrap();
     let before = host.snapshot();
-    let refused = host.with(&["--memory", "32m"], "true");
+    let refused = host.inside_with("eg", &["--memory", "32m"], "true");
     assert_eq!(refused.code, 125, "{refused:?}");
     let line = "cannot limit by the memory controller: ";
     assert!(refused.err.contains(line) && refused.err.contains("to run without this limit"), "{refused:?}");
     assert_eq!(refused.err.lines().count(), 1, "{refused:?}");
     assert_eq!(host.snapshot(), before);
-    assert_eq!(host.with(&["--pids-limit", "30"], "true").code, 0);
+    assert_eq!(host.inside_with("eg", &["--pids-limit", "30"], "true").code, 0);
 }
 
 #[test]
@@ -388,7 +385,7 @@ fn a_reaper_is_process_1_hands_signals_on_and_leaves_no_zombie() {
     let host = Host::new("reaper");
     let orphans = "for i in 1 2 3 4 5; do (sleep 0.05 &) ; done; ps -o pid= -o stat= --ppid 1 | sort -n | head -1; \
                    while pgrep sleep > /dev/null; do sleep 0.05; done; ps -e -o stat= | grep -c Z; exit 7";
-    let with = host.with(&["--init"], &format!("echo $$; {orphans}"));
+    let with = host.inside_with("eg", &["--init"], &format!("echo $$; {orphans}"));
     assert_eq!((with.code, with.out.lines().next(), with.out.lines().last()), (7, Some("2"), Some("0")), "{with:?}");
     // The same without a reaper: what a first process never started, it does not wait for.
     for (name, options, zombies) in [("without", &[][..], "1"), ("reaped", &["--init"], "0")] {
@@ -452,7 +449,7 @@ fn ctrl_c_reaches_the_command_behind_a_reaper_once() {
 #[ignore = "needs root: make test"]
 fn capabilities_are_given_and_taken_one_by_one_and_the_filter_follows() {
     let host = Host::new("capabilities");
-    let effective = |options: &[&str]| host.with(options, "grep CapEff /proc/self/status").out;
+    let effective = |options: &[&str]| host.inside_with("eg", options, "grep CapEff /proc/self/status").out;
     assert_eq!(effective(&["--cap-drop", "ALL"]), "CapEff:\t0000000000000000\n");
     assert_eq!(effective(&["--cap-drop", "all", "--cap-add", "chown,CAP_KILL"]), "CapEff:\t0000000000000021\n");
     assert_eq!(effective(&["--cap-add", "NET_RAW"]), "CapEff:\t00000000800425fb\n");
@@ -462,8 +459,8 @@ fn capabilities_are_given_and_taken_one_by_one_and_the_filter_follows() {
     let hosts = status.lines().find(|line| line.starts_with("CapEff:")).unwrap();
     assert_eq!(effective(&["--cap-add", "ALL"]).trim_end(), hosts);
     let mount = "mount -t tmpfs tmpfs /mnt && echo mounted";
-    assert_eq!(host.with(&["--cap-add", "SYS_ADMIN"], mount).out, "mounted\n");
-    assert_eq!(host.with(&[], mount).out, "");
+    assert_eq!(host.inside_with("eg", &["--cap-add", "SYS_ADMIN"], mount).out, "mounted\n");
+    assert_eq!(host.inside_with("eg", &[], mount).out, "");
     // exec has what run had.
     host.ok(&["run", "-d", "--cap-drop", "ALL", "--cap-add", "KILL", "img", "web", "--", "sleep", "infinity"]);
     assert!(host.ok(&["exec", "web", "--", "grep", "CapEff", "/proc/self/status"]).ends_with("0000000000000020\n"));
@@ -476,14 +473,14 @@ fn privileged_keeps_a_root_of_its_own_and_nothing_else_and_exec_is_the_same() {
     let before = host.snapshot();
     let script = "grep -E 'CapEff|NoNew|Seccomp:' /proc/self/status; ls -d /dev/kmsg; mount -t tmpfs tmpfs /mnt && echo mounted; \
                   : > /proc/sys/kernel/core_pattern.x; test -w /proc/sys/vm/panic_on_oom && echo writable";
-    let by_run = host.with(&["--privileged"], script);
+    let by_run = host.inside_with("eg", &["--privileged"], script);
     host.ok(&["run", "-d", "--privileged", "img", "web", "--", "sleep", "infinity"]);
     let by_exec = host.run(&["-q", "exec", "web", "--", "bash", "-c", script]);
     assert!(by_exec.out.ends_with(&by_run.out), "{by_exec:?} {by_run:?}");
     for part in ["NoNewPrivs:\t0", "Seccomp:\t0", "/dev/kmsg", "mounted", "writable"] {
         assert!(by_run.out.contains(part), "{part}: {by_run:?}");
     }
-    let root = host.with(&["--privileged"], "cat /proc/1/mountinfo").out;
+    let root = host.inside_with("eg", &["--privileged"], "cat /proc/1/mountinfo").out;
     assert!(!root.contains(" /etc/hostname ") && root.lines().next().unwrap().contains(" / / "), "{root}");
     host.ok(&["stop", "-t", "0", "web"]);
     assert_eq!(host.snapshot(), before);
@@ -517,7 +514,7 @@ fn options_that_contradict_each_other_are_refused() {
         &["--cap-add", "KILL", "--cap-drop", "kill"],
         &["-d", "-t"],
     ] {
-        let refused = host.with(options, "true");
+        let refused = host.inside_with("eg", options, "true");
         assert_eq!(refused.code, 125, "{options:?}: {refused:?}");
     }
     // The owner of a volume is left alone.
@@ -525,7 +522,7 @@ fn options_that_contradict_each_other_are_refused() {
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o700)).unwrap();
     chown(&shared, Some(1234), Some(5678)).unwrap();
-    host.with(&["-v", &format!("{}:/v", shared.display())], "true");
+    host.inside_with("eg", &["-v", &format!("{}:/v", shared.display())], "true");
     let about = fs::metadata(&shared).unwrap();
     assert_eq!((about.uid(), about.gid(), about.mode() & 0o7777), (1234, 5678, 0o700));
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, within};
+use testlab::host::{Host, within};
 
 #[test]
 #[ignore = "needs root: make test"]

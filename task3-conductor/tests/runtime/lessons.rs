@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::host::Host;
+use testlab::host::Host;
 
 /// Attempts that some hosts refuse to everybody: their own root lacks the capability, or the kernel was set so.
 const MAY_FAIL_ANYWHERE: [&str; 4] = ["oom-score", "kexec", "load-module", "io-uring"];

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::IFlags;
 
-use crate::host::{Host, feed, within};
+use testlab::host::{Host, feed, within};
 
 #[test]
 #[ignore = "needs root: make test"]

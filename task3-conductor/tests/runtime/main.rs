@@ -14,14 +14,10 @@ mod faults;
 mod first;
 mod flags;
 mod habits;
-mod host;
 mod lessons;
 mod life;
 mod names;
 mod processes;
 mod scratch;
 mod streams;
-#[allow(dead_code)]
-#[path = "../faults/tally.rs"]
-mod tally;
 mod terminal;

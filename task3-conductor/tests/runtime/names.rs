@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::host::{Host, file_of};
 use crate::life::wait_for;
+use testlab::host::{Host, file_of};
 
 /// Puts a file of the test's own over one of the host's, in this test's view of it.
 fn cover(over: &str, with: &Path) {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::host::{Host, within};
 use crate::life::wait_for;
+use testlab::host::{Host, within};
 
 #[test]
 #[ignore = "needs root: make test"]

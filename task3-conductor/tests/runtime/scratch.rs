@@ -1,6 +1,6 @@
 //! File systems in memory: `--tmpfs` and `--shm-size`.
 
-use crate::host::Host;
+use testlab::host::Host;
 
 #[test]
 #[ignore = "needs root: make test"]

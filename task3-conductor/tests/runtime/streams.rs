@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::process::Stdio;
 
-use crate::host::{Host, within};
 use crate::life::wait_for;
+use testlab::host::{Host, within};
 
 /// Each opens what its own stdout or stderr is, in the ways that programs do.
 const REOPENS: &str = "echo 1; echo 2; echo 3 > /dev/stdout; echo 4; echo 5 | tee /dev/stderr > /dev/null; \

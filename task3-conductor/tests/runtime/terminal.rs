@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
-use crate::host::{Host, within};
+use testlab::host::{Host, within};
 
 /// A person's terminal with a conductor command at it.
 struct TerminalUser {

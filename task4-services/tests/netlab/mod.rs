@@ -7,11 +7,6 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../../task3-conductor/tests/netlab/deadline.rs"]
-mod deadline;
-#[path = "../../../task3-conductor/tests/netlab/netns.rs"]
-pub mod netns;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -21,9 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use deadline::within;
-use netns::{HOST, Netns, host_and_internet};
 use rustix::process::{Pid, Signal, kill_process};
+use testlab::deadline::within;
+pub use testlab::netns;
+use testlab::netns::{HOST, Netns, host_and_internet};
 
 /// An answer: status and text.
 pub type Answer = Option<(u16, String)>;

@@ -157,12 +157,15 @@ pub fn is_whole(place: &Path, job: &Job) -> bool {
 fn graded(options: &Options, folder: &Folder, job: &Job, children: &Children) -> Result<StoredReport> {
     let place = folder.path.join(&job.place);
     let part = place.with_extension("part");
+    if let Some(parent) = part.parent() {
+        fs::create_dir_all(parent).or_cannot("make the folder", parent).into_usage()?;
+    }
     fill(options, job, &part, &place, children)?;
     replace(&part, &place)
 }
 
 /// Makes the folder `part`, and in it the result of one task of one student: tried twice where the first time leaves a doubt.
-/// `old` is where an earlier result is, if there is one.
+/// `old` is where an earlier result is, if there is one. The folder around `part` must be there.
 ///
 /// # Errors
 /// Those of [`Child::run`]; `Exit::Usage` when `part` cannot be written.
@@ -171,7 +174,7 @@ pub fn fill(options: &Options, job: &Job, part: &Path, old: &Path, children: &Ch
         if part.exists() {
             fs::remove_dir_all(part).or_cannot("remove the folder", part).into_usage()?;
         }
-        fs::create_dir_all(part).or_cannot("make the folder", part).into_usage()?;
+        fs::create_dir(part).or_cannot("make the folder", part).into_usage()?;
         if options.rejudge {
             link_files(&old.join("runs"), &part.join("runs"))?;
         }

@@ -101,7 +101,7 @@ fn obstacle(history: &History<'_>, roles: &Roles) -> Option<Obstacle> {
     };
     Some(Obstacle::OtherMachine(format!(
         "this machine has its cpu controller {place}, and the program sets its limit in cgroup v2; a machine with cgroup \
-         v2 alone can judge it, such as the kit's virtual machine (vm/README.md)"
+         v2 alone can judge it, such as the course's virtual machine"
     )))
 }
 

@@ -120,6 +120,8 @@ impl Batch {
             let json = serde_json::to_string_pretty(&order).map_err(|why| Error::broken(format!("a job: {why}")))?;
             let file = part.join("jobs").join(format!("{index}.json"));
             fs::write(&file, json).or_cannot("write", &file).into_usage()?;
+            let results = part.join("results").join(index.to_string());
+            fs::create_dir(&results).or_cannot("make the folder", &results).into_usage()?;
             batch.orders.insert(index, order);
         }
         fs::rename(&part, &batch.path).or_cannot("rename", &part).into_usage()?;

@@ -45,8 +45,6 @@ impl Worker {
             place: order.place.unwrap_or(usual),
             ..order.options
         };
-        let results = batch.join("results").join(self.index.to_string());
-        fs::create_dir_all(&results).or_cannot("make the folder", &results).into_usage()?;
         let children = Children::new()?;
         let mut done = Ok(());
         children.watched(|| {
@@ -59,7 +57,8 @@ impl Worker {
     }
 }
 
-/// Grades one task, unless its result is there.
+/// Grades one task, unless its result is there. It makes no folder but that of the result: the batch may have been removed since,
+/// because another copy of this job was first.
 fn one(options: &Options, batch: &Path, index: u32, job: &Job, children: &Children) -> Result<()> {
     let (place, taken) = (batch::place(batch, index, job), batch::taken(batch, index, job));
     if place.exists() || taken.exists() {
@@ -87,4 +86,24 @@ fn node() -> String {
     // Of nodes that share a machine, Slurm's name tells them apart.
     let name = std::env::var("SLURMD_NODENAME").ok();
     name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::task::Task;
+
+    #[test]
+    fn a_worker_does_not_make_a_batch_again_that_was_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let batch = dir.path().join("1");
+        let (kit, image, place) = (None, batch.join("image"), Where::Box);
+        let options = Options { kit, hint: 0, time_scale: 1.0, rejudge: false, place, image };
+        let [submission, place] = [batch.join("handins/1/a"), "a/task1".into()];
+        let job = Job { id: "a".to_owned(), task: Task::Task1, submission, place, stamp: "stamp".to_owned() };
+        let error = one(&options, &batch, 1, &job, &Children::new().unwrap()).unwrap_err();
+        assert!(error.line().contains("cannot make the folder"), "{}", error.line());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }

@@ -1,8 +1,5 @@
 //! Network namespaces that a test can send packets from and to: each is held by a process, and gone with it.
 
-#![allow(dead_code, reason = "each test uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -28,6 +25,8 @@ pub struct Netns {
 }
 
 impl Netns {
+    /// A new one, empty but for its `lo`, and a new mount namespace with it.
+    #[allow(clippy::new_without_default, reason = "a process is started")]
     pub fn new() -> Self {
         // Says so when it stands in its new namespaces. These begin with the machine's own settings: Docker may have made that
         // a router.
@@ -47,6 +46,7 @@ impl Netns {
         Self { process }
     }
 
+    /// The process that holds it.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -96,11 +96,13 @@ impl Netns {
         self.serve_at(Ipv4Addr::UNSPECIFIED, port)
     }
 
+    /// The same, at one of its addresses.
     pub fn serve_at(&self, address: Ipv4Addr, port: u16) -> Server {
         let listener = self.inside(|| TcpListener::bind((address, port))).unwrap();
         Server::tcp(listener)
     }
 
+    /// The same for datagrams.
     pub fn serve_udp(&self, port: u16) -> Server {
         let socket = self.inside(|| UdpSocket::bind(("0.0.0.0", port))).unwrap();
         Server::udp(socket)
@@ -118,6 +120,7 @@ impl Netns {
         })
     }
 
+    /// The same for datagrams.
     pub fn asks_udp(&self, address: impl Into<IpAddr>, port: u16) -> Option<String> {
         let to = SocketAddr::new(address.into(), port);
         self.inside(|| {

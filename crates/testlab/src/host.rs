@@ -1,8 +1,5 @@
 //! A private host for one test, and the conductor on it.
 
-#[path = "../netlab/deadline.rs"]
-mod deadline;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -10,21 +7,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-pub use deadline::within;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
+pub use crate::deadline::within;
+use crate::{program, scratch_folder};
+
 /// A store of its own, in mounts and a network of its own.
 pub struct Host {
+    /// Its folder of images and containers: `--root`.
     pub store: PathBuf,
 }
 
 /// What a command did.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Exit code, -1 where a signal ended it.
     pub code: i32,
+    /// What it wrote to stdout.
     pub out: String,
+    /// What it wrote to stderr.
     pub err: String,
 }
 
@@ -64,7 +67,7 @@ impl Host {
         // A new network namespace begins with the machine's own settings, and Docker may have made that a router.
         fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let folder = scratch_folder();
         let host = Self { store: folder.join(format!("store-{test}")) };
         if host.store.exists() {
             host.clear();
@@ -81,7 +84,7 @@ impl Host {
 
     /// The command, ready to be started.
     pub fn conductor(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_conductor"));
+        let mut command = Command::new(program("conductor"));
         command.arg("--root").arg(&self.store).args(arguments).stdin(Stdio::null());
         command
     }
@@ -102,7 +105,12 @@ impl Host {
 
     /// Runs a shell's text in a new container that goes away afterwards.
     pub fn inside(&self, name: &str, script: &str) -> Outcome {
-        self.run(&["-q", "run", "--rm", IMAGE, name, "--", "bash", "-c", script])
+        self.inside_with(name, &[], script)
+    }
+
+    /// The same, with further options of `run`.
+    pub fn inside_with(&self, name: &str, options: &[&str], script: &str) -> Outcome {
+        self.run(&[&["-q", "run", "--rm"], options, &[IMAGE, name, "--", "bash", "-c", script]].concat())
     }
 
     /// Starts a container that stays until it is stopped.
